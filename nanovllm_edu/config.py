@@ -1,0 +1,114 @@
+"""`EngineConfig`: every option of the engine, frozen, checked once.
+
+What the user asked for, nothing else: what is *measured* at start (how many KV blocks fit, which
+backend was chosen) is a result of building a runner and is never written back here.
+
+Read next: `engine.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Self
+
+from nanovllm_edu.core.eviction import LRU, EvictionPolicy
+from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
+from nanovllm_edu.errors import ConfigError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "triton", "flash")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Options with vLLM's names where vLLM has them.
+
+    Attributes:
+        block_size: Tokens per KV block, any number >= 1 (flash-attn: a multiple of 256).
+        num_blocks: KV blocks in the pool; None measures how many fit (see `runners/memory.py`).
+        max_num_seqs: At most this many sequences run at once.
+        max_num_batched_tokens: Token budget of one step.
+        max_model_len: Longest sequence, prompt and output; None takes what the model and the pool
+            allow.
+        enable_prefix_caching: Find and share blocks by content.
+        enable_chunked_prefill: Cut prompts that exceed what is left of a step's budget.
+        policy: Who goes first (`MixedPolicy()`, `PhaseSeparatedPolicy()` or your own).
+        eviction_policy: Which cached block goes first (`LRU`, `FIFO` or your own class).
+        dtype: Of weights and cache: "auto" is bfloat16 on a GPU and float32 on a CPU.
+        device: "auto" is the GPU if there is one.
+        attention_backend: "auto" chooses by device, dtype, head size, block size and what is
+            installed, and `nanovllm-edu info` says why.
+        gpu_memory_utilization: Fraction of the GPU's memory for weights, activations and cache.
+        enforce_eager: Never use CUDA graphs.
+        seed: Requests without a seed of their own get one derived from this and their seq_id.
+    """
+
+    block_size: int = 16
+    num_blocks: int | None = None
+    max_num_seqs: int = 64
+    max_num_batched_tokens: int = 2048
+    max_model_len: int | None = None
+    enable_prefix_caching: bool = True
+    enable_chunked_prefill: bool = True
+    policy: SchedulingPolicy = field(default_factory=MixedPolicy)
+    eviction_policy: Callable[[], EvictionPolicy] = LRU
+    dtype: str = "auto"
+    device: str = "auto"
+    attention_backend: str = "auto"
+    gpu_memory_utilization: float = 0.9
+    enforce_eager: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("block_size", "max_num_seqs", "max_num_batched_tokens"):
+            self._check_int(name, 1)
+        for name in ("num_blocks", "max_model_len"):
+            if getattr(self, name) is not None:
+                self._check_int(name, 1 if name == "num_blocks" else 2)
+        self._check_int("seed", 0)
+        for name in ("enable_prefix_caching", "enable_chunked_prefill", "enforce_eager"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not True or False.")
+        self._check_choice("dtype", DTYPES)
+        self._check_choice("attention_backend", ATTENTION_BACKENDS)
+        if not isinstance(self.device, str):
+            raise ConfigError(f"device={self.device!r} is not a string such as 'cpu' or 'cuda'.")
+        fraction = self.gpu_memory_utilization
+        if not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
+            raise ConfigError(f"gpu_memory_utilization={fraction!r} is not in (0, 1].")
+        for method in ("order", "victim"):
+            if isinstance(self.policy, type) or not callable(getattr(self.policy, method, None)):
+                raise ConfigError(
+                    f"policy={self.policy!r} is not a SchedulingPolicy object with order() and "
+                    "victim(); pass one, such as MixedPolicy()."
+                )
+        if not callable(self.eviction_policy):
+            raise ConfigError(
+                f"eviction_policy={self.eviction_policy!r} is not a class; pass LRU, FIFO or yours."
+            )
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> Self:
+        """Builds a config; a misspelt option is an error, not a default.
+
+        Raises:
+            ConfigError: An option is unknown; names the closest known one.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                close = get_close_matches(name, known, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
+                raise ConfigError(f"unknown option {name}={options[name]!r}; {hint}")
+        return cls(**options)
+
+    def _check_int(self, name: str, low: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConfigError(f"{name}={value!r} is not an integer; give one >= {low}.")
+        if value < low:
+            raise ConfigError(f"{name}={value} is below {low}; give at least {low}.")
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, name) not in choices:
+            raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}.")

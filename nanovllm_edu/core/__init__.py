@@ -1,0 +1,5 @@
+"""The core: sequences, blocks, scheduler and records, in pure Python (standard library + xxhash).
+
+It decides everything and computes nothing. Read in this order: `records`, `sequence`,
+`block_manager`, `policy`, `scheduler`, `model_runner`.
+"""

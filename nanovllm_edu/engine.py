@@ -1,0 +1,435 @@
+"""`LLMEngine`: the three verbs of a step, and nothing else.
+
+    step()       plan, launch, wait, commit: one step, nothing left in flight
+    run(depth)   the same verbs in another order: up to `depth` steps are planned and launched
+                 before the oldest is committed, so planning overlaps with the device
+
+         depth 0   CPU  plan 0 ......... commit 0  plan 1 ......... commit 1
+                   GPU         [step 0 ]                  [step 1 ]
+
+         depth 1   CPU  plan 0  plan 1  commit 0  plan 2  commit 1  plan 3 ...
+                   GPU         [step 0 ][step 1 ]        [step 2 ]
+
+It sees a runner only through `core/model_runner.py`; it has never heard of a tensor. What comes out
+is data: a `StepRecord` per step, an `EngineState` on demand.
+
+Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eager.py`.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import chain
+from time import perf_counter
+from typing import Any, Protocol, Self
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.model_runner import ModelRunner, Ticket
+from nanovllm_edu.core.records import Event, StepPlan
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
+from nanovllm_edu.errors import (
+    ConfigError,
+    EngineClosedError,
+    NanoVLLMError,
+    PromptTooLongError,
+    RequestError,
+)
+
+KEEPS_CACHE = {"policy", "max_num_batched_tokens", "enable_chunked_prefill", "seed"}
+"""Options a fork may change while its sequences go on where they are."""
+
+NEEDS_RECOMPUTE = {"block_size", "num_blocks", "enable_prefix_caching", "eviction_policy"}
+"""Options a fork may change at the price of computing its sequences anew."""
+
+
+class Tokenizer(Protocol):
+    """The part of a tokenizer that the engine needs."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, token_ids: list[int]) -> str: ...
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A launched step and what the queues looked like when it was planned."""
+
+    plan: StepPlan
+    ticket: Ticket
+    waiting: tuple[int, ...]
+    running: tuple[int, ...]
+    block_tables: Mapping[int, tuple[int, ...]]
+    plan_seconds: float
+
+
+class LLMEngine:
+    """Token ids in, token ids out, one visible step at a time."""
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        config: EngineConfig | None = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        """Builds the scheduler around a runner that already owns its weights and KV cache.
+
+        Raises:
+            ConfigError: `max_model_len` exceeds the model or the pool, or chunked prefill is off
+                and a longest prompt would not fit a step.
+        """
+        self.config = config or EngineConfig()
+        self.runner = runner
+        self.tokenizer = tokenizer
+        self.max_model_len = _longest_sequence(self.config, runner)
+        self.scheduler = self._new_scheduler()
+        self._flights: deque[_Flight] = deque()
+        self._next_seq_id = 0
+        self._is_closed = False
+
+    # ------------------------------------------------------------------ requests
+
+    def add_request(
+        self, prompt: str | list[int], sampling_params: SamplingParams | None = None
+    ) -> int:
+        """Queues a request; it starts in a later step.
+
+        Args:
+            prompt: Text (if the engine has a tokenizer) or token ids.
+            sampling_params: How to sample and when to stop.
+
+        Returns:
+            The seq_id by which steps, states and `abort_request` name it.
+
+        Raises:
+            PromptTooLongError: No room is left for a generated token.
+            RequestError: Empty prompt, or a token id out of range.
+        """
+        self._check_open()
+        params = sampling_params if sampling_params is not None else SamplingParams()
+        if not isinstance(params, SamplingParams):
+            raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
+        token_ids = self._checked_prompt(prompt)
+        if params.stop and self.tokenizer is None:
+            raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
+        seq_id, self._next_seq_id = self._next_seq_id, self._next_seq_id + 1
+        seed = params.seed if params.seed is not None else self.config.seed * 1_000_003 + seq_id
+        self.scheduler.add(Sequence(seq_id, token_ids, len(token_ids), params, seed))
+        return seq_id
+
+    def abort_request(self, seq_id: int) -> tuple[Event, ...]:
+        """Ends a request now and frees its blocks.
+
+        Raises:
+            UnknownRequestError: It was never added, or it has finished.
+        """
+        self._check_open()
+        return tuple(self.scheduler.abort(seq_id))
+
+    def has_unfinished_requests(self) -> bool:
+        """Whether any sequence waits or runs."""
+        return bool(self.scheduler.waiting or self.scheduler.running)
+
+    # --------------------------------------------------------------------- steps
+
+    def step(self) -> StepRecord:
+        """Takes one step and leaves nothing in flight that was not before.
+
+        If an abandoned `run` left steps in flight, their records come first.
+
+        Raises:
+            Exception: Whatever the runner raised. The step's sequences are back in the queue with
+                all their tokens: call `step()` again to retry, or abort them.
+        """
+        self._check_open()
+        if not self._flights:
+            self._launch()
+        return self._commit()
+
+    def run(self, depth: int = 1) -> Iterator[StepRecord]:
+        """Steps until every request is finished, with up to `depth` steps planned ahead.
+
+        Tokens are the same at any depth. Requests may be added and aborted between records.
+
+        Raises:
+            ConfigError: `depth` is not an integer >= 0.
+        """
+        self._check_open()
+        if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
+            raise ConfigError(f"depth={depth!r} is not an integer >= 0; 0 does not overlap.")
+        return self._run(depth)
+
+    def _run(self, depth: int) -> Iterator[StepRecord]:
+        while self._flights or self.has_unfinished_requests():
+            has_work = self.has_unfinished_requests() and self._launch()
+            if len(self._flights) > depth or not has_work:
+                yield self._commit()
+
+    def _launch(self) -> bool:
+        """Plans a step and hands it to the device. False if there was nothing to compute."""
+        begin = perf_counter()
+        plan = self.scheduler.plan()
+        flight = self._snapshot(plan, perf_counter() - begin)
+        if not plan.chunks and self._flights:
+            return False  # everything depends on tokens still in flight; its plan is void
+        if not plan.chunks and self.has_unfinished_requests():
+            self._raise_stalled(plan)
+        try:
+            flight.ticket = self.runner.launch(plan)
+        except BaseException:
+            self.scheduler.rollback([plan])
+            raise
+        self._flights.append(flight)
+        return True
+
+    def _commit(self) -> StepRecord:
+        """Waits for the oldest step in flight and takes in its tokens."""
+        flight = self._flights[0]
+        try:
+            tokens = flight.ticket.wait()
+        except BaseException:
+            plans = [flight.plan for flight in self._flights]  # later ones build on this one
+            self._flights.clear()
+            self.scheduler.rollback(plans)
+            raise
+        self._flights.popleft()
+        begin = perf_counter()
+        plan, ticket = flight.plan, flight.ticket
+        result = self.scheduler.commit(plan, tokens, self._find_stop)
+        return StepRecord(
+            step_id=plan.step_id,
+            chunks=plan.chunks,
+            new_tokens=result.new_tokens,
+            finished=result.finished,
+            events=plan.events + result.events,
+            waiting=tuple(i for i in flight.waiting if i not in result.finished),
+            running=tuple(i for i in flight.running if i not in result.finished),
+            block_tables=flight.block_tables,
+            blocked=plan.blocked,
+            preempted=plan.preempted,
+            logprobs={i: v for i, v in ticket.logprobs.items() if i in result.new_tokens},
+            timings={
+                "plan": flight.plan_seconds,
+                **ticket.timings,
+                "commit": perf_counter() - begin,
+            },
+        )
+
+    def _snapshot(self, plan: StepPlan, plan_seconds: float) -> _Flight:
+        running = self.scheduler.running
+        tables = {seq_id: tuple(seq.block_table) for seq_id, seq in running.items()}
+        waiting = tuple(self.scheduler.waiting)
+        return _Flight(plan, NOTHING_LAUNCHED, waiting, tuple(running), tables, plan_seconds)
+
+    def _find_stop(self, seq: Sequence) -> str | None:
+        """The stop string that the newest token of `seq` completed.
+
+        A string of n bytes spans at most n tokens, so a short tail of the text is enough.
+        """
+        assert self.tokenizer is not None
+        num_tail_tokens = max(len(stop.encode()) for stop in seq.params.stop) + 4
+        text = self.tokenizer.decode(seq.output_token_ids[-num_tail_tokens:])
+        return next((stop for stop in seq.params.stop if stop in text), None)
+
+    # ------------------------------------------------------------- look and branch
+
+    def state(self) -> EngineState:
+        """A frozen picture of queues, block tables and blocks."""
+        scheduler, manager = self.scheduler, self.scheduler.block_manager
+        sequences = chain(scheduler.running.values(), scheduler.waiting.values())
+        return EngineState(
+            waiting=tuple(scheduler.waiting),
+            running=tuple(scheduler.running),
+            block_tables={i: tuple(seq.block_table) for i, seq in scheduler.running.items()},
+            blocks=tuple(BlockState(**block) for block in manager.to_dicts()),
+            sequences={seq.seq_id: _sequence_state(seq) for seq in sequences},
+            eviction_order=tuple(manager.evictable),
+        )
+
+    def fork(self, **changes: Any) -> "LLMEngine":
+        """An independent engine in the same state that shares the weights.
+
+        Without changes, or with changes of `policy`, `max_num_batched_tokens`,
+        `enable_chunked_prefill` or `seed`, it has a copy of the KV cache and goes on where this one
+        is. After changes of `block_size`, `num_blocks`, `enable_prefix_caching` or
+        `eviction_policy` it starts with an empty cache and its sequences are computed anew.
+
+        Raises:
+            ConfigError: Another option was to be changed, or the changes do not fit.
+            RequestError: Steps are in flight.
+        """
+        self._check_open()
+        if self._flights:
+            raise RequestError(
+                f"{len(self._flights)} step(s) are in flight; take them with step() before fork()."
+            )
+        unknown = set(changes) - KEEPS_CACHE - NEEDS_RECOMPUTE
+        if unknown:
+            raise ConfigError(
+                f"fork() cannot change {sorted(unknown)}; it can change "
+                f"{sorted(KEEPS_CACHE | NEEDS_RECOMPUTE)}."
+            )
+        config = replace(self.config, **changes)
+        if changes.keys() & NEEDS_RECOMPUTE:
+            return self._fork_anew(config)
+        twin = LLMEngine(self.runner.fork(), config, self.tokenizer)
+        # The policy may be a user's object with a state of its own: the twin gets a copy.
+        policy = config.policy if "policy" in changes else deepcopy(config.policy)
+        twin.scheduler = self.scheduler.fork(
+            policy=policy,
+            max_num_batched_tokens=config.max_num_batched_tokens,
+            enable_chunked_prefill=config.enable_chunked_prefill,
+        )
+        twin._next_seq_id = self._next_seq_id
+        return twin
+
+    def _fork_anew(self, config: EngineConfig) -> "LLMEngine":
+        runner = self.runner.fork(
+            num_blocks=config.num_blocks or self.runner.num_blocks, block_size=config.block_size
+        )
+        twin = LLMEngine(runner, config, self.tokenizer)
+        for seq in chain(self.scheduler.running.values(), self.scheduler.waiting.values()):
+            twin._check_length(len(seq.token_ids))
+            twin.scheduler.add(seq.restarted())
+        twin._next_seq_id = self._next_seq_id
+        return twin
+
+    # ------------------------------------------------------------------ life cycle
+
+    def close(self) -> None:
+        """Gives the runner's memory back. Calling it again does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._flights.clear()
+            self.runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"LLMEngine({self.runner!r}, {self.runner.num_blocks} blocks of "
+            f"{self.runner.block_size} tokens, max_model_len={self.max_model_len}, "
+            f"policy={self.scheduler.policy!r}, {len(self.scheduler.running)} running, "
+            f"{len(self.scheduler.waiting)} waiting)"
+        )
+
+    # --------------------------------------------------------------------- checks
+
+    def _new_scheduler(self) -> Scheduler:
+        config, runner = self.config, self.runner
+        manager = BlockManager(
+            runner.num_blocks,
+            runner.block_size,
+            enable_prefix_caching=config.enable_prefix_caching,
+            eviction_policy=config.eviction_policy,
+        )
+        return Scheduler(
+            manager,
+            policy=config.policy,
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=config.max_num_batched_tokens,
+            max_model_len=self.max_model_len,
+            enable_chunked_prefill=config.enable_chunked_prefill,
+            eos_token_ids=runner.eos_token_ids,
+        )
+
+    def _checked_prompt(self, prompt: str | list[int]) -> list[int]:
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise RequestError("this engine has no tokenizer; give token ids.")
+            prompt = self.tokenizer.encode(prompt)
+        try:
+            token_ids = [int(token_id) for token_id in prompt]
+        except (TypeError, ValueError):
+            raise RequestError(f"prompt={prompt!r} is neither text nor token ids.") from None
+        if not token_ids:
+            raise RequestError("the prompt is empty; give at least one token.")
+        vocab_size = self.runner.vocab_size
+        bad = next((i for i in token_ids if not 0 <= i < vocab_size), None)
+        if bad is not None:
+            raise RequestError(f"token id {bad} is not in [0, {vocab_size}), the vocabulary.")
+        self._check_length(len(token_ids))
+        return token_ids
+
+    def _check_length(self, num_tokens: int) -> None:
+        if num_tokens >= self.max_model_len:
+            raise PromptTooLongError(
+                f"the prompt has {num_tokens} tokens, and max_model_len={self.max_model_len} "
+                "leaves no room for a generated one; shorten it, or raise max_model_len or "
+                f"num_blocks ({self.runner.num_blocks} blocks of {self.runner.block_size})."
+            )
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineClosedError("this engine is closed; make a new one.")
+
+    def _raise_stalled(self, plan: StepPlan) -> None:
+        """A policy that names nobody must not make the engine wait for ever."""
+        why = plan.blocked.why if plan.blocked else "no sequence waits"
+        raise NanoVLLMError(
+            f"{self.scheduler.policy!r} scheduled nothing while {len(self.scheduler.running)} "
+            f"sequences run and {len(self.scheduler.waiting)} wait ({why}); its order() must yield "
+            "the sequences it is given."
+        )
+
+
+class _NothingLaunched:
+    """The ticket of a plan that has not been launched."""
+
+    logprobs: Mapping[int, Any] = {}
+    timings: Mapping[str, float] = {}
+
+    def wait(self) -> Mapping[int, int]:
+        raise AssertionError("this step was never launched")
+
+
+NOTHING_LAUNCHED = _NothingLaunched()
+
+
+def _longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
+    """The longest sequence that model and pool allow, so that none can outgrow the pool."""
+    num_slots = runner.num_blocks * runner.block_size
+    asked = config.max_model_len
+    if asked is not None and asked > runner.max_model_len:
+        raise ConfigError(
+            f"max_model_len={asked} exceeds the {runner.max_model_len} positions of the model; "
+            "lower it."
+        )
+    if asked is not None and asked > num_slots:
+        raise ConfigError(
+            f"max_model_len={asked} exceeds the KV cache: {runner.num_blocks} blocks of "
+            f"{runner.block_size} hold {num_slots} tokens; lower it or raise num_blocks."
+        )
+    longest = asked or min(runner.max_model_len, num_slots)
+    if longest < 2:
+        raise ConfigError(
+            f"the KV cache holds {num_slots} token(s): too few for a prompt and one new token; "
+            "raise num_blocks or block_size."
+        )
+    if not config.enable_chunked_prefill and longest > config.max_num_batched_tokens:
+        raise ConfigError(
+            f"without chunked prefill a whole sequence (max_model_len={longest}) must fit one "
+            f"step (max_num_batched_tokens={config.max_num_batched_tokens}); raise the latter, "
+            "lower the former, or set enable_chunked_prefill=True."
+        )
+    return longest
+
+
+def _sequence_state(seq: Sequence) -> SequenceState:
+    return SequenceState(
+        seq.seq_id,
+        seq.status.value,
+        tuple(seq.token_ids),
+        seq.num_prompt_tokens,
+        seq.num_computed_tokens,
+        seq.num_in_flight,
+        seq.slot,
+    )
