@@ -134,6 +134,11 @@ class LLMEngine:
         """Whether any sequence waits or runs."""
         return bool(self.scheduler.waiting or self.scheduler.running)
 
+    @property
+    def num_steps_in_flight(self) -> int:
+        """Steps that were launched and not yet committed (only inside `run`)."""
+        return len(self._flights)
+
     # --------------------------------------------------------------------- steps
 
     def step(self) -> StepRecord:
@@ -212,6 +217,7 @@ class LLMEngine:
             blocked=plan.blocked,
             preempted=plan.preempted,
             logprobs={i: v for i, v in ticket.logprobs.items() if i in result.new_tokens},
+            num_in_flight=len(self._flights),
             timings={
                 "plan": flight.plan_seconds,
                 **ticket.timings,

@@ -32,6 +32,8 @@ class StepRecord:
         blocked: Why the head of the queue waits, or None.
         preempted: seq_ids sent back to wait.
         logprobs: seq_id -> log probabilities, where asked for.
+        num_in_flight: Later steps that were already planned when this one was committed; 0 unless
+            `run` plans ahead. It tells in which order plans and commits took effect.
         timings: Seconds of the phases plan, prepare, forward, sample, commit. Not compared.
     """
 
@@ -46,6 +48,7 @@ class StepRecord:
     blocked: Blocked | None
     preempted: tuple[int, ...] = ()
     logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict[int, TokenLogprobs])
+    num_in_flight: int = 0
     timings: Mapping[str, float] = field(
         default_factory=dict[str, float], compare=False, repr=False
     )
@@ -80,6 +83,7 @@ class StepRecord:
             "block_tables": {str(k): list(v) for k, v in self.block_tables.items()},
             "blocked": self.blocked.to_dict() if self.blocked else None,
             "preempted": list(self.preempted),
+            "num_in_flight": self.num_in_flight,
             "timings": dict(self.timings),
         }
 
