@@ -139,6 +139,10 @@ class LLMEngine:
         """Steps that were launched and not yet committed (only inside `run`)."""
         return len(self._flights)
 
+    def unfinished_seq_ids(self) -> frozenset[int]:
+        """The ids of all sequences that wait or run."""
+        return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
+
     # --------------------------------------------------------------------- steps
 
     def step(self) -> StepRecord:

@@ -1,0 +1,89 @@
+"""Our own paged attention: Triton kernels that walk the block table, for any block size from 4.
+
+Two kernels, because two different things limit them: with one new token per sequence, streaming the
+cache (`kernels/paged_decode.py`); with many, the matrix products (`kernels/paged_prefill.py`).
+
+Slow twin: `attention/reference.py`. Read next: `kernels/flash.py`.
+"""
+
+import torch
+from torch import Tensor
+
+from nanovllm_edu.attention.base import Attend
+from nanovllm_edu.kernels.flash import LOG2_E
+from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, launch_decode
+from nanovllm_edu.kernels.paged_prefill import paged_prefill
+from nanovllm_edu.kernels.store_kv import store_kv
+from nanovllm_edu.runners.batch import Batch
+from nanovllm_edu.runners.kv_cache import KVCache
+
+
+class TritonPagedAttention:
+    """Paged attention without flash-attn. float32 works too, exactly but slowly.
+
+    Args:
+        tiles: How decode cuts its work; the default was measured on an H200.
+    """
+
+    name = "triton"
+
+    def __init__(self, tiles: DecodeTiles | None = None) -> None:
+        self._tiles = tiles or DecodeTiles()
+
+    def bind(self, batch: Batch, kv_cache: KVCache) -> Attend:
+        """See `AttentionBackend`."""
+        over_cache = self._decode if batch.max_query_len == 1 else self._prefill
+        over_cache = over_cache(batch, kv_cache)
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            store_kv(kv_cache, layer, batch.slot_mapping, k, v)
+            return over_cache(layer, q, k, v)
+
+        return attend
+
+    def _prefill(self, batch: Batch, kv_cache: KVCache) -> Attend:
+        def over_cache(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+            paged_prefill(
+                q,
+                kv_cache.data[layer],
+                batch.block_tables,
+                batch.query_starts,
+                batch.context_lens,
+                batch.max_query_len,
+                out,
+            )
+            return out
+
+        return over_cache
+
+    def _decode(self, batch: Batch, kv_cache: KVCache) -> Attend:
+        num_kv_heads, head_dim = kv_cache.data.shape[-2:]
+        device = kv_cache.data.device
+        table_rows = torch.arange(batch.num_sequences, device=device)
+        workspace: list[DecodeWorkspace] = []  # made at the first layer, which knows the heads
+
+        def over_cache(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            if not workspace:
+                workspace.append(
+                    DecodeWorkspace.allocate(
+                        len(table_rows), batch.max_context_len, q.shape[1], num_kv_heads, head_dim,
+                        device, self._tiles,
+                    )
+                )  # fmt: skip
+            out = torch.empty(q.shape, dtype=q.dtype, device=device)
+            launch_decode(
+                q,
+                kv_cache.data[layer],
+                out,
+                batch.block_tables,
+                table_rows,
+                batch.context_lens,
+                workspace[0],
+                scale=head_dim**-0.5 * LOG2_E,
+                options=launch_options(is_overlapped=False),
+            )
+            return out
+
+        return over_cache

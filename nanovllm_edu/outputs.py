@@ -1,0 +1,86 @@
+"""What a request gives back: `RequestOutput`, with vLLM's names, and the times that matter.
+
+Read next: `llm.py`, which fills them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nanovllm_edu.core.records import TokenLogprobs
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMetrics:
+    """Latencies of one request, in seconds.
+
+    Attributes:
+        time_to_first_token: From `add_request` to the first token.
+        inter_token_times: Between each two successive tokens.
+        num_preemptions: How often it had to give up its blocks.
+    """
+
+    time_to_first_token: float
+    inter_token_times: tuple[float, ...]
+    num_preemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOutput:
+    """A finished request.
+
+    Attributes:
+        request_id: Its seq_id in the engine.
+        prompt: The text of the prompt, or None if token ids were given.
+        prompt_token_ids: The prompt as tokens.
+        text: The generated text, cut before a stop string.
+        token_ids: The generated tokens.
+        finish_reason: "stop", "length" or "abort".
+        logprobs: One entry per token, if asked for.
+        num_cached_tokens: Prompt tokens whose KV was found in the cache.
+        metrics: Latencies; not compared.
+    """
+
+    request_id: int
+    prompt: str | None
+    prompt_token_ids: list[int]
+    text: str
+    token_ids: list[int]
+    finish_reason: str
+    logprobs: list[TokenLogprobs] | None
+    num_cached_tokens: int
+    metrics: RequestMetrics = field(compare=False, repr=False)
+
+    @property
+    def outputs(self) -> "list[RequestOutput]":
+        """vLLM's spelling: `output.outputs[0].text`."""
+        return [self]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "request_id": self.request_id,
+            "prompt": self.prompt,
+            "prompt_token_ids": list(self.prompt_token_ids),
+            "text": self.text,
+            "token_ids": list(self.token_ids),
+            "finish_reason": self.finish_reason,
+            "num_cached_tokens": self.num_cached_tokens,
+            "time_to_first_token": self.metrics.time_to_first_token,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOutput:
+    """What one step added to a request.
+
+    Attributes:
+        request_id: Its seq_id.
+        token_id: The new token.
+        text: Text that became final with it; may be empty.
+        finish_reason: Set on the last one.
+    """
+
+    request_id: int
+    token_id: int
+    text: str
+    finish_reason: str | None

@@ -1,0 +1,209 @@
+"""`Batch`: one step as tensors, and `DeviceTables`, which turns a plan into one.
+
+All sequences of a step lie one after the other in a single row of tokens, without padding:
+
+    chunks           seq 7: [5, 8)      seq 2: [30, 31)    seq 9: [0, 2)
+    positions        5  6  7            30                 0  1
+    query_starts     0                  3                  4          6
+    context_lens     8                  31                 2
+    slot_mapping     where each token's key and value go in the KV cache
+
+`DeviceTables` is what a device remembers between steps, one row per slot: a copy of each block table
+(written only from `Chunk.new_block_ids`) and the tokens seen so far. A sampled token is written into
+its row by the device itself, and the next step reads it there: a decode chunk need not wait for its
+value to travel to the scheduler and back.
+
+It knows nothing of models. Read next: `runners/eager.py`.
+"""
+
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from nanovllm_edu.core.records import Chunk, StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step on the device: S sequences, T tokens in all, R of the sequences are sampled.
+
+    Attributes:
+        token_ids: Input tokens, int64 [T].
+        positions: Position of each token in its sequence, int64 [T].
+        slot_mapping: KV slot each token is stored to, int64 [T].
+        query_starts: Sequence i owns tokens [query_starts[i], query_starts[i+1]), int32 [S+1].
+        context_lens: Length of each sequence's KV, this step's tokens included, int32 [S].
+        block_tables: Physical blocks of each sequence, int32 [S, max_blocks]; entries past the
+            context are arbitrary valid block ids.
+        slots: Row of each sequence in the device's tables, int64 [S].
+        logit_rows: Index into [0, T) of the tokens whose logits are sampled, int64 [R].
+        query_lens: How many tokens each sequence has in this step; on the host.
+        max_query_len: The longest of them.
+        max_context_len: Longest KV in the batch.
+        has_prefix: Whether any sequence has KV from before this step.
+    """
+
+    token_ids: Int[Tensor, " tokens"]
+    positions: Int[Tensor, " tokens"]
+    slot_mapping: Int[Tensor, " tokens"]
+    query_starts: Int[Tensor, " sequences+1"]
+    context_lens: Int[Tensor, " sequences"]
+    block_tables: Int[Tensor, "sequences max_blocks"]
+    slots: Int[Tensor, " sequences"]
+    logit_rows: Int[Tensor, " rows"]
+    query_lens: tuple[int, ...]
+    max_query_len: int
+    max_context_len: int
+    has_prefix: bool
+
+    @property
+    def num_sequences(self) -> int:
+        """S."""
+        return len(self.query_lens)
+
+
+@dataclass(slots=True)
+class DeviceTables:
+    """Per-slot memory of a runner; row `max_num_seqs` belongs to padding.
+
+    Attributes:
+        block_tables: int32 [max_num_seqs + 1, max_blocks]; unset entries hold the scratch block.
+        token_ids: int64 [max_num_seqs + 1, max_model_len + 1].
+        block_size: Tokens per block.
+    """
+
+    block_tables: Int[Tensor, "rows max_blocks"]
+    token_ids: Int[Tensor, "rows max_len"]
+    block_size: int
+
+    @classmethod
+    def allocate(
+        cls,
+        max_num_seqs: int,
+        max_model_len: int,
+        block_size: int,
+        scratch_block: int,
+        device: torch.device,
+    ) -> "DeviceTables":
+        """Blank tables, every block entry pointing at the scratch block."""
+        max_blocks = -(-max_model_len // block_size)
+        rows = max_num_seqs + 1
+        return cls(
+            torch.full((rows, max_blocks), scratch_block, dtype=torch.int32, device=device),
+            torch.zeros((rows, max_model_len + 1), dtype=torch.int64, device=device),
+            block_size,
+        )
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Slots for sequences, the padding row not counted."""
+        return self.token_ids.shape[0] - 1
+
+    @property
+    def max_model_len(self) -> int:
+        """Longest sequence a row holds."""
+        return self.token_ids.shape[1] - 1
+
+    def copy(self) -> "DeviceTables":
+        """The same content in memory of its own."""
+        return DeviceTables(self.block_tables.clone(), self.token_ids.clone(), self.block_size)
+
+    def prepare(self, plan: StepPlan) -> Batch:
+        """Applies the plan's news to the tables and lays its chunks out as a batch.
+
+        Everything the host has to say crosses to the device in one packed copy.
+        """
+        chunks = plan.chunks
+        query_lens = np.array([chunk.num_tokens for chunk in chunks], np.int64)
+        query_starts = np.concatenate(([0], np.cumsum(query_lens)))
+        starts = np.array([chunk.start for chunk in chunks], np.int64)
+        slots = np.array([chunk.slot for chunk in chunks], np.int64)
+        positions = np.arange(query_starts[-1]) + np.repeat(starts - query_starts[:-1], query_lens)
+        rows = np.array([chunk.samples for chunk in chunks], bool)
+        fields = [
+            *_new_blocks(chunks),
+            *_given_tokens(chunks),
+            np.repeat(slots, query_lens),
+            positions,
+            slots,
+            query_starts,
+            starts + query_lens,
+            (query_starts[1:] - 1)[rows],
+        ]
+        on_device = self._send(fields)
+        self.block_tables[on_device[0], on_device[1]] = on_device[2].int()
+        self.token_ids[on_device[3], on_device[4]] = on_device[5]
+        token_slots, positions, slots, query_starts, context_lens, logit_rows = on_device[6:]
+        blocks = self.block_tables[token_slots, positions // self.block_size].long()
+        max_context_len = int((starts + query_lens).max())
+        num_blocks = -(-max_context_len // self.block_size)
+        return Batch(
+            token_ids=self.token_ids[token_slots, positions],
+            positions=positions,
+            slot_mapping=blocks * self.block_size + positions % self.block_size,
+            query_starts=query_starts.int(),
+            context_lens=context_lens.int(),
+            block_tables=self.block_tables[slots, :num_blocks],
+            slots=slots,
+            logit_rows=logit_rows,
+            query_lens=tuple(query_lens.tolist()),
+            max_query_len=int(query_lens.max()),
+            max_context_len=max_context_len,
+            has_prefix=bool(starts.any()),
+        )
+
+    def feed_back(
+        self, batch: Batch, token_ids: Int[Tensor, " rows"], plan: StepPlan
+    ) -> None:
+        """Writes sampled tokens into the table, where the next step finds its input."""
+        row_of_sequence = [i for i, chunk in enumerate(plan.chunks) if chunk.samples]
+        if len(row_of_sequence) == batch.num_sequences:
+            slots, ends = batch.slots, batch.context_lens
+        else:
+            index = torch.tensor(row_of_sequence, device=batch.slots.device)
+            slots, ends = batch.slots[index], batch.context_lens[index]
+        self.token_ids[slots, ends.long()] = token_ids
+
+    def _send(self, fields: list[np.ndarray]) -> list[Tensor]:
+        """One host-to-device copy of several integer arrays; returns them as device tensors."""
+        packed = torch.from_numpy(np.concatenate(fields).astype(np.int64, copy=False))
+        device = self.block_tables.device
+        if device.type == "cuda":
+            packed = packed.pin_memory()
+        packed = packed.to(device, non_blocking=True)
+        return list(packed.split([len(array) for array in fields]))
+
+
+def _new_blocks(chunks: tuple[Chunk, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, column, block id) of every block table entry that is new in this step."""
+    entries = [
+        (chunk.slot, column, block_id)
+        for chunk in chunks
+        for column, block_id in enumerate(chunk.new_block_ids, chunk.first_block)
+    ]
+    columns = np.array(entries, np.int64).reshape(-1, 3)
+    return columns[:, 0], columns[:, 1], columns[:, 2]
+
+
+def _given_tokens(chunks: tuple[Chunk, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, position, token id) of every token whose value comes from the scheduler."""
+    runs: list[tuple[int, int, tuple[int, ...]]] = []
+    for chunk in chunks:
+        if chunk.history_ids:
+            runs.append((chunk.slot, 0, chunk.history_ids))
+        if chunk.token_ids:
+            runs.append((chunk.slot, chunk.start, chunk.token_ids))
+    lengths = np.array([len(run[2]) for run in runs], np.int64)
+    if not runs:
+        return lengths, lengths, lengths
+    offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = np.fromiter(chain.from_iterable(run[2] for run in runs), np.int64, lengths.sum())
+    return (
+        np.repeat([run[0] for run in runs], lengths),
+        np.repeat([run[1] for run in runs], lengths) + offsets,
+        values,
+    )

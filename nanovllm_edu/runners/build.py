@@ -1,0 +1,188 @@
+"""From options to a runner: every choice made here is kept, with its reason, in `RuntimeInfo`.
+
+Order matters. The weights come first, then a warm-up step of the largest size; what memory is left
+after that is the KV cache's.
+
+Read next: `runners/memory.py`, `attention/select.py`.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+
+from nanovllm_edu.attention import select
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.layers.ops import Ops, TorchOps
+from nanovllm_edu.models.config import ModelConfig
+from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.runners.eager import EagerRunner
+from nanovllm_edu.runners.kv_cache import bytes_per_block
+from nanovllm_edu.runners.memory import CacheSize, cache_size
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    """What was chosen at start: option -> (value, why)."""
+
+    choices: dict[str, tuple[str, str]]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {value} ({why})" for name, (value, why) in self.choices.items())
+
+
+def choose_device(asked: str) -> tuple[torch.device, str]:
+    """The device, and why.
+
+    Raises:
+        ConfigError: It does not exist here.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda"), "a CUDA GPU is there"
+        return torch.device("cpu"), "no CUDA GPU was found"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise ConfigError(f"device={asked!r} is not a device; use 'cpu' or 'cuda'.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={asked!r} is not supported; use 'cpu' or 'cuda'.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={asked!r}, but torch finds no CUDA GPU; use device='cpu'.")
+    return device, "asked for by device"
+
+
+def choose_dtype(asked: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The dtype of weights and cache, and why."""
+    if asked != "auto":
+        return getattr(torch, asked), "asked for by dtype"
+    if device.type == "cuda":
+        return torch.bfloat16, "half the bytes to stream, and the GPU's matrix units take it"
+    return torch.float32, "exact, and the fast one on a CPU"
+
+
+def choose_ops(device: torch.device) -> tuple[Ops, str]:
+    """Who does the memory-bound arithmetic of a layer, and why."""
+    if device.type != "cuda":
+        return TorchOps(), f"readable torch on a {device.type.upper()}"
+    if find_spec("triton") is None:
+        return TorchOps(), "triton is not installed"
+    from nanovllm_edu.kernels.ops import TritonOps
+
+    return TritonOps(), "fused kernels on a GPU"
+
+
+def longest_sequence(config: EngineConfig, model: ModelConfig) -> int:
+    """Positions the tables must hold: what was asked for, else all that the model has."""
+    if config.max_model_len is None:
+        return model.max_position_embeddings
+    if config.max_model_len > model.max_position_embeddings:
+        raise ConfigError(
+            f"max_model_len={config.max_model_len} exceeds the {model.max_position_embeddings} "
+            "positions of the model; lower it."
+        )
+    return config.max_model_len
+
+
+def build_runner(
+    model: Qwen3ForCausalLM,
+    config: EngineConfig,
+    eos_token_ids: frozenset[int],
+    reasons: dict[str, str],
+) -> tuple[EagerRunner, RuntimeInfo]:
+    """Chooses a backend, measures the cache, and builds the runner.
+
+    Args:
+        model: With its weights on their device.
+        config: The options.
+        eos_token_ids: Tokens by which the model ends.
+        reasons: Why "device", "dtype" and "ops" are what they are.
+
+    Raises:
+        BackendUnavailableError: The backend asked for cannot run here.
+        OutOfDeviceMemoryError: No room for the cache.
+    """
+    shape = model.config
+    device = model.embed_tokens.weight.device
+    choice = select.choose(
+        config.attention_backend, device, shape.dtype, shape.head_dim, config.block_size
+    )
+    backend = select.make(choice)
+    max_model_len = longest_sequence(config, shape)
+    if device.type == "cuda" and config.num_blocks is None:
+        _warm_up(model, backend, config, max_model_len)
+    block_bytes = bytes_per_block(
+        shape.num_layers, config.block_size, shape.num_kv_heads, shape.head_dim, shape.dtype
+    )
+    size = cache_size(config, device, block_bytes, max_model_len)
+    runner_class, why_runner = _choose_runner(device, config)
+    runner = runner_class.build(
+        model,
+        backend,
+        num_blocks=size.num_blocks,
+        block_size=config.block_size,
+        max_num_seqs=config.max_num_seqs,
+        max_model_len=max_model_len,
+        eos_token_ids=eos_token_ids,
+    )
+    return runner, RuntimeInfo(
+        {
+            "model": (shape.architecture, f"{shape.num_layers} layers of {shape.hidden_size}"),
+            "device": (str(device), reasons["device"]),
+            "dtype": (str(shape.dtype).removeprefix("torch."), reasons["dtype"]),
+            "ops": (type(model.layers[0].mlp.ops).__name__, reasons["ops"]),
+            "attention": (choice.name, choice.why),
+            "runner": (runner_class.__name__, why_runner),
+            "kv cache": (_describe(size, config.block_size, block_bytes), size.why),
+        }
+    )
+
+
+def _choose_runner(device: torch.device, config: EngineConfig) -> tuple[type[EagerRunner], str]:
+    if device.type != "cuda":
+        return EagerRunner, "CUDA graphs need a GPU"
+    if config.enforce_eager:
+        return EagerRunner, "asked for by enforce_eager"
+    from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
+
+    return CudaGraphRunner, "pure decode steps are replayed from CUDA graphs"
+
+
+def _describe(size: CacheSize, block_size: int, block_bytes: int) -> str:
+    mib = size.num_blocks * block_bytes / 2**20
+    return f"{size.num_blocks} blocks of {block_size} tokens, {mib:.1f} MiB"
+
+
+def _warm_up(model: Qwen3ForCausalLM, backend, config: EngineConfig, max_model_len: int) -> None:
+    """Runs the largest possible step once, so that its peak memory is known."""
+    device = model.embed_tokens.weight.device
+    torch.cuda.reset_peak_memory_stats(device)
+    lengths = _warm_up_lengths(config, max_model_len)
+    blocks_each = [-(-length // config.block_size) for length in lengths]
+    runner = EagerRunner.build(
+        model,
+        backend,
+        num_blocks=sum(blocks_each),
+        block_size=config.block_size,
+        max_num_seqs=config.max_num_seqs,
+        max_model_len=max_model_len,
+    )
+    chunks: list[Chunk] = []
+    for slot, (length, num_blocks) in enumerate(zip(lengths, blocks_each, strict=True)):
+        first = sum(blocks_each[:slot])
+        blocks = tuple(range(first, first + num_blocks))
+        params = SamplingParams()
+        tokens = (0,) * length
+        chunks.append(Chunk(slot, slot, 0, length, tokens, 0, blocks, True, params, 0, length))
+    runner.launch(StepPlan(0, tuple(chunks), (), None, ())).wait()
+    runner.close()
+
+
+def _warm_up_lengths(config: EngineConfig, max_model_len: int) -> list[int]:
+    """Sequences that together fill the token budget of one step."""
+    longest = min(max_model_len, config.max_num_batched_tokens)
+    count = min(config.max_num_seqs, -(-config.max_num_batched_tokens // longest))
+    return [longest] * count

@@ -1,0 +1,198 @@
+"""`EagerRunner`: plan -> tensors -> tokens, one readable step after the other, on CPU or CUDA.
+
+    prepare   the plan becomes a `Batch`; the device's tables learn what is new
+    forward   the model runs, attention reads the paged cache
+    sample    logits become tokens, which the device feeds back to itself
+
+It is the slow twin of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows nothing of
+queues, policies or text.
+
+Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from nanovllm_edu.attention.base import AttentionBackend
+from nanovllm_edu.core.records import Chunk, StepPlan, TokenLogprobs
+from nanovllm_edu.errors import EngineClosedError
+from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.runners.batch import Batch, DeviceTables
+from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
+from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
+
+
+@dataclass(slots=True)
+class EagerTicket:
+    """A launched step: its tokens are on their way to the host.
+
+    Attributes:
+        seq_ids: Sequences that get a token, in the order of `output`.
+        output: Tokens and log probabilities, on the device or on their way from it.
+        timings: Seconds of "prepare", "forward" and "sample".
+        arrived: Fires when a GPU's copy to the host is complete; None on a CPU.
+    """
+
+    seq_ids: list[int]
+    output: SamplerOutput | None
+    timings: dict[str, float]
+    arrived: torch.cuda.Event | None = None
+    logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict[int, TokenLogprobs])
+
+    def wait(self) -> Mapping[int, int]:
+        """Blocks until the tokens are here."""
+        if self.output is None:
+            return {}
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        self.logprobs = self.output.logprobs_of(self.seq_ids)
+        return dict(zip(self.seq_ids, self.output.token_ids.tolist(), strict=True))
+
+
+class EagerRunner:
+    """Runs each step with ordinary torch calls.
+
+    Args:
+        model: Weights and forward pass.
+        backend: Attention over the paged cache.
+        kv_cache: Its memory.
+        tables: Per-slot block tables and tokens.
+        eos_token_ids: Tokens by which the model ends.
+    """
+
+    def __init__(
+        self,
+        model: Qwen3ForCausalLM,
+        backend: AttentionBackend,
+        kv_cache: KVCache,
+        tables: DeviceTables,
+        eos_token_ids: frozenset[int],
+    ) -> None:
+        self.model = model
+        self.backend = backend
+        self.kv_cache: KVCache | None = kv_cache
+        self.tables: DeviceTables | None = tables
+        self.eos_token_ids = eos_token_ids
+        self.num_blocks = kv_cache.num_blocks
+        self.block_size = kv_cache.block_size
+        self.vocab_size = model.config.vocab_size
+        self.max_model_len = tables.max_model_len
+        self._sampler = Sampler()
+
+    @classmethod
+    def build(
+        cls,
+        model: Qwen3ForCausalLM,
+        backend: AttentionBackend,
+        *,
+        num_blocks: int,
+        block_size: int,
+        max_num_seqs: int,
+        max_model_len: int,
+        eos_token_ids: frozenset[int] = frozenset(),
+    ) -> "EagerRunner":
+        """Allocates cache and tables on the model's device and makes a runner of them."""
+        config = model.config
+        device = model.embed_tokens.weight.device
+        kv_cache = KVCache.allocate(
+            num_layers=config.num_layers,
+            num_blocks=num_blocks,
+            block_size=block_size,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            dtype=config.dtype,
+            device=device,
+        )
+        tables = DeviceTables.allocate(
+            max_num_seqs, max_model_len, block_size, kv_cache.scratch_block, device
+        )
+        return cls(model, backend, kv_cache, tables, eos_token_ids)
+
+    @torch.inference_mode()
+    def launch(self, plan: StepPlan) -> EagerTicket:
+        """Starts one step. On a CPU it is done when this returns."""
+        if self.kv_cache is None or self.tables is None:
+            raise EngineClosedError("this runner is closed; make a new engine.")
+        if not plan.chunks:
+            return EagerTicket([], None, {})
+        times = [perf_counter()]
+        batch = self.tables.prepare(plan)
+        times.append(perf_counter())
+        logits = self._forward(batch)
+        times.append(perf_counter())
+        sampled = [chunk for chunk in plan.chunks if chunk.samples]
+        output = self._sample(sampled, batch, logits, plan) if sampled else None
+        times.append(perf_counter())
+        names = ("prepare", "forward", "sample")
+        timings = {name: times[i + 1] - times[i] for i, name in enumerate(names)}
+        return _ticket([chunk.seq_id for chunk in sampled], output, timings)
+
+    def _forward(self, batch: Batch) -> Tensor:
+        """Logits `[rows, vocab]` of the tokens that will be sampled from."""
+        assert self.kv_cache is not None
+        attend = self.backend.bind(batch, self.kv_cache)
+        hidden = self.model(batch.token_ids, batch.positions, attend)
+        return self.model.logits(hidden[batch.logit_rows])
+
+    def _sample(
+        self, chunks: list[Chunk], batch: Batch, logits: Tensor, plan: StepPlan
+    ) -> SamplerOutput:
+        """One token per sampling chunk, written back into the device's table."""
+        assert self.tables is not None
+        rows = [
+            SamplingRow(c.params, c.seed, c.end, c.num_prompt_tokens, c.slot) for c in chunks
+        ]
+        tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
+        output = self._sampler(logits, tensors)
+        self.tables.feed_back(batch, output.token_ids, plan)
+        return output
+
+    def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "EagerRunner":
+        """A runner that shares the weights: with a copy of the cache, or a blank other one."""
+        assert self.kv_cache is not None and self.tables is not None
+        if num_blocks is None and block_size is None:
+            return type(self)(
+                self.model,
+                self.backend,
+                self.kv_cache.copy(),
+                self.tables.copy(),
+                self.eos_token_ids,
+            )
+        return type(self).build(
+            self.model,
+            self.backend,
+            num_blocks=num_blocks or self.num_blocks,
+            block_size=block_size or self.block_size,
+            max_num_seqs=self.tables.max_num_seqs,
+            max_model_len=self.max_model_len,
+            eos_token_ids=self.eos_token_ids,
+        )
+
+    def close(self) -> None:
+        """Lets go of cache and tables. Weights stay with whoever shares them."""
+        self.kv_cache = self.tables = None
+
+    def __repr__(self) -> str:
+        config = self.model.config
+        device = self.model.embed_tokens.weight.device
+        return (
+            f"{type(self).__name__}({config.architecture}, {config.dtype}, {device}, "
+            f"attention={self.backend.name!r})"
+        )
+
+
+def _ticket(
+    seq_ids: list[int], output: SamplerOutput | None, timings: dict[str, float]
+) -> EagerTicket:
+    """On a GPU, starts the copy to the host and marks its end with an event."""
+    if output is None or output.token_ids.device.type != "cuda":
+        return EagerTicket(seq_ids, output, timings)
+    output = output.to_host()
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return EagerTicket(seq_ids, output, timings, arrived)
