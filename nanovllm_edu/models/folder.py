@@ -1,0 +1,60 @@
+"""From what a user calls a model to a folder on this machine.
+
+"tiny" is the model in the box, a path is a folder, anything else is a name on the Hugging Face hub,
+whose config, tokenizer and safetensors files are downloaded and nothing besides: no pickle, no code.
+
+Read next: `checkpoint.py`, which opens the safetensors files in the folder.
+"""
+
+import re
+from pathlib import Path
+
+from nanovllm_edu.errors import ModelLoadError
+
+TINY_MODEL_FOLDER = Path(__file__).resolve().parent.parent / "tiny" / "model"
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "merges.txt", "vocab.txt", "tokenizer.model"]
+# Some repositories hold the same weights a second time, in their authors' own layout.
+_HUB_DUPLICATES = ["consolidated*", "*/*"]
+
+
+def resolve_model_folder(model: str | Path) -> Path:
+    """Find, or download, the folder of a model.
+
+    Args:
+        model: "tiny", a folder, or a hub name such as "Qwen/Qwen3-0.6B". A folder that is called
+            "tiny" is reached as "./tiny".
+
+    Raises:
+        ModelLoadError: There is no such folder, and no such model on the hub.
+    """
+    if model == "tiny":
+        return TINY_MODEL_FOLDER
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ModelLoadError(f"{folder} is a file; name the folder that holds config.json.")
+    if isinstance(model, str) and _HUB_NAME.fullmatch(model):
+        return _download(model)
+    raise ModelLoadError(
+        f"there is no folder {folder}. Name an existing model folder, a hub model such as "
+        "'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
+    )
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_DUPLICATES)
+        )
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"{name!r} is no folder here and could not be fetched from the Hugging Face hub: "
+            f"{error} Check the name and the network, set HF_TOKEN if the model asks for a licence, "
+            "or use 'tiny', the model in the box."
+        ) from error

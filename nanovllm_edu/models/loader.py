@@ -1,0 +1,112 @@
+"""A model with weights in it: read from a checkpoint, or random in a given shape.
+
+The parameters are made uninitialised on their device, in their dtype, and then filled in place: at no
+time do the weights exist twice, and nothing is drawn only to be overwritten.
+
+Knows nothing of the KV cache; the engine measures what memory is left afterwards.
+
+Read next: `../runners/eager.py`, which feeds a model with batches.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from nanovllm_edu.errors import ConfigError, OutOfDeviceMemoryError
+from nanovllm_edu.layers.ops import Ops
+from nanovllm_edu.models.checkpoint import fill_from_safetensors
+from nanovllm_edu.models.config import ModelConfig
+from nanovllm_edu.models.folder import resolve_model_folder
+from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.models.registry import model_class, read_config
+
+# The standard deviation the GPT-2 family has been initialised with ever since.
+_INITIAL_STD = 0.02
+
+
+def load_model(
+    model: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    ops: Ops | None = None,
+    max_model_len: int | None = None,
+    progress: bool = True,
+) -> Qwen3ForCausalLM:
+    """Read a model from a folder, the hub or the box.
+
+    Args:
+        model: "tiny", a folder, or a hub name.
+        dtype: The weights' dtype; None takes what `config.json` says.
+        device: Where the weights go.
+        ops: Who does the memory-bound arithmetic; None means plain torch.
+        max_model_len: The longest sequence that will be asked for; None means all positions.
+        progress: Whether to show a bar when loading takes longer than a second.
+
+    Raises:
+        ModelLoadError: No such model, an unsupported one, or tensors that do not fit.
+        ConfigError: `max_model_len` is beyond the model's positions.
+        OutOfDeviceMemoryError: The weights do not fit on the device.
+    """
+    folder = resolve_model_folder(model)
+    config = read_config(folder)
+    if dtype is not None:
+        config = dataclasses.replace(config, dtype=dtype)
+    loaded = _empty_model(config, torch.device(device), ops, max_model_len)
+    fill_from_safetensors(loaded, folder, is_tied=config.tie_word_embeddings, progress=progress)
+    return loaded.eval()
+
+
+def build_random_model(
+    config: ModelConfig,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    ops: Ops | None = None,
+    max_model_len: int | None = None,
+) -> Qwen3ForCausalLM:
+    """Make a model of any shape with random weights, for measuring speed without a download.
+
+    Norms start at 1, everything else is drawn with a standard deviation of 0.02, by a generator of
+    its own on the device: the same seed gives the same weights on the same kind of device.
+
+    Args:
+        config: The shape. Other arguments are those of `load_model`.
+        seed: Of the weights.
+
+    Raises:
+        ConfigError: `max_model_len` is beyond the model's positions.
+        OutOfDeviceMemoryError: The weights do not fit on the device.
+    """
+    if dtype is not None:
+        config = dataclasses.replace(config, dtype=dtype)
+    model = _empty_model(config, torch.device(device), ops, max_model_len)
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.fill_(1.0)
+        else:
+            parameter.normal_(0.0, _INITIAL_STD, generator=generator)
+    return model.eval()
+
+
+def _empty_model(
+    config: ModelConfig, device: torch.device, ops: Ops | None, max_model_len: int | None
+) -> Qwen3ForCausalLM:
+    """Make a model whose weights hold whatever was in memory."""
+    limit = config.max_position_embeddings
+    if max_model_len is not None and not 1 <= max_model_len <= limit:
+        raise ConfigError(
+            f"max_model_len is {max_model_len}; this model has {limit} positions. "
+            f"Choose a value from 1 to {limit}."
+        )
+    try:
+        with device:
+            return model_class(config.architecture)(config, ops, max_model_len)
+    except torch.OutOfMemoryError as error:
+        raise OutOfDeviceMemoryError(
+            f"the weights of {config.architecture} in {config.dtype} do not fit on {device}: "
+            f"{error} Choose a smaller model, a 16-bit dtype or device='cpu'."
+        ) from error
