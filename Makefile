@@ -1,0 +1,56 @@
+# `make lab` and `make test` are the two commands to know. Each sets up .venv first if it is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp-dev
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+BENCHMARKS := $(wildcard benchmarks/cpu.py benchmarks/tiny_model.py)
+
+# One thread per process: the tests run in two processes, and small matrices gain nothing from more.
+TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=0
+PYTEST_FLAGS ?= -n 2 --dist loadscope -q
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test lint docs demo bench chromium format
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## Create .venv with everything in it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; install a newer Python, or: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,lab,docs]'
+	@touch $@
+
+lab: $(STAMP)  ## Open JupyterLab on the lessons
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(wildcard notebooks/00_start_here.ipynb)
+
+test: lint docs chromium  ## Run everything that CI runs
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) tests $(if $(NOTEBOOKS),--nbval $(NOTEBOOKS))
+
+lint: $(STAMP)  ## Format check, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## Format the code and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Build the site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+demo: $(STAMP)  ## Six prompts, one small cache, in the terminal
+	$(BIN)/nanovllm-edu demo
+
+bench: $(STAMP)  ## Measure this machine
+	for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
+
+chromium: $(STAMP)
+	@sh tests/browser/ensure_chromium.sh $(BIN)/python

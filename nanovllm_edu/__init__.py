@@ -1,0 +1,66 @@
+"""An LLM inference engine to learn from: step it, see inside it, change it.
+
+    from nanovllm_edu import LLM, SamplingParams
+
+    llm = LLM()
+    print(llm.generate(["What is a KV cache?"], SamplingParams(temperature=0))[0].text)
+
+This module holds the public names and loads each one when it is first used: importing the package
+costs nothing, and neither torch nor a notebook library is imported before it is needed.
+
+Read next, in the order of a request: `core/records.py`, `core/scheduler.py`,
+`core/block_manager.py`, `engine.py`, `runners/checksum.py`, `runners/batch.py`,
+`attention/reference.py`, `models/qwen3.py`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nanovllm_edu.config import EngineConfig as EngineConfig
+    from nanovllm_edu.core.eviction import FIFO as FIFO
+    from nanovllm_edu.core.eviction import LRU as LRU
+    from nanovllm_edu.core.policy import MixedPolicy as MixedPolicy
+    from nanovllm_edu.core.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
+    from nanovllm_edu.core.sampling_params import SamplingParams as SamplingParams
+    from nanovllm_edu.core.step_record import EngineState as EngineState
+    from nanovllm_edu.core.step_record import StepRecord as StepRecord
+    from nanovllm_edu.engine import LLMEngine as LLMEngine
+    from nanovllm_edu.errors import NanoVLLMError as NanoVLLMError
+    from nanovllm_edu.llm import LLM as LLM
+    from nanovllm_edu.llm import RequestOutput as RequestOutput
+    from nanovllm_edu.runners.checksum import ChecksumRunner as ChecksumRunner
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "LLM": "llm",
+    "RequestOutput": "llm",
+    "SamplingParams": "core.sampling_params",
+    "EngineConfig": "config",
+    "LLMEngine": "engine",
+    "StepRecord": "core.step_record",
+    "EngineState": "core.step_record",
+    "MixedPolicy": "core.policy",
+    "PhaseSeparatedPolicy": "core.policy",
+    "LRU": "core.eviction",
+    "FIFO": "core.eviction",
+    "ChecksumRunner": "runners.checksum",
+    "NanoVLLMError": "errors",
+}
+"""Public name -> module in which it lives."""
+
+__all__ = ["__version__", *_HOME_OF]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is first asked for (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

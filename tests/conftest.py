@@ -1,0 +1,27 @@
+"""What holds for every test: no network, one thread, shapes checked, GPU tests only on a GPU."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
+
+import pytest
+from jaxtyping import install_import_hook
+
+SHAPE_CHECKED = ("nanovllm_edu.sampling",)
+"""Packages whose jaxtyping annotations are enforced while tests run. Kernels cannot be among them:
+Triton compiles a function's source, decorators included."""
+
+install_import_hook(SHAPE_CHECKED, "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests marked `gpu` where there is none."""
+    gpu_items = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_items:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu_items:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
