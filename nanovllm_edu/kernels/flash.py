@@ -1,0 +1,91 @@
+"""The online softmax over a paged cache: the loop at the heart of every attention kernel here.
+
+Attention of a few query rows needs sum(exp(s) v) / sum(exp(s)) over all keys. A row's state is
+
+    highest   the largest score so far       total   sum of exp(score - highest)
+    acc       sum of exp(score - highest) * value
+
+and a tile of keys updates it in place, so scores never go to memory. A "query row" is one query
+head of one token; the G query heads that share a key-value head are rows of the same tile, so each
+key is read once for all of them and the matrix units have more than one row to work on.
+
+A kernel walks a block table like this: token t of a sequence lies in physical block
+`table[t // B]` at offset `t % B`, so its row in the cache is `table[t // B] * B + t % B`.
+
+Scores are kept in units of log 2 (`scale` contains log2 e), because the hardware computes exp2.
+
+Source: FlashAttention (Dao et al., 2022); PagedAttention (Kwon et al., 2023).
+
+Read next: `paged_decode.py`, `paged_prefill.py`.
+"""
+
+import triton
+import triton.language as tl
+
+LOG2_E = 1.4426950408889634
+
+
+@triton.jit
+def empty_state(M: tl.constexpr, D: tl.constexpr):
+    """State of M rows that have seen no key."""
+    highest = tl.full([M], float("-inf"), tl.float32)
+    return highest, tl.zeros([M], tl.float32), tl.zeros([M, D], tl.float32)
+
+
+@triton.jit
+def cache_rows(table_ptr, first, is_cached, B: tl.constexpr, TILE: tl.constexpr):
+    """Rows of the cache that hold tokens [first, first + TILE): int64 [TILE]."""
+    tokens = first + tl.arange(0, TILE)
+    if B % TILE == 0:  # the tile lies in one block: one lookup
+        return row_shift(table_ptr, first, B) + tokens
+    else:
+        block_ids = tl.load(table_ptr + tokens // B, mask=is_cached, other=0).to(tl.int64)
+        return block_ids * B + tokens % B
+
+
+@triton.jit
+def row_shift(table_ptr, token, B: tl.constexpr):
+    """What to add to a token's index to get its row, valid within the block of `token`."""
+    block = token // B
+    return (tl.load(table_ptr + block).to(tl.int64) - block) * B
+
+
+@triton.jit
+def attend_cached(
+    q, highest, total, acc, positions, k_ptr, v_ptr, table_ptr, begin, end, scale,
+    ROW_STRIDE: tl.constexpr, B: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr,
+    IS_CAUSAL: tl.constexpr, IS_ONE_BLOCK: tl.constexpr, NUM_STAGES: tl.constexpr,
+):  # fmt: skip
+    """Update the state of rows q [M, D] with cached tokens [begin, end).
+
+    `begin` is a multiple of TILE. `k_ptr` and `v_ptr` point at this key-value head of row 0. With
+    IS_CAUSAL a row sees the tokens up to its own `positions` [M]; without, all of them.
+    IS_ONE_BLOCK says that [begin, end) lies in one block, so that the lookup can leave the loop:
+    a load whose address comes from another load costs the pipeline twice the stages.
+    """
+    if IS_ONE_BLOCK:
+        shift = row_shift(table_ptr, begin, B)
+    dims = tl.arange(0, D)
+    for first in tl.range(begin, end, TILE, num_stages=NUM_STAGES):
+        tokens = first + tl.arange(0, TILE)
+        is_cached = tokens < end
+        rows = shift + tokens if IS_ONE_BLOCK else cache_rows(table_ptr, first, is_cached, B, TILE)
+        rows *= ROW_STRIDE
+        k = tl.load(k_ptr + rows[None, :] + dims[:, None], mask=is_cached[None, :], other=0.0)
+        # Values outside are zeroed too: 0 * garbage may be NaN.
+        v = tl.load(v_ptr + rows[:, None] + dims[None, :], mask=is_cached[:, None], other=0.0)
+
+        scores = tl.dot(q, k, input_precision="ieee") * scale
+        is_visible = is_cached[None, :]
+        if IS_CAUSAL:
+            is_visible = is_visible & (tokens[None, :] <= positions[:, None])
+        scores = tl.where(is_visible, scores, float("-inf"))
+
+        new_highest = tl.maximum(highest, tl.max(scores, axis=1))
+        correction = tl.exp2(highest - new_highest)
+        weights = tl.exp2(scores - new_highest[:, None])
+        total = total * correction + tl.sum(weights, axis=1)
+        acc = acc * correction[:, None]
+        acc = tl.dot(weights.to(v.dtype), v, acc, input_precision="ieee")
+        highest = new_highest
+    return highest, total, acc

@@ -1,0 +1,60 @@
+"""Programmatic dependent launch: a kernel may begin while the one before it is still at work.
+
+Inside a CUDA graph, a kernel starts only when its predecessor has ended, which leaves the memory
+idle for a microsecond or two at each of the 140 boundaries of a decode step. On Hopper a kernel can
+be launched early, do what does not depend on its predecessor (fetch its weights) and then wait:
+
+    predecessor  ... compute ...........| end
+    this kernel        fetch weights ...| wait returns, read activations, compute
+
+The rules that keep this equal to running one after the other, for every kernel of the chain:
+
+- before `wait_for_predecessor`, only read what no kernel of the graph writes (weights, and the
+  block tables and lengths, which only the graph's last kernel changes);
+- call it in every program, because "my predecessor has ended" then implies that all before it have.
+
+Source: CUDA's programmatic dependent launch; `griddepcontrol` in the PTX manual.
+
+Read next: `matmul.py`, which fetches its weights while it waits.
+"""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+IS_INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET=1: kernels run on the CPU
+
+
+def launch_options(is_overlapped: bool) -> dict[str, Any]:
+    """Keyword arguments of a launch: the kernel's `OVERLAP` flag and Triton's own switch."""
+    return {"OVERLAP": True, "launch_pdl": True} if is_overlapped else {"OVERLAP": False}
+
+
+@triton.jit
+def allow_successor(OVERLAP: tl.constexpr):
+    """From here on the next kernel may be brought in wherever this one leaves room."""
+    if OVERLAP:
+        gdc_launch_dependents()
+
+
+@triton.jit
+def wait_for_predecessor(OVERLAP: tl.constexpr):
+    """Return when the kernel before this one has ended and its writes can be seen."""
+    if OVERLAP:
+        gdc_wait()
+
+
+@triton.jit
+def prefetch_to_l2(pointers, OVERLAP: tl.constexpr):
+    """Ask for the cache lines behind `pointers` without waiting for them or keeping them."""
+    if OVERLAP:
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
+            "=r,l",
+            [pointers.to(tl.int64)],
+            dtype=tl.int32,
+            is_pure=False,
+            pack=1,
+        )

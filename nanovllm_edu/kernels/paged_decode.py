@@ -1,0 +1,290 @@
+"""Attention of one query token per sequence: a decode step's largest reader of memory.
+
+    q [S, H, D]   or   qkv [S, (H + 2 KH) D] straight from the projection (`IS_FUSED`)
+    cache [blocks, B, KH, D] of keys and of values      tables [slots, blocks of a sequence]
+
+Nothing is computed here to speak of: the time is that of streaming the cache. Two things decide how
+close it comes to the memory's speed.
+
+*Equal shares.* Sequences differ in length, so each is cut into chunks of CHUNK tokens, and a fixed
+number of programs per key-value head ("workers") share all chunks of all sequences:
+
+    sequence 0   |--------|--------|---|        chunks 0 1 2
+    sequence 1   |--|                           chunk  3             worker w takes chunks
+    sequence 2   |--------|------|              chunks 4 5           w, w + W, w + 2 W, ...
+
+The grid does not depend on the lengths, which are read on the device: one CUDA graph serves every
+step. Where a chunk begins depends on its own sequence only, so a result does not depend on which
+other sequences are in the batch.
+
+*The last one to arrive combines.* A chunk's partial result goes to memory, and a counter says how
+many of a sequence's chunks are done. Whoever completes it adds the partial results up, in order of
+the chunks, so that the sum is the same in every run. No second kernel is needed.
+
+With `IS_FUSED` a program also normalises and rotates its queries, and the one whose chunk holds the
+newest token makes that token's key, stores key and value, and uses both from registers: nobody else
+reads them in this kernel, so there is no race.
+
+Source: flash-decoding (Dao et al., 2023); equal shares as in stream-K (Osama et al., 2023).
+
+Torch twin: `attention/reference.py`, and `twins.py` for the fused form. Read next: `matmul.py`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nanovllm_edu.kernels.flash import attend_cached, empty_state
+from nanovllm_edu.kernels.launch import allow_successor, prefetch_to_l2, wait_for_predecessor
+from nanovllm_edu.kernels.rope import rotated_heads
+
+
+@triton.jit
+def _combine_chunks(
+    partial_ptr, stats_ptr, num_chunks, G: tl.constexpr, D: tl.constexpr, BLOCK_GD: tl.constexpr
+):
+    """The sum of a sequence's partial results, in order of its chunks: float32 [G * D]."""
+    AT_ONCE: tl.constexpr = 8
+    columns = tl.arange(0, BLOCK_GD)
+    is_column = columns < G * D
+    highest = tl.full([BLOCK_GD], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_GD], tl.float32)
+    acc = tl.zeros([BLOCK_GD], tl.float32)
+    for first in range(0, num_chunks, AT_ONCE):
+        chunks = first + tl.arange(0, AT_ONCE)
+        mask = (chunks < num_chunks)[:, None] & is_column[None, :]
+        # .cg: other programs wrote these lines; never look in this processor's own cache.
+        stats = stats_ptr + chunks[:, None] * (2 * G) + (columns // D)[None, :]
+        highests = tl.load(stats, mask=mask, other=float("-inf"), cache_modifier=".cg")
+        totals = tl.load(stats + G, mask=mask, other=0.0, cache_modifier=".cg")
+        accs = tl.load(
+            partial_ptr + chunks[:, None] * (G * D) + columns[None, :],
+            mask=mask, other=0.0, cache_modifier=".cg",
+        )  # fmt: skip
+        new_highest = tl.maximum(highest, tl.max(highests, axis=0))
+        new_highest = tl.where(is_column, new_highest, 0.0)
+        correction = tl.exp2(highest - new_highest)
+        weights = tl.exp2(highests - new_highest[None, :])
+        total = total * correction + tl.sum(totals * weights, axis=0)
+        acc = acc * correction + tl.sum(accs * weights, axis=0)
+        highest = new_highest
+    return acc / tl.where(is_column, total, 1.0)
+
+
+@triton.jit
+def _decode_kernel(
+    q_ptr, bias_ptr, q_weight_ptr, k_weight_ptr, cos_sin_ptr, k_cache_ptr, v_cache_ptr, out_ptr,
+    tables_ptr, table_rows_ptr, context_lens_ptr, partial_ptr, stats_ptr, arrivals_ptr,
+    num_rows, q_stride, table_stride, max_chunks, scale, eps,
+    KH: tl.constexpr, G: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
+    ROWS: tl.constexpr, M: tl.constexpr, BLOCK_GD: tl.constexpr,
+    CHUNK: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    IS_FUSED: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_QK_NORM: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):  # fmt: skip
+    allow_successor(OVERLAP)
+    kv_head = tl.program_id(0)
+    rows = tl.arange(0, ROWS)
+    lengths = tl.load(context_lens_ptr + rows, mask=rows < num_rows, other=0)
+    num_chunks_of = (lengths + CHUNK - 1) // CHUNK
+    chunk_ends = tl.cumsum(num_chunks_of, axis=0)
+    num_chunks_of_all = tl.sum(num_chunks_of, axis=0)
+
+    heads = tl.arange(0, M)
+    is_head = heads < G
+    dims = tl.arange(0, D)
+    k_ptr, v_ptr = k_cache_ptr + kv_head * D, v_cache_ptr + kv_head * D
+    wait_for_predecessor(OVERLAP)
+
+    for item in range(tl.program_id(1), num_chunks_of_all, tl.num_programs(1)):
+        is_before = chunk_ends <= item
+        row = tl.sum(is_before.to(tl.int32), axis=0)
+        chunk = item - tl.max(tl.where(is_before, chunk_ends, 0), axis=0)
+        length = tl.load(context_lens_ptr + row)
+        table_row = tl.load(table_rows_ptr + row).to(tl.int64)
+        table_ptr = tables_ptr + table_row * table_stride
+        num_chunks = (length + CHUNK - 1) // CHUNK
+        begin = chunk * CHUNK
+        end = tl.minimum(begin + CHUNK, length)
+        row_ptr = q_ptr + row.to(tl.int64) * q_stride
+        group_ptr = row_ptr + kv_head * (G * D)
+
+        highest, total, acc = empty_state(M, D)
+        if IS_FUSED:
+            is_newest = end == length
+            newest = length - 1
+            angle_ptr = cos_sin_ptr + newest.to(tl.int64) * D
+            q = rotated_heads(
+                group_ptr, bias_ptr + kv_head * (G * D) if HAS_BIAS else None, q_weight_ptr,
+                angle_ptr, heads, is_head, eps, D, HAS_BIAS, HAS_QK_NORM,
+            ).to(q_ptr.dtype.element_ty)  # fmt: skip
+            one = tl.arange(0, 1)
+            k_offset = (KH * G + kv_head) * D
+            new_k = rotated_heads(
+                row_ptr + k_offset, bias_ptr + k_offset if HAS_BIAS else None, k_weight_ptr,
+                angle_ptr, one, (one == 0) & is_newest, eps, D, HAS_BIAS, HAS_QK_NORM,
+            ).to(q_ptr.dtype.element_ty)  # fmt: skip
+            v_columns = k_offset + KH * D + one[:, None] * D + dims[None, :]
+            new_v = tl.load(row_ptr + v_columns)
+            if HAS_BIAS:
+                new_v += tl.load(bias_ptr + v_columns)
+            block_id = tl.load(table_ptr + newest // B).to(tl.int64)
+            slot = (block_id * B + newest % B) * (KH * D) + one[:, None] * D + dims[None, :]
+            tl.store(k_ptr + slot, new_k, mask=(one == 0)[:, None] & is_newest)
+            tl.store(v_ptr + slot, new_v, mask=(one == 0)[:, None] & is_newest)
+
+            score = tl.sum(q.to(tl.float32) * new_k.to(tl.float32), axis=1) * scale
+            highest = tl.where(is_newest, score, highest)
+            total = tl.where(is_newest, 1.0, total)
+            acc += tl.where(is_newest, new_v.to(tl.float32), 0.0)
+            end = tl.minimum(end, newest)
+        else:
+            q_pointers = group_ptr + heads[:, None] * D + dims[None, :]
+            q = tl.load(q_pointers, mask=is_head[:, None], other=0.0)
+
+        highest, total, acc = attend_cached(
+            q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
+            KH * D, B, D, TILE, False, B % CHUNK == 0, NUM_STAGES,
+        )  # fmt: skip
+
+        out_group_ptr = out_ptr + (row.to(tl.int64) * KH + kv_head) * (G * D)
+        group_columns = heads[:, None] * D + dims[None, :]
+        if num_chunks == 1:
+            out = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
+            tl.store(out_group_ptr + group_columns, out, mask=is_head[:, None])
+        else:
+            pair = row * KH + kv_head
+            group_stats_ptr = stats_ptr + pair.to(tl.int64) * max_chunks * (2 * G)
+            group_partial_ptr = partial_ptr + pair.to(tl.int64) * max_chunks * (G * D)
+            tl.store(group_stats_ptr + chunk * (2 * G) + heads, highest, mask=is_head)
+            tl.store(group_stats_ptr + chunk * (2 * G) + G + heads, total, mask=is_head)
+            partial_pointers = group_partial_ptr + chunk * (G * D) + group_columns
+            tl.store(partial_pointers, acc, mask=is_head[:, None])
+            tl.debug_barrier()  # all threads' stores first, then the one thread that announces them
+            if tl.atomic_add(arrivals_ptr + pair, 1, sem="acq_rel") == num_chunks - 1:
+                out = _combine_chunks(
+                    group_partial_ptr, group_stats_ptr, num_chunks, G, D, BLOCK_GD
+                ).to(out_ptr.dtype.element_ty)
+                columns = tl.arange(0, BLOCK_GD)
+                tl.store(out_group_ptr + columns, out, mask=columns < G * D)
+                tl.store(arrivals_ptr + pair, 0)  # ready for the next layer
+
+
+@dataclass(frozen=True)
+class DecodeTiles:
+    """How the work is cut: see the figure above. Measured by `benchmarks/kernels.py`."""
+
+    chunk: int = 256
+    tile: int = 64
+    num_stages: int = 3
+    num_warps: int = 4
+    max_registers: int = 168
+    programs_per_multiprocessor: int = 3
+
+
+@dataclass(frozen=True)
+class DecodeWorkspace:
+    """Scratch memory of the split: partial results, and who has arrived. Layers take turns in it.
+
+    Attributes:
+        partial: float32 [S, KH, max_chunks, G * D]
+        stats: float32 [S, KH, max_chunks, 2, G], highest score and total weight of a chunk.
+        arrivals: int32 [S, KH], zero between kernels.
+        tiles: How the work is cut.
+        num_workers: Programs per key-value head.
+    """
+
+    partial: Tensor
+    stats: Tensor
+    arrivals: Tensor
+    tiles: DecodeTiles
+    num_workers: int
+
+    @classmethod
+    def allocate(
+        cls,
+        num_rows: int,
+        max_context_len: int,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        device: torch.device,
+        tiles: DecodeTiles | None = None,
+    ) -> "DecodeWorkspace":
+        """Scratch memory for `num_rows` sequences of at most `max_context_len` tokens."""
+        tiles = tiles or DecodeTiles()
+        max_chunks = triton.cdiv(max_context_len, tiles.chunk)
+        group = num_heads // num_kv_heads
+        shape = (num_rows, num_kv_heads, max_chunks)
+        wanted = num_multiprocessors(device) * tiles.programs_per_multiprocessor
+        return cls(
+            partial=torch.empty(*shape, group * head_dim, dtype=torch.float32, device=device),
+            stats=torch.empty(*shape, 2, group, dtype=torch.float32, device=device),
+            arrivals=torch.zeros(num_rows, num_kv_heads, dtype=torch.int32, device=device),
+            tiles=tiles,
+            num_workers=max(1, min(wanted // num_kv_heads, num_rows * max_chunks)),
+        )
+
+
+def num_multiprocessors(device: torch.device) -> int:
+    """How many programs run truly side by side; a small number in the interpreter."""
+    if device.type != "cuda":
+        return 4
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def launch_decode(
+    q: Tensor,
+    cache_layer: Tensor,
+    out: Tensor,
+    block_tables: Tensor,
+    table_rows: Tensor,
+    context_lens: Tensor,
+    workspace: DecodeWorkspace,
+    *,
+    scale: float,
+    fused: "NewTokens | None" = None,
+    options: dict[str, object],
+) -> None:
+    """Launch the kernel. `fused` says how to make queries, keys and values from `q` = qkv."""
+    num_rows = len(context_lens)
+    _, _, block_size, num_kv_heads, head_dim = cache_layer.shape
+    group = out.shape[-2] // num_kv_heads
+    tiles = workspace.tiles
+    _decode_kernel[(num_kv_heads, workspace.num_workers)](
+        q, fused and fused.bias, fused and fused.q_weight, fused and fused.k_weight,
+        fused and fused.cos_sin, cache_layer[0], cache_layer[1], out,
+        block_tables, table_rows, context_lens,
+        workspace.partial, workspace.stats, workspace.arrivals,
+        num_rows, q.stride(0), block_tables.stride(0), workspace.partial.shape[2], scale,
+        fused.eps if fused else 0.0,
+        KH=num_kv_heads, G=group, D=head_dim, B=block_size,
+        ROWS=triton.next_power_of_2(num_rows), M=max(16, triton.next_power_of_2(group)),
+        BLOCK_GD=triton.next_power_of_2(group * head_dim),
+        CHUNK=tiles.chunk, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
+        IS_FUSED=fused is not None, HAS_BIAS=bool(fused and fused.bias is not None),
+        HAS_QK_NORM=bool(fused and fused.q_weight is not None),
+        num_warps=tiles.num_warps, maxnreg=tiles.max_registers, **options,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class NewTokens:
+    """What turns a row of the qkv projection into rotated queries, a key and a value.
+
+    Attributes:
+        cos_sin: float32 [max_positions, D].
+        bias: [(H + 2 KH) D] or None (Qwen2 has one).
+        q_weight: [D], the per-head norm of queries, or None (Llama has none).
+        k_weight: [D], of keys, or None.
+        eps: Of that norm.
+    """
+
+    cos_sin: Tensor
+    bias: Tensor | None
+    q_weight: Tensor | None
+    k_weight: Tensor | None
+    eps: float
