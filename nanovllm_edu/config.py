@@ -6,6 +6,9 @@ backend was chosen) is a result of building a runner and is never written back h
 Read next: `engine.py`.
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (a user's value may be of any type)
+
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches

@@ -16,11 +16,15 @@ is data: a `StepRecord` per step, an `EngineState` on demand.
 Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eager.py`.
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (a user's value may be of any type)
+
 from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import index
 from time import perf_counter
 from typing import Any, Protocol, Self
 
@@ -174,20 +178,22 @@ class LLMEngine:
 
     def _run(self, depth: int) -> Iterator[StepRecord]:
         while self._flights or self.has_unfinished_requests():
-            has_work = self.has_unfinished_requests() and self._launch()
-            if len(self._flights) > depth or not has_work:
+            self._check_open()
+            has_room = len(self._flights) <= depth  # not if an abandoned run went deeper
+            has_launched = has_room and self.has_unfinished_requests() and self._launch()
+            if not has_launched or len(self._flights) > depth:
                 yield self._commit()
 
     def _launch(self) -> bool:
         """Plans a step and hands it to the device. False if there was nothing to compute."""
         begin = perf_counter()
         plan = self.scheduler.plan()
-        flight = self._snapshot(plan, perf_counter() - begin)
         if not plan.chunks and self._flights:
             return False  # everything depends on tokens still in flight; its plan is void
         if not plan.chunks and self.has_unfinished_requests():
             self._raise_stalled(plan)
         try:
+            flight = self._snapshot(plan, perf_counter() - begin)
             flight.ticket = self.runner.launch(plan)
         except BaseException:
             self.scheduler.rollback([plan])
@@ -197,18 +203,17 @@ class LLMEngine:
 
     def _commit(self) -> StepRecord:
         """Waits for the oldest step in flight and takes in its tokens."""
-        flight = self._flights[0]
+        plan, ticket = self._flights[0].plan, self._flights[0].ticket
         try:
-            tokens = flight.ticket.wait()
+            tokens = ticket.wait()
+            begin = perf_counter()
+            result = self.scheduler.commit(plan, tokens, self._find_stop)
         except BaseException:
             plans = [flight.plan for flight in self._flights]  # later ones build on this one
             self._flights.clear()
             self.scheduler.rollback(plans)
             raise
-        self._flights.popleft()
-        begin = perf_counter()
-        plan, ticket = flight.plan, flight.ticket
-        result = self.scheduler.commit(plan, tokens, self._find_stop)
+        flight = self._flights.popleft()
         return StepRecord(
             step_id=plan.step_id,
             chunks=plan.chunks,
@@ -235,14 +240,14 @@ class LLMEngine:
         waiting = tuple(self.scheduler.waiting)
         return _Flight(plan, NOTHING_LAUNCHED, waiting, tuple(running), tables, plan_seconds)
 
-    def _find_stop(self, seq: Sequence) -> str | None:
-        """The stop string that the newest token of `seq` completed.
+    def _find_stop(self, seq: Sequence, token_id: int) -> str | None:
+        """The stop string that `token_id`, the next token of `seq`, completes.
 
         A string of n bytes spans at most n tokens, so a short tail of the text is enough.
         """
         assert self.tokenizer is not None
         num_tail_tokens = max(len(stop.encode()) for stop in seq.params.stop) + 4
-        text = self.tokenizer.decode(seq.output_token_ids[-num_tail_tokens:])
+        text = self.tokenizer.decode([*seq.output_token_ids[-num_tail_tokens:], token_id])
         return next((stop for stop in seq.params.stop if stop in text), None)
 
     # ------------------------------------------------------------- look and branch
@@ -285,21 +290,24 @@ class LLMEngine:
             )
         config = replace(self.config, **changes)
         if changes.keys() & NEEDS_RECOMPUTE:
-            return self._fork_anew(config)
+            return self._fork_anew(changes)
         twin = LLMEngine(self.runner.fork(), config, self.tokenizer)
-        # The policy may be a user's object with a state of its own: the twin gets a copy.
-        policy = config.policy if "policy" in changes else deepcopy(config.policy)
         twin.scheduler = self.scheduler.fork(
-            policy=policy,
+            policy=changes.get("policy"),
             max_num_batched_tokens=config.max_num_batched_tokens,
             enable_chunked_prefill=config.enable_chunked_prefill,
         )
+        twin.config = replace(config, policy=twin.scheduler.policy)
         twin._next_seq_id = self._next_seq_id
         return twin
 
-    def _fork_anew(self, config: EngineConfig) -> "LLMEngine":
+    def _fork_anew(self, changes: dict[str, Any]) -> "LLMEngine":
+        # The policy may be a user's object with a state of its own: the twin gets a copy.
+        own_policy = deepcopy(self.scheduler.policy)
+        config = replace(self.config, **{"policy": own_policy, **changes})
         runner = self.runner.fork(
-            num_blocks=config.num_blocks or self.runner.num_blocks, block_size=config.block_size
+            num_blocks=changes.get("num_blocks") or self.runner.num_blocks,
+            block_size=changes.get("block_size") or self.runner.block_size,
         )
         twin = LLMEngine(runner, config, self.tokenizer)
         for seq in chain(self.scheduler.running.values(), self.scheduler.waiting.values()):
@@ -357,8 +365,8 @@ class LLMEngine:
                 raise RequestError("this engine has no tokenizer; give token ids.")
             prompt = self.tokenizer.encode(prompt)
         try:
-            token_ids = [int(token_id) for token_id in prompt]
-        except (TypeError, ValueError):
+            token_ids = [index(token_id) for token_id in prompt]  # 1.5 is not a token id
+        except TypeError:
             raise RequestError(f"prompt={prompt!r} is neither text nor token ids.") from None
         if not token_ids:
             raise RequestError("the prompt is empty; give at least one token.")

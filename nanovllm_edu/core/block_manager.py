@@ -88,10 +88,12 @@ class BlockManager:
         self.block_size = block_size
         self.enable_prefix_caching = enable_prefix_caching
         self.blocks = [Block(block_id) for block_id in range(num_blocks)]
+        self._new_eviction_policy = eviction_policy
         self.evictable: EvictionPolicy = eviction_policy()
         self._hash = hash_function
         self._blank = list(range(num_blocks - 1, -1, -1))  # a stack: block 0 is handed out first
         self._by_hash: dict[int, Block] = {}
+        self._findable_contents = {ROOT}
         self._last_content_id = ROOT
 
     @property
@@ -130,7 +132,7 @@ class BlockManager:
                 reason = "no block has its hash (never computed, or evicted)"
                 break
             if not self._holds(block, seq, index, parent_content_id):
-                reason = "a block has its hash but other content (a hash collision)"
+                reason = self._why_not(block)
                 break
             found.append(block.block_id)
             num_free += block.ref_count == 0
@@ -172,8 +174,8 @@ class BlockManager:
         """Makes findable each block of `seq` that is full, computed, and of known tokens.
 
         A block whose content another block already holds stays private: one findable copy is
-        enough. After a collision nothing further of `seq` is cached, for its children could be
-        taken for the other content's.
+        enough. After a collision, or when the content in front of it was evicted, nothing further
+        of `seq` is cached: no match could prove it.
         """
         num_known = min(seq.num_computed_tokens, len(seq.token_ids))
         num_full = num_known // self.block_size
@@ -181,7 +183,7 @@ class BlockManager:
             return []
         events: list[Event] = []
         for index in range(seq.num_cached_blocks, num_full):
-            if seq.parent_content_id is not None:
+            if seq.parent_content_id in self._findable_contents:
                 events += self._cache(seq, index, seq.parent_content_id)
         seq.num_cached_blocks = num_full
         return events
@@ -195,9 +197,7 @@ class BlockManager:
             block.ref_count -= 1
             if block.ref_count == 0:
                 self._release(block)
-            events.append(
-                BlockFreed(seq.seq_id, block_id, block.ref_count, block.hash is not None)
-            )
+            events.append(BlockFreed(seq.seq_id, block_id, block.ref_count, block.hash is not None))
         seq.block_table.clear()
         seq.num_cached_blocks = 0
         seq.num_computed_tokens = 0
@@ -206,10 +206,9 @@ class BlockManager:
 
     def reset_prefix_cache(self) -> None:
         """Forgets all findable content. Running sequences keep their blocks."""
+        self._blank += reversed(list(self.evictable))
+        self.evictable = self._new_eviction_policy()
         for block in list(self._by_hash.values()):
-            if block.ref_count == 0:
-                self.evictable.remove(block.block_id)
-                self._blank.append(block.block_id)
             self._forget(block)
 
     def check_invariants(self, sequences: list[Sequence]) -> None:
@@ -217,7 +216,7 @@ class BlockManager:
         users = [0] * self.num_blocks
         for seq in sequences:
             assert len(set(seq.block_table)) == len(seq.block_table), "a block twice in one table"
-            assert len(seq.block_table) >= self.num_blocks_for(seq.num_computed_tokens)
+            assert len(seq.block_table) == self.num_blocks_for(seq.num_computed_tokens)
             for block_id in seq.block_table:
                 users[block_id] += 1
         blank, evictable = set(self._blank), set(self.evictable)
@@ -264,6 +263,7 @@ class BlockManager:
         """The block's memory is about to be overwritten: no one may find its old content."""
         assert block.hash is not None
         del self._by_hash[block.hash]
+        self._findable_contents.remove(block.content_id)
         block.hash, block.token_ids = None, ()
         block.content_id = block.parent_content_id = ROOT
 
@@ -271,7 +271,9 @@ class BlockManager:
         """Makes block `index` of `seq` findable, unless its content already is."""
         key = self._hash_of(seq, index)
         known = self._by_hash.get(key)
-        if known is not None:
+        if known is not None and self._is_orphan(known):
+            self._blank_out(known)
+        elif known is not None:
             is_same = self._holds(known, seq, index, parent_content_id)
             seq.parent_content_id = known.content_id if is_same else None
             return []
@@ -281,7 +283,19 @@ class BlockManager:
         block.content_id, block.parent_content_id = self._last_content_id, parent_content_id
         seq.parent_content_id = block.content_id
         self._by_hash[key] = block
+        self._findable_contents.add(block.content_id)
         return [BlockCached(seq.seq_id, block.block_id, index, key)]
+
+    def _is_orphan(self, block: Block) -> bool:
+        """Whether the content in front of it is gone, so that no match can reach this block."""
+        return block.parent_content_id not in self._findable_contents
+
+    def _blank_out(self, block: Block) -> None:
+        """Makes a findable block unfindable, so that a reachable one can take its hash."""
+        if block.ref_count == 0:
+            self.evictable.remove(block.block_id)
+            self._blank.append(block.block_id)
+        self._forget(block)
 
     def _hash_of(self, seq: Sequence, index: int) -> int:
         """The chained hash of block `index`, computed once per sequence and block."""
@@ -297,10 +311,15 @@ class BlockManager:
 
     def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
         """Whether `block` holds exactly the KV of block `index` of `seq`."""
-        return (
-            block.parent_content_id == parent_content_id
-            and block.token_ids == self._tokens_of(seq, index)
+        return block.parent_content_id == parent_content_id and block.token_ids == self._tokens_of(
+            seq, index
         )
+
+    def _why_not(self, block: Block) -> str:
+        """Why a block with the right hash is no hit."""
+        if self._is_orphan(block):
+            return "a block has its hash, but the block that one was computed after was evicted"
+        return "a block has its hash but other content (a hash collision)"
 
     def _why_no_more(self, seq: Sequence) -> str:
         """Why a match that found everything it looked for does not go further."""

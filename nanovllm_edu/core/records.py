@@ -12,7 +12,7 @@ Read next: `core/scheduler.py`, which makes plans and commits results.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from nanovllm_edu.core.sampling_params import SamplingParams
 
@@ -330,9 +330,6 @@ EVENT_TYPES: dict[str, type[Event]] = {
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
     """Tuples become lists; 64-bit hashes become hex strings (JavaScript has 53-bit integers)."""
-    converted: dict[str, Any] = {}
-    for name, value in values.items():
-        if name == "hash":
-            value = f"{value:016x}"
-        converted[name] = list(value) if isinstance(value, tuple) else value
-    return converted
+    lists = {k: list(cast(tuple[Any, ...], v)) for k, v in values.items() if isinstance(v, tuple)}
+    hashes = {k: f"{v:016x}" for k, v in values.items() if k == "hash"}
+    return values | lists | hashes

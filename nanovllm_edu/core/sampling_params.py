@@ -6,6 +6,9 @@ applies it.
 Read next: `core/sequence.py`.
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (a user's value may be of any type)
+
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -52,9 +55,9 @@ class SamplingParams:
     skip_special_tokens: bool = True
 
     def __post_init__(self) -> None:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        stop = (self.stop,) if isinstance(self.stop, str) else self._as_tuple("stop")
         object.__setattr__(self, "stop", stop)
-        object.__setattr__(self, "stop_token_ids", tuple(self.stop_token_ids))
+        object.__setattr__(self, "stop_token_ids", self._as_tuple("stop_token_ids"))
         self._check_number("temperature", 0.0, _UNBOUNDED, "0 is greedy, 1 the model's own odds")
         self._check_int("top_k", 0, "0 switches it off")
         self._check_number("top_p", 0.0, 1.0, "1 switches it off", low_open=True)
@@ -88,7 +91,14 @@ class SamplingParams:
     def to_dict(self) -> dict[str, Any]:
         """The options as plain JSON-ready values."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return values | {"stop": list(self.stop), "stop_token_ids": list(self.stop_token_ids)}
+
+    def _as_tuple(self, name: str) -> tuple[Any, ...]:
+        value = getattr(self, name)
+        try:
+            return tuple(value)
+        except TypeError:
+            raise ConfigError(f"{name}={value!r} is not a list; () switches it off.") from None
 
     def _check_number(
         self, name: str, low: float, high: float, remedy: str, *, low_open: bool = False

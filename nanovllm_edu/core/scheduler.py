@@ -15,10 +15,11 @@ It knows nothing of tensors, text or time. Read next: `engine.py`.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from typing import cast
 
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
 from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
@@ -37,8 +38,8 @@ from nanovllm_edu.core.records import (
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import ConfigError, UnknownRequestError
 
-FindStop = Callable[[Sequence], str | None]
-"""Looks at a sequence's newest token and returns the stop string it completed, if any."""
+FindStop = Callable[[Sequence, int], str | None]
+"""Looks at a sequence and its next token, and returns the stop string that completes, if any."""
 
 
 @dataclass(slots=True)
@@ -88,16 +89,18 @@ class Scheduler:
     def fork(
         self,
         *,
-        policy: SchedulingPolicy,
+        policy: SchedulingPolicy | None,
         max_num_batched_tokens: int,
         enable_chunked_prefill: bool,
     ) -> "Scheduler":
-        """A copy in the same state, under another policy or budget."""
+        """A copy in the same state, under another budget and policy (None copies this one's)."""
         twin = copy(self)
         twin.block_manager = deepcopy(self.block_manager)
-        twin.waiting, twin.running = deepcopy(self.waiting), deepcopy(self.running)
+        # One deepcopy of both: a policy that remembers sequences must remember the copies.
+        queues = self.waiting, self.running
+        (twin.waiting, twin.running), own_policy = deepcopy((queues, self.policy))
         twin._free_slots = list(self._free_slots)
-        twin.policy = policy
+        twin.policy = policy or own_policy
         twin.max_num_batched_tokens = max_num_batched_tokens
         twin.enable_chunked_prefill = enable_chunked_prefill
         return twin
@@ -136,26 +139,47 @@ class Scheduler:
         """Decides the next step. An empty plan means that nothing can run now."""
         draft = _Draft(self.max_num_batched_tokens)
         try:
-            # Snapshots: planning moves sequences between the queues while the policy's groups,
-            # which may be lazy, are still being read.
-            running, waiting = tuple(self.running.values()), tuple(self.waiting.values())
-            for group in self.policy.order(running, waiting):
+            for group in self._ranked_groups():
                 self._plan_group(group, draft)
                 if draft.chunks:
                     break
+            return self._finish_plan(draft)
         except BaseException:
             self._take_back(draft.chunks, "the plan was given up half-way")
             raise
-        return self._finish_plan(draft)
 
-    def _plan_group(self, group: Iterable[Sequence], draft: _Draft) -> None:
+    def _ranked_groups(self) -> Iterator[Iterable[object]]:
+        """The policy's groups. A learner may have written it, so nothing of it is trusted."""
+        # Snapshots: planning moves sequences between the queues while the groups, which may be
+        # lazy, are still being read.
+        running, waiting = tuple(self.running.values()), tuple(self.waiting.values())
+        groups: object = self.policy.order(running, waiting)
+        for group in self._iterable(groups):
+            yield self._iterable(group)
+
+    def _plan_group(self, group: Iterable[object], draft: _Draft) -> None:
+        blocked: Blocked | None = None
         for seq in group:
-            if seq.status is SequenceStatus.RUNNING:
+            if not isinstance(seq, Sequence):
+                raise self._bad_order(seq)
+            if self.running.get(seq.seq_id) is seq:
                 self._continue(seq, draft)
-            elif seq.status is SequenceStatus.WAITING and seq.seq_id not in draft.preempted:
-                draft.blocked = self._admit(seq, draft)
-                if draft.blocked:
-                    break  # first come, first served: nobody overtakes the one that waits
+            elif blocked or seq.seq_id in draft.preempted:
+                continue  # first come, first served: nobody overtakes the one that waits
+            elif self.waiting.get(seq.seq_id) is seq:
+                blocked = self._admit(seq, draft)
+        draft.blocked = draft.blocked or blocked
+
+    def _iterable(self, value: object) -> Iterable[object]:
+        if not isinstance(value, Iterable):
+            raise self._bad_order(value)
+        return cast(Iterable[object], value)
+
+    def _bad_order(self, value: object) -> ConfigError:
+        return ConfigError(
+            f"{self.policy!r}.order() gave {value!r}; return a list of groups, each a list of the "
+            "sequences it was given, such as [[*running, *waiting]]."
+        )
 
     def _continue(self, seq: Sequence, draft: _Draft) -> None:
         """Plans the next tokens of a running sequence, preempting others if blocks are short."""
@@ -346,19 +370,21 @@ class Scheduler:
             tokens: The sampled token of each sequence whose chunk samples.
             find_stop: Checks stop strings; needed only if a request has some.
         """
+        # A chunk that does not sample has no token; nor has a sequence that ended meanwhile.
+        sampled = (self._find(chunk.seq_id) for chunk in plan.chunks if chunk.samples)
+        due = [(seq, tokens[seq.seq_id]) for seq in sampled if seq]
+        # Decide first, then do: a stop string is looked for in decoded text, and if that raises,
+        # no sequence must have moved.
+        endings = [self._ending(seq, token_id, find_stop) for seq, token_id in due]
         new_tokens: dict[int, int] = {}
         finished: dict[int, str] = {}
         events: list[Event] = []
-        for chunk in plan.chunks:
-            seq = self._find(chunk.seq_id) if chunk.samples else None
-            if seq is None:
-                continue  # no token was due, or the sequence has ended meanwhile
-            seq.num_in_flight -= 1
-            token_id = new_tokens[seq.seq_id] = tokens[seq.seq_id]
+        for (seq, token_id), ending in zip(due, endings, strict=True):
             events.append(TokenSampled(seq.seq_id, token_id, len(seq.token_ids)))
+            new_tokens[seq.seq_id] = token_id
             seq.token_ids.append(token_id)
+            seq.num_in_flight -= 1
             events += self.block_manager.cache_full_blocks(seq)
-            ending = self._ending(seq, find_stop)
             if ending:
                 finished[seq.seq_id] = ending[0]
                 events += self._finish(seq, *ending)
@@ -388,18 +414,20 @@ class Scheduler:
 
     # ------------------------------------------------------------------- endings
 
-    def _ending(self, seq: Sequence, find_stop: FindStop | None) -> tuple[str, str] | None:
-        """(finish reason, detail) if the newest token ends the sequence."""
-        token_id, params = seq.token_ids[-1], seq.params
+    def _ending(
+        self, seq: Sequence, token_id: int, find_stop: FindStop | None
+    ) -> tuple[str, str] | None:
+        """(finish reason, detail) if this next token ends the sequence."""
+        params, num_tokens = seq.params, len(seq.token_ids) + 1
         if token_id in self.eos_token_ids and not params.ignore_eos:
             return "stop", f"token {token_id} means end of sequence"
         if token_id in params.stop_token_ids:
             return "stop", f"token {token_id} is one of its stop_token_ids"
-        if params.stop and find_stop and (text := find_stop(seq)) is not None:
+        if params.stop and find_stop and (text := find_stop(seq, token_id)) is not None:
             return "stop", f"its text contains the stop string {text!r}"
-        if len(seq.token_ids) - seq.num_prompt_tokens >= params.max_tokens:
+        if num_tokens - seq.num_prompt_tokens >= params.max_tokens:
             return "length", f"max_tokens={params.max_tokens} reached"
-        if len(seq.token_ids) >= self.max_model_len:
+        if num_tokens >= self.max_model_len:
             return "length", f"max_model_len={self.max_model_len} reached"
         return None
 
@@ -435,12 +463,14 @@ class Scheduler:
     def check_invariants(self) -> None:
         """Fails an assertion if queues, slots and blocks contradict each other."""
         running = list(self.running.values())
-        slots = [seq.slot for seq in running]
+        slots = [seq.slot for seq in running if seq.slot is not None]
         assert sorted(self._free_slots + slots) == list(range(self.max_num_seqs)), "slot leak"
         assert not set(self.running) & set(self.waiting)
         for seq in self.waiting.values():
             assert seq.status is SequenceStatus.WAITING
-            assert not seq.block_table and seq.num_computed_tokens == 0 and seq.slot is None
+            assert seq.num_computed_tokens == 0
+            assert not seq.block_table
+            assert seq.slot is None
         for seq in running:
             assert seq.status is SequenceStatus.RUNNING
             assert 0 < seq.num_computed_tokens <= seq.num_tokens
