@@ -1,0 +1,194 @@
+"""`Recorder`: keeps what an engine returns. No copies, no hooks, no patches.
+
+    with Recorder(engine) as recorder:
+        recorder.add_request([1, 2, 3])
+        while engine.has_unfinished_requests():
+            recorder.step()
+    recorder.recording.state_at(3)
+
+A step already returns every decision it took, so recording it is keeping a reference. A request
+that was added to the engine directly is noticed at the next step; steps and aborts must go through
+the recorder, because only their return values tell what happened.
+
+Read next: `introspect/recording.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from time import perf_counter
+from typing import Any, Self
+
+from nanovllm_edu.core.eviction import LRU
+from nanovllm_edu.core.records import Event
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import RecordingError
+from nanovllm_edu.introspect.fold import Fold, History, Request
+from nanovllm_edu.introspect.recording import Aborted, Added, Entry, Recording, Resumed, Stepped
+
+
+class Recorder:
+    """Wraps the verbs of an engine and keeps what they return.
+
+    Args:
+        engine: An `LLMEngine`, or anything whose `.engine` is one (`LLM`). It may have a past.
+
+    Raises:
+        RecordingError: Steps are in flight.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self.engine: LLMEngine = engine if isinstance(engine, LLMEngine) else engine.engine
+        if self.engine.num_steps_in_flight:
+            raise RecordingError(
+                f"{self.engine.num_steps_in_flight} step(s) are in flight; take them with step() "
+                "before recording."
+            )
+        self._begin = perf_counter()
+        self._initial = Fold.of_engine(self.engine, History())
+        self._journal: list[Entry] = []
+        self._num_steps = 0
+        self._newest = max(self._initial.sequences, default=-1)
+        self._pieces: dict[int, str] = {}
+        manager = self.engine.scheduler.block_manager
+        # Under LRU the order follows from the events; of another policy only the policy knows it.
+        self._keeps_order = type(manager.evictable) is not LRU
+        self._num_seen = 0
+
+    # --------------------------------------------------------------------- the verbs
+
+    def add_request(
+        self, prompt: str | list[int], sampling_params: SamplingParams | None = None
+    ) -> int:
+        """Like `engine.add_request`."""
+        seq_id = self.engine.add_request(prompt, sampling_params)
+        self._notice_requests()
+        return seq_id
+
+    def abort_request(self, seq_id: int) -> tuple[Event, ...]:
+        """Like `engine.abort_request`."""
+        self._notice_requests()
+        events = self.engine.abort_request(seq_id)
+        self._journal.append(Aborted(events, self._eviction_order()))
+        return events
+
+    def step(self) -> StepRecord:
+        """Like `engine.step`."""
+        self._notice_requests()
+        try:
+            record = self.engine.step()
+        except Exception as error:
+            self._resume(error)
+            raise
+        return self._keep(record)
+
+    def run(self, depth: int = 1) -> Iterator[StepRecord]:
+        """Like `engine.run`: until nothing is left to do."""
+        steps = self.engine.run(depth)
+        while True:
+            self._notice_requests()
+            try:
+                record = next(steps)
+            except StopIteration:
+                return
+            except Exception as error:
+                self._resume(error)
+                raise
+            yield self._keep(record)
+
+    # -------------------------------------------------------------------- the result
+
+    @property
+    def recording(self) -> Recording:
+        """Everything so far, frozen. The recorder may go on."""
+        self._notice_requests()
+        self._decode_new_pieces()
+        return Recording(
+            self._initial, tuple(self._journal), describe(self.engine), self._pieces
+        )
+
+    def __len__(self) -> int:
+        return self._num_steps
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing to undo: the engine was never touched."""
+
+    def __repr__(self) -> str:
+        return f"Recorder({self.engine!r}, {self._num_steps} steps)"
+
+    # ----------------------------------------------------------------------- keeping
+
+    def _keep(self, record: StepRecord) -> StepRecord:
+        self._num_steps += 1
+        self._journal.append(Stepped(record, self._eviction_order(), self._now()))
+        return record
+
+    def _eviction_order(self) -> tuple[int, ...] | None:
+        if not self._keeps_order:
+            return None
+        return tuple(self.engine.scheduler.block_manager.evictable)
+
+    def _now(self) -> float:
+        return perf_counter() - self._begin
+
+    def _notice_requests(self) -> None:
+        """Journals requests that joined the queue since we last looked; they are at its end."""
+        waiting = self.engine.scheduler.waiting
+        new: list[Added] = []
+        for seq_id in reversed(waiting):
+            if seq_id <= self._newest:
+                break
+            seq = waiting[seq_id]
+            request = Request(
+                seq_id, tuple(seq.token_ids), seq.num_prompt_tokens, seq.params, seq.seed
+            )
+            new.append(Added(request, self._now()))
+        if new:
+            self._newest = new[0].request.seq_id
+            self._journal += reversed(new)
+
+    def _resume(self, error: Exception) -> None:
+        """After a failed step only the engine knows where it stands: a new key frame."""
+        frame = Fold.of_engine(self.engine, self._initial.history)
+        frame.num_planned = self._num_steps + self.engine.num_steps_in_flight
+        self._journal.append(Resumed(frame, f"{type(error).__name__}: {error}"))
+
+    def _decode_new_pieces(self) -> None:
+        tokenizer = self.engine.tokenizer
+        new, self._num_seen = self._journal[self._num_seen :], len(self._journal)
+        if tokenizer is None:
+            return
+        if not self._pieces:
+            requests = self._initial.history.requests.values()
+            self._add_pieces(i for request in requests for i in request.token_ids)
+        for entry in new:
+            if isinstance(entry, Added):
+                self._add_pieces(entry.request.token_ids)
+            elif isinstance(entry, Stepped):
+                self._add_pieces(entry.record.new_tokens.values())
+
+    def _add_pieces(self, token_ids: Iterable[int]) -> None:
+        assert self.engine.tokenizer is not None
+        for token_id in token_ids:
+            if token_id not in self._pieces:
+                self._pieces[token_id] = self.engine.tokenizer.decode([token_id])
+
+
+def describe(engine: LLMEngine) -> Mapping[str, Any]:
+    """What an engine is, as plain JSON-ready values."""
+    config, runner = engine.config, engine.runner
+    return {
+        "runner": type(runner).__name__,
+        "num_blocks": runner.num_blocks,
+        "block_size": runner.block_size,
+        "max_num_seqs": config.max_num_seqs,
+        "max_num_batched_tokens": config.max_num_batched_tokens,
+        "max_model_len": engine.max_model_len,
+        "enable_prefix_caching": config.enable_prefix_caching,
+        "enable_chunked_prefill": config.enable_chunked_prefill,
+        "policy": type(engine.scheduler.policy).__name__,
+        "eviction_policy": type(engine.scheduler.block_manager.evictable).__name__,
+    }

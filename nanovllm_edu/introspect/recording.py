@@ -1,0 +1,267 @@
+"""`Recording`: what an engine did, frozen, and any moment of it on demand.
+
+    recording[k]            the StepRecord of step k (a reference to the engine's own, no copy)
+    recording.state_at(k)   the EngineState right after it, folded from the nearest key frame
+    recording.show()        the linked view; to_html, to_perfetto, to_text, save
+
+It holds no engine and no tensor. Read next: `introspect/fold.py`, which does the work;
+`introspect/recorder.py` makes recordings.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanovllm_edu.core.records import Event
+from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.errors import RecordingError
+from nanovllm_edu.introspect.fold import Fold, History, Request, split_events
+
+if TYPE_CHECKING:
+    from nanovllm_edu.widgets import StepViewer
+
+KEY_FRAME_INTERVAL = 64
+"""Steps between the folds that a recording keeps, once it has passed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A request joined the queue. `seconds` since the recording began."""
+
+    request: Request
+    seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A step was taken. `eviction_order` is None for LRU, where it follows from the events."""
+
+    record: StepRecord
+    eviction_order: tuple[int, ...] | None = None
+    seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """A request was taken back between two steps."""
+
+    events: tuple[Event, ...]
+    eviction_order: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A step failed and was rolled back; the engine's state then, as a key frame."""
+
+    frame: Fold = field(compare=False)
+    why: str = ""
+
+
+Entry = Added | Stepped | Aborted | Resumed
+
+
+class Recording:
+    """The journal of an engine: requests, steps, aborts, in the order they happened.
+
+    Attributes:
+        initial: The state that everything is folded from.
+        journal: Every entry, in order.
+        engine: What the engine was: block_size, num_blocks, policy, ... as plain values.
+        pieces: token id -> its text, if the engine had a tokenizer.
+        records: The steps.
+    """
+
+    def __init__(
+        self,
+        initial: Fold,
+        journal: tuple[Entry, ...],
+        engine: Mapping[str, Any],
+        pieces: Mapping[int, str] | None = None,
+    ) -> None:
+        self.initial = initial
+        self.journal = journal
+        self.engine = dict(engine)
+        self.pieces = dict(pieces or {})
+        self._steps = [i for i, entry in enumerate(journal) if isinstance(entry, Stepped)]
+        self.records = tuple(e.record for e in journal if isinstance(e, Stepped))
+        self._frames: dict[int, tuple[int, Fold]] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> StepRecord:
+        return self.records[index]
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        return iter(self.records)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Recording):
+            return NotImplemented
+        return (
+            self.initial.freeze() == other.initial.freeze()
+            and self.journal == other.journal
+            and self.engine == other.engine
+            and self.pieces == other.pieces
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def requests(self) -> dict[int, Request]:
+        """seq_id -> what was asked for."""
+        requests = dict(self.initial.history.requests)
+        added = (entry.request for entry in self.journal if isinstance(entry, Added))
+        return requests | {request.seq_id: request for request in added}
+
+    # ------------------------------------------------------------------------ states
+
+    def state_at(self, index: int) -> EngineState:
+        """What `engine.state()` returned right after `recording[index]`.
+
+        Args:
+            index: In [-1, len(recording)). -1 is the moment before the first step.
+
+        Raises:
+            RecordingError: The index is out of range, or steps are missing from the recording.
+        """
+        if not -1 <= index < len(self):
+            raise RecordingError(
+                f"state_at({index}): the recording has {len(self)} steps, so give an index in "
+                f"[-1, {len(self)}); -1 is the state before the first step."
+            )
+        return self.fold_to(index).freeze()
+
+    def fold_to(self, index: int) -> Fold:
+        """A fold of its own right after step `index`; keeps key frames on the way."""
+        base = max((i for i in self._frames if i <= index), default=None)
+        position, fold = (0, self.initial) if base is None else self._frames[base]
+        fold = fold.copy()
+        for i in range(position, self._end(index)):
+            self._apply(fold, i)
+            step = self._steps_upto(i)
+            if isinstance(self.journal[i], Stepped) and step % KEY_FRAME_INTERVAL == 0:
+                self._frames.setdefault(step, (i + 1, fold.copy()))
+        return fold
+
+    def _end(self, index: int) -> int:
+        """Journal position after step `index`; before the first one, its requests are there."""
+        if index >= 0:
+            return self._steps[index] + 1
+        return self._steps[0] if self._steps else len(self.journal)
+
+    @cached_property
+    def _step_at(self) -> dict[int, int]:
+        return {position: step for step, position in enumerate(self._steps)}
+
+    def _steps_upto(self, position: int) -> int:
+        return self._step_at.get(position, -1)
+
+    def _apply(self, fold: Fold, position: int) -> None:
+        entry = self.journal[position]
+        match entry:
+            case Added():
+                fold.add(entry.request)
+            case Aborted():
+                fold.apply(entry.events)
+                fold.reorder(entry.eviction_order)
+            case Resumed():
+                fold.__dict__.update(entry.frame.copy().__dict__)
+            case Stepped():
+                self._apply_step(fold, self._step_at[position], entry)
+
+    def _apply_step(self, fold: Fold, step: int, entry: Stepped) -> None:
+        """Plans that were made before this commit take effect first (`run` plans ahead)."""
+        is_alone = fold.num_planned == step and not entry.record.num_in_flight
+        try:
+            last = min(step + entry.record.num_in_flight, self._last_step_before_failure(step))
+            while fold.num_planned <= last:
+                record = self.records[fold.num_planned]
+                fold.plan(split_events(record)[0], record.chunks)
+            fold.apply(split_events(entry.record)[1])
+        except (KeyError, IndexError, ValueError) as error:
+            raise _missing(step) from error
+        fold.reorder(entry.eviction_order)
+        if is_alone and tuple(fold.running) != entry.record.running:
+            raise _missing(step)
+
+    def _last_step_before_failure(self, step: int) -> int:
+        return next((end for end in self._failures if end >= step), len(self) - 1)
+
+    @cached_property
+    def _failures(self) -> list[int]:
+        """The last step before each `Resumed`: what was planned beyond it was rolled back."""
+        ends, step = [], -1
+        for entry in self.journal:
+            step += isinstance(entry, Stepped)
+            if isinstance(entry, Resumed):
+                ends.append(step)
+        return ends
+
+    # ----------------------------------------------------------------- five ways to look
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document (docs/reference/recording_format.md)."""
+        from nanovllm_edu.introspect.codec import encode
+
+        return encode(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes one JSON file; gzip-compressed if the name ends in `.gz`."""
+        from nanovllm_edu.introspect.storage import save
+
+        return save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recording":
+        """Reads what `save` wrote.
+
+        Raises:
+            RecordingError: The file is truncated, of another schema, or not a recording.
+        """
+        from nanovllm_edu.introspect.storage import load
+
+        return load(path)
+
+    def show(self) -> "StepViewer":
+        """The linked view as a notebook widget."""
+        # By name: the widgets are a layer above, and most users of a recording never load them.
+        return import_module("nanovllm_edu.widgets").StepViewer.of(self)
+
+    def to_html(self, path: str | Path, title: str = "nanovllm_edu recording") -> Path:
+        """Writes the linked view as one page that needs no kernel and no network."""
+        from nanovllm_edu.introspect.html_export import write_html
+
+        return write_html(self, path, title)
+
+    def to_perfetto(self, path: str | Path) -> Path:
+        """Writes a trace for ui.perfetto.dev and chrome://tracing."""
+        from nanovllm_edu.introspect.perfetto import write_perfetto
+
+        return write_perfetto(self, path)
+
+    def to_text(self, first: int = 0, last: int | None = None) -> str:
+        """The steps [first, last) in words; the same for equal recordings."""
+        from nanovllm_edu.introspect.text import to_text
+
+        return to_text(self, first, last)
+
+    def __repr__(self) -> str:
+        from nanovllm_edu.introspect.text import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        from nanovllm_edu.introspect.text import summary_html
+
+        return summary_html(self)
+
+
+def _missing(step: int) -> RecordingError:
+    return RecordingError(
+        f"step {step} does not follow from the steps before it: the engine was stepped, or a "
+        "request aborted, without the recorder; use recorder.step() and recorder.abort_request()."
+    )

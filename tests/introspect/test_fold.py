@@ -1,0 +1,91 @@
+"""`state_at(k)` is what `engine.state()` returned at step k, for random workloads."""
+
+from random import Random
+
+import pytest
+from tests.introspect.workload import make_engine, play
+
+from nanovllm_edu.core.records import EVENT_TYPES
+from nanovllm_edu.errors import RecordingError
+from nanovllm_edu.introspect import Recorder
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_folded_states_equal_live_states(seed):
+    played = play(seed)
+    recording = played.recorder.recording
+    assert len(recording) == len(played.states) > 10
+    for k, live in enumerate(played.states):
+        assert recording.state_at(k) == live, f"step {k}"
+
+
+def test_states_may_be_asked_for_in_any_order():
+    played = play(3, num_actions=300)
+    recording = played.recorder.recording
+    for k in [len(recording) - 1, 0, 70, 5, 130, 64, 63]:
+        assert recording.state_at(k) == played.states[k]
+
+
+def test_the_workloads_reach_every_event():
+    seen = set()
+    for seed in range(40):
+        recording = play(seed).recorder.recording
+        seen |= {type(event).__name__ for record in recording for event in record.events}
+    assert seen == set(EVENT_TYPES)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("depth", [1, 3])
+def test_planning_ahead_takes_effect_in_the_order_it_happened(seed, depth):
+    played = play(seed, depth=depth)
+    recording = played.recorder.recording
+    assert any(record.num_in_flight for record in recording)
+    for k in range(len(recording) - depth):  # the last ones build on plans not yet recorded
+        assert recording.state_at(k) == played.states[k], f"step {k}"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_failed_step_becomes_a_key_frame(seed):
+    played = play(seed, fail_at=(9, 17))
+    recording = played.recorder.recording
+    for k, live in enumerate(played.states):
+        assert recording.state_at(k) == live, f"step {k}"
+
+
+def test_the_state_before_the_first_step_has_its_requests():
+    engine = make_engine(Random(1))
+    recorder = Recorder(engine)
+    recorder.add_request([1, 2, 3])
+    before = engine.state()
+    recorder.step()
+    assert recorder.recording.state_at(-1) == before
+
+
+@pytest.mark.parametrize("index", [-2, 1, 99])
+def test_an_index_out_of_range_names_the_range(index):
+    recorder = Recorder(make_engine(Random(1)))
+    recorder.add_request([1, 2, 3])
+    recorder.step()
+    with pytest.raises(RecordingError, match=r"\[-1, 1\)"):
+        recorder.recording.state_at(index)
+
+
+def test_a_step_behind_the_recorders_back_is_an_error_that_says_so():
+    engine = make_engine(Random(1))
+    recorder = Recorder(engine)
+    engine.add_request([1, 2, 3, 4, 5])
+    recorder.step()
+    engine.step()
+    engine.add_request([1, 2, 3, 9])
+    engine.step()
+    recorder.step()
+    with pytest.raises(RecordingError, match="without the recorder"):
+        recorder.recording.state_at(1)
+
+
+def test_recording_keeps_the_engines_own_records():
+    engine = make_engine(Random(2))
+    recorder = Recorder(engine)
+    engine.add_request([1, 2, 3])
+    record = recorder.step()
+    assert recorder.recording[0] is record

@@ -1,0 +1,99 @@
+"""Random workloads that reach every kind of event, for the tests of this folder."""
+
+from dataclasses import dataclass
+from random import Random
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.eviction import FIFO, LRU
+from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import EngineState
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.introspect import Recorder
+from nanovllm_edu.runners.checksum import ChecksumRunner
+
+
+@dataclass
+class Played:
+    """A recorder and the live states that were seen while it recorded, [-1] first."""
+
+    recorder: Recorder
+    states: list[EngineState]
+
+
+class Flaky(ChecksumRunner):
+    """Fails on some launches."""
+
+    def __init__(self, *args, fail_at: frozenset[int] = frozenset(), **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.fail_at = fail_at
+        self.num_launches = 0
+
+    def launch(self, plan):
+        self.num_launches += 1
+        if self.num_launches in self.fail_at:
+            raise RuntimeError("the device is unwell")
+        return super().launch(plan)
+
+
+def make_engine(rng: Random, **options) -> LLMEngine:
+    fail_at = frozenset(options.pop("fail_at", ()))
+    runner = Flaky(
+        rng.randint(6, 24), rng.choice([1, 2, 4]), eos_token_ids=frozenset({7}), fail_at=fail_at
+    )
+    values = {
+        "policy": rng.choice([MixedPolicy, PhaseSeparatedPolicy])(),
+        "eviction_policy": rng.choice([LRU, FIFO]),
+        "enable_prefix_caching": rng.random() < 0.8,
+        "max_num_seqs": rng.randint(1, 6),
+        "max_num_batched_tokens": rng.randint(2, 24),
+    } | options
+    return LLMEngine(runner, EngineConfig(**values))
+
+
+def random_prompt(rng: Random, engine: LLMEngine) -> list[int]:
+    longest = min(engine.max_model_len - 1, 24)
+    shared = [1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13][: rng.randint(0, 12)]
+    return (shared + [rng.randrange(1000) for _ in range(rng.randint(1, 12))])[:longest]
+
+
+def random_params(rng: Random) -> SamplingParams:
+    return SamplingParams(
+        temperature=rng.choice([0.0, 1.0]),
+        max_tokens=rng.randint(1, 20),
+        repetition_penalty=rng.choice([1.0, 1.1]),
+    )
+
+
+def play(seed: int, *, num_actions: int = 120, depth: int = 0, **options) -> Played:
+    """A random run in which requests come and go between steps."""
+    rng = Random(seed)
+    engine = make_engine(rng, **options)
+    if rng.random() < 0.3:  # an engine with a past
+        for _ in range(3):
+            engine.add_request(random_prompt(rng, engine), random_params(rng))
+        for _ in range(4):
+            engine.step()
+    recorder = Recorder(engine)
+    states: list[EngineState] = []
+    steps = iter(())
+    for _ in range(num_actions):
+        action = rng.random()
+        unfinished = [*engine.scheduler.waiting, *engine.scheduler.running]
+        if action < 0.2:
+            add = recorder.add_request if rng.random() < 0.5 else engine.add_request
+            add(random_prompt(rng, engine), random_params(rng))
+        elif action < 0.25 and unfinished:
+            recorder.abort_request(rng.choice(unfinished))
+        elif unfinished or engine.num_steps_in_flight:
+            try:
+                if depth and next(steps, None) is None:
+                    steps = recorder.run(depth)
+                    next(steps)
+                elif not depth:
+                    recorder.step()
+            except RuntimeError:
+                continue
+            while len(states) < len(recorder):  # a step of an exhausted run may have been two
+                states.append(engine.state())
+    return Played(recorder, states)
