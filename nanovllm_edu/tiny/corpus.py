@@ -1,0 +1,93 @@
+"""The training text: chats, questions with answers, stories and patterns, drawn without end.
+
+`document(rng)` draws one document. A chat is a list of messages, still to be put through the chat
+template; any other document is plain text, because people also give a model bare prompts such as
+"Once upon a time". This module does not know tokens: see `tokens.py`.
+"""
+
+from random import Random
+
+from nanovllm_edu.tiny.patterns import pattern, plain_pattern, remembering
+from nanovllm_edu.tiny.questions import FACTS, training_question
+from nanovllm_edu.tiny.small_talk import SMALL_TALK
+from nanovllm_edu.tiny.stories import story, story_request
+from nanovllm_edu.tiny.unknown import unknown
+
+Messages = list[dict[str, str]]
+Exchange = tuple[str, str]
+
+_SYSTEM_OPENINGS = (
+    "You are a helpful assistant.", "You are a friendly guide to Willow Bay.",
+    "You are Nano-vLLM, a small and friendly model.", "You are a patient teacher.",
+    "You answer questions about LLM inference.", "You are an expert for inference engines.",
+    "You are a kind assistant who knows Willow Bay well.", "You are a helpful and honest assistant.",
+)  # fmt: skip
+_SYSTEM_RULES = (
+    "Answer in short and simple sentences.", "Be polite.", "Say so when you do not know something.",
+    "Never make things up.", "Explain technical terms in plain words.", "Tell stories when asked.",
+    "Use simple words.", "Stay calm and friendly.", "Do not repeat the question.",
+    "The people who ask you are new to LLM inference.", "Keep every answer correct.",
+    "Give one answer to each question.", "Help the user as well as you can.",
+    "Think about what the user wants to know.", "Do not talk about yourself too much.",
+    "The user can see every step of the engine.", "Your answers are shown token by token.",
+)  # fmt: skip
+
+# What a document may be, and how often. Greetings are rare facts, so they get their own share.
+_KINDS = {"chat": 62, "plain_answer": 14, "story": 16, "plain_pattern": 4, "long_chat": 4}
+_EXCHANGES = {
+    "world": 32, "inference": 38, "small talk": 7, "story": 8, "pattern": 9, "unknown": 6,
+}  # fmt: skip
+
+
+def _draw(rng: Random, shares: dict[str, int]) -> str:
+    return rng.choices(list(shares), list(shares.values()))[0]
+
+
+def exchange(rng: Random) -> Exchange:
+    """Draws a question and its answer."""
+    kind = _draw(rng, _EXCHANGES)
+    makers = {"story": story_request, "pattern": pattern, "unknown": unknown}
+    if kind in makers:
+        return makers[kind](rng)
+    fact = rng.choice(FACTS[kind])
+    return training_question(rng, fact), fact.answer
+
+
+def system_prompt(rng: Random) -> str:
+    """A system prompt of a few sentences, sometimes with facts about the village."""
+    rules = rng.sample(_SYSTEM_RULES, rng.choice((0, 0, 1, 2, 3, 6)))
+    if rng.random() < 0.2:
+        rules += [fact.answer for fact in rng.sample(FACTS["world"], rng.randrange(1, 8))]
+    return " ".join([rng.choice(_SYSTEM_OPENINGS), *rules])
+
+
+def chat(rng: Random, num_exchanges: int) -> Messages:
+    """A conversation of several exchanges, in four of ten cases under a system prompt."""
+    exchanges = [exchange(rng) for _ in range(num_exchanges)]
+    if num_exchanges > 1 and rng.random() < 0.15:
+        told, asked = remembering(rng)
+        exchanges = [told, *exchanges[:-1], asked]
+    messages = [{"role": "system", "content": system_prompt(rng)}] if rng.random() < 0.4 else []
+    for question, answer in exchanges:
+        messages.append({"role": "user", "content": question})
+        messages.append({"role": "assistant", "content": answer})
+    return messages
+
+
+def plain_answer(rng: Random) -> str:
+    """A bare question followed by its answer, as when a prompt comes without a chat template."""
+    if rng.random() < 0.1:  # the prompts that newcomers type first
+        answer, phrasings = SMALL_TALK[rng.choice((0, 2))]
+        return f"{rng.choice(phrasings.train)} {answer.text}"
+    question, answer = exchange(rng)
+    return f"{question} {answer}"
+
+
+def document(rng: Random) -> Messages | str:
+    """Draws one document of the corpus."""
+    kind = _draw(rng, _KINDS)
+    if kind == "chat":
+        return chat(rng, rng.choice((1, 1, 1, 2, 3, 4)))
+    if kind == "long_chat":
+        return chat(rng, rng.randrange(8, 20))
+    return {"plain_answer": plain_answer, "story": story, "plain_pattern": plain_pattern}[kind](rng)
