@@ -1,0 +1,156 @@
+"""`Sampler`: one token per row of logits.
+
+    logits -> penalties -> temperature -> min_p -> top_k -> top_p -> + Gumbel noise -> argmax
+
+Greedy is the same road without noise, so greedy and random rows share a batch; if all rows are
+greedy the road is one argmax. Log probabilities, for rows that ask, are those of the logits as the
+model gave them, before any stage: vLLM's default.
+
+It has no state. Nothing in it waits for the device.
+
+Read next: `runners/eager.py`, which feeds the tokens back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nanovllm_edu.core.records import TokenLogprobs
+from nanovllm_edu.sampling import stages
+from nanovllm_edu.sampling.random import gumbel_noise
+from nanovllm_edu.sampling.tensors import Penalties, SamplingTensors
+
+
+@dataclass(frozen=True, slots=True)
+class Logprobs:
+    """Log probabilities of the rows that asked for them: A rows, the likeliest N tokens of each.
+
+    Attributes:
+        rows: Which rows of the batch; on the host.
+        num_top: How many top tokens each of them asked for; on the host.
+        chosen: Log probability of the sampled token, float32 [asking].
+        top_ids: The N likeliest tokens, likeliest first, int64 [asking, top].
+        top_logprobs: Theirs, float32 [asking, top].
+    """
+
+    rows: tuple[int, ...]
+    num_top: tuple[int, ...]
+    chosen: Float[Tensor, " asking"]
+    top_ids: Int[Tensor, "asking top"]
+    top_logprobs: Float[Tensor, "asking top"]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerOutput:
+    """Sampled tokens, int64 [rows], and the log probabilities if some row asked."""
+
+    token_ids: Int[Tensor, " rows"]
+    logprobs: Logprobs | None = None
+
+    def to_host(self) -> "SamplerOutput":
+        """Starts the copy to the host; the values are valid once the device's stream got there."""
+        found = self.logprobs
+        if found is not None:
+            tensors = (found.chosen, found.top_ids, found.top_logprobs)
+            found = Logprobs(found.rows, found.num_top, *map(_to_host, tensors))
+        return SamplerOutput(_to_host(self.token_ids), found)
+
+    def logprobs_of(self, seq_ids: Sequence[int]) -> Mapping[int, TokenLogprobs]:
+        """The log probabilities by sequence; `seq_ids` names the batch's rows in order."""
+        if self.logprobs is None:
+            return {}
+        found, token_ids = self.logprobs, self.token_ids.tolist()
+        lists = (found.chosen.tolist(), found.top_ids.tolist(), found.top_logprobs.tolist())
+        return {
+            seq_ids[row]: TokenLogprobs(
+                token_ids[row], chosen, tuple(zip(ids[:num_top], values[:num_top], strict=True))
+            )
+            for row, num_top, chosen, ids, values in zip(
+                found.rows, found.num_top, *lists, strict=True
+            )
+        }
+
+
+class Sampler:
+    """Turns logits into tokens. `Sampler()(logits, tensors)`."""
+
+    def __call__(
+        self, logits: Float[Tensor, "rows vocab"], params: SamplingTensors
+    ) -> SamplerOutput:
+        """Samples one token per row.
+
+        Args:
+            logits: The model's, in any float dtype; not changed.
+            params: The rows' options, in the same order.
+        """
+        assert len(logits) == params.num_rows, "one row of options per row of logits"
+        token_ids = self.choose(logits, params)
+        return SamplerOutput(token_ids, _logprobs(logits, token_ids, params.num_logprobs))
+
+    def choose(
+        self, logits: Float[Tensor, "rows vocab"], params: SamplingTensors
+    ) -> Int[Tensor, " rows"]:
+        """The tokens alone."""
+        if params.penalties is not None:
+            logits = apply_penalties(logits.float(), params.penalties)
+        if params.is_random is None:
+            return logits.argmax(dim=1)
+        assert params.seeds is not None
+        assert params.positions is not None
+        noise = gumbel_noise(params.seeds, params.positions, logits.shape[1])
+        noise.mul_(params.is_random[:, None])  # greedy rows: the largest logit itself wins
+        return noise.add_(apply_filters(logits.float(), params)).argmax(dim=1)
+
+
+def apply_penalties(
+    logits: Float[Tensor, "rows vocab"], penalties: Penalties
+) -> Float[Tensor, "rows vocab"]:
+    """The stages that look at the tokens so far."""
+    vocab_size = logits.shape[1]
+    in_prompt = stages.token_counts(penalties.token_ids, penalties.is_prompt, vocab_size)
+    in_output = stages.token_counts(penalties.token_ids, penalties.is_output, vocab_size)
+    is_seen = (in_prompt + in_output) > 0
+    logits = stages.apply_repetition_penalty(logits, penalties.repetition, is_seen)
+    logits = stages.apply_frequency_penalty(logits, penalties.frequency, in_output)
+    return stages.apply_presence_penalty(logits, penalties.presence, in_output)
+
+
+def apply_filters(
+    logits: Float[Tensor, "rows vocab"], params: SamplingTensors
+) -> Float[Tensor, "rows vocab"]:
+    """Temperature and the filters that are in use."""
+    if params.temperature is not None:
+        logits = stages.apply_temperature(logits, params.temperature)
+    if params.min_p is not None:
+        logits = stages.apply_min_p(logits, params.min_p)
+    if params.top_k is not None:
+        logits = stages.apply_top_k(logits, params.top_k, params.max_top_k)
+    if params.top_p is not None:
+        num_candidates = params.max_top_k if params.is_top_k_everywhere else None
+        logits = stages.apply_top_p(logits, params.top_p, num_candidates)
+    return logits
+
+
+def _logprobs(
+    logits: Tensor, token_ids: Tensor, num_logprobs: tuple[int | None, ...]
+) -> Logprobs | None:
+    """Log softmax of the rows that asked, and their likeliest tokens."""
+    asking = {row: num_top for row, num_top in enumerate(num_logprobs) if num_top is not None}
+    if not asking:
+        return None
+    rows = tuple(asking)
+    if len(rows) < len(logits):
+        index = torch.tensor(rows, device=logits.device)
+        logits, token_ids = logits[index], token_ids[index]
+    logprobs = logits.float().log_softmax(dim=1)
+    chosen = logprobs.gather(1, token_ids[:, None]).squeeze(1)
+    top = logprobs.topk(min(max(asking.values()), logits.shape[1]), dim=1)
+    return Logprobs(rows, tuple(asking.values()), chosen, top.indices, top.values)
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    """Into pinned memory, without waiting."""
+    return tensor.to("cpu", non_blocking=True)
