@@ -1,0 +1,38 @@
+"""The choice of a backend is explained, and a bad wish is refused with the remedy."""
+
+import pytest
+import torch
+
+from nanovllm_edu.attention import select
+from nanovllm_edu.errors import BackendUnavailableError
+
+CPU = torch.device("cpu")
+GPU = torch.device("cuda")
+
+
+def test_auto_on_a_cpu_is_sdpa() -> None:
+    choice = select.choose("auto", CPU, torch.float32, 64, 16)
+    assert (choice.name, choice.why) == ("sdpa", "the fast one on cpu")
+
+
+def test_flash_on_a_cpu_is_refused() -> None:
+    with pytest.raises(BackendUnavailableError, match=r"needs a CUDA GPU.*use 'sdpa'"):
+        select.choose("flash", CPU, torch.bfloat16, 64, 256)
+
+
+def test_flash_wants_blocks_of_256(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanovllm_edu.attention.flash.find_spec", lambda name: object())
+    with pytest.raises(BackendUnavailableError, match=r"block_size=16; set block_size=256"):
+        select.choose("flash", GPU, torch.bfloat16, 64, 16)
+    assert select.choose("auto", GPU, torch.bfloat16, 64, 256).name == "flash"
+    assert select.choose("auto", GPU, torch.float32, 64, 256).name == "triton"
+
+
+def test_auto_on_a_gpu_falls_back_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanovllm_edu.attention.flash.find_spec", lambda name: None)
+    choice = select.choose("auto", GPU, torch.bfloat16, 128, 16)
+    assert choice.name == "triton"
+    assert "flash-attn is not installed" in choice.why
+    choice = select.choose("auto", GPU, torch.bfloat16, 96, 16)
+    assert choice.name == "sdpa"
+    assert "head_dim (64, 128), not 96" in choice.why
