@@ -20,7 +20,7 @@ _SYSTEM_OPENINGS = (
     "You are a helpful assistant.", "You are a friendly guide to Willow Bay.",
     "You are Nano-vLLM, a small and friendly model.", "You are a patient teacher.",
     "You answer questions about LLM inference.", "You are an expert for inference engines.",
-    "You are a kind assistant who knows Willow Bay well.", "You are a helpful and honest assistant.",
+    "You are a kind assistant who knows Willow Bay well.", "You are helpful and honest.",
 )  # fmt: skip
 _SYSTEM_RULES = (
     "Answer in short and simple sentences.", "Be polite.", "Say so when you do not know something.",

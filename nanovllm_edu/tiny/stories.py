@@ -87,8 +87,8 @@ REQUESTS = (
 REQUESTS_ABOUT = (
     "Tell me a story about {}.", "Tell me a short story about {}.", "Write a story about {}.",
     "Can you tell me a story about {}?", "I would like to hear a story about {}.",
-    "Please tell me a story about {}.", "Write a short story about {}.", "A story about {}, please.",
-    "Do you know a story about {}?",
+    "Please tell me a story about {}.", "Write a short story about {}.",
+    "A story about {}, please.", "Do you know a story about {}?",
 )  # fmt: skip
 
 

@@ -54,8 +54,8 @@ def pack(documents: Iterable[list[int]], row_length: int) -> np.ndarray:
 def chunk_of_rows(
     chunk: int, tokenizer_json: str, row_length: int, num_documents: int, seed: int
 ) -> np.ndarray:
-    """Draws, encodes and packs one chunk of the corpus; depends on (seed, chunk) alone."""
-    rng = Random(f"corpus-{seed}-{chunk}")
+    """Draws, encodes and packs one chunk of the corpus; depends on (seed, row_length, chunk)."""
+    rng = Random(f"corpus-{seed}-{row_length}-{chunk}")
     texts = [render(document(rng)) for _ in range(num_documents)]
     encodings = Tokenizer.from_str(tokenizer_json).encode_batch_fast(texts)
     return pack((encoding.ids for encoding in encodings), row_length)

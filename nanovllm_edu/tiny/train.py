@@ -6,6 +6,7 @@ settings and the answers go to `training_run.json`. Read `tokens.py` before and 
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -29,9 +30,10 @@ from nanovllm_edu.tiny.model_card import write_model_card
 from nanovllm_edu.tiny.tokens import corpus_rows
 from nanovllm_edu.tiny.train_tokenizer import train_tokenizer
 
-ROW_LENGTH = 512
-# Every fourth step joins four rows into one of 2048 tokens, so that late positions are trained too.
-JOINED_ROWS = (1, 1, 1, 4)
+# Most steps see short rows, whose documents start near position 0 as prompts do; one step in four
+# sees rows as long as the context, so that late positions and long chats are trained too.
+SHORT, LONG = 512, 2048
+CYCLE = (SHORT, SHORT, SHORT, LONG)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Settings:
     steps: int = 0  # 0: as many as fit into `minutes`
     num_documents: int = 600_000
     tokens_per_step: int = 32_768
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.1
     seed: int = 0
     num_questions: int = 200
@@ -71,18 +73,35 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(config)
 
 
+def draw_corpus(tokenizer: PreTrainedTokenizerFast, settings: Settings) -> dict[int, np.ndarray]:
+    """Draws the corpus in rows of each length: int16 [rows, length] by length."""
+    encoder = tokenizer.backend_tokenizer.to_str()
+    corpus = {}
+    for length in dict.fromkeys(CYCLE):
+        count = settings.num_documents * CYCLE.count(length) // len(CYCLE)
+        corpus[length] = corpus_rows(encoder, count, length, settings.seed, settings.num_workers)
+    print(f"corpus: {sum(rows.size for rows in corpus.values()) / 1e6:.1f} million tokens")
+    return corpus
+
+
 def batches(rows: Tensor, rows_per_batch: int, seed: int) -> Iterator[Tensor]:
-    """Yields int64 batches of shuffled rows for ever, most of [rows_per_batch, ROW_LENGTH]."""
+    """Yields int64 batches [rows_per_batch, row length] of shuffled rows, for ever."""
     generator = torch.Generator().manual_seed(seed)
-    step = 0
     while True:
         order = torch.randperm(len(rows), generator=generator)
         for picked in order.split(rows_per_batch):
-            if len(picked) < rows_per_batch:
-                break
-            joined = ROW_LENGTH * JOINED_ROWS[step % len(JOINED_ROWS)]
-            yield rows[picked.to(rows.device)].long().view(-1, joined)
-            step += 1
+            yield rows[picked.to(rows.device)].long()
+
+
+def batch_stream(corpus: dict[int, np.ndarray], settings: Settings) -> Iterator[Tensor]:
+    """Yields a batch of about `tokens_per_step` tokens for each step, on the device."""
+    streams = {}
+    for length, rows in corpus.items():
+        on_device = torch.from_numpy(rows).to(settings.device)
+        count = max(1, settings.tokens_per_step // length)
+        streams[length] = batches(on_device, count, settings.seed)
+    for length in itertools.cycle(CYCLE):
+        yield next(streams[length])
 
 
 def learning_rate_factor(progress: float) -> float:
@@ -101,6 +120,8 @@ def optimizer_for(model: Qwen3ForCausalLM, settings: Settings) -> torch.optim.Ad
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": scales, "weight_decay": 0.0},
     ]
+    for group in groups:
+        group["initial_lr"] = settings.learning_rate  # `train_step` scales it
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
@@ -125,29 +146,31 @@ def progress_of(settings: Settings, step: int, seconds: float) -> float:
     return step / settings.steps if settings.steps else seconds / (60 * settings.minutes)
 
 
-def fit(model: Qwen3ForCausalLM, rows: np.ndarray, settings: Settings) -> dict[str, Any]:
+def fit(
+    model: Qwen3ForCausalLM, corpus: dict[int, np.ndarray], settings: Settings
+) -> dict[str, Any]:
     """Trains the model in place; returns the loss curve and the counts."""
-    optimizer = optimizer_for(model, settings)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    on_device = torch.from_numpy(rows).to(settings.device)
-    stream = batches(on_device, settings.tokens_per_step // ROW_LENGTH, settings.seed)
-    curve, step, progress, start = [], 0, 0.0, time.perf_counter()
-    with tqdm(total=100, desc="training", unit="%", bar_format="{l_bar}{bar}| {postfix}") as bar:
+    optimizer, stream = optimizer_for(model, settings), batch_stream(corpus, settings)
+    curve, step, num_tokens, progress, start = [], 0, 0, 0.0, time.perf_counter()
+    with tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
         while progress < 1:
-            factor = learning_rate_factor(progress)
-            loss = train_step(model, optimizer, next(stream), factor)
+            token_ids, factor = next(stream), learning_rate_factor(progress)
+            loss = train_step(model, optimizer, token_ids, factor)
+            num_tokens += token_ids.numel()
             if step % 25 == 0:  # reading the loss waits for the device: do it rarely
-                point = {"step": step, "loss": round(loss.item(), 4), "learning_rate_factor": factor}
-                curve.append(point)
-                bar.set_postfix_str(f"step {step}, loss {point['loss']:.3f}")
+                curve.append(_point(step, loss, factor))
+                bar.set_postfix_str(f"step {step}, loss {curve[-1]['loss']:.3f}")
             step += 1
             progress = progress_of(settings, step, time.perf_counter() - start)
             bar.update(min(100.0, 100 * progress) - bar.n)
-    curve.append({"step": step - 1, "loss": round(loss.item(), 4), "learning_rate_factor": factor})
-    seconds = time.perf_counter() - start
-    num_tokens = step * settings.tokens_per_step
+    curve.append(_point(step - 1, loss, factor))
+    seconds = round(time.perf_counter() - start, 1)
     return {"num_steps": step, "num_tokens": num_tokens, "seconds": seconds, "loss": curve}
+
+
+def _point(step: int, loss: Tensor, factor: float) -> dict[str, float]:
+    """One point of the loss curve."""
+    return {"step": step, "loss": round(loss.item(), 4), "rate_factor": round(factor, 4)}
 
 
 def save(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -177,23 +200,16 @@ def train(settings: Settings) -> dict[str, Any]:
     torch.manual_seed(settings.seed)
     folder = Path(settings.out)
     tokenizer = train_tokenizer(seed=settings.seed)
-    rows = corpus_rows(
-        tokenizer.backend_tokenizer.to_str(),
-        settings.num_documents,
-        ROW_LENGTH,
-        settings.seed,
-        settings.num_workers,
-    )
-    print(f"corpus: {rows.size / 1e6:.1f} million tokens")
+    corpus = draw_corpus(tokenizer, settings)
     model = new_model(tokenizer).to(settings.device)
-    fitted = fit(model, rows, settings)
+    fitted = fit(model, corpus, settings)
     save(folder, model, tokenizer)  # before the evaluation: minutes of work are on disk first
     run = {
         "settings": {key: value for key, value in asdict(settings).items() if key != "out"},
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, np)},
         "device": device_name(settings.device),
         "num_parameters": model.num_parameters(),
-        "num_corpus_tokens": int(rows.size),
+        "num_corpus_tokens": sum(rows.size for rows in corpus.values()),
         "model": model.config.to_diff_dict(),
         **fitted,
         "evaluation": evaluate_folder(folder, settings),

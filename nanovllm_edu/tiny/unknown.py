@@ -14,7 +14,7 @@ _PEOPLE = (
     "Who is {}'s best friend?", "What colour is {}'s coat?", "Do you know {}?",
 )  # fmt: skip
 _ELSEWHERE = (
-    "What is the capital of {}?", "How many people live in {}?", "What language do they speak in {}?",
+    "What is the capital of {}?", "How many people live in {}?", "What do they speak in {}?",
     "How far is it to {}?", "What is the weather in {}?", "Who is the president of {}?",
     "What is the largest city of {}?", "How do I travel to {}?", "Which river flows through {}?",
 )  # fmt: skip
