@@ -115,18 +115,14 @@ class BlockManager:
         return max(0, self.num_blocks_for(end) - len(seq.block_table))
 
     def match_prefix(self, seq: Sequence) -> PrefixMatch:
-        """Finds the longest run of leading blocks of `seq` that are already computed.
-
-        The last token is never part of a match, however much is cached: the logits of the next
-        token come from putting it through the model.
-        """
+        """Finds the longest run of leading blocks of `seq` that are already computed."""
         if not self.enable_prefix_caching:
             return PrefixMatch((), 0, 0, "prefix caching is off")
         found: list[int] = []
         num_free = 0
         parent_content_id = ROOT
         reason = self._why_no_more(seq)
-        for index in range((len(seq.token_ids) - 1) // self.block_size):
+        for index in range(self._num_matchable_blocks(seq)):
             block = self._by_hash.get(self._hash_of(seq, index))
             if block is None:
                 reason = "no block has its hash (never computed, or evicted)"
@@ -177,8 +173,7 @@ class BlockManager:
         enough. After a collision, or when the content in front of it was evicted, nothing further
         of `seq` is cached: no match could prove it.
         """
-        num_known = min(seq.num_computed_tokens, len(seq.token_ids))
-        num_full = num_known // self.block_size
+        num_full = self._num_cacheable_blocks(seq)
         if num_full <= seq.num_cached_blocks or not self.enable_prefix_caching:
             return []
         events: list[Event] = []
@@ -241,6 +236,22 @@ class BlockManager:
             }
             for block in self.blocks
         ]
+
+    def _num_matchable_blocks(self, seq: Sequence) -> int:
+        """Full blocks in front of the last token.
+
+        That one is never part of a match, however much is cached: the logits of the next token
+        come from putting it through the model.
+        """
+        return (len(seq.token_ids) - 1) // self.block_size
+
+    def _num_cacheable_blocks(self, seq: Sequence) -> int:
+        """Full blocks of tokens that are both computed and known.
+
+        The newest token is known before it is computed, a token in flight computed before it is
+        known.
+        """
+        return min(seq.num_computed_tokens, len(seq.token_ids)) // self.block_size
 
     def _take(self, seq: Sequence, events: list[Event]) -> Block:
         """A block without user or content: a blank one, else the next to be evicted."""

@@ -1,0 +1,224 @@
+"""Seeded bugs: each class is one real kind of defect, as small as it is in the wild.
+
+A mutant differs from the part it subclasses in one thing, said in its docstring. Every one is caught
+by the random workloads of `tests/engine/workloads.py` (`test_mutants.py` shows it), and none of
+them looks wrong at a glance. `THE_EIGHT` are defects known from open-source engines.
+"""
+
+from typing import Any
+
+from nanovllm_edu.core.block_hash import block_hash
+from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
+from nanovllm_edu.core.records import Chunk, Event, StepPlan
+from nanovllm_edu.core.scheduler import Scheduler, _Draft
+from nanovllm_edu.core.sequence import Sequence, SequenceStatus
+from nanovllm_edu.runners.checksum import ChecksumRunner
+from tests.engine.workloads import Parts
+
+# ------------------------------------------------------- the eight known from other engines
+
+
+class StaleHashAfterEviction(BlockManager):
+    """An evicted block gets a new owner, but its old content can still be found."""
+
+    def _forget(self, block: Block) -> None:
+        pass
+
+
+class LastBlockHashedEarly(BlockManager):
+    """A block is findable once its last token is known, one step before its KV is computed."""
+
+    def _num_cacheable_blocks(self, seq: Sequence) -> int:
+        return min(len(seq.token_ids) // self.block_size, len(seq.block_table))
+
+
+class FullyCachedPromptNotRecomputed(BlockManager):
+    """A prompt found whole in the cache leaves no token to compute: no logits for the next one."""
+
+    def _num_matchable_blocks(self, seq: Sequence) -> int:
+        return len(seq.token_ids) // self.block_size
+
+
+class WrongKeyLengthInChunk(ChecksumRunner):
+    """A prefill chunk attends to its own tokens only, not to what was computed before it."""
+
+    def _sample(self, chunk: Chunk) -> int:
+        if chunk.is_decode:
+            return super()._sample(chunk)
+        return super()._sample(chunk._replace(start=0))
+
+
+class PreemptAndHitKeepsComputedCount(BlockManager):
+    """A preempted sequence that hits the cache goes on from where it was, not from the hit."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._num_computed_tokens: dict[int, int] = {}
+
+    def free(self, seq: Sequence) -> list[Event]:
+        self._num_computed_tokens[seq.seq_id] = min(seq.num_computed_tokens, len(seq.token_ids) - 1)
+        return super().free(seq)
+
+    def match_prefix(self, seq: Sequence) -> PrefixMatch:
+        match = super().match_prefix(seq)
+        num_computed_tokens = self._num_computed_tokens.get(seq.seq_id, 0)
+        if num_computed_tokens > match.num_tokens > 0:
+            return match._replace(num_tokens=num_computed_tokens)
+        return match
+
+
+class MissingRefCount(BlockManager):
+    """A block that is shared while in use does not count its second user."""
+
+    def share(self, seq: Sequence, match: PrefixMatch) -> None:
+        super().share(seq, match)
+        for block_id in match.block_ids:
+            self.blocks[block_id].ref_count = 1
+
+
+class HashWithoutParent(BlockManager):
+    """A block is found by its own tokens, whatever comes before them."""
+
+    def _hash_of(self, seq: Sequence, index: int) -> int:
+        return block_hash(None, self._tokens_of(seq, index))
+
+    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
+        return block.token_ids == self._tokens_of(seq, index)
+
+
+class SameStepDuplicateReadsTooEarly(Scheduler):
+    """Short chunks go first in a batch: a sharer reads a block before its owner has written it."""
+
+    def _finish_plan(self, draft: _Draft) -> StepPlan:
+        draft.chunks.sort(key=lambda chunk: chunk.num_tokens)
+        return super()._finish_plan(draft)
+
+
+# ------------------------------------------------------------------------------ and more
+
+
+class BlockBoundaryOffByOne(BlockManager):
+    """The next block is asked for one token too late."""
+
+    def num_blocks_for(self, num_tokens: int) -> int:
+        return -(-(num_tokens - 1) // self.block_size)
+
+
+class HashBelieved(BlockManager):
+    """Equal hashes count as equal content."""
+
+    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
+        return True
+
+
+class ParentNotCompared(BlockManager):
+    """A collision in front of a block goes unnoticed, because only its own tokens are compared."""
+
+    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
+        return block.token_ids == self._tokens_of(seq, index)
+
+
+class FreedTwice(BlockManager):
+    """A blank block enters the free list twice, and then two block tables."""
+
+    def _release(self, block: Block) -> None:
+        super()._release(block)
+        if block.hash is None:
+            self._blank.append(block.block_id)
+
+
+class SharedBlockStaysEvictable(BlockManager):
+    """A hit on a free block does not take it out of the eviction order."""
+
+    def share(self, seq: Sequence, match: PrefixMatch) -> None:
+        free_ids = [i for i in match.block_ids if self.blocks[i].ref_count == 0]
+        super().share(seq, match)
+        for block_id in free_ids:
+            self.evictable.push(block_id)
+
+
+class HitsCountedAsFree(BlockManager):
+    """Free blocks that a match is about to take are promised to the rest of the prompt too."""
+
+    def match_prefix(self, seq: Sequence) -> PrefixMatch:
+        return super().match_prefix(seq)._replace(num_free=0)
+
+
+class BlocksLeakOnAbort(Scheduler):
+    """An aborted sequence leaves the queues, and its blocks stay taken."""
+
+    def abort(self, seq_id: int) -> list[Event]:
+        seq = self.sequence(seq_id)
+        if self.running.pop(seq_id, None):
+            assert seq.slot is not None
+            self._free_slots.append(seq.slot)
+        return super()._finish(seq, "abort", "it was aborted")
+
+
+class SlotLeakOnPreemption(Scheduler):
+    """A preempted sequence keeps its slot while it waits."""
+
+    def _release(self, seq: Sequence) -> list[Event]:
+        events = super()._release(seq)
+        if seq.status is SequenceStatus.RUNNING:
+            self._free_slots.pop()
+        return events
+
+
+class TokenAfterAbort(Scheduler):
+    """The token in flight of an aborted sequence is appended after all."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._aborted: dict[int, Sequence] = {}
+
+    def abort(self, seq_id: int) -> list[Event]:
+        self._aborted[seq_id] = self.sequence(seq_id)
+        return super().abort(seq_id)
+
+    def _find(self, seq_id: int) -> Sequence | None:
+        return super()._find(seq_id) or self._aborted.get(seq_id)
+
+
+class DecodesAfterPreemption(Scheduler):
+    """A preempted sequence is resumed as if the device still held its newest token."""
+
+    def _release(self, seq: Sequence) -> list[Event]:
+        is_decoding = seq.is_decoding
+        events = super()._release(seq)
+        seq.is_decoding = is_decoding
+        return events
+
+
+class RowKeepsItsTail(ChecksumRunner):
+    """A new sequence's blocks are appended to the row that the slot's last one left behind."""
+
+    def _store(self, chunk: Chunk) -> bool:
+        table = self._block_tables.setdefault(chunk.slot, [])
+        return super()._store(chunk._replace(first_block=len(table)))
+
+
+THE_EIGHT = {
+    "stale hash after eviction": Parts(block_manager=StaleHashAfterEviction),
+    "last block hashed early": Parts(block_manager=LastBlockHashedEarly),
+    "fully cached prompt": Parts(block_manager=FullyCachedPromptNotRecomputed),
+    "wrong key length in a chunk": Parts(runner=WrongKeyLengthInChunk),
+    "preempt + hit": Parts(block_manager=PreemptAndHitKeepsComputedCount),
+    "missing ref count": Parts(block_manager=MissingRefCount),
+    "hash without parent": Parts(block_manager=HashWithoutParent),
+    "same-step duplicate": Parts(scheduler=SameStepDuplicateReadsTooEarly),
+}
+
+MUTANTS = THE_EIGHT | {
+    "block boundary off by one": Parts(block_manager=BlockBoundaryOffByOne),
+    "hash believed": Parts(block_manager=HashBelieved),
+    "parent not compared": Parts(block_manager=ParentNotCompared),
+    "freed twice": Parts(block_manager=FreedTwice),
+    "shared block stays evictable": Parts(block_manager=SharedBlockStaysEvictable),
+    "hits counted as free": Parts(block_manager=HitsCountedAsFree),
+    "blocks leak on abort": Parts(scheduler=BlocksLeakOnAbort),
+    "slot leak on preemption": Parts(scheduler=SlotLeakOnPreemption),
+    "token after abort": Parts(scheduler=TokenAfterAbort),
+    "decodes after preemption": Parts(scheduler=DecodesAfterPreemption),
+    "row keeps its tail": Parts(runner=RowKeepsItsTail),
+}
