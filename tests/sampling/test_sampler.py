@@ -196,3 +196,10 @@ def test_penalties_look_at_prompt_and_output_as_defined():
     assert greedy(presence_penalty=2.0) == 4  # the prompt does not count
     assert greedy(presence_penalty=-0.2) == 2  # 3.3 against 4's 3.2
     assert greedy(frequency_penalty=-0.2) == 1  # 3.4: it occurs twice
+
+
+def test_penalties_ignore_what_an_earlier_sequence_left_in_the_table():
+    table = torch.tensor([[4, 4, 2, 1, 1, 0], [4, 4, 2, 1, 1, 3]])  # the first row's 0 is stale
+    params = SamplingParams(temperature=0, presence_penalty=1.0)
+    rows = [SamplingRow(params, 0, 5, 2, 0), SamplingRow(params, 0, 6, 2, 1)]
+    assert sample(torch.tensor([[1.0, 0.0, 0.5, 0.0, 0.2]]).repeat(2, 1), rows, table) == [0, 0]
