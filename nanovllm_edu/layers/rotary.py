@@ -1,6 +1,6 @@
 """Rotary positions as a table: for each position, the cosines and sines of its angles.
 
-Position p turns the i-th pair of a head by the angle `p * frequency[i]`. All angles a model can ever
+Position p turns the i-th pair of a head by the angle `p * frequency[i]`. All angles a model can
 need are known before it runs, so they are computed once, and a step only looks rows up. "Rope
 scaling" stretches a trained context by slowing some of the frequencies down; the recipes are
 published with the checkpoints and transformers implements them, so they are taken from there.
@@ -29,8 +29,8 @@ def rotary_table(
 
     Args:
         head_dim: Length of a head; half as many frequencies.
-        rope_parameters: `rope_theta`, `rope_type` (one of `SUPPORTED_ROPE_TYPES`) and what that type
-            needs, under the names of a Hugging Face config.
+        rope_parameters: `rope_theta`, `rope_type` (one of `SUPPORTED_ROPE_TYPES`) and what that
+            type needs, under the names of a Hugging Face config.
         max_positions: Number of rows; positions are `[0, max_positions)`.
     """
     with torch.device("cpu"):

@@ -1,7 +1,8 @@
 """From safetensors files into a model's tensors, with every difference named.
 
 The files are mapped into memory, not read: a tensor's bytes move once, from the file to where the
-model keeps them, converted to its dtype on the way. Only safetensors is read; a pickle can run code.
+model keeps them, converted to its dtype on the way. Only safetensors is read, since a pickle
+can run code.
 
 Knows nothing of architectures: it compares the names and shapes a model wants with those it finds.
 
@@ -60,20 +61,30 @@ def fill_from_safetensors(model: nn.Module, folder: Path, *, is_tied: bool, prog
     with ExitStack() as stack:
         found = _open_all(stack, safetensors_files(folder))
         _compare(wanted, found, folder, ignored=_ignored_names(found, is_tied))
-        total = sum(view.numel() for view in wanted.values())
-        with tqdm(
-            total=total, desc="Loading weights", unit_scale=True, disable=not progress, delay=1.0
-        ) as bar:
+        num_bytes = sum(view.nbytes for view in wanted.values())
+        with _progress_bar(num_bytes, is_shown=progress) as bar:
             for name, view in wanted.items():
                 view.copy_(found[name].get_tensor(name))
-                bar.update(view.numel())
+                bar.update(view.nbytes)
+
+
+def _progress_bar(num_bytes: int, *, is_shown: bool) -> tqdm:
+    """A bar in bytes that only appears once loading has taken a second."""
+    return tqdm(
+        total=num_bytes,
+        desc="Loading weights",
+        unit="B",
+        unit_scale=True,
+        delay=1.0,
+        disable=not is_shown,
+    )
 
 
 def safetensors_files(folder: Path) -> list[Path]:
     """Name the weight files of a folder.
 
     Raises:
-        ModelLoadError: There are none, or the index is unreadable or names a file that is not there.
+        ModelLoadError: There are none, or the index is unreadable or names a file that is missing.
     """
     if (folder / INDEX_NAME).is_file():
         return _indexed_files(folder)

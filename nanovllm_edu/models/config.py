@@ -116,7 +116,7 @@ class ModelConfig:
             max_position_embeddings=positions if window is None else min(positions, window),
             tie_word_embeddings=source.tie_word_embeddings,
             eos_token_ids=as_token_ids(source.eos_token_id),
-            dtype=source.dtype or torch.float32,
+            dtype=source.dtype if isinstance(source.dtype, torch.dtype) else torch.float32,
             **family,
         )
 

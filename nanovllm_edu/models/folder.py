@@ -1,7 +1,7 @@
 """From what a user calls a model to a folder on this machine.
 
-"tiny" is the model in the box, a path is a folder, anything else is a name on the Hugging Face hub,
-whose config, tokenizer and safetensors files are downloaded and nothing besides: no pickle, no code.
+"tiny" is the model in the box, a path is a folder, and anything else is a name on the Hugging Face
+hub. From there config, tokenizer and safetensors files are downloaded: no pickle, no code.
 
 Read next: `checkpoint.py`, which opens the safetensors files in the folder.
 """
@@ -55,6 +55,6 @@ def _download(name: str) -> Path:
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise ModelLoadError(
             f"{name!r} is no folder here and could not be fetched from the Hugging Face hub: "
-            f"{error} Check the name and the network, set HF_TOKEN if the model asks for a licence, "
-            "or use 'tiny', the model in the box."
+            f"{error} Check the name and the network, set HF_TOKEN if the model wants a licence "
+            "accepted, or use 'tiny', the model in the box."
         ) from error

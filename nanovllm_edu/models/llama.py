@@ -9,8 +9,8 @@ what their configs switch on:
     Qwen2     no        yes                no                 no                some layers, rarely
     Qwen3     yes       `attention_bias`   `attention_bias`   no                some layers, rarely
 
-A sliding window hides keys that are too far back. Until a sequence is longer than the window it hides
-nothing, and that is how far this package goes: the window becomes the limit on positions.
+A sliding window hides keys that are too far back. Until a sequence is longer than the window it
+hides nothing, and that is how far this package goes: the window becomes the limit on positions.
 
 Read next: `registry.py`, which finds the class for a checkpoint.
 """

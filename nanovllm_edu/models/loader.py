@@ -1,7 +1,7 @@
 """A model with weights in it: read from a checkpoint, or random in a given shape.
 
-The parameters are made uninitialised on their device, in their dtype, and then filled in place: at no
-time do the weights exist twice, and nothing is drawn only to be overwritten.
+The parameters are made uninitialised on their device, in their dtype, and then filled in place: at
+no time do the weights exist twice, and nothing is drawn only to be overwritten.
 
 Knows nothing of the KV cache; the engine measures what memory is left afterwards.
 
@@ -73,8 +73,12 @@ def build_random_model(
     its own on the device: the same seed gives the same weights on the same kind of device.
 
     Args:
-        config: The shape. Other arguments are those of `load_model`.
+        config: The shape.
+        dtype: The weights' dtype; None takes the config's.
+        device: Where the weights go.
         seed: Of the weights.
+        ops: Who does the memory-bound arithmetic; None means plain torch.
+        max_model_len: The longest sequence that will be asked for; None means all positions.
 
     Raises:
         ConfigError: `max_model_len` is beyond the model's positions.

@@ -16,11 +16,11 @@
 
 All tokens of a step lie in one long row, whichever sequences they belong to: `T` tokens, no batch
 axis and no padding. Everything here treats tokens one by one, except `attend`, the function passed
-in, which alone knows who may look at whom. So this file never hears of a sequence, a block, a cache,
-or a phase, and the same code runs a long prompt, one new token of each of sixty requests, or both at
-once.
+in, which alone knows who may look at whom. So this file never hears of a sequence, a block, a cache
+or a phase, and the same code runs a long prompt, one new token of each of sixty requests, or both
+at once.
 
-Nothing in `forward` depends on a tensor's values on the host, so it can be captured in a CUDA graph.
+Nothing in `forward` looks at a tensor's values on the host, so a CUDA graph can capture it.
 
 The architecture is that of the Qwen3 technical report (Qwen Team, 2025): grouped-query attention
 with a norm on every query and key head, rotary positions, a SwiGLU MLP, RMSNorm before each
@@ -131,10 +131,10 @@ class Qwen3DecoderLayer(nn.Module):
 
         The addition is left to the next norm, which reads and writes the stream anyway.
         """
-        hidden, residual = self.input_layernorm(hidden, residual)
-        hidden = self.self_attn(hidden, positions, cos_sin, attend)
-        hidden, residual = self.post_attention_layernorm(hidden, residual)
-        return self.mlp(hidden), residual
+        normed, stream = self.input_layernorm(hidden, residual)
+        mixed = self.self_attn(normed, positions, cos_sin, attend)
+        normed, stream = self.post_attention_layernorm(mixed, stream)
+        return self.mlp(normed), stream
 
 
 class Qwen3ForCausalLM(nn.Module):
@@ -148,6 +148,8 @@ class Qwen3ForCausalLM(nn.Module):
         ops: Who does the memory-bound arithmetic; plain torch by default.
         max_positions: Rows of the rotary table; the config's `max_position_embeddings` by default.
     """
+
+    cos_sin: Float[Tensor, "max_positions head_dim"]
 
     def __init__(
         self, config: ModelConfig, ops: Ops | None = None, max_positions: int | None = None
@@ -198,7 +200,7 @@ class Qwen3ForCausalLM(nn.Module):
         return hidden
 
     def logits(self, hidden: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows vocab"]:
-        """Score every token of the vocabulary as the next one, for the rows that will be sampled."""
+        """Score every token of the vocabulary as the next one, for the rows to be sampled."""
         return self.lm_head.scores(hidden)
 
 

@@ -95,3 +95,9 @@ def test_tokens_of_one_step_do_not_see_each_other_but_through_attend() -> None:
     for i in range(3):
         alone = model(token_ids[i : i + 1], positions[i : i + 1], own_value)
         torch.testing.assert_close(alone[0], together[i])
+
+
+def test_everything_lands_on_the_requested_device(folder: Path) -> None:
+    model = load_model(folder, device="meta", progress=False)
+    tensors = [*model.parameters(), *model.buffers()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
