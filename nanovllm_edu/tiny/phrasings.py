@@ -353,7 +353,7 @@ how
 + how {x} works inside
 - how does {x} work in practice?
 - explain step by step how {x} works.
-- please tell me how {x} works inside.
+- please show me how {x} works.
 - how exactly {x} works
 
 difference
