@@ -200,7 +200,11 @@ class Bench:
         """First token of all 256 prompts of the workload."""
         prompts, _ = workload()
         runs = [self._generate(prompts, [1] * 256)[0] for _ in range(self.repeats + 1)]
-        return {"seconds": statistics.median(runs[1:]), "runs": runs, "tokens": sum(map(len, prompts))}
+        return {
+            "seconds": statistics.median(runs[1:]),
+            "runs": runs,
+            "tokens": sum(map(len, prompts)),
+        }
 
     def prefix(self) -> dict:
         """First token of 256 requests that share a warm prefix of 1,024 tokens."""
@@ -331,7 +335,9 @@ def show(results: dict, console: Console) -> None:
     for section in ("prefill", "prefix"):
         if section in results:
             table.add_row(
-                {"prefill": "prefill of 256 prompts, s", "prefix": "256 on a warm prefix, s"}[section],
+                {"prefill": "prefill of 256 prompts, s", "prefix": "256 on a warm prefix, s"}[
+                    section
+                ],
                 f"{results[section]['seconds']:.3f}",
                 "",
                 *(published(section, who) for who in ("target", "vLLM 0.24", "nano-vllm")),
@@ -369,7 +375,9 @@ def main() -> None:
     console = Console(record=True, width=110)
     console.print(json.dumps(results["machine"], indent=1))
     show(results, console)
-    (args.out / "gpu.md").write_text("# GPU benchmark\n\n```text\n" + console.export_text() + "```\n")
+    (args.out / "gpu.md").write_text(
+        "# GPU benchmark\n\n```text\n" + console.export_text() + "```\n"
+    )
 
 
 if __name__ == "__main__":

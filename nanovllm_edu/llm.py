@@ -7,11 +7,12 @@
 Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from tqdm.auto import tqdm
 
@@ -119,9 +120,7 @@ class LLM:
                 request = requests[seq_id]
                 new_text = request.text.text[lengths[seq_id] :]
                 lengths[seq_id] += len(new_text)
-                yield StreamOutput(
-                    seq_id, step.new_tokens[seq_id], new_text, request.finish_reason
-                )
+                yield StreamOutput(seq_id, step.new_tokens[seq_id], new_text, request.finish_reason)
 
     def chat(
         self,
@@ -137,8 +136,9 @@ class LLM:
             use_tqdm: Show a progress bar.
         """
         is_one = bool(messages) and isinstance(messages[0], dict)
-        conversations = [messages] if is_one else messages
-        prompts: list[Prompt] = [self.tokenizer.chat_prompt(chat) for chat in conversations]
+        conversations = cast(list[list[Message]], [messages] if is_one else messages)
+        prompts: list[Prompt] = []
+        prompts += [self.tokenizer.chat_prompt(conversation) for conversation in conversations]
         return self.generate(prompts, sampling_params, use_tqdm)
 
     def close(self) -> None:
@@ -200,7 +200,7 @@ class LLM:
 
     def _output(self, seq_id: int, request: _Request) -> RequestOutput:
         times = request.times
-        gaps = tuple(b - a for a, b in zip(times[1:], times[2:], strict=False))
+        gaps = tuple(b - a for a, b in itertools.pairwise(times))
         first = times[1] - times[0] if len(times) > 1 else 0.0
         return RequestOutput(
             request_id=seq_id,
@@ -242,4 +242,4 @@ def _as_list(prompts: Prompt | list[Prompt]) -> list[Prompt]:
     if not isinstance(prompts, (list, tuple)):
         raise RequestError(f"prompts={prompts!r} is neither text, token ids nor a list of them.")
     is_one = bool(prompts) and all(isinstance(token_id, int) for token_id in prompts)
-    return [list(prompts)] if is_one else list(prompts)
+    return cast(list[Prompt], [list(prompts)] if is_one else list(prompts))

@@ -10,6 +10,7 @@ Three calls for three kinds of step:
 Slow twin: `attention/reference.py`. Source: FlashAttention-2 (Dao, 2023).
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 
 import torch
@@ -53,10 +54,9 @@ class FlashAttention:
     name = "flash"
 
     def __init__(self, store: Store = store) -> None:
-        from flash_attn import flash_attn_varlen_func, flash_attn_with_kvcache
-
-        self._varlen = flash_attn_varlen_func
-        self._with_kvcache = flash_attn_with_kvcache
+        flash_attn = import_module("flash_attn")  # only on a GPU; see `why_unavailable`
+        self._varlen = flash_attn.flash_attn_varlen_func
+        self._with_kvcache = flash_attn.flash_attn_with_kvcache
         self._store = store
 
     def bind(self, batch: Batch, kv_cache: KVCache) -> Attend:
@@ -103,7 +103,9 @@ class FlashAttention:
         return over_new
 
     def _paged(self, batch: Batch, kv_cache: KVCache) -> Attend:
-        key_starts = torch.nn.functional.pad(batch.context_lens.cumsum(0, dtype=torch.int32), (1, 0))
+        key_starts = torch.nn.functional.pad(
+            batch.context_lens.cumsum(0, dtype=torch.int32), (1, 0)
+        )
 
         def over_cache(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return self._varlen(

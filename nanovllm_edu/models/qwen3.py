@@ -157,6 +157,7 @@ class Qwen3ForCausalLM(nn.Module):
         super().__init__()
         ops = TorchOps() if ops is None else ops
         self.config = config
+        self.ops = ops
         self.embed_tokens = Embedding(config.vocab_size, config.hidden_size, dtype=config.dtype)
         self.layers = nn.ModuleList(
             Qwen3DecoderLayer(config, layer, ops) for layer in range(config.num_layers)

@@ -40,6 +40,7 @@ class Batch:
         block_tables: Physical blocks of each sequence, int32 [S, max_blocks]; entries past the
             context are arbitrary valid block ids.
         slots: Row of each sequence in the device's tables, int64 [S].
+        sampled: Which sequences get a token, index into [0, S), int64 [R].
         logit_rows: Index into [0, T) of the tokens whose logits are sampled, int64 [R].
         query_lens: How many tokens each sequence has in this step; on the host.
         max_query_len: The longest of them.
@@ -54,6 +55,7 @@ class Batch:
     context_lens: Int[Tensor, " sequences"]
     block_tables: Int[Tensor, "sequences max_blocks"]
     slots: Int[Tensor, " sequences"]
+    sampled: Int[Tensor, " rows"]
     logit_rows: Int[Tensor, " rows"]
     query_lens: tuple[int, ...]
     max_query_len: int
@@ -123,7 +125,7 @@ class DeviceTables:
         starts = np.array([chunk.start for chunk in chunks], np.int64)
         slots = np.array([chunk.slot for chunk in chunks], np.int64)
         positions = np.arange(query_starts[-1]) + np.repeat(starts - query_starts[:-1], query_lens)
-        rows = np.array([chunk.samples for chunk in chunks], bool)
+        sampled = np.flatnonzero([chunk.samples for chunk in chunks])
         fields = [
             *_new_blocks(chunks),
             *_given_tokens(chunks),
@@ -132,12 +134,13 @@ class DeviceTables:
             slots,
             query_starts,
             starts + query_lens,
-            (query_starts[1:] - 1)[rows],
+            sampled,
+            query_starts[1:][sampled] - 1,
         ]
         on_device = self._send(fields)
         self.block_tables[on_device[0], on_device[1]] = on_device[2].int()
         self.token_ids[on_device[3], on_device[4]] = on_device[5]
-        token_slots, positions, slots, query_starts, context_lens, logit_rows = on_device[6:]
+        token_slots, positions, slots, query_starts, context_lens, *rows = on_device[6:]
         blocks = self.block_tables[token_slots, positions // self.block_size].long()
         max_context_len = int((starts + query_lens).max())
         num_blocks = -(-max_context_len // self.block_size)
@@ -149,24 +152,18 @@ class DeviceTables:
             context_lens=context_lens.int(),
             block_tables=self.block_tables[slots, :num_blocks],
             slots=slots,
-            logit_rows=logit_rows,
+            sampled=rows[0],
+            logit_rows=rows[1],
             query_lens=tuple(query_lens.tolist()),
             max_query_len=int(query_lens.max()),
             max_context_len=max_context_len,
             has_prefix=bool(starts.any()),
         )
 
-    def feed_back(
-        self, batch: Batch, token_ids: Int[Tensor, " rows"], plan: StepPlan
-    ) -> None:
+    def feed_back(self, batch: Batch, token_ids: Int[Tensor, " rows"]) -> None:
         """Writes sampled tokens into the table, where the next step finds its input."""
-        row_of_sequence = [i for i, chunk in enumerate(plan.chunks) if chunk.samples]
-        if len(row_of_sequence) == batch.num_sequences:
-            slots, ends = batch.slots, batch.context_lens
-        else:
-            index = torch.tensor(row_of_sequence, device=batch.slots.device)
-            slots, ends = batch.slots[index], batch.context_lens[index]
-        self.token_ids[slots, ends.long()] = token_ids
+        ends = batch.context_lens[batch.sampled].long()
+        self.token_ids[batch.slots[batch.sampled], ends] = token_ids
 
     def _send(self, fields: list[np.ndarray]) -> list[Tensor]:
         """One host-to-device copy of several integer arrays; returns them as device tensors."""

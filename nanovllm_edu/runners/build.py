@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import torch
 
 from nanovllm_edu.attention import select
+from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
@@ -133,7 +134,7 @@ def build_runner(
             "model": (shape.architecture, f"{shape.num_layers} layers of {shape.hidden_size}"),
             "device": (str(device), reasons["device"]),
             "dtype": (str(shape.dtype).removeprefix("torch."), reasons["dtype"]),
-            "ops": (type(model.layers[0].mlp.ops).__name__, reasons["ops"]),
+            "ops": (type(model.ops).__name__, reasons["ops"]),
             "attention": (choice.name, choice.why),
             "runner": (runner_class.__name__, why_runner),
             "kv cache": (_describe(size, config.block_size, block_bytes), size.why),
@@ -156,7 +157,9 @@ def _describe(size: CacheSize, block_size: int, block_bytes: int) -> str:
     return f"{size.num_blocks} blocks of {block_size} tokens, {mib:.1f} MiB"
 
 
-def _warm_up(model: Qwen3ForCausalLM, backend, config: EngineConfig, max_model_len: int) -> None:
+def _warm_up(
+    model: Qwen3ForCausalLM, backend: AttentionBackend, config: EngineConfig, max_model_len: int
+) -> None:
     """Runs the largest possible step once, so that its peak memory is known."""
     device = model.embed_tokens.weight.device
     torch.cuda.reset_peak_memory_stats(device)

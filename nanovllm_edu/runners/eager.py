@@ -126,7 +126,7 @@ class EagerRunner:
         logits = self._forward(batch)
         times.append(perf_counter())
         sampled = [chunk for chunk in plan.chunks if chunk.samples]
-        output = self._sample(sampled, batch, logits, plan) if sampled else None
+        output = self._sample(sampled, batch, logits) if sampled else None
         times.append(perf_counter())
         names = ("prepare", "forward", "sample")
         timings = {name: times[i + 1] - times[i] for i, name in enumerate(names)}
@@ -139,22 +139,19 @@ class EagerRunner:
         hidden = self.model(batch.token_ids, batch.positions, attend)
         return self.model.logits(hidden[batch.logit_rows])
 
-    def _sample(
-        self, chunks: list[Chunk], batch: Batch, logits: Tensor, plan: StepPlan
-    ) -> SamplerOutput:
+    def _sample(self, chunks: list[Chunk], batch: Batch, logits: Tensor) -> SamplerOutput:
         """One token per sampling chunk, written back into the device's table."""
         assert self.tables is not None
-        rows = [
-            SamplingRow(c.params, c.seed, c.end, c.num_prompt_tokens, c.slot) for c in chunks
-        ]
+        rows = [SamplingRow(c.params, c.seed, c.end, c.num_prompt_tokens, c.slot) for c in chunks]
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
         output = self._sampler(logits, tensors)
-        self.tables.feed_back(batch, output.token_ids, plan)
+        self.tables.feed_back(batch, output.token_ids)
         return output
 
     def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "EagerRunner":
         """A runner that shares the weights: with a copy of the cache, or a blank other one."""
-        assert self.kv_cache is not None and self.tables is not None
+        assert self.kv_cache is not None
+        assert self.tables is not None
         if num_blocks is None and block_size is None:
             return type(self)(
                 self.model,

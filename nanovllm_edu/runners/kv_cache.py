@@ -1,7 +1,7 @@
 """`KVCache`: the memory that blocks are made of.
 
-One tensor for all layers. A block id of the block manager is an index of its third axis; a *slot* is
-`block_id * block_size + offset`, the flat index over blocks and offsets. It knows nothing of who
+One tensor for all layers. A block id of the block manager is an index of its third axis; a *slot*
+is `block_id * block_size + offset`, the flat index over blocks and offsets. It knows nothing of who
 owns a block.
 
 There is one block more than the block manager has: the scratch block, which padding rows of a CUDA

@@ -68,6 +68,7 @@ def make_case(
         context_lens=torch.tensor([c for _, c in lengths], dtype=torch.int32, device=device),
         block_tables=tables.to(device),
         slots=torch.arange(len(lengths), device=device),
+        sampled=torch.arange(len(lengths), device=device),
         logit_rows=(starts[1:] - 1).to(device),
         query_lens=tuple(query_lens),
         max_query_len=max(query_lens),

@@ -1,0 +1,126 @@
+"""The public API on the bundled model: text in, text out."""
+
+import pytest
+
+from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu.errors import ConfigError, ModelLoadError, PromptTooLongError, RequestError
+
+GREEDY = SamplingParams(temperature=0, max_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with LLM(block_size=8, num_blocks=64, max_num_seqs=8) as llm:
+        yield llm
+
+
+def test_generate_keeps_the_order_of_prompts(llm: LLM) -> None:
+    together = llm.generate(["One day", "What is a token?", "Hello"], GREEDY, use_tqdm=False)
+    alone = [llm.generate(o.prompt, GREEDY, use_tqdm=False)[0] for o in together]
+    assert [o.token_ids for o in together] == [o.token_ids for o in alone]
+    assert together[0].outputs[0].text == together[0].text  # vLLM's spelling
+
+
+def test_outputs_say_what_happened(llm: LLM) -> None:
+    prompt = "A long enough prompt that fills a few blocks of eight tokens each, twice."
+    first, again = (llm.generate(prompt, GREEDY, use_tqdm=False)[0] for _ in range(2))
+    assert again.num_cached_tokens >= 8
+    assert again.token_ids == first.token_ids
+    assert again.prompt_token_ids == llm.tokenizer.encode(prompt)
+    assert again.finish_reason in ("stop", "length")
+    assert again.metrics.time_to_first_token > 0
+    assert len(again.metrics.inter_token_times) == len(again.token_ids) - 1
+
+
+def test_text_is_the_decoded_tokens(llm: LLM) -> None:
+    output = llm.generate("Once", SamplingParams(seed=3, max_tokens=30), use_tqdm=False)[0]
+    assert output.text == llm.tokenizer.decode(output.token_ids)
+
+
+def test_stream_adds_up_to_generate(llm: LLM) -> None:
+    params = SamplingParams(seed=5, max_tokens=20)
+    whole = llm.generate(["One", "Two"], params, use_tqdm=False)
+    pieces = list(llm.stream(["One", "Two"], params))
+    ids = sorted({piece.request_id for piece in pieces})
+    for seq_id, output in zip(ids, whole, strict=True):
+        mine = [piece for piece in pieces if piece.request_id == seq_id]
+        assert "".join(piece.text for piece in mine) == output.text
+        assert [piece.token_id for piece in mine] == output.token_ids
+        assert mine[-1].finish_reason == output.finish_reason
+
+
+def test_leaving_a_stream_early_aborts_its_requests(llm: LLM) -> None:
+    stream = llm.stream("One", GREEDY)
+    next(stream)
+    stream.close()
+    assert not llm.engine.has_unfinished_requests()
+    llm.engine.scheduler.check_invariants()
+
+
+def test_chat_applies_the_template(llm: LLM) -> None:
+    messages = [{"role": "user", "content": "Hello"}]
+    one = llm.chat(messages, GREEDY, use_tqdm=False)[0]
+    many = llm.chat([messages, messages], GREEDY, use_tqdm=False)
+    assert one.token_ids == many[0].token_ids == many[1].token_ids
+    text = llm.tokenizer.decode(one.prompt_token_ids, skip_special_tokens=False)
+    assert "user" in text
+    assert "Hello" in text
+
+
+def test_stop_string(llm: LLM) -> None:
+    free = llm.generate("Once", SamplingParams(seed=3, max_tokens=30), use_tqdm=False)[0]
+    stop = free.text[len(free.text) // 2 :][:3]
+    params = SamplingParams(seed=3, max_tokens=30, stop=(stop,))
+    output = llm.generate("Once", params, use_tqdm=False)[0]
+    assert output.finish_reason == "stop"
+    assert output.text == free.text[: free.text.find(stop)]
+
+
+def test_logprobs(llm: LLM) -> None:
+    params = SamplingParams(temperature=0, max_tokens=4, logprobs=3)
+    output = llm.generate("Once", params, use_tqdm=False)[0]
+    assert output.logprobs is not None
+    assert [entry.token_id for entry in output.logprobs] == output.token_ids
+    for entry in output.logprobs:
+        assert len(entry.top) == 3
+        assert entry.top[0] == (entry.token_id, entry.logprob)  # greedy: the likeliest
+
+
+def test_one_bad_prompt_adds_nothing(llm: LLM) -> None:
+    with pytest.raises(RequestError, match="prompt is empty"):
+        llm.generate(["fine", []], GREEDY, use_tqdm=False)
+    assert not llm.engine.has_unfinished_requests()
+    with pytest.raises(PromptTooLongError, match="max_model_len=512"):
+        llm.generate([[1] * 600], GREEDY, use_tqdm=False)
+    with pytest.raises(RequestError, match="2 sampling_params for 1 prompts"):
+        llm.generate(["fine"], [GREEDY, GREEDY], use_tqdm=False)
+    with pytest.raises(RequestError, match="neither text"):
+        llm.generate(3, GREEDY, use_tqdm=False)
+    with pytest.raises(RequestError, match="conversation is empty"):
+        llm.chat([[]], GREEDY, use_tqdm=False)
+    assert llm.generate("fine", GREEDY, use_tqdm=False)[0].token_ids
+
+
+def test_misspelt_options_and_models_are_errors() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'block_size'"):
+        LLM(blocksize=4)
+    with pytest.raises(ConfigError, match="dtype='float8' is not one of"):
+        LLM(dtype="float8")
+    with pytest.raises(ConfigError, match="'tpu' is not"):
+        LLM(device="tpu")
+    with pytest.raises(ModelLoadError):
+        LLM("/no/such/folder")
+    with pytest.raises(ConfigError, match="max_model_len is 100000; this model has 2048"):
+        LLM(max_model_len=100_000)
+
+
+def test_two_engines_live_in_one_process(llm: LLM) -> None:
+    with LLM(block_size=4, num_blocks=40) as other:
+        mine, theirs = llm.stream("One", GREEDY), other.stream("One", GREEDY)
+        pairs = [(a.token_id, b.token_id) for a, b in zip(mine, theirs, strict=True)]
+        assert all(a == b for a, b in pairs)
+
+
+def test_info_says_what_was_chosen_and_why(llm: LLM) -> None:
+    assert llm.info.choices["attention"] == ("sdpa", "the fast one on cpu")
+    assert "64 blocks of 8 tokens" in llm.info.choices["kv cache"][0]
