@@ -1,6 +1,6 @@
 """Seeded bugs: each class is one real kind of defect, as small as it is in the wild.
 
-A mutant differs from the part it subclasses in one thing, said in its docstring. Every one is caught
+A mutant differs from its base class in one thing, said in its docstring. Every one is caught
 by the random workloads of `tests/engine/workloads.py` (`test_mutants.py` shows it), and none of
 them looks wrong at a glance. `THE_EIGHT` are defects known from open-source engines.
 """
