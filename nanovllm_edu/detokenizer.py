@@ -50,7 +50,7 @@ class IncrementalText:
         return self.decoder.decode(token_ids, skip_special_tokens=self.skip_special_tokens)
 
     def _release(self, is_last: bool) -> str:
-        """Moves text out of the pending part, up to a stop string or a possible beginning of one."""
+        """Moves pending text out, up to a stop string or what may be the beginning of one."""
         pending = self._pending_text
         ends = [end for stop in self.stop if (end := pending.find(stop)) >= 0]
         keep = 0 if ends or is_last else self._longest_stop_beginning()

@@ -79,7 +79,7 @@ class LLM:
         reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
         runner, self.info = build_runner(weights, config, eos, reasons)
         self.engine = LLMEngine(runner, config, self.tokenizer)
-        # A GPU works on its own: plan the next step meanwhile. On a CPU there is nothing to overlap.
+        # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
         self._depth = 1 if device.type == "cuda" else 0
 
     def generate(

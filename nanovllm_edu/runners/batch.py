@@ -8,10 +8,10 @@ All sequences of a step lie one after the other in a single row of tokens, witho
     context_lens     8                  31                 2
     slot_mapping     where each token's key and value go in the KV cache
 
-`DeviceTables` is what a device remembers between steps, one row per slot: a copy of each block table
-(written only from `Chunk.new_block_ids`) and the tokens seen so far. A sampled token is written into
-its row by the device itself, and the next step reads it there: a decode chunk need not wait for its
-value to travel to the scheduler and back.
+`DeviceTables` is what a device remembers between steps, one row per slot: a copy of each block
+table (written only from `Chunk.new_block_ids`) and the tokens seen so far. A sampled token is
+written into its row by the device itself, and the next step reads it there: a decode chunk need not
+wait for its value to travel to the scheduler and back.
 
 It knows nothing of models. Read next: `runners/eager.py`.
 """

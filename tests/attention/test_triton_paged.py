@@ -32,7 +32,6 @@ def make_batch(query_lens, context_lens, block_size, device):
         block_tables=tables.to(device),
         slots=torch.arange(len(query_lens)).to(device),
         sampled=torch.arange(len(query_lens)).to(device),
-        sampled=torch.arange(len(query_lens), device=device),
         logit_rows=(starts[1:] - 1).long().to(device),
         query_lens=tuple(query_lens),
         max_query_len=max(query_lens),
