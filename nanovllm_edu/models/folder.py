@@ -6,6 +6,7 @@ hub. From there config, tokenizer and safetensors files are downloaded: no pickl
 Read next: `checkpoint.py`, which opens the safetensors files in the folder.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -27,20 +28,30 @@ def resolve_model_folder(model: str | Path) -> Path:
             "tiny" is reached as "./tiny".
 
     Raises:
-        ModelLoadError: There is no such folder, and no such model on the hub.
+        ModelLoadError: There is no such folder and no such model on the hub, or it is unreadable.
     """
     if model == "tiny":
         return TINY_MODEL_FOLDER
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
+    # os.path answers False where a Path method would raise for want of permission.
+    folder = Path(os.path.expanduser(model))
+    if os.path.isdir(folder):
+        return _readable(folder)
+    if os.path.exists(folder):
         raise ModelLoadError(f"{folder} is a file; name the folder that holds config.json.")
     if isinstance(model, str) and _HUB_NAME.fullmatch(model):
         return _download(model)
     raise ModelLoadError(
         f"there is no folder {folder}. Name an existing model folder, a hub model such as "
         "'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
+    )
+
+
+def _readable(folder: Path) -> Path:
+    if os.access(folder, os.R_OK | os.X_OK):
+        return folder
+    raise ModelLoadError(
+        f"{folder} may not be read by this user. Give yourself permission (chmod u+rx) or name "
+        "another model folder."
     )
 
 

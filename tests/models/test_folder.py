@@ -64,3 +64,14 @@ def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(ModelLoadError, match="is a file"):
         resolve_model_folder(file)
+
+
+def test_a_folder_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ModelLoadError, match="may not be read"):
+        resolve_model_folder(tmp_path)
+
+
+def test_an_unknown_users_home_is_no_folder() -> None:
+    with pytest.raises(ModelLoadError, match="no folder ~no-such-user"):
+        resolve_model_folder("~no-such-user")
