@@ -24,7 +24,14 @@ from typing import Any, NamedTuple
 
 from nanovllm_edu.core.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.eviction import LRU, EvictionPolicy
-from nanovllm_edu.core.records import BlockAllocated, BlockCached, BlockEvicted, BlockFreed, Event
+from nanovllm_edu.core.records import (
+    BlockAllocated,
+    BlockCached,
+    BlockEvicted,
+    BlockForgotten,
+    BlockFreed,
+    Event,
+)
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.errors import ConfigError
 
@@ -281,9 +288,11 @@ class BlockManager:
     def _cache(self, seq: Sequence, index: int, parent_content_id: int) -> list[Event]:
         """Makes block `index` of `seq` findable, unless its content already is."""
         key = self._hash_of(seq, index)
-        known = self._by_hash.get(key)
+        known, events = self._by_hash.get(key), list[Event]()
         if known is not None and self._is_orphan(known):
             self._blank_out(known)
+            taker = seq.block_table[index]
+            events.append(BlockForgotten(seq.seq_id, known.block_id, key, taker))
         elif known is not None:
             is_same = self._holds(known, seq, index, parent_content_id)
             seq.parent_content_id = known.content_id if is_same else None
@@ -295,7 +304,7 @@ class BlockManager:
         seq.parent_content_id = block.content_id
         self._by_hash[key] = block
         self._findable_contents.add(block.content_id)
-        return [BlockCached(seq.seq_id, block.block_id, index, key)]
+        return [*events, BlockCached(seq.seq_id, block.block_id, index, key)]
 
     def _is_orphan(self, block: Block) -> bool:
         """Whether the content in front of it is gone, so that no match can reach this block."""

@@ -168,6 +168,23 @@ class BlockEvicted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BlockForgotten(Event):
+    """A block that no match could reach any more gave its hash to one that can be reached."""
+
+    block_id: int
+    hash: int
+    for_block_id: int
+
+    @property
+    def why(self) -> str:
+        return (
+            f"block {self.block_id} forgets its content (hash {self.hash:016x}): the block in "
+            "front of it was evicted, so no match could reach it, and block "
+            f"{self.for_block_id} of seq {self.seq_id} now has the same content"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFreed(Event):
     """A sequence let go of a block."""
 
@@ -320,6 +337,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         BlockAllocated,
         BlockCached,
         BlockEvicted,
+        BlockForgotten,
         BlockFreed,
         Preempted,
         TokenSampled,

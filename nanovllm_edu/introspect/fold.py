@@ -19,6 +19,7 @@ from nanovllm_edu.core.records import (
     BlockAllocated,
     BlockCached,
     BlockEvicted,
+    BlockForgotten,
     BlockFreed,
     Chunk,
     Event,
@@ -188,6 +189,9 @@ class Fold:
             case BlockEvicted():
                 self.hashes[event.block_id] = None
                 del self.evictable[event.block_id]
+            case BlockForgotten():
+                self.hashes[event.block_id] = None
+                self.evictable.pop(event.block_id, None)  # unless it is in use
             case Admitted():
                 self.sequences[event.seq_id].slot = event.slot
                 del self.waiting[event.seq_id]
