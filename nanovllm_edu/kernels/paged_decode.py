@@ -121,11 +121,12 @@ def _decode_kernel(
                 group_ptr, bias_ptr + kv_head * (G * D) if HAS_BIAS else None, q_weight_ptr,
                 angle_ptr, heads, is_head, eps, D, HAS_BIAS, HAS_QK_NORM,
             ).to(q_ptr.dtype.element_ty)  # fmt: skip
-            one = tl.arange(0, 1)
+            one = tl.arange(0, 1)  # the key is a group of one head
+            is_mine = one == length - end  # true if the chunk ends with the newest token
             k_offset = (KH * G + kv_head) * D
             new_k = rotated_heads(
                 row_ptr + k_offset, bias_ptr + k_offset if HAS_BIAS else None, k_weight_ptr,
-                angle_ptr, one, (one == 0) & is_newest, eps, D, HAS_BIAS, HAS_QK_NORM,
+                angle_ptr, one, is_mine, eps, D, HAS_BIAS, HAS_QK_NORM,
             ).to(q_ptr.dtype.element_ty)  # fmt: skip
             v_columns = k_offset + KH * D + one[:, None] * D + dims[None, :]
             new_v = tl.load(row_ptr + v_columns)
@@ -133,8 +134,8 @@ def _decode_kernel(
                 new_v += tl.load(bias_ptr + v_columns)
             block_id = tl.load(table_ptr + newest // B).to(tl.int64)
             slot = (block_id * B + newest % B) * (KH * D) + one[:, None] * D + dims[None, :]
-            tl.store(k_ptr + slot, new_k, mask=(one == 0)[:, None] & is_newest)
-            tl.store(v_ptr + slot, new_v, mask=(one == 0)[:, None] & is_newest)
+            tl.store(k_ptr + slot, new_k, mask=is_mine[:, None])
+            tl.store(v_ptr + slot, new_v, mask=is_mine[:, None])
 
             score = tl.sum(q.to(tl.float32) * new_k.to(tl.float32), axis=1) * scale
             highest = tl.where(is_newest, score, highest)

@@ -1,0 +1,119 @@
+"""The tile of a matrix product in which weights are streamed past a few rows of activations.
+
+    x [M, K]   w [N, K], as `nn.Linear` stores it   ->   x w^T [M, N]
+
+With few rows, the time is that of reading `w` once. Three things help:
+
+- The tile's weights are asked for while the kernel before this one is still at work: they depend on
+  nothing (`prefetch_weights`; see `launch.py`).
+- The loop keeps several tiles of both operands in flight (`num_stages`).
+- A tile of 16 x 8 outputs has too little parallelism for four warps: each would wait for its own
+  chain of K / 16 dependent matrix instructions. So the depth is cut into LANES parts that the warps
+  take one each, as a batched product whose results are added at the end:
+
+      [16, K] x [K, 8]   =   sum over lanes of   [LANES, 16, K / LANES] x [LANES, K / LANES, 8]
+
+Knows nothing of norms and activations. Read next: `projections.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from nanovllm_edu.kernels.launch import prefetch_to_l2
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How one matrix product is cut. Measured by `benchmarks/kernels.py`.
+
+    Attributes:
+        m: Rows of a tile.
+        n: Columns of a tile.
+        k: Depth of one step of the loop, per lane.
+        lanes: Parts of the depth that a program's warps work on side by side; 1 for big tiles.
+        splits: Parts of the depth that different programs work on.
+        num_warps: Warps of a program.
+        num_stages: Loads in flight.
+    """
+
+    m: int
+    n: int
+    k: int
+    lanes: int
+    splits: int
+    num_warps: int
+    num_stages: int
+
+    def as_constants(self, depth: int) -> dict[str, Any]:
+        """Keyword arguments of a launch, for a product that is `depth` deep per split."""
+        return {
+            "BLOCK_M": self.m,
+            "BLOCK_N": self.n,
+            "BLOCK_K": self.k,
+            "LANES": self.lanes,
+            "IS_WHOLE": depth % (self.k * self.lanes) == 0,
+            "NUM_STAGES": self.num_stages,
+            "num_warps": self.num_warps,
+            "num_stages": self.num_stages,
+        }
+
+
+@triton.jit
+def prefetch_weights(
+    w_ptr, columns, k_begin, k_end, K: tl.constexpr, OVERLAP: tl.constexpr
+):  # fmt: skip
+    """Ask for rows `columns` of w, depth [k_begin, k_end), a cache line at a time."""
+    if OVERLAP:
+        LINE: tl.constexpr = 128 // (w_ptr.dtype.element_ty.primitive_bitwidth // 8)
+        lines = tl.arange(0, 8) * LINE
+        for first in range(k_begin, k_end, 8 * LINE):
+            depths = tl.minimum(first + lines, k_end - 1)
+            prefetch_to_l2(w_ptr + columns[:, None].to(tl.int64) * K + depths[None, :], OVERLAP)
+
+
+@triton.jit
+def product(
+    x_ptr, w_ptr, rows, columns, num_rows, k_begin, k_end,
+    K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    LANES: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+):  # fmt: skip
+    """Tile `rows` x `columns` of x w^T over depth [k_begin, k_end): float32 [BLOCK_M, BLOCK_N].
+
+    Rows from `num_rows` on count as zeros. IS_WHOLE: the depth is a multiple of a loop step.
+    """
+    if LANES == 1:
+        depths = tl.arange(0, BLOCK_K)
+        x_pointers = x_ptr + rows[:, None] * K + depths[None, :]
+        w_pointers = w_ptr + columns[None, :].to(tl.int64) * K + depths[:, None]
+        is_row = (rows < num_rows)[:, None]
+        acc = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+        for first in tl.range(k_begin, k_end, BLOCK_K, num_stages=NUM_STAGES):
+            if IS_WHOLE:
+                x = tl.load(x_pointers + first, mask=is_row, other=0.0)
+                w = tl.load(w_pointers + first)
+            else:
+                is_inside = first + depths < k_end
+                x = tl.load(x_pointers + first, mask=is_row & is_inside[None, :], other=0.0)
+                w = tl.load(w_pointers + first, mask=is_inside[:, None], other=0.0)
+            acc = tl.dot(x, w, acc, input_precision="ieee")
+        return acc
+    else:
+        x_depths = (tl.arange(0, LANES) * BLOCK_K)[:, None, None] + tl.arange(0, BLOCK_K)
+        w_depths = tl.trans(x_depths, 0, 2, 1)
+        x_pointers = x_ptr + rows[None, :, None] * K + x_depths
+        w_pointers = w_ptr + columns[None, None, :].to(tl.int64) * K + w_depths
+        is_row = (rows < num_rows)[None, :, None]
+        acc = tl.zeros([LANES, BLOCK_M, BLOCK_N], tl.float32)
+        for first in tl.range(k_begin, k_end, LANES * BLOCK_K, num_stages=NUM_STAGES):
+            if IS_WHOLE:
+                x = tl.load(x_pointers + first, mask=is_row, other=0.0)
+                w = tl.load(w_pointers + first)
+            else:
+                x_mask = is_row & (first + x_depths < k_end)
+                x = tl.load(x_pointers + first, mask=x_mask, other=0.0)
+                w = tl.load(w_pointers + first, mask=first + w_depths < k_end, other=0.0)
+            acc = tl.dot(x, w, acc, input_precision="ieee")
+        return tl.sum(acc, axis=0)

@@ -1,0 +1,82 @@
+"""Which tiles a decode step of so many rows uses: a table of measured constants.
+
+The best tile depends on the number of rows, because it decides what is scarce: with few rows, enough
+programs to keep the memory busy; with many, the traffic between the L2 cache and the multiprocessors.
+`benchmarks/kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it found
+on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a result
+never depends on a race between timings.
+
+Read next: `fused_decode.py`.
+"""
+
+from dataclasses import dataclass
+
+from nanovllm_edu.kernels.matmul import Tiles
+from nanovllm_edu.kernels.paged_decode import DecodeTiles
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The tiles of a step's kernels. `o` and `down` write the same stream, so their `n` is one."""
+
+    qkv: Tiles
+    attention: DecodeTiles
+    o: Tiles
+    gate_up: Tiles
+    down: Tiles
+    head: Tiles
+
+    def __post_init__(self) -> None:
+        assert self.o.n == self.down.n
+
+
+#         rows  (m, n, k, lanes, splits, num_warps, num_stages)
+_PLANS: dict[int, TilePlan] = {
+    16: TilePlan(
+        qkv=Tiles(16, 16, 64, 4, 1, 4, 4),
+        attention=DecodeTiles(),
+        o=Tiles(16, 8, 64, 8, 1, 8, 4),
+        gate_up=Tiles(16, 32, 64, 4, 1, 4, 4),
+        down=Tiles(16, 8, 64, 8, 1, 8, 4),
+        head=Tiles(16, 64, 128, 1, 1, 4, 4),
+    ),
+    32: TilePlan(
+        qkv=Tiles(32, 32, 64, 4, 1, 4, 4),
+        attention=DecodeTiles(),
+        o=Tiles(32, 16, 64, 4, 2, 4, 4),
+        gate_up=Tiles(32, 32, 64, 4, 1, 4, 4),
+        down=Tiles(32, 16, 64, 4, 2, 4, 4),
+        head=Tiles(32, 64, 128, 1, 1, 4, 4),
+    ),
+    64: TilePlan(
+        qkv=Tiles(64, 32, 128, 1, 1, 4, 4),
+        attention=DecodeTiles(),
+        o=Tiles(64, 32, 128, 1, 4, 4, 4),
+        gate_up=Tiles(64, 64, 64, 1, 1, 4, 4),
+        down=Tiles(64, 32, 128, 1, 4, 4, 4),
+        head=Tiles(64, 128, 64, 1, 1, 4, 4),
+    ),
+    128: TilePlan(
+        qkv=Tiles(64, 64, 64, 1, 1, 4, 4),
+        attention=DecodeTiles(),
+        o=Tiles(64, 64, 64, 1, 4, 4, 4),
+        gate_up=Tiles(64, 128, 64, 1, 1, 4, 4),
+        down=Tiles(64, 64, 64, 1, 4, 4, 4),
+        head=Tiles(128, 128, 64, 1, 1, 8, 3),
+    ),
+    256: TilePlan(
+        qkv=Tiles(128, 64, 64, 1, 1, 4, 4),
+        attention=DecodeTiles(),
+        o=Tiles(64, 64, 64, 1, 2, 4, 4),
+        gate_up=Tiles(128, 128, 64, 1, 1, 8, 3),
+        down=Tiles(64, 64, 64, 1, 4, 4, 4),
+        head=Tiles(128, 128, 64, 1, 1, 8, 3),
+    ),
+}
+
+MAX_FUSED_ROWS = max(_PLANS)
+
+
+def plan_for(num_rows: int) -> TilePlan:
+    """The plan of the smallest bucket that holds `num_rows`; the last one for more."""
+    return _PLANS[min((rows for rows in _PLANS if rows >= num_rows), default=MAX_FUSED_ROWS)]

@@ -1,0 +1,189 @@
+"""The fused decode kernels equal their twins, and a whole step equals the model."""
+
+import pytest
+import torch
+
+from nanovllm_edu.attention.reference import ReferenceAttention
+from nanovllm_edu.kernels import twins
+from nanovllm_edu.kernels.flash import LOG2_E
+from nanovllm_edu.kernels.fused_decode import DecodeInputs, FusedDecoder
+from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.matmul import Tiles
+from nanovllm_edu.kernels.paged_decode import (
+    DecodeTiles,
+    DecodeWorkspace,
+    NewTokens,
+    launch_decode,
+)
+from nanovllm_edu.kernels.projections import (
+    SplitScratch,
+    Stream,
+    norm_gate_up,
+    norm_project,
+    project_add,
+)
+from nanovllm_edu.kernels.tile_plan import TilePlan
+from nanovllm_edu.kernels.weights import ModelWeights
+from nanovllm_edu.models.config import ModelConfig
+from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.runners.batch import Batch
+from nanovllm_edu.runners.kv_cache import KVCache
+
+PLAIN = launch_options(is_overlapped=False)
+IN_LANES = Tiles(16, 8, 16, 2, 1, 2, 2)
+IN_ONE = Tiles(16, 16, 32, 1, 1, 4, 2)
+
+
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def make_stream(residual, norm_weight, num_parts=2):
+    squares = residual.square().unflatten(1, (num_parts, -1)).sum(2)
+    return Stream(residual.clone(), residual * norm_weight, squares)
+
+
+@pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE])
+@pytest.mark.parametrize("num_rows, depth", [(1, 64), (19, 112)])
+def test_norm_project(device, tiles, num_rows, depth):
+    residual = 3 * torch.randn(num_rows, depth, device=device)
+    norm_weight, w = torch.randn(depth, device=device), torch.randn(48, depth, device=device)
+    out = torch.full((num_rows, 48), float("nan"), device=device)
+    norm_project(make_stream(residual, norm_weight), w, out, 1e-6, tiles, PLAIN)
+    assert_close(out, twins.norm_project(residual, norm_weight, w, 1e-6))
+
+
+@pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE])
+def test_norm_gate_up(device, tiles):
+    residual, norm_weight = torch.randn(5, 64, device=device), torch.randn(64, device=device)
+    w = torch.randn(96, 64, device=device)
+    out = torch.full((5, 48), float("nan"), device=device)
+    norm_gate_up(make_stream(residual, norm_weight), w, out, 1e-6, tiles, PLAIN)
+    assert_close(out, twins.norm_gate_up(residual, norm_weight, w, 1e-6))
+
+
+@pytest.mark.parametrize("splits", [1, 4])
+@pytest.mark.parametrize("num_rows", [3, 20])
+def test_project_add_leaves_the_stream_ready_for_the_next_norm(device, splits, num_rows):
+    tiles = Tiles(16, 8, 16, 2, splits, 2, 2)
+    x, w = torch.randn(num_rows, 128, device=device), torch.randn(32, 128, device=device)
+    residual, norm_weight = torch.randn(num_rows, 32, device=device), torch.randn(32, device=device)
+    stream = make_stream(residual, norm_weight, num_parts=4)
+    scratch = SplitScratch.allocate(num_rows, 32, (tiles,), torch.device(device))
+    for _ in range(2):  # twice: the arrival counters must be zero again
+        project_add(x, w, stream, norm_weight, scratch, tiles, PLAIN)
+        residual = twins.project_add(x, w, residual)
+    assert_close(stream.residual, residual)
+    assert_close(stream.weighted, residual * norm_weight)
+    assert_close(stream.squares.sum(1), residual.square().sum(1))
+
+
+@pytest.mark.parametrize("has_norm, has_bias", [(True, False), (False, True)])
+@pytest.mark.parametrize("num_heads, block_size", [(4, 8), (6, 32)])
+def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has_bias):
+    num_kv_heads, head_dim, max_len = 2, 64, 128
+    lengths = torch.tensor([1, 32, 33, 80], dtype=torch.int32, device=device)
+    width = (num_heads + 2 * num_kv_heads) * head_dim
+    qkv = torch.randn(4, width, device=device)
+    num_blocks = max_len // block_size
+    tables = torch.randperm(6 * num_blocks, device=device).int().view(6, -1)
+    rows = torch.tensor([4, 0, 5, 2], device=device)
+    cache = torch.randn(2, 6 * num_blocks, block_size, num_kv_heads, head_dim, device=device)
+    weights = torch.randn(2, head_dim, device=device) if has_norm else (None, None)
+    bias = torch.randn(width, device=device) if has_bias else None
+    new = NewTokens(torch.randn(max_len, head_dim, device=device), bias, *weights, 1e-6)
+    expected_cache = cache.clone()
+    expected = twins.decode_attention(qkv, expected_cache, tables, rows, lengths, num_heads, new)
+
+    workspace = DecodeWorkspace.allocate(
+        4, max_len, num_heads, num_kv_heads, head_dim, torch.device(device),
+        DecodeTiles(chunk=32, tile=16),
+    )  # fmt: skip
+    out = torch.full((4, num_heads, head_dim), float("nan"), device=device)
+    launch_decode(
+        qkv, cache, out, tables, rows, lengths, workspace,
+        scale=head_dim**-0.5 * LOG2_E, fused=new, options=PLAIN,
+    )  # fmt: skip
+    assert_close(out, expected)
+    assert_close(cache, expected_cache)
+
+
+def small_model(device, **changes):
+    config = ModelConfig(
+        architecture="Qwen3ForCausalLM", vocab_size=150, hidden_size=64, num_layers=2,
+        num_heads=4, num_kv_heads=2, head_dim=64, intermediate_size=96,
+        max_position_embeddings=256, tie_word_embeddings=True, qk_norm=True, **changes,
+    )  # fmt: skip
+    with torch.device(device):
+        model = Qwen3ForCausalLM(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2 if parameter.dim() > 1 else 1.0)
+    return model
+
+
+def test_steps_sample_the_models_tokens_and_advance(device):
+    num_rows, block_size, max_len = 3, 8, 64
+    model = small_model(device)
+    weights = ModelWeights.collect(model)
+    num_blocks = max_len // block_size
+    tables = torch.randperm(5 * num_blocks, device=device).int().view(5, -1)
+    lengths = [9, 1, 40]
+    cache = KVCache(torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device))
+    inputs = DecodeInputs(
+        token_table=torch.randint(0, 150, (5, max_len + 1), device=device),
+        block_tables=tables,
+        table_rows=torch.tensor([3, 1, 0], device=device),
+        context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
+        advances=torch.tensor([1, 0, 1], dtype=torch.int32, device=device),
+        seeds=torch.tensor([1, 2, 3], device=device),
+        temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
+        sampled=torch.full((num_rows,), 999, device=device),
+    )
+    plan = TilePlan(
+        qkv=IN_LANES,
+        attention=DecodeTiles(chunk=32, tile=16),
+        o=Tiles(16, 8, 16, 2, 2, 2, 2),
+        gate_up=IN_ONE,
+        down=IN_LANES,
+        head=Tiles(16, 64, 32, 1, 1, 4, 2),
+    )
+    decoder = FusedDecoder(weights, cache, inputs, is_overlapped=False)
+    expected_cache, table = cache.copy(), inputs.token_table.clone()
+    for step in range(2):
+        decoder.step(num_rows, plan if step == 0 else None)
+        tokens = model_step(model, expected_cache, table, inputs, lengths)
+        assert inputs.sampled.tolist() == tokens
+        assert_close(cache.data, expected_cache.data)
+        lengths = [n + a for n, a in zip(lengths, inputs.advances.tolist(), strict=True)]
+        assert inputs.context_lens.tolist() == lengths
+    assert torch.equal(inputs.token_table, table)
+
+
+def model_step(model, cache, table, inputs, lengths):
+    """The same step with the model, the reference attention and the sampler's noise."""
+    rows, device = inputs.table_rows, table.device
+    ends = torch.tensor(lengths, device=device)
+    positions = ends - 1
+    blocks = inputs.block_tables[rows, positions // cache.block_size].long()
+    batch = Batch(
+        token_ids=table[rows, positions],
+        positions=positions,
+        slot_mapping=blocks * cache.block_size + positions % cache.block_size,
+        query_starts=torch.arange(len(lengths) + 1, dtype=torch.int32, device=device),
+        context_lens=ends.int(),
+        block_tables=inputs.block_tables[rows],
+        slots=rows,
+        sampled=torch.arange(len(lengths), device=device),
+        logit_rows=torch.arange(len(lengths), device=device),
+        query_lens=(1,) * len(lengths),
+        max_query_len=1,
+        max_context_len=max(lengths),
+        has_prefix=True,
+    )
+    hidden = model(batch.token_ids, positions, ReferenceAttention().bind(batch, cache))
+    scores = twins.sample(
+        hidden @ model.lm_head.weight.T, inputs.seeds, ends, inputs.temperatures
+    )
+    tokens = scores.argmax(1)
+    table[rows, ends] = tokens
+    return tokens.tolist()
