@@ -1,0 +1,218 @@
+"""Whatever fails, in the device, a policy or a tokenizer: the engine can go on, and nothing leaks."""
+
+from typing import Any
+
+import pytest
+
+from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import ConfigError, NanoVLLMError
+from tests.engine.engines import add_all, collect, engine, finish, right_tokens
+from tests.engine.faulty_runner import DeviceFailure, FaultyRunner
+from tests.engine.test_requests import Letters
+
+
+def faulty_engine(**options: Any) -> tuple[LLMEngine, FaultyRunner]:
+    runner = FaultyRunner(32, 4)
+    return engine(runner, **options), runner
+
+
+def steps_until_failure(llm: LLMEngine, depth: int) -> list[StepRecord]:
+    """The records of a run that fails."""
+    records = []
+    with pytest.raises(DeviceFailure):
+        for record in llm.run(depth):
+            records.append(record)
+    llm.scheduler.check_invariants()
+    return records
+
+
+@pytest.mark.parametrize("where", ["in_launch", "in_wait"])
+def test_a_failed_step_can_be_retried(where: str) -> None:
+    llm, runner = faulty_engine()
+    seq_ids = add_all(llm)
+    records = [llm.step(), llm.step()]
+    runner.fail(**{where: [0]})
+    with pytest.raises(DeviceFailure):
+        llm.step()
+    llm.scheduler.check_invariants()
+    assert llm.num_steps_in_flight == 0
+    assert list(llm.scheduler.waiting) == seq_ids
+    assert collect(records + finish(llm), seq_ids) == right_tokens()
+
+
+@pytest.mark.parametrize("where", ["in_launch", "in_wait"])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.parametrize("at_launch", [0, 1, 2, 4])
+def test_at_any_depth_no_token_is_lost_or_doubled(where: str, depth: int, at_launch: int) -> None:
+    llm, runner = faulty_engine()
+    seq_ids = add_all(llm)
+    runner.fail(**{where: [at_launch]})
+    records = steps_until_failure(llm, depth)
+    assert collect(records + finish(llm, depth), seq_ids) == right_tokens()
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_device_that_fails_again_and_again_can_be_tried_again_and_again(depth: int) -> None:
+    llm, runner = faulty_engine()
+    seq_ids = add_all(llm)
+    records = []
+    for _ in range(3):
+        runner.fail(in_wait=[1])
+        records += steps_until_failure(llm, depth)
+    assert collect(records + finish(llm, depth), seq_ids) == right_tokens()
+
+
+@pytest.mark.parametrize("where", ["in_launch", "in_wait"])
+def test_after_a_failure_requests_can_be_aborted_instead(where: str) -> None:
+    llm, runner = faulty_engine()
+    seq_ids = add_all(llm)
+    runner.fail(**{where: [0]})
+    steps_until_failure(llm, 1)
+    for seq_id in seq_ids:
+        llm.abort_request(seq_id)
+    llm.scheduler.check_invariants()
+    assert finish(llm) == []
+
+
+def test_nothing_that_a_failed_step_wrote_is_found_later() -> None:
+    llm, runner = faulty_engine()
+    prompt = list(range(1, 12))
+    llm.add_request(prompt)
+    runner.fail(in_wait=[0])
+    steps_until_failure(llm, 0)
+    assert all(block.state == "free" for block in llm.state().blocks)
+
+
+def test_sequences_outside_the_failed_step_keep_their_blocks() -> None:
+    llm, runner = faulty_engine(policy=PhaseSeparatedPolicy())
+    first = add_all(llm, [[1, 2, 3]])
+    records = [llm.step()]
+    second = add_all(llm, [[4, 5, 6]])
+    runner.fail(in_wait=[0])  # a step of prefill only
+    with pytest.raises(DeviceFailure):
+        llm.step()
+    assert (list(llm.scheduler.running), list(llm.scheduler.waiting)) == (first, second)
+    records += finish(llm)
+    assert collect(records, first + second) == right_tokens([[1, 2, 3], [4, 5, 6]])
+
+
+def test_an_interrupt_is_a_failure_like_any_other() -> None:
+    llm = engine()
+    seq_ids = add_all(llm)
+    launch = llm.runner.launch
+
+    def interrupted(plan: Any) -> Any:
+        llm.runner.launch = launch  # type: ignore[method-assign]
+        raise KeyboardInterrupt
+
+    llm.runner.launch = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        llm.step()
+    assert collect(finish(llm), seq_ids) == right_tokens()
+
+
+def test_a_runner_that_forgets_a_token_fails_before_anything_moved() -> None:
+    llm = engine()
+    seq_ids = add_all(llm)
+    launch = llm.runner.launch
+
+    def forgetful(plan: Any) -> Any:
+        llm.runner.launch = launch  # type: ignore[method-assign]
+        ticket = launch(plan)
+        ticket.tokens = dict(list(ticket.tokens.items())[:-1])
+        return ticket
+
+    llm.runner.launch = forgetful  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        llm.step()
+    assert collect(finish(llm), seq_ids) == right_tokens()
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_tokenizer_that_raises_costs_no_token(depth: int) -> None:
+    class Breaks(Letters):
+        num_calls = 0
+
+        def decode(self, token_ids: list[int]) -> str:
+            self.num_calls += 1
+            if self.num_calls == 3:
+                raise UnicodeError("no such text")
+            return super().decode(token_ids)
+
+    llm = engine()
+    llm.tokenizer = Breaks()
+    params = SamplingParams(temperature=0, max_tokens=6, stop=("never this",))
+    seq_ids = add_all(llm, params=params)
+    records = []
+    with pytest.raises(UnicodeError):
+        for record in llm.run(depth):
+            records.append(record)
+    assert collect(records + finish(llm, depth), seq_ids) == right_tokens()
+
+
+# --------------------------------------------------------------------------- policies
+
+
+class Odd(MixedPolicy):
+    """Well-behaved until told otherwise."""
+
+    answer: Any = None
+    is_odd = False
+
+    def order(self, running: Any, waiting: Any) -> Any:
+        if not self.is_odd:
+            return super().order(running, waiting)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (ZeroDivisionError("mine"), ZeroDivisionError, "mine"),
+        (None, ConfigError, "return a list of groups"),
+        ([[1, 2]], ConfigError, "return a list of groups"),
+        ([], NanoVLLMError, "scheduled nothing while 4 sequences run"),
+        ([[], []], NanoVLLMError, "must yield the sequences it is given"),
+    ],
+    ids=["raises", "none", "numbers", "nothing", "empty groups"],
+)
+def test_a_policy_that_goes_wrong_is_told_and_can_be_replaced(
+    answer: Any, error: type[Exception], message: str, depth: int
+) -> None:
+    policy = Odd()
+    policy.answer = answer
+    llm = engine(policy=policy)
+    seq_ids = add_all(llm)
+    records = []
+    with pytest.raises(error, match=message):
+        for record in llm.run(depth):
+            records.append(record)
+            policy.is_odd = True
+    llm.scheduler.check_invariants()
+    policy.is_odd = False
+    assert collect(records + finish(llm, depth), seq_ids) == right_tokens()
+
+
+def test_a_policy_that_forgets_some_serves_the_others_first() -> None:
+    class Favourite(MixedPolicy):
+        def order(self, running: Any, waiting: Any) -> Any:
+            everybody = [*running, *waiting]
+            return [[seq for seq in everybody if seq.seq_id == max(s.seq_id for s in everybody)]]
+
+    llm = engine(policy=Favourite())
+    seq_ids = add_all(llm)
+    records = finish(llm)
+    assert [i for record in records for i in record.finished] == seq_ids[::-1]
+    assert collect(records, seq_ids) == right_tokens()
+
+
+def test_a_bad_policy_object_is_an_error_of_the_config() -> None:
+    for policy in (MixedPolicy, "mixed", None):
+        with pytest.raises(ConfigError, match="MixedPolicy()"):
+            engine(policy=policy)
