@@ -1,0 +1,794 @@
+"""Every Triton kernel on a GPU: is it right, how fast is it, and which tiles are best?
+
+    python benchmarks/kernels.py --out results.txt [--only checks,copy,ops,attention,products,steps]
+
+Checks come first: each kernel against its torch twin in float32, on fresh random inputs, by
+|out - expected| / |expected|; and a decode step with overlapping kernels against the same step
+without, which must agree bit for bit (a race would show). Then tables of medians in the shape of
+Qwen3-0.6B, in which every launch reads other weights than the one before it, as a step does.
+
+A part that fails is reported with its error and the rest still runs; the exit status says so too.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import triton
+
+from nanovllm_edu.attention.reference import ReferenceAttention
+from nanovllm_edu.attention.triton_paged import TritonPagedAttention
+from nanovllm_edu.kernels import twins
+from nanovllm_edu.kernels.flash import LOG2_E
+from nanovllm_edu.kernels.fused_decode import DecodeInputs, FusedDecoder
+from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
+from nanovllm_edu.kernels.matmul import Tiles
+from nanovllm_edu.kernels.ops import TritonOps
+from nanovllm_edu.kernels.paged_decode import (
+    DecodeTiles,
+    DecodeWorkspace,
+    NewTokens,
+    launch_decode,
+)
+from nanovllm_edu.kernels.projections import (
+    SplitScratch,
+    Stream,
+    norm_gate_up,
+    norm_project,
+    project_add,
+)
+from nanovllm_edu.kernels.store_kv import store_kv
+from nanovllm_edu.kernels.tile_plan import plan_for
+from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
+from nanovllm_edu.layers.ops import TorchOps
+from nanovllm_edu.layers.rotary import rotary_table
+from nanovllm_edu.runners.kv_cache import KVCache
+
+HIDDEN, HEADS, KV_HEADS, HEAD_DIM, INTERMEDIATE, VOCAB, LAYERS = 1024, 16, 8, 128, 3072, 151_936, 28
+EPS, DTYPE, DEVICE = 1e-6, torch.bfloat16, torch.device("cuda")
+QKV = (HEADS + 2 * KV_HEADS) * HEAD_DIM
+OVERLAPPED, PLAIN = launch_options(is_overlapped=True), launch_options(is_overlapped=False)
+TOLERANCE = 1e-2  # relative, bf16 against float32
+
+_lines: list[str] = []
+_failures: list[str] = []
+
+
+def say(line: str = "") -> None:
+    print(line, flush=True)
+    _lines.append(line)
+
+
+def attempt(name: str, work: Callable[[], str | None]) -> None:
+    """Run one part; report its result or its error in a line, and go on."""
+    try:
+        result = work()
+        if result is not None:
+            say(f"{name:<44}{result}")
+    except Exception as error:
+        _failures.append(name)
+        say(f"{name:<44}FAILED {type(error).__name__}: {str(error).splitlines()[:1]}")
+        traceback.print_exc()
+
+
+def microseconds(launch: Callable[[], None], launches: int, replays: int = 15) -> float:
+    """Median time per launch of a CUDA graph that holds `launches` of them."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        launch()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        launch()
+    times = []
+    for _ in range(replays + 3):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end) * 1000)
+    return sorted(times[3:])[replays // 2] / launches
+
+
+def randn(*shape: int, scale: float = 1.0, dtype: torch.dtype = DTYPE) -> torch.Tensor:
+    return (torch.randn(*shape, device=DEVICE) * scale).to(dtype)
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, limit: float = TOLERANCE) -> str:
+    """The relative error, or an AssertionError."""
+    actual, expected = actual.float(), expected.float()
+    error = float((actual - expected).norm() / expected.norm())
+    assert error <= limit, f"relative error {error:.2e} > {limit:.0e}"
+    return f"relative error {error:.1e}"
+
+
+# --------------------------------------------------------------------------- checks
+
+
+def check_ops() -> None:
+    ops, twin = TritonOps(), TorchOps()
+    x, residual, weight = randn(999, HIDDEN), randn(999, HIDDEN), randn(HIDDEN)
+    attempt("rms_norm", lambda: close(*(o.rms_norm(x, weight, EPS) for o in (ops, twin))))
+    attempt(
+        "add_rms_norm",
+        lambda: close(*(o.add_rms_norm(x, residual, weight, EPS)[0] for o in (ops, twin))),
+    )
+    gate_up = randn(999, 2 * INTERMEDIATE)
+    attempt("silu_and_mul", lambda: close(*(o.silu_and_mul(gate_up) for o in (ops, twin))))
+    qkv = randn(999, QKV).view(999, -1, HEAD_DIM)
+    q, k, v = qkv.split((HEADS, KV_HEADS, KV_HEADS), 1)
+    positions = torch.randint(0, 4096, (999,), device=DEVICE)
+    norms = randn(2, HEAD_DIM)
+    arguments = (q, k, positions, angles(), *norms, EPS)
+    for part in (0, 1):
+        attempt(
+            f"qk_norm_rope, {'qk'[part]}",
+            lambda part=part: close(*(o.qk_norm_rope(*arguments)[part] for o in (ops, twin))),
+        )
+
+    def check_store() -> str:
+        cache = KVCache(randn(2, 2, 70, 16, KV_HEADS, HEAD_DIM))
+        expected = cache.copy()
+        slots = torch.randperm(70 * 16, device=DEVICE)[:999]
+        store_kv(cache, 1, slots, k, v)
+        expected.slots(1)[0][slots], expected.slots(1)[1][slots] = k, v
+        assert torch.equal(cache.data, expected.data), "another slot was written"
+        return "equal"
+
+    attempt("store_kv", check_store)
+
+
+def angles(length: int = 8192) -> torch.Tensor:
+    parameters = {"rope_type": "default", "rope_theta": 1e6}
+    return rotary_table(HEAD_DIM, parameters, length).to(DEVICE)
+
+
+def scattered(lengths: list[int], block_size: int, layers: int = 1):
+    """A cache with room for `lengths` and 64 tokens more, and tables of scattered blocks."""
+    columns = -(-(max(lengths) + 64) // block_size)
+    needed = [-(-(length + 64) // block_size) for length in lengths]
+    ids = torch.randperm(sum(needed)).int()
+    tables = torch.full((len(lengths) + 1, columns), sum(needed), dtype=torch.int32)
+    for row, part in enumerate(ids.split(needed)):
+        tables[row, : len(part)] = part
+    shape = (layers, 2, sum(needed) + 1, block_size, KV_HEADS, HEAD_DIM)
+    cache = torch.empty(shape, dtype=DTYPE, device=DEVICE)
+    for layer in cache:
+        layer.normal_()
+    return KVCache(cache), tables.to(DEVICE)
+
+
+def paged_batch(query_lens: list[int], lengths: list[int], tables, block_size: int):
+    """What an attention backend needs of a `Batch`."""
+    positions = torch.cat(
+        [torch.arange(c - n, c) for n, c in zip(query_lens, lengths, strict=True)]
+    ).to(DEVICE)
+    owners = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(query_lens))
+    blocks = tables[owners.to(DEVICE), positions // block_size].long()
+    return SimpleNamespace(
+        slot_mapping=blocks * block_size + positions % block_size,
+        query_starts=torch.tensor([0, *query_lens]).cumsum(0).int().to(DEVICE),
+        context_lens=torch.tensor(lengths, dtype=torch.int32, device=DEVICE),
+        block_tables=tables,
+        query_lens=tuple(query_lens),
+        num_sequences=len(lengths),
+        max_query_len=max(query_lens),
+        max_context_len=max(lengths),
+        has_prefix=True,
+    )
+
+
+def check_paged(query_lens: list[int], lengths: list[int], block_size: int) -> str:
+    cache, tables = scattered(lengths, block_size)
+    batch = paged_batch(query_lens, lengths, tables, block_size)
+    q = randn(sum(query_lens), HEADS, HEAD_DIM)
+    k, v = randn(2, sum(query_lens), KV_HEADS, HEAD_DIM)
+    expected = ReferenceAttention().bind(batch, cache.copy())(0, q, k, v)
+    return close(TritonPagedAttention().bind(batch, cache)(0, q, k, v), expected)
+
+
+def check_fused_attention(block_size: int) -> str:
+    lengths = [1, 2, 255, 256, 257, 300, 512, 600, 2300]
+    cache, tables = scattered(lengths, block_size)
+    expected_cache = cache.copy()
+    qkv, norms = randn(len(lengths), QKV), randn(2, HEAD_DIM)
+    new = NewTokens(angles(), randn(QKV), *norms, EPS)
+    context_lens = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
+    rows = torch.arange(len(lengths), device=DEVICE)
+    arguments = (tables, rows, context_lens)
+    expected = twins.decode_attention(
+        qkv, expected_cache.data[0], *arguments, HEADS, new
+    )
+    workspace = DecodeWorkspace.allocate(
+        len(lengths), 4096, HEADS, KV_HEADS, HEAD_DIM, DEVICE, plan_for(8).attention
+    )
+    for _ in range(3):
+        out = torch.full_like(expected, float("nan"))
+        launch_decode(
+            qkv, cache.data[0], out, *arguments, workspace,
+            scale=HEAD_DIM**-0.5 * LOG2_E, fused=new, options=OVERLAPPED,
+        )  # fmt: skip
+        result = close(out, expected)
+    close(cache.data, expected_cache.data, 1e-3)
+    return result
+
+
+def make_stream(residual: torch.Tensor, norm_weight: torch.Tensor, parts: int) -> Stream:
+    squares = residual.float().square().unflatten(1, (parts, -1)).sum(2)
+    weighted = (residual.float() * norm_weight.float()).to(DTYPE)
+    return Stream(residual.clone(), weighted, squares)
+
+
+def check_products(num_rows: int) -> str:
+    """All four products and the sampling of one bucket; the largest error of them."""
+    plan, residual, norm = plan_for(num_rows), randn(num_rows, HIDDEN), randn(HIDDEN)
+    parts = HIDDEN // plan.o.n
+    errors = []
+
+    def compare(actual: torch.Tensor, expected: torch.Tensor) -> None:
+        errors.append(close(actual, expected))
+
+    w = randn(QKV, HIDDEN, scale=0.03)
+    out = randn(num_rows, QKV) * float("nan")
+    norm_project(make_stream(residual, norm, parts), w, out, EPS, plan.qkv, OVERLAPPED)
+    compare(out, twins.norm_project(residual.float(), norm, w.float(), EPS))
+    w = randn(2 * INTERMEDIATE, HIDDEN, scale=0.03)
+    out = randn(num_rows, INTERMEDIATE) * float("nan")
+    norm_gate_up(make_stream(residual, norm, parts), w, out, EPS, plan.gate_up, OVERLAPPED)
+    compare(out, twins.norm_gate_up(residual.float(), norm, w.float(), EPS))
+    scratch = SplitScratch.allocate(num_rows, HIDDEN, (plan.o, plan.down), DEVICE)
+    for depth, tiles in ((HEADS * HEAD_DIM, plan.o), (INTERMEDIATE, plan.down)):
+        x, w = randn(num_rows, depth), randn(HIDDEN, depth, scale=0.03)
+        stream = make_stream(residual, norm, parts)
+        project_add(x, w, stream, norm, scratch, tiles, OVERLAPPED)
+        expected = twins.project_add(x.float(), w.float(), residual.float())
+        compare(stream.residual, expected)
+        compare(stream.weighted, expected * norm)
+        compare(stream.squares.sum(1), expected.square().sum(1))
+    assert not scratch.arrivals.any(), "an arrival counter is not zero"
+    return max(errors, key=lambda text: float(text.split()[-1]))
+
+
+def check_head(num_rows: int) -> str:
+    """The sampled token's score, by the twin, is the largest up to rounding."""
+    plan, residual, norm = plan_for(num_rows), randn(num_rows, HIDDEN), randn(HIDDEN)
+    w = randn(VOCAB, HIDDEN, scale=0.1)
+    seeds = torch.randint(-(2**62), 2**62, (num_rows,), device=DEVICE)
+    lengths = torch.randint(1, 1000, (num_rows,), device=DEVICE, dtype=torch.int32)
+    temperatures = torch.rand(num_rows, device=DEVICE) * 2
+    temperatures[::3] = 0
+    inputs = make_inputs(num_rows, 1024, lengths, seeds, temperatures)
+    scratch = SampleScratch.allocate(num_rows, VOCAB, plan.head, DEVICE)
+    stream = make_stream(residual, norm, HIDDEN // plan.o.n)
+    head(stream, w, scratch, seeds, temperatures, lengths, EPS, plan.head, OVERLAPPED)
+    before = lengths.clone()
+    pick(
+        scratch, inputs.sampled, inputs.token_table, inputs.table_rows, lengths,
+        inputs.advances, OVERLAPPED,
+    )  # fmt: skip
+    logits = twins.norm_project(residual.float(), norm, w.float(), EPS)
+    scores = twins.sample(logits, seeds, before, temperatures)
+    sampled = inputs.sampled[:num_rows]
+    lost = scores.amax(1) - scores.gather(1, sampled[:, None]).squeeze(1)
+    assert float(lost.max()) < 0.2, f"a score {float(lost.max()):.2f} below the best was chosen"
+    assert torch.equal(lengths, before + 1), "a length was not advanced"
+    assert torch.equal(inputs.token_table[inputs.table_rows, before.long()], sampled)
+    same = float((scores.argmax(1) == sampled).float().mean())
+    return f"largest score lost {float(lost.max()):.1e}, {same:.0%} the same token"
+
+
+def make_inputs(num_rows, max_len, lengths, seeds, temperatures, tables=None) -> DecodeInputs:
+    return DecodeInputs(
+        token_table=torch.randint(0, VOCAB, (num_rows + 1, max_len + 1), device=DEVICE),
+        block_tables=tables,
+        table_rows=torch.arange(num_rows, device=DEVICE),
+        context_lens=lengths,
+        advances=torch.ones(num_rows, dtype=torch.int32, device=DEVICE),
+        seeds=seeds,
+        temperatures=temperatures,
+        sampled=torch.zeros(num_rows, dtype=torch.int64, device=DEVICE),
+    )
+
+
+def make_weights(layers: int) -> ModelWeights:
+    def layer() -> LayerWeights:
+        return LayerWeights(
+            input_norm=1 + randn(HIDDEN, scale=0.1),
+            qkv=randn(QKV, HIDDEN, scale=0.03),
+            qkv_bias=None,
+            q_norm=1 + randn(HEAD_DIM, scale=0.1),
+            k_norm=1 + randn(HEAD_DIM, scale=0.1),
+            o=randn(HIDDEN, HEADS * HEAD_DIM, scale=0.02),
+            post_norm=1 + randn(HIDDEN, scale=0.1),
+            gate_up=randn(2 * INTERMEDIATE, HIDDEN, scale=0.03),
+            down=randn(HIDDEN, INTERMEDIATE, scale=0.02),
+        )
+
+    embedding = randn(VOCAB, HIDDEN, scale=0.1)
+    stack = tuple(layer() for _ in range(layers))
+    norm = 1 + randn(HIDDEN, scale=0.1)
+    return ModelWeights(
+        embedding, stack, norm, embedding, angles(), HEADS, KV_HEADS, HEAD_DIM, EPS
+    )
+
+
+def make_decoder(weights, lengths: list[int], is_overlapped: bool, block_size: int = 256):
+    num_rows = len(lengths)
+    cache, tables = scattered(lengths, block_size, len(weights.layers))
+    inputs = make_inputs(
+        num_rows,
+        max(lengths) + 64,
+        torch.tensor(lengths, dtype=torch.int32, device=DEVICE),
+        torch.arange(num_rows, device=DEVICE),
+        torch.full((num_rows,), 0.6, device=DEVICE),
+        tables,
+    )
+    return FusedDecoder(weights, cache, inputs, is_overlapped=is_overlapped)
+
+
+def check_overlap(num_rows: int) -> str:
+    """Steps with and without overlap, from the same state, give the same bits; so do replays."""
+    weights = make_weights(3)
+    lengths = [17 + 613 * row % 1500 for row in range(num_rows)]
+    plain = make_decoder(weights, lengths, False)
+    state = (plain.kv_cache.data, plain.inputs.token_table, plain.inputs.context_lens)
+    before = [tensor.clone() for tensor in state]
+
+    def run(decoder: FusedDecoder, is_graph: bool) -> list[torch.Tensor]:
+        for tensor, saved in zip(state, before, strict=True):
+            tensor.copy_(saved)
+        decoder.step(num_rows)
+        if is_graph:
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                decoder.step(num_rows)
+        for _ in range(20):
+            graph.replay() if is_graph else decoder.step(num_rows)
+        torch.cuda.synchronize()
+        return [tensor.clone() for tensor in state]
+
+    expected = run(plain, is_graph=False)
+    overlapped = FusedDecoder(weights, plain.kv_cache, plain.inputs, is_overlapped=True)
+    for decoder, is_graph in ((plain, False), (overlapped, False), (overlapped, True)):
+        for actual, wanted in zip(run(decoder, is_graph), expected, strict=True):
+            assert torch.equal(actual, wanted), f"bits differ (graph: {is_graph})"
+    return "same bits: again, overlapped, and replayed from a graph"
+
+
+def checks() -> None:
+    say("\n## Checks, bf16 against float32 twins\n")
+    check_ops()
+    for block_size in (16, 256):
+        name = f"block size {block_size}"
+        lengths = [1, 7, 256, 257, 777]
+        attempt(f"paged decode, {name}", lambda b=block_size: check_paged([1] * 5, lengths, b))
+        attempt(
+            f"paged prefill, mixed, {name}",
+            lambda b=block_size: check_paged([1, 7, 90, 1, 130], lengths, b),
+        )
+        attempt(f"fused decode attention, {name}", lambda b=block_size: check_fused_attention(b))
+    for num_rows in (1, 5, 16, 17, 32, 50, 64, 100, 128, 200, 256):
+        attempt(f"products, {num_rows} rows", lambda n=num_rows: check_products(n))
+    for num_rows in (1, 16, 32, 64, 128, 256):
+        attempt(f"head and sampling, {num_rows} rows", lambda n=num_rows: check_head(n))
+    for num_rows in (1, 8, 40, 128):
+        attempt(f"overlap, {num_rows} rows", lambda n=num_rows: check_overlap(n))
+
+
+# --------------------------------------------------------------------------- measurements
+
+
+def copy_bandwidth() -> float:
+    """Bytes per microsecond, read and written, of a large device-to-device copy."""
+    source = torch.empty(2**31, dtype=torch.uint8, device=DEVICE).random_()
+    target = torch.empty_like(source)
+    return 2 * source.numel() / microseconds(lambda: target.copy_(source), 1)
+
+
+def measure_ops(bandwidth: float) -> None:
+    say("\n## Elementwise operations, 16384 tokens\n")
+    say(f"{'operation':<20}{'us':>9}{'of copy':>9}{'torch us':>10}")
+    ops, twin, tokens = TritonOps(), TorchOps(), 16384
+    x, residual, weight = randn(tokens, HIDDEN), randn(tokens, HIDDEN), randn(HIDDEN)
+    gate_up = randn(tokens, 2 * INTERMEDIATE)
+    q, k, v = randn(tokens, QKV).view(tokens, -1, HEAD_DIM).split((HEADS, KV_HEADS, KV_HEADS), 1)
+    positions, norms = torch.arange(tokens, device=DEVICE) % 1024, randn(2, HEAD_DIM)
+    table = angles()
+    cache, _ = scattered([tokens], 256)
+    slots = torch.arange(tokens, device=DEVICE)
+    qk_elements = (HEADS + KV_HEADS) * HEAD_DIM
+    rows = {
+        "rms_norm": (lambda o: o.rms_norm(x, weight, EPS), 2 * HIDDEN),
+        "add_rms_norm": (lambda o: o.add_rms_norm(x, residual, weight, EPS), 4 * HIDDEN),
+        "qk_norm_rope": (
+            lambda o: o.qk_norm_rope(q, k, positions, table, *norms, EPS),
+            2 * qk_elements,
+        ),
+        "silu_and_mul": (lambda o: o.silu_and_mul(gate_up), 3 * INTERMEDIATE),
+    }
+    for name, (run, elements) in rows.items():
+
+        def line(run=run, elements=elements) -> str:
+            time_us = microseconds(lambda: run(ops), 1)
+            share = 2 * elements * tokens / time_us / bandwidth
+            return f"{time_us:9.1f}{share:9.0%}{microseconds(lambda: run(twin), 1):10.1f}"
+
+        attempt_row(name, line)
+
+    def store_line() -> str:
+        time_us = microseconds(lambda: store_kv(cache, 0, slots, k, v), 1)
+        return f"{time_us:9.1f}{8 * KV_HEADS * HEAD_DIM * tokens / time_us / bandwidth:9.0%}"
+
+    attempt_row("store_kv", store_line)
+
+
+def attempt_row(name: str, work: Callable[[], str]) -> None:
+    try:
+        say(f"{name:<20}{work()}")
+    except Exception as error:
+        _failures.append(name)
+        say(f"{name:<20}FAILED {type(error).__name__}: {str(error).splitlines()[:1]}")
+        traceback.print_exc()
+
+
+ATTENTION_TILES = {
+    256: [
+        DecodeTiles(256, 64, 3, 4, 168, 3),
+        DecodeTiles(256, 64, 2, 4, 168, 3),
+        DecodeTiles(256, 64, 4, 4, 255, 2),
+        DecodeTiles(256, 32, 4, 4, 128, 4),
+        DecodeTiles(256, 32, 3, 4, 128, 4),
+        DecodeTiles(256, 32, 4, 2, 255, 4),
+        DecodeTiles(128, 64, 3, 4, 168, 3),
+        DecodeTiles(256, 128, 3, 4, 255, 1),
+        DecodeTiles(256, 128, 2, 8, 128, 2),
+    ],
+    16: [
+        DecodeTiles(256, 64, 5, 4, 168, 3),
+        DecodeTiles(256, 32, 7, 4, 128, 4),
+        DecodeTiles(256, 32, 5, 4, 128, 4),
+        DecodeTiles(512, 64, 5, 4, 168, 3),
+    ],
+}
+
+
+def attention_candidates(lengths: list[int]) -> dict[int, list[DecodeTiles]]:
+    """Small blocks are measured on the long workloads only."""
+    return {
+        block_size: candidates
+        for block_size, candidates in ATTENTION_TILES.items()
+        if block_size == 256 or sum(lengths) > 100_000
+    }
+
+
+def workloads() -> dict[str, list[int]]:
+    generator = torch.Generator().manual_seed(0)
+
+    def lengths(rows: int, low: int, high: int) -> list[int]:
+        return torch.randint(low, high, (rows,), generator=generator).tolist()
+
+    return {
+        "1 x 256": [256],
+        "8 x 128..384": lengths(8, 128, 384),
+        "32 x 128..384": lengths(32, 128, 384),
+        "128 x 128..384": lengths(128, 128, 384),
+        "128 x 500..2000": lengths(128, 500, 2000),
+        "256 x 200..1500": lengths(256, 200, 1500),
+    }
+
+
+def attention_launcher(lengths: list[int], block_size: int, tiles: DecodeTiles, layers: int, data):
+    cache, tables, qkv, out, rows, context_lens, new = data
+    workspace = DecodeWorkspace.allocate(
+        len(lengths), tables.shape[1] * block_size, HEADS, KV_HEADS, HEAD_DIM, DEVICE, tiles
+    )
+
+    def launch() -> None:
+        for layer in range(layers):
+            launch_decode(
+                qkv, cache.data[layer], out, tables, rows, context_lens, workspace,
+                scale=HEAD_DIM**-0.5 * LOG2_E, fused=new, options=OVERLAPPED,
+            )  # fmt: skip
+
+    return launch
+
+
+def attention_data(lengths: list[int], block_size: int, layers: int):
+    cache, tables = scattered(lengths, block_size, layers)
+    return (
+        cache,
+        tables,
+        randn(len(lengths), QKV),
+        randn(len(lengths), HEADS, HEAD_DIM),
+        torch.arange(len(lengths), device=DEVICE),
+        torch.tensor(lengths, dtype=torch.int32, device=DEVICE),
+        NewTokens(angles(), None, *randn(2, HEAD_DIM), EPS),
+    )
+
+
+def measure_attention(bandwidth: float) -> None:
+    say("\n## Fused decode attention: us per layer, share of the copy bandwidth\n")
+    say("tiles: chunk, tile, stages, warps, registers, programs per multiprocessor")
+    for name, lengths in workloads().items():
+        size = sum(lengths) * 2 * KV_HEADS * HEAD_DIM * 2
+        layers = max(4, min(28, 200_000_000 // size))
+        for block_size, candidates in attention_candidates(lengths).items():
+            data = attention_data(lengths, block_size, layers)
+            results = []
+            for tiles in candidates:
+                with reported(f"attention {tiles}"):
+                    launch = attention_launcher(lengths, block_size, tiles, layers, data)
+                    results.append((microseconds(launch, layers), tiles))
+            say(f"\n{name}, block size {block_size}, at copy speed {size / bandwidth:.1f} us")
+            for time_us, tiles in sorted(results, key=lambda pair: pair[0]):
+                cut = (tiles.chunk, tiles.tile, tiles.num_stages, tiles.num_warps)
+                cut = (*cut, tiles.max_registers, tiles.programs_per_multiprocessor)
+                say(f"  {time_us:8.1f} us {size / time_us / bandwidth:6.1%}  {cut}")
+            if block_size == 256:
+                with suppress(ImportError):
+                    say(f"  {flash_attention(data, layers):8.1f} us flash-attn")
+            del data
+
+
+def flash_attention(data, layers: int) -> float:
+    """flash-attn's time for the attention alone, without norm, rotation and store."""
+    from flash_attn import flash_attn_with_kvcache
+
+    cache, tables, qkv, _, rows, context_lens, _ = data
+    q = qkv[:, : HEADS * HEAD_DIM].view(-1, 1, HEADS, HEAD_DIM)
+
+    def launch() -> None:
+        for layer in range(layers):
+            flash_attn_with_kvcache(
+                q, cache.keys(layer), cache.values(layer), cache_seqlens=context_lens,
+                block_table=tables[: len(rows)], causal=True,
+            )  # fmt: skip
+
+    return microseconds(launch, layers)
+
+
+class reported(suppress):
+    """Like `suppress(Exception)`, but the failure is reported and counted."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Exception)
+        self.name = name
+
+    def __exit__(self, kind, error, trace) -> bool:
+        if error is not None:
+            _failures.append(self.name)
+            say(f"{self.name}: FAILED {kind.__name__}: {str(error).splitlines()[:1]}")
+        return bool(super().__exit__(kind, error, trace))
+
+
+ROLES = {  # columns, depth
+    "qkv": (QKV, HIDDEN),
+    "o": (HIDDEN, HEADS * HEAD_DIM),
+    "gate_up": (2 * INTERMEDIATE, HIDDEN),
+    "down": (HIDDEN, INTERMEDIATE),
+    "head": (VOCAB, HIDDEN),
+}
+
+# (m, n, k, lanes, splits, warps, stages), by rows and role
+CANDIDATES = {
+    8: {
+        "qkv": [(16, 16, 64, 4, 1, 4, 4), (16, 32, 64, 4, 1, 4, 4), (16, 16, 64, 8, 1, 8, 3),
+                (16, 8, 64, 4, 1, 4, 4), (16, 16, 128, 4, 1, 4, 3)],
+        "o": [(16, 8, 64, 8, 1, 8, 4), (16, 8, 64, 4, 1, 4, 4), (16, 16, 64, 4, 2, 4, 4),
+              (16, 16, 64, 8, 1, 8, 4), (16, 8, 128, 4, 1, 4, 4), (16, 8, 128, 8, 1, 8, 3)],
+        "gate_up": [(16, 32, 64, 4, 1, 4, 4), (16, 16, 64, 4, 1, 4, 4), (16, 64, 64, 4, 1, 4, 4),
+                    (16, 32, 64, 8, 1, 8, 3), (16, 32, 128, 4, 1, 4, 3)],
+        "down": [(16, 8, 64, 8, 1, 8, 4), (16, 8, 64, 4, 1, 4, 4), (16, 16, 64, 4, 2, 4, 4),
+                 (16, 8, 128, 8, 1, 8, 4), (16, 8, 128, 4, 1, 4, 4), (16, 16, 64, 8, 2, 8, 4)],
+        "head": [(16, 64, 128, 1, 1, 4, 4), (16, 32, 64, 4, 1, 4, 4), (16, 128, 64, 1, 1, 4, 4),
+                 (16, 64, 64, 4, 1, 4, 3), (16, 32, 128, 1, 1, 4, 5), (16, 128, 128, 1, 1, 4, 3)],
+    },
+    32: {
+        "qkv": [(32, 32, 64, 4, 1, 4, 4), (32, 16, 64, 4, 1, 4, 4), (32, 32, 128, 1, 1, 4, 4),
+                (32, 32, 64, 4, 1, 8, 4)],
+        "o": [(32, 16, 64, 4, 2, 4, 4), (32, 8, 64, 8, 1, 8, 4), (32, 16, 64, 8, 1, 8, 3),
+              (32, 16, 64, 4, 4, 4, 3), (32, 32, 64, 4, 4, 4, 3)],
+        "gate_up": [(32, 32, 64, 4, 1, 4, 4), (32, 64, 64, 4, 1, 4, 3), (32, 32, 128, 1, 1, 4, 4),
+                    (32, 64, 64, 4, 1, 8, 3)],
+        "down": [(32, 16, 64, 4, 2, 4, 4), (32, 8, 64, 8, 1, 8, 4), (32, 16, 64, 4, 4, 4, 3),
+                 (32, 32, 64, 4, 4, 4, 3), (32, 16, 64, 8, 2, 8, 3)],
+        "head": [(32, 64, 128, 1, 1, 4, 4), (32, 128, 64, 1, 1, 4, 4), (32, 64, 64, 1, 1, 4, 4),
+                 (64, 128, 64, 1, 1, 4, 4), (32, 128, 128, 1, 1, 4, 3)],
+    },
+    64: {
+        "qkv": [(64, 32, 128, 1, 1, 4, 4), (64, 64, 64, 1, 1, 4, 4), (64, 32, 64, 1, 1, 4, 5),
+                (32, 32, 64, 4, 1, 4, 4)],
+        "o": [(64, 32, 128, 1, 4, 4, 4), (64, 64, 64, 1, 8, 4, 4), (64, 32, 64, 1, 4, 4, 5),
+              (64, 32, 128, 1, 8, 4, 3)],
+        "gate_up": [(64, 64, 64, 1, 1, 4, 4), (64, 32, 128, 1, 1, 4, 4), (64, 64, 128, 1, 1, 4, 3)],
+        "down": [(64, 32, 128, 1, 4, 4, 4), (64, 64, 64, 1, 8, 4, 4), (64, 32, 64, 1, 4, 4, 5),
+                 (64, 32, 128, 1, 8, 4, 3)],
+        "head": [(64, 128, 64, 1, 1, 4, 4), (64, 64, 128, 1, 1, 4, 4), (64, 256, 64, 1, 1, 8, 3),
+                 (64, 128, 128, 1, 1, 4, 3)],
+    },
+    128: {
+        "qkv": [(64, 64, 64, 1, 1, 4, 4), (128, 32, 64, 1, 1, 4, 5), (128, 64, 64, 1, 1, 4, 4),
+                (64, 64, 128, 1, 1, 4, 4)],
+        "o": [(64, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 8, 8, 4), (64, 64, 128, 1, 4, 4, 4),
+              (128, 64, 64, 1, 4, 4, 4), (64, 32, 128, 1, 2, 4, 4)],
+        "gate_up": [(64, 128, 64, 1, 1, 4, 4), (64, 64, 64, 1, 1, 4, 4), (128, 64, 64, 1, 1, 4, 4),
+                    (128, 128, 64, 1, 1, 8, 4)],
+        "down": [(64, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 8, 8, 4), (64, 64, 128, 1, 4, 4, 3),
+                 (128, 64, 64, 1, 4, 4, 4), (64, 32, 128, 1, 2, 4, 4)],
+        "head": [(128, 128, 64, 1, 1, 8, 3), (128, 256, 64, 1, 1, 8, 3), (64, 256, 64, 1, 1, 8, 3),
+                 (128, 128, 64, 1, 1, 8, 4), (128, 64, 64, 1, 1, 4, 4)],
+    },
+    256: {
+        "qkv": [(128, 64, 64, 1, 1, 4, 4), (64, 128, 64, 1, 1, 4, 4), (128, 128, 64, 1, 1, 8, 4),
+                (64, 64, 64, 1, 1, 4, 4)],
+        "o": [(64, 64, 64, 1, 2, 4, 4), (128, 64, 64, 1, 4, 4, 4), (64, 64, 128, 1, 4, 4, 4),
+              (128, 128, 64, 1, 8, 8, 4)],
+        "gate_up": [(128, 128, 64, 1, 1, 8, 3), (64, 128, 64, 1, 1, 4, 4), (128, 64, 64, 1, 1, 4, 4),
+                    (128, 128, 64, 1, 1, 8, 4), (256, 128, 64, 1, 1, 8, 3)],
+        "down": [(64, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 8, 8, 4),
+                 (128, 128, 64, 1, 8, 8, 4)],
+        "head": [(128, 128, 64, 1, 1, 8, 3), (128, 256, 64, 1, 1, 8, 3), (256, 128, 64, 1, 1, 8, 3),
+                 (64, 256, 64, 1, 1, 8, 3)],
+    },
+}  # fmt: skip
+
+
+def product_launcher(role: str, num_rows: int, tiles: Tiles, weights: list[torch.Tensor]):
+    """A function that launches one product per weight matrix, one after the other."""
+    columns, depth = ROLES[role]
+    parts = HIDDEN // (tiles.n if role in ("o", "down") else plan_for(num_rows).o.n)
+    stream, norm = make_stream(randn(num_rows, HIDDEN), randn(HIDDEN), parts), randn(HIDDEN)
+    if role in ("o", "down"):
+        x = randn(num_rows, depth)
+        scratch = SplitScratch.allocate(num_rows, HIDDEN, (tiles,), DEVICE)
+        return lambda: [
+            project_add(x, w, stream, norm, scratch, tiles, OVERLAPPED) for w in weights
+        ]
+    if role == "head":
+        best = SampleScratch.allocate(num_rows, VOCAB, tiles, DEVICE)
+        seeds = torch.arange(num_rows, device=DEVICE)
+        temperatures = torch.full((num_rows,), 0.6, device=DEVICE)
+        lengths = torch.full((num_rows,), 100, dtype=torch.int32, device=DEVICE)
+        return lambda: [
+            head(stream, w, best, seeds, temperatures, lengths, EPS, tiles, OVERLAPPED)
+            for w in weights
+        ]
+    function = norm_project if role == "qkv" else norm_gate_up
+    out = randn(num_rows, columns if role == "qkv" else columns // 2)
+    return lambda: [function(stream, w, out, EPS, tiles, OVERLAPPED) for w in weights]
+
+
+def compile_product(task) -> None:
+    """In a worker process: leaves the compiled kernel in Triton's cache for the main one."""
+    num_rows, role, tiles = task
+    with suppress(Exception):
+        product_launcher(role, num_rows, Tiles(*tiles), [randn(*ROLES[role])])()
+
+
+def compile_attention(task) -> None:
+    lengths, block_size, tiles = task
+    with suppress(Exception):
+        data = attention_data(lengths, block_size, 1)
+        attention_launcher(lengths, block_size, tiles, 1, data)()
+
+
+def compile_all(names: set[str]) -> None:
+    """Compile the candidates side by side: one after the other would take minutes."""
+    begin = time.perf_counter()
+    products = [
+        (rows, role, tiles)
+        for rows, roles in CANDIDATES.items()
+        for role, candidates in roles.items()
+        for tiles in candidates
+    ]
+    attentions = [
+        (lengths, block_size, tiles)
+        for lengths in workloads().values()
+        for block_size, candidates in attention_candidates(lengths).items()
+        for tiles in candidates
+    ]
+    num_workers = max(1, (os.cpu_count() or 2) - 2)
+    with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
+        waiting = []
+        if "attention" in names:
+            waiting.append(pool.map_async(compile_attention, attentions, chunksize=1))
+        if "products" in names:
+            waiting.append(pool.map_async(compile_product, products, chunksize=1))
+        for result in waiting:
+            result.get(timeout=150)
+    say(f"compiled candidates in {time.perf_counter() - begin:.0f} s")
+
+
+def measure_products(bandwidth: float) -> None:
+    say("\n## Matrix products: us per launch, overlapped; share of the copy bandwidth (weights)\n")
+    say("tiles: m, n, k, lanes, splits, warps, stages")
+    for role, (columns, depth) in ROLES.items():
+        size = 2 * columns * depth
+        copies = 3 if role == "head" else LAYERS
+        weights = [randn(columns, depth, scale=0.03) for _ in range(copies)]
+        for num_rows, roles in CANDIDATES.items():
+            x = randn(num_rows, depth)
+            out = randn(num_rows, columns)
+            library = microseconds(
+                lambda x=x, out=out: [torch.mm(x, w.T, out=out) for w in weights], copies
+            )
+            at_copy = size / bandwidth
+            say(f"\n{role}, {num_rows} rows: {at_copy:.1f} us at copy speed, torch {library:.1f} us")
+            results = []
+            for tiles in (Tiles(*numbers) for numbers in roles[role]):
+                with reported(f"{role} {num_rows} {tiles}"):
+                    launch = product_launcher(role, num_rows, tiles, weights)
+                    results.append((microseconds(launch, copies), tiles))
+            for time_us, tiles in sorted(results, key=lambda pair: pair[0]):
+                cut = tuple(vars(tiles).values())
+                say(f"  {time_us:8.2f} us {size / time_us / bandwidth:6.1%}  {cut}")
+
+
+def measure_steps(bandwidth: float) -> None:
+    say("\n## A whole decode step, one CUDA graph: ms\n")
+    say(f"{'rows':<20}{'floor':>8}{'overlapped':>12}{'plain':>8}{'of floor':>10}")
+    weights = make_weights(LAYERS)
+    weight_bytes = 2 * (LAYERS * sum(c * d for c, d in list(ROLES.values())[:4]) + VOCAB * HIDDEN)
+    for name, lengths in workloads().items():
+
+        def line(lengths=lengths) -> str:
+            kv_bytes = sum(lengths) * LAYERS * 4 * KV_HEADS * HEAD_DIM
+            floor = (weight_bytes + kv_bytes) / bandwidth / 1000
+            decoder = make_decoder(weights, lengths, True)
+            plain = FusedDecoder(weights, decoder.kv_cache, decoder.inputs, is_overlapped=False)
+            rows = len(lengths)
+            fast = microseconds(lambda: decoder.step(rows), 1) / 1000
+            slow = microseconds(lambda: plain.step(rows), 1) / 1000
+            return f"{floor:8.3f}{fast:12.3f}{slow:8.3f}{floor / fast:10.1%}"
+
+        attempt_row(name, line)
+        torch.cuda.empty_cache()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", default="checks,copy,ops,attention,products,steps")
+    arguments = parser.parse_args()
+    names = set(arguments.only.split(","))
+    torch.manual_seed(time.time_ns() % 2**31)
+    say(f"# Kernels on {torch.cuda.get_device_name()}, {date.today()}")
+    say(f"torch {torch.__version__}, triton {triton.__version__}")
+    begin = time.perf_counter()
+    bandwidth = copy_bandwidth()
+    say(f"copy {bandwidth / 1e6:.2f} TB/s (read and written)")
+    parts: dict[str, Callable[[], None]] = {
+        "checks": checks,
+        "steps": lambda: measure_steps(bandwidth),
+        "ops": lambda: measure_ops(bandwidth),
+        "attention": lambda: measure_attention(bandwidth),
+        "products": lambda: measure_products(bandwidth),
+    }
+    if names & {"attention", "products"}:
+        attempt("compile", lambda: compile_all(names))
+    for name, part in parts.items():
+        if name in names:
+            attempt(name, part)
+            say(f"\n[{name} done at {time.perf_counter() - begin:.0f} s]")
+            if arguments.out:
+                arguments.out.write_text("\n".join(_lines) + "\n")
+    say(f"\nfailures: {', '.join(_failures) or 'none'}")
+    if arguments.out:
+        arguments.out.write_text("\n".join(_lines) + "\n")
+    return bool(_failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
