@@ -1,3 +1,12 @@
-"""The command `nanovllm-edu`. Read next: `main.py`."""
+"""The command `nanovllm-edu`: what an engine does, in a terminal.
+
+    main.py         the commands, their options, and how errors end
+    arguments.py    options -> `EngineConfig` fields and `SamplingParams`
+    generate.py chat.py info.py     text in, text out; what was chosen at start
+    steps.py demo.py                the engine step by step; the engine short of memory
+    step_view.py pool_view.py       a step, and the pool of blocks, drawn with rich
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
 
 from nanovllm_edu.cli.main import main as main

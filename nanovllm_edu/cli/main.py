@@ -1,11 +1,104 @@
-"""Parses the command line and calls the command."""
+"""The commands and their options, and how each run ends.
+
+    0    done
+    2    bad input: one line on stderr says which value, which limit, and what to do
+    130  interrupted
+
+Commands are imported when they are called. Read next: `arguments.py`, `steps.py`.
+"""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from nanovllm_edu import __version__
+from nanovllm_edu.cli.arguments import add_engine_options, add_sampling_options
+from nanovllm_edu.errors import NanoVLLMError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="nanovllm-edu")
-    parser.parse_args(arguments)
+    """Runs one command.
+
+    Args:
+        arguments: The words after `nanovllm-edu`; None takes the process's own.
+
+    Returns:
+        The exit status.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        import_module(f"nanovllm_edu.cli.{parsed.command}").run(parsed)
+    except NanoVLLMError as error:
+        return _complain(f"nanovllm-edu {parsed.command}: error: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{self.prog}: error: {message} (see {self.prog} --help)")
+        raise SystemExit(BAD_INPUT)
+
+
+def _complain(line: str) -> int:
+    sys.stderr.write(line + "\n")
+    return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="nanovllm-edu",
+        description="An LLM inference engine to learn from: run it, and watch it run.",
+        epilog="nanovllm-edu COMMAND --help lists a command's options.",
+    )
+    parser.add_argument("--version", action="version", version=f"nanovllm-edu {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_generate(commands)
+    _add_chat(commands)
+    _add_steps(commands)
+    _add_demo(commands)
+    info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")
+    add_engine_options(info)
+    return parser
+
+
+def _add_generate(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    generate = commands.add_parser("generate", help="continue one prompt or several")
+    generate.add_argument("prompts", nargs="+", metavar="PROMPT")
+    generate.add_argument("--chat", action="store_true", help="put each through the chat template")
+    add_sampling_options(generate, max_tokens=64)
+    add_engine_options(generate)
+
+
+def _add_chat(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    chat = commands.add_parser("chat", help="talk to the model")
+    chat.add_argument("--system", metavar="TEXT", help="the system message")
+    add_sampling_options(chat, max_tokens=256)
+    add_engine_options(chat)
+
+
+def _add_steps(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    steps = commands.add_parser("steps", help="watch queues, chunks and blocks, step by step")
+    steps.add_argument("prompts", nargs="+", metavar="PROMPT")
+    steps.add_argument("--chat", action="store_true", help="put each through the chat template")
+    steps.add_argument("--max-steps", type=int, metavar="N", help="stop after this many steps")
+    steps.add_argument("--every-event", action="store_true", help="show every event, not the why")
+    add_sampling_options(steps, max_tokens=12)
+    add_engine_options(steps, block_size=4, num_blocks=16)
+
+
+def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    demo = commands.add_parser("demo", help="six prompts through a cache that is too small")
+    add_sampling_options(demo, max_tokens=128)
+    add_engine_options(demo, block_size=8, num_blocks=22, max_num_seqs=6)

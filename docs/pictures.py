@@ -1,0 +1,48 @@
+"""Draws the terminal pictures of README and site anew: `.venv/bin/python docs/pictures.py`.
+
+Each is what a command prints, recorded by rich and saved as SVG under docs/assets/.
+"""
+
+import os
+import re
+from pathlib import Path
+from unittest import mock
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.terminal_theme import SVG_EXPORT_THEME
+
+from nanovllm_edu.cli import main
+
+# Without rich's web fonts: a picture should not load anything from elsewhere.
+SVG_FORMAT = re.sub(r"@font-face {{.*?}}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
+    "Fira Code", "Menlo, Consolas, DejaVu Sans Mono"
+)
+ASSETS = Path(__file__).parent / "assets"
+BEGINNING = "Once upon a time, Mira the baker"
+PICTURES = {
+    "steps": ["steps", f"{BEGINNING} lived", f"{BEGINNING} had", "--max-steps", "2"],
+    "demo": ["demo"],
+    "info": ["info"],
+}
+
+
+def draw(name: str, arguments: list[str]) -> None:
+    """Runs one command and saves what it prints."""
+    with open(os.devnull, "w") as nowhere:
+        terminal = Console(record=True, width=108, highlight=False, file=nowhere)
+        with mock.patch(f"nanovllm_edu.cli.{arguments[0]}.console", return_value=terminal):
+            assert main(arguments) == 0
+    words = [f'"{word}"' if " " in word else word for word in arguments]
+    svg = terminal.export_svg(
+        title=f"nanovllm-edu {' '.join(words)}",
+        theme=SVG_EXPORT_THEME,
+        code_format=SVG_FORMAT,
+        unique_id=name,
+    )
+    (ASSETS / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for name, arguments in PICTURES.items():
+        draw(name, arguments)

@@ -1,0 +1,77 @@
+"""`nanovllm-edu chat`: a conversation in the terminal.
+
+Each turn sends the whole conversation; prefix caching finds what was computed before, and the line
+under each answer says how much.
+"""
+
+import argparse
+import sys
+from contextlib import suppress
+
+from rich.console import Console
+
+from nanovllm_edu.cli.arguments import make_llm, sampling_params
+from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.core.records import PrefixHit
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.detokenizer import IncrementalText
+from nanovllm_edu.errors import RequestError
+from nanovllm_edu.llm import LLM
+from nanovllm_edu.tokenizer import Message
+
+HELP = "Write a message. /reset starts anew, /quit (or Ctrl-D) ends."
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Reads messages until the input ends."""
+    params = sampling_params(arguments)
+    opening: list[Message] = []
+    if arguments.system:
+        opening.append({"role": "system", "content": arguments.system})
+    with make_llm(arguments) as llm:
+        terminal = console()
+        terminal.print(HELP, style="dim")
+        messages = list(opening)
+        while (text := _read()) is not None:
+            if text == "/reset":
+                messages = list(opening)
+            elif text:
+                _take_turn(llm, messages, text, params, terminal)
+
+
+def _read() -> str | None:
+    """The next message; None at the end."""
+    with suppress(EOFError):
+        text = input("you> " if sys.stdin.isatty() else "").strip()
+        return None if text == "/quit" else text
+    return None
+
+
+def _take_turn(
+    llm: LLM, messages: list[Message], text: str, params: SamplingParams, terminal: Console
+) -> None:
+    """Adds a message and its answer to the conversation; an error leaves it as it was."""
+    asked: list[Message] = [*messages, {"role": "user", "content": text}]
+    try:
+        prompt = llm.tokenizer.chat_prompt(asked)
+        answer, num_cached = _answer(llm, prompt, params)
+    except RequestError as error:
+        sys.stderr.write(f"error: {error} Or say /reset.\n")
+        return
+    messages[:] = [*asked, {"role": "assistant", "content": answer}]
+    terminal.print(f"{num_cached} of {len(prompt)} prompt tokens were cached", style="dim")
+
+
+def _answer(llm: LLM, prompt: list[int], params: SamplingParams) -> tuple[str, int]:
+    """Writes the answer as it is made; returns it, and how much of the prompt was cached."""
+    text = IncrementalText(llm.tokenizer, params.stop)
+    num_cached = 0
+    seq_id = llm.engine.add_request(prompt, params)
+    while llm.engine.has_unfinished_requests():
+        step = llm.engine.step()
+        num_cached += sum(e.num_tokens for e in step.events if isinstance(e, PrefixHit))
+        for token_id in step.new_tokens.values():
+            sys.stdout.write(printable(text.add(token_id, is_last=seq_id in step.finished)))
+            sys.stdout.flush()
+    sys.stdout.write("\n")
+    return text.text, num_cached

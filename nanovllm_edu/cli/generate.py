@@ -1,0 +1,59 @@
+"""`nanovllm-edu generate`: prompts in, text out, as it is made.
+
+Read next: `llm.py`, which it calls.
+"""
+
+import argparse
+import sys
+from time import perf_counter
+
+from nanovllm_edu.cli.arguments import make_llm, sampling_params
+from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.llm import LLM, Prompt
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Generates for every prompt; one prompt is streamed, several are shown when all are done."""
+    params = sampling_params(arguments)
+    with make_llm(arguments) as llm:
+        prompts = as_prompts(llm, arguments)
+        begin = perf_counter()
+        if len(prompts) == 1:
+            num_tokens = _stream(llm, prompts[0], params)
+        else:
+            num_tokens = _generate_all(llm, prompts, params, arguments.prompts)
+        _tell_speed(num_tokens, perf_counter() - begin)
+
+
+def as_prompts(llm: LLM, arguments: argparse.Namespace) -> list[Prompt]:
+    """The prompts as given, or each as a message in the chat template."""
+    if not arguments.chat:
+        return list(arguments.prompts)
+    return [
+        llm.tokenizer.chat_prompt([{"role": "user", "content": text}]) for text in arguments.prompts
+    ]
+
+
+def _stream(llm: LLM, prompt: Prompt, params) -> int:
+    num_tokens = 0
+    for part in llm.stream([prompt], params):
+        sys.stdout.write(printable(part.text))
+        sys.stdout.flush()
+        num_tokens += 1
+    sys.stdout.write("\n")
+    return num_tokens
+
+
+def _generate_all(llm: LLM, prompts: list[Prompt], params, titles: list[str]) -> int:
+    outputs = llm.generate(prompts, params, use_tqdm=False)
+    terminal = console()
+    for title, output in zip(titles, outputs, strict=True):
+        terminal.print(printable(title), style="bold cyan", markup=False)
+        terminal.print(printable(output.text).strip("\n") + "\n", markup=False)
+    return sum(len(output.token_ids) for output in outputs)
+
+
+def _tell_speed(num_tokens: int, seconds: float) -> None:
+    """On stderr, so that stdout holds the text alone."""
+    speed = num_tokens / seconds
+    sys.stderr.write(f"{num_tokens} tokens in {seconds:.2f} s ({speed:.0f} tokens/s)\n")
