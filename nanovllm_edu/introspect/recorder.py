@@ -103,9 +103,7 @@ class Recorder:
         """Everything so far, frozen. The recorder may go on."""
         self._notice_requests()
         self._decode_new_pieces()
-        return Recording(
-            self._initial, tuple(self._journal), describe(self.engine), self._pieces
-        )
+        return Recording(self._initial, tuple(self._journal), describe(self.engine), self._pieces)
 
     def __len__(self) -> int:
         return self._num_steps

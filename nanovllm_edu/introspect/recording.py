@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nanovllm_edu.core.records import Event
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.fold import Fold, History, Request, split_events
+from nanovllm_edu.introspect.fold import Fold, Request, split_events
 
 if TYPE_CHECKING:
     from nanovllm_edu.widgets import StepViewer

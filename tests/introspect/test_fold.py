@@ -3,11 +3,11 @@
 from random import Random
 
 import pytest
-from tests.introspect.workload import make_engine, play
 
 from nanovllm_edu.core.records import EVENT_TYPES
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect import Recorder
+from tests.introspect.workload import make_engine, play
 
 
 @pytest.mark.parametrize("seed", range(40))
