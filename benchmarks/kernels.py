@@ -207,9 +207,7 @@ def check_fused_attention(block_size: int) -> str:
     context_lens = torch.tensor(lengths, dtype=torch.int32, device=DEVICE)
     rows = torch.arange(len(lengths), device=DEVICE)
     arguments = (tables, rows, context_lens)
-    expected = twins.decode_attention(
-        qkv, expected_cache.data[0], *arguments, HEADS, new
-    )
+    expected = twins.decode_attention(qkv, expected_cache.data[0], *arguments, HEADS, new)
     workspace = DecodeWorkspace.allocate(
         len(lengths), 4096, HEADS, KV_HEADS, HEAD_DIM, DEVICE, plan_for(8).attention
     )
@@ -318,9 +316,7 @@ def make_weights(layers: int) -> ModelWeights:
     embedding = randn(VOCAB, HIDDEN, scale=0.1)
     stack = tuple(layer() for _ in range(layers))
     norm = 1 + randn(HIDDEN, scale=0.1)
-    return ModelWeights(
-        embedding, stack, norm, embedding, angles(), HEADS, KV_HEADS, HEAD_DIM, EPS
-    )
+    return ModelWeights(embedding, stack, norm, embedding, angles(), HEADS, KV_HEADS, HEAD_DIM, EPS)
 
 
 def make_decoder(weights, lengths: list[int], is_overlapped: bool, block_size: int = 256):
@@ -725,7 +721,9 @@ def measure_products(bandwidth: float) -> None:
                 lambda x=x, out=out: [torch.mm(x, w.T, out=out) for w in weights], copies
             )
             at_copy = size / bandwidth
-            say(f"\n{role}, {num_rows} rows: {at_copy:.1f} us at copy speed, torch {library:.1f} us")
+            say(
+                f"\n{role}, {num_rows} rows: {at_copy:.1f} us at copy speed, torch {library:.1f} us"
+            )
             results = []
             for tiles in (Tiles(*numbers) for numbers in roles[role]):
                 with reported(f"{role} {num_rows} {tiles}"):
@@ -743,7 +741,7 @@ def measure_steps(bandwidth: float) -> None:
     weight_bytes = 2 * (LAYERS * sum(c * d for c, d in list(ROLES.values())[:4]) + VOCAB * HIDDEN)
     for name, lengths in workloads().items():
 
-        def line(lengths=lengths) -> str:
+        def line(lengths: list[int] = lengths) -> str:
             kv_bytes = sum(lengths) * LAYERS * 4 * KV_HEADS * HEAD_DIM
             floor = (weight_bytes + kv_bytes) / bandwidth / 1000
             decoder = make_decoder(weights, lengths, True)

@@ -16,7 +16,7 @@ Importing this package needs triton; nothing outside imports it unless it is goi
 
 Letters in the kernels' legends:
 
-    T tokens            S sequences (rows of a decode batch)     H query heads     KH key-value heads
+    T tokens           S sequences (rows of a decode batch)     H query heads    KH key-value heads
     G = H / KH          D head dim       C cached tokens          B block size
     M, N, K             rows, columns and depth of a matrix product
 """

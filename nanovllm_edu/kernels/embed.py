@@ -2,8 +2,8 @@
 
     token_table [slots, length]   embedding [V, K]   ->   Stream of M rows
 
-Which token a row continues with is found on the device: sequence row r is row `table_rows[r]` of the
-token table, and its newest token sits at `context_lens[r] - 1`. The last step's final kernel put it
+Which token a row continues with is found on the device: row r is row `table_rows[r]` of the token
+table, and its newest token sits at `context_lens[r] - 1`. The last step's final kernel put it
 there, so the host need not know it.
 
 Torch twin: `twins.py`, `embed`. Read next: `projections.py`.
@@ -24,8 +24,10 @@ def _embed_kernel(
     K: tl.constexpr, BLOCK_K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    allow_successor(OVERLAP)
+    # In this order, unlike everywhere else: later kernels of a step read the lengths without waiting
+    # so none of them may come in before the last step's `pick` has changed them.
     wait_for_predecessor(OVERLAP)
+    allow_successor(OVERLAP)
     row = tl.program_id(0)
     columns = tl.arange(0, BLOCK_K)
     mask = columns < K

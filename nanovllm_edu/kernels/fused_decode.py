@@ -9,12 +9,12 @@
       project_add    activation                                          -> stream
     head, pick       stream, the vocabulary, noise                       -> one token per row
 
-A small step is not limited by arithmetic, hardly by memory, but by the number of kernels and the gaps
-between them. Fusing leaves 143 kernels of some 600; `launch.py` says how the gaps are filled.
+A small step is not limited by arithmetic, hardly by memory, but by the number of kernels and by the
+gaps between them. Fusing leaves 143 kernels of some 600; `launch.py` says how the gaps are filled.
 
 All tensors have fixed addresses and no kernel's grid depends on a length, so a step can be captured
-in a CUDA graph and replayed: `pick` has left the next step's input in place. The host is needed only
-when a sequence comes, goes, or gets a new block.
+in a CUDA graph and replayed: `pick` has left the next step's input in place. The host is needed
+only when a sequence comes, goes, or gets a new block.
 
 It knows nothing of plans and tickets. Read next: `runners/cuda_graph.py`, which does.
 """
@@ -206,7 +206,12 @@ class FusedDecoder:
     def _mlp(self, layer: LayerWeights, next_norm: Tensor, buffers: _Buffers) -> None:
         plan, options = buffers.plan, self._options
         norm_gate_up(
-            buffers.stream, layer.gate_up, buffers.activation, self.weights.eps, plan.gate_up, options
+            buffers.stream,
+            layer.gate_up,
+            buffers.activation,
+            self.weights.eps,
+            plan.gate_up,
+            options,
         )
         project_add(
             buffers.activation,

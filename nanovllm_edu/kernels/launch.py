@@ -11,7 +11,8 @@ The rules that keep this equal to running one after the other, for every kernel 
 
 - before `wait_for_predecessor`, only read what no kernel of the graph writes (weights, and the
   block tables and lengths, which only the graph's last kernel changes);
-- call it in every program, because "my predecessor has ended" then implies that all before it have.
+- call it in every program, because "my predecessor has ended" then implies that all before it have;
+- a step's first kernel waits before it allows a successor, so that two steps never overlap.
 
 Source: CUDA's programmatic dependent launch; `griddepcontrol` in the PTX manual.
 

@@ -5,12 +5,12 @@
 Sampling from softmax(logits / temperature) is taking the largest of `logits / temperature + noise`
 with Gumbel noise (the Gumbel-max trick), and a maximum can be taken in two stages:
 
-    head kernel    each tile of the vocabulary: product, noise, the tile's best (value, token)
+    head kernel    each tile of the vocabulary: product, noise, its best (value, token)
     pick kernel    each row: the best of its tiles
 
 The pick kernel then does what is left of the step: it writes the token where the next step's
-`embed` reads it, and lengthens the sequence by one. It is the only kernel of a step that changes what
-the others read without waiting (see `launch.py`), and it comes last.
+`embed` reads it, and lengthens the sequence by one. It is the only kernel of a step that changes
+what the others read without waiting (see `launch.py`), and it comes last.
 
 Temperature 0 leaves the noise out. Top-k and the like need all logits: `sampling.py`.
 
@@ -125,7 +125,8 @@ def head(
     num_rows, hidden = stream.weighted.shape
     num_parts = stream.squares.shape[1]
     num_tiles = scratch.best_scores.shape[1]
-    assert tiles.splits == 1 and hidden == w.shape[1]
+    assert tiles.splits == 1
+    assert hidden == w.shape[1]
     _head_kernel[(triton.cdiv(num_rows, tiles.m), num_tiles)](
         stream.weighted, stream.squares, w, scratch.best_scores, scratch.best_tokens,
         seeds, temperatures, positions, num_rows, num_tiles, eps,

@@ -59,7 +59,12 @@ def add_rms_norm(
 
 
 def _launch(
-    x: Tensor, residual: Tensor | None, weight: Tensor, out: Tensor, total: Tensor | None, eps: float
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor,
+    out: Tensor,
+    total: Tensor | None,
+    eps: float,
 ) -> None:
     num_rows, dim = x.shape
     if num_rows == 0:

@@ -38,7 +38,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nanovllm_edu.kernels.flash import attend_cached, empty_state
-from nanovllm_edu.kernels.launch import allow_successor, prefetch_to_l2, wait_for_predecessor
+from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
 from nanovllm_edu.kernels.rope import rotated_heads
 
 

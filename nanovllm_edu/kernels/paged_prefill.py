@@ -1,7 +1,7 @@
 """Attention of many query tokens over the paged cache: prefill, chunked prefill, mixed batches.
 
     q [T, H, D], sequence s owns tokens [starts[s], starts[s+1])     out [T, H, D]
-    cache [blocks, B, KH, D] of keys and of values                   tables [S, blocks of a sequence]
+    cache [blocks, B, KH, D] of keys and of values                 tables [S, blocks of a sequence]
 
 One program takes some tokens of one sequence and the G query heads of one key-value head, and walks
 that sequence's blocks once. Its keys are already in the cache, its own tokens' included.

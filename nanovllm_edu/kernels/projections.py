@@ -1,7 +1,7 @@
 """The four matrix products of a decoder layer, each with what surrounds it folded in.
 
 RMSNorm is `x * weight / rms(x)`. The division is one number per row, so it can wait until after the
-product: `(x * weight) w^T / rms(x)`. What is left in front of the product is `x * weight`, and whoever
+product: `(x * weight) w^T / rms(x)`. What is left in front of it is `x * weight`, and whoever
 writes the residual stream can write that beside it, together with the sums of squares from which
 `rms` follows. So a `Stream` is three tensors, and no kernel for norms remains:
 
@@ -181,7 +181,8 @@ def _launch_normed(kernel, stream, w, out, eps, tiles, columns_per_tile, options
     num_rows, num_columns = out.shape
     depth = w.shape[1]
     num_parts = stream.squares.shape[1]
-    assert num_columns % columns_per_tile == 0 and tiles.splits == 1
+    assert num_columns % columns_per_tile == 0
+    assert tiles.splits == 1
     kernel[(num_columns // columns_per_tile, triton.cdiv(num_rows, tiles.m))](
         stream.weighted, stream.squares, w, out, num_rows, eps,
         N=num_columns, K=depth, PARTS=num_parts, BLOCK_PARTS=triton.next_power_of_2(num_parts),
@@ -201,7 +202,8 @@ def project_add(
     """`residual += x w^T`, in place, and the stream made ready for the norm of `norm_weight`."""
     num_rows = x.shape[0]
     num_columns, depth = w.shape
-    assert num_columns % tiles.n == 0 and depth % tiles.splits == 0
+    assert num_columns % tiles.n == 0
+    assert depth % tiles.splits == 0
     assert stream.squares.shape[1] == num_columns // tiles.n
     grid = (num_columns // tiles.n, triton.cdiv(num_rows, tiles.m), tiles.splits)
     _project_add_kernel[grid](

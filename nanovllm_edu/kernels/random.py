@@ -1,4 +1,4 @@
-"""Gumbel noise from (seed, position, token id): the integer hash of `sampling/random.py`, in Triton.
+"""Gumbel noise from (seed, position, token id): the hash of `sampling/random.py`, in Triton.
 
 No state is kept: any kernel can compute any token's noise, in any order, with the same result.
 

@@ -1,9 +1,9 @@
 """Which tiles a decode step of so many rows uses: a table of measured constants.
 
-The best tile depends on the number of rows, because it decides what is scarce: with few rows, enough
-programs to keep the memory busy; with many, the traffic between the L2 cache and the multiprocessors.
-`benchmarks/kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it found
-on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a result
+The best tile depends on the number of rows, which decides what is scarce: with few rows, programs to
+keep the memory busy; with many, the way between the L2 cache and the multiprocessors.
+`benchmarks/kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it
+found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a result
 never depends on a race between timings.
 
 Read next: `fused_decode.py`.

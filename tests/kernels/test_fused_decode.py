@@ -44,7 +44,7 @@ def make_stream(residual, norm_weight, num_parts=2):
 
 
 @pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE])
-@pytest.mark.parametrize("num_rows, depth", [(1, 64), (19, 112)])
+@pytest.mark.parametrize(("num_rows", "depth"), [(1, 64), (19, 112)])
 def test_norm_project(device, tiles, num_rows, depth):
     residual = 3 * torch.randn(num_rows, depth, device=device)
     norm_weight, w = torch.randn(depth, device=device), torch.randn(48, depth, device=device)
@@ -78,8 +78,8 @@ def test_project_add_leaves_the_stream_ready_for_the_next_norm(device, splits, n
     assert_close(stream.squares.sum(1), residual.square().sum(1))
 
 
-@pytest.mark.parametrize("has_norm, has_bias", [(True, False), (False, True)])
-@pytest.mark.parametrize("num_heads, block_size", [(4, 8), (6, 32)])
+@pytest.mark.parametrize(("has_norm", "has_bias"), [(True, False), (False, True)])
+@pytest.mark.parametrize(("num_heads", "block_size"), [(4, 8), (6, 32)])
 def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has_bias):
     num_kv_heads, head_dim, max_len = 2, 64, 128
     lengths = torch.tensor([1, 32, 33, 80], dtype=torch.int32, device=device)
@@ -181,9 +181,7 @@ def model_step(model, cache, table, inputs, lengths):
         has_prefix=True,
     )
     hidden = model(batch.token_ids, positions, ReferenceAttention().bind(batch, cache))
-    scores = twins.sample(
-        hidden @ model.lm_head.weight.T, inputs.seeds, ends, inputs.temperatures
-    )
+    scores = twins.sample(hidden @ model.lm_head.weight.T, inputs.seeds, ends, inputs.temperatures)
     tokens = scores.argmax(1)
     table[rows, ends] = tokens
     return tokens.tolist()

@@ -36,7 +36,9 @@ def test_add_rms_norm(device, dim):
     assert torch.equal(residual, before), "an input was changed"
 
 
-@pytest.mark.parametrize("num_heads, num_kv_heads, head_dim", [(4, 2, 64), (14, 2, 64), (3, 1, 32)])
+@pytest.mark.parametrize(
+    ("num_heads", "num_kv_heads", "head_dim"), [(4, 2, 64), (14, 2, 64), (3, 1, 32)]
+)
 @pytest.mark.parametrize("has_norm", [True, False])
 def test_qk_norm_rope_of_a_merged_projection(device, num_heads, num_kv_heads, head_dim, has_norm):
     num_tokens = 5
