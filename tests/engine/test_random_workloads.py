@@ -65,7 +65,7 @@ def test_the_workloads_are_worth_their_time() -> None:
             blocked.update([record.blocked.resource] if record.blocked else [])
     assert set(events) == set(EVENT_TYPES)
     assert set(blocked) == {"budget", "slots", "blocks", "in_flight"}
-    assert min(events.values()) > 50, events
+    assert all(n > 50 for kind, n in events.items() if kind != "BlockForgotten"), events
     assert min(blocked.values()) >= 5, blocked
     assert num_hits > 200
     assert num_aborts > 20

@@ -1,0 +1,64 @@
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import pytest
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.eviction import FIFO
+from nanovllm_edu.errors import ConfigError
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, 0) for name in ("block_size", "max_num_seqs", "max_num_batched_tokens")],
+        *[(name, "8") for name in ("block_size", "max_num_seqs", "num_blocks", "seed")],
+        ("block_size", True),
+        ("block_size", 4.0),
+        ("num_blocks", 0),
+        ("max_model_len", 1),
+        ("seed", -1),
+        ("enable_prefix_caching", 1),
+        ("enable_chunked_prefill", None),
+        ("enforce_eager", "no"),
+        ("dtype", "float8"),
+        ("attention_backend", "magic"),
+        ("device", 0),
+        ("gpu_memory_utilization", 0.0),
+        ("gpu_memory_utilization", 1.1),
+        ("gpu_memory_utilization", NAN),
+        ("gpu_memory_utilization", "all"),
+        ("policy", "mixed"),
+        ("eviction_policy", "LRU"),
+        ("eviction_policy", FIFO()),
+    ],
+)
+def test_a_bad_option_is_an_error_that_names_it_and_its_value(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        EngineConfig.from_options({name: value})
+    assert name in str(error.value)
+    assert repr(value) in str(error.value)
+
+
+def test_a_misspelt_option_names_the_one_that_was_meant() -> None:
+    with pytest.raises(ConfigError, match=r"unknown option blok_size=8; did you mean 'block_size'"):
+        EngineConfig.from_options({"blok_size": 8})
+
+
+def test_an_option_like_no_other_lists_them_all() -> None:
+    with pytest.raises(ConfigError, match=r"known: block_size, .*seed"):
+        EngineConfig.from_options({"zzz": 8})
+
+
+def test_a_config_is_frozen_and_checked_again_when_replaced() -> None:
+    config = EngineConfig()
+    with pytest.raises(FrozenInstanceError):
+        config.block_size = 8  # type: ignore[misc]
+    with pytest.raises(ConfigError, match="block_size=0"):
+        replace(config, block_size=0)
+
+
+def test_two_configs_do_not_share_a_policy() -> None:
+    assert EngineConfig().policy is not EngineConfig().policy

@@ -1,0 +1,179 @@
+from typing import Any
+
+import pytest
+
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.errors import ConfigError, EngineClosedError
+from tests.engine.engines import (
+    GREEDY,
+    PROMPTS,
+    add_all,
+    collect,
+    engine,
+    finish,
+    right_tokens,
+)
+
+
+def test_a_step_leaves_nothing_in_flight() -> None:
+    llm = engine()
+    add_all(llm)
+    while llm.has_unfinished_requests():
+        llm.step()
+        assert llm.num_steps_in_flight == 0
+        assert all(seq.num_in_flight == 0 for seq in llm.state().sequences.values())
+
+
+def test_a_step_without_requests_does_nothing() -> None:
+    llm = engine()
+    record = llm.step()
+    assert (record.chunks, record.new_tokens, record.events) == ((), {}, ())
+    assert list(llm.run()) == []
+
+
+def test_step_ids_ascend() -> None:
+    llm = engine()
+    add_all(llm)
+    assert [record.step_id for record in finish(llm)] == list(range(6))
+
+
+def test_run_keeps_up_to_depth_steps_in_flight() -> None:
+    for depth in (0, 1, 3):
+        llm = engine()
+        add_all(llm)
+        records = list(llm.run(depth))
+        assert max(record.num_in_flight for record in records) == depth
+        assert records[-1].num_in_flight == 0
+
+
+@pytest.mark.parametrize("depth", [-1, 1.0, "1", None, True])
+def test_a_bad_depth_is_an_error_at_the_call(depth: Any) -> None:
+    with pytest.raises(ConfigError, match="0 does not overlap"):
+        engine().run(depth)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_steps_after_an_abandoned_run_give_its_records_first(depth: int) -> None:
+    llm = engine()
+    seq_ids = add_all(llm)
+    records = [next(llm.run(depth))]
+    assert llm.num_steps_in_flight == depth
+    for left in reversed(range(depth)):
+        records.append(llm.step())
+        assert llm.num_steps_in_flight == left
+    while llm.has_unfinished_requests():
+        records.append(llm.step())
+    assert collect(records, seq_ids) == right_tokens()
+
+
+def test_a_shallower_run_after_an_abandoned_one_drains_it() -> None:
+    llm = engine()
+    seq_ids = add_all(llm)
+    records = [next(llm.run(3))]
+    stream = llm.run(0)
+    records += [next(stream) for _ in range(3)]
+    assert llm.num_steps_in_flight == 0
+    assert collect(records + list(stream), seq_ids) == right_tokens()
+
+
+def test_requests_may_arrive_while_it_runs() -> None:
+    llm = engine()
+    first = add_all(llm, PROMPTS[:1])
+    records, late = [], []
+    for record in llm.run(2):
+        records.append(record)
+        if len(records) == 3:
+            late = add_all(llm, PROMPTS[1:])
+    assert collect(records, first + late) == right_tokens()
+
+
+def test_a_record_shows_the_step_as_it_was() -> None:
+    llm = engine(max_num_seqs=2)
+    add_all(llm)
+    record = llm.step()
+    assert (record.running, record.waiting) == ((0, 1), (2, 3))
+    assert record.block_tables == llm.state().block_tables
+    assert set(record.timings) >= {"plan", "commit"}
+    assert record.num_tokens == sum(chunk.num_tokens for chunk in record.chunks)
+
+
+def test_a_record_keeps_the_blocks_of_what_finished_in_it() -> None:
+    llm = engine()
+    llm.add_request([1, 2, 3, 4, 5], SamplingParams(max_tokens=1))
+    record = llm.step()
+    assert record.finished == {0: "length"}
+    assert record.running == ()
+    assert record.block_tables == {0: (0, 1)}
+
+
+def test_states_are_equal_when_engines_are() -> None:
+    one, other = engine(), engine()
+    assert one.state() == other.state()
+    add_all(one)
+    assert one.state() != other.state()
+    add_all(other)
+    assert one.state() == other.state()
+    one.step()
+    assert one.state() != other.state()
+    other.step()
+    assert one.state() == other.state()
+
+
+def test_a_state_is_a_snapshot() -> None:
+    llm = engine()
+    add_all(llm)
+    llm.step()
+    state = llm.state()
+    text = repr(state)
+    finish(llm)
+    assert repr(state) == text
+
+
+def test_two_engines_in_one_process_do_not_meet() -> None:
+    one, other = engine(), engine(block_size=2, num_blocks=64)
+    ones, others = add_all(one), add_all(other, PROMPTS[::-1])
+    one_records, other_records = [], []
+    while one.has_unfinished_requests() or other.has_unfinished_requests():
+        one_records.append(one.step())
+        other_records.append(other.step())
+    assert collect(one_records, ones) == right_tokens()
+    assert collect(other_records, others) == right_tokens(PROMPTS[::-1])
+
+
+# ------------------------------------------------------------------------------ close
+
+
+def test_closing_is_idempotent_and_nothing_works_afterwards() -> None:
+    llm = engine()
+    add_all(llm)
+    stream = llm.run(1)
+    next(stream)
+    llm.close()
+    llm.close()
+    for call in (
+        llm.step,
+        llm.run,
+        llm.fork,
+        lambda: llm.add_request([1], GREEDY),
+        lambda: llm.abort_request(0),
+        lambda: next(stream),
+    ):
+        with pytest.raises(EngineClosedError, match="closed"):
+            call()
+
+
+def test_a_with_block_closes() -> None:
+    with engine() as llm:
+        add_all(llm)
+        finish(llm)
+    with pytest.raises(EngineClosedError):
+        llm.step()
+
+
+def test_repr_says_what_it_is_and_what_it_does() -> None:
+    llm = engine()
+    add_all(llm)
+    assert repr(llm) == (
+        "LLMEngine(ChecksumRunner(num_blocks=32, block_size=4), 32 blocks of 4 tokens, "
+        "max_model_len=128, policy=MixedPolicy(), 0 running, 4 waiting)"
+    )
