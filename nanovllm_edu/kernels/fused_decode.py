@@ -38,7 +38,11 @@ from nanovllm_edu.kernels.projections import (
 )
 from nanovllm_edu.kernels.tile_plan import TilePlan, plan_for
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
+from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.runners.kv_cache import KVCache
+
+COLUMNS_MULTIPLE = 128
+"""Every tile of `tile_plan.py` divides it, so no product has a ragged edge."""
 
 
 @dataclass(frozen=True)
@@ -245,3 +249,20 @@ class FusedDecoder:
             inputs.advances,
             options,
         )
+
+
+def why_not_fused(config: ModelConfig) -> str | None:
+    """The reason why a model's decode steps cannot run through these kernels; None if they can."""
+    if config.o_bias or config.mlp_bias:
+        return "its output or MLP projections have biases, which the fused kernels leave out"
+    if config.head_dim not in (64, 128):
+        return f"its head_dim is {config.head_dim}, and the fused kernels have 64 and 128"
+    widths = {
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_heads * head_dim": config.num_heads * config.head_dim,
+    }
+    for name, width in widths.items():
+        if width % COLUMNS_MULTIPLE:
+            return f"its {name} is {width}, no multiple of {COLUMNS_MULTIPLE}"
+    return None

@@ -160,6 +160,11 @@ class DeviceTables:
             has_prefix=bool(starts.any()),
         )
 
+    def add_blocks(self, plan: StepPlan) -> None:
+        """Writes the plan's new blocks into the block tables, and nothing else."""
+        rows, columns, block_ids = self._send(list(_new_blocks(plan.chunks)))
+        self.block_tables[rows, columns] = block_ids.int()
+
     def feed_back(self, batch: Batch, token_ids: Int[Tensor, " rows"]) -> None:
         """Writes sampled tokens into the table, where the next step finds its input."""
         ends = batch.context_lens[batch.sampled].long()

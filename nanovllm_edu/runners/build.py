@@ -129,6 +129,7 @@ def build_runner(
         max_model_len=max_model_len,
         eos_token_ids=eos_token_ids,
     )
+    runner.warm_up()
     return runner, RuntimeInfo(
         {
             "model": (shape.architecture, f"{shape.num_layers} layers of {shape.hidden_size}"),

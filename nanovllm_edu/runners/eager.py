@@ -10,7 +10,7 @@ queues, policies or text.
 Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -130,7 +130,7 @@ class EagerRunner:
         times.append(perf_counter())
         names = ("prepare", "forward", "sample")
         timings = {name: times[i + 1] - times[i] for i, name in enumerate(names)}
-        return _ticket([chunk.seq_id for chunk in sampled], output, timings)
+        return ticket([chunk.seq_id for chunk in sampled], output, timings)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Logits `[rows, vocab]` of the tokens that will be sampled from."""
@@ -139,14 +139,22 @@ class EagerRunner:
         hidden = self.model(batch.token_ids, batch.positions, attend)
         return self.model.logits(hidden[batch.logit_rows])
 
-    def _sample(self, chunks: list[Chunk], batch: Batch, logits: Tensor) -> SamplerOutput:
+    def _sample(self, chunks: Sequence[Chunk], batch: Batch, logits: Tensor) -> SamplerOutput:
         """One token per sampling chunk, written back into the device's table."""
+        assert self.tables is not None
+        output = self._draw(chunks, logits)
+        self.tables.feed_back(batch, output.token_ids)
+        return output
+
+    def _draw(self, chunks: Sequence[Chunk], logits: Tensor) -> SamplerOutput:
+        """One token per chunk."""
         assert self.tables is not None
         rows = [SamplingRow(c.params, c.seed, c.end, c.num_prompt_tokens, c.slot) for c in chunks]
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
-        output = self._sampler(logits, tensors)
-        self.tables.feed_back(batch, output.token_ids)
-        return output
+        return self._sampler(logits, tensors)
+
+    def warm_up(self) -> None:
+        """Does ahead of time what the first steps would otherwise wait for: here, nothing."""
 
     def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "EagerRunner":
         """A runner that shares the weights: with a copy of the cache, or a blank other one."""
@@ -183,7 +191,7 @@ class EagerRunner:
         )
 
 
-def _ticket(
+def ticket(
     seq_ids: list[int], output: SamplerOutput | None, timings: dict[str, float]
 ) -> EagerTicket:
     """On a GPU, starts the copy to the host and marks its end with an event."""

@@ -1,0 +1,105 @@
+"""`DecodeGraphs`: decode steps of one model as CUDA graphs, captured when first needed.
+
+Two kinds are kept, each for a few numbers of rows:
+
+    sampled   the model and the sampling: for requests with nothing but a temperature
+    logits    the model alone: top-k, penalties and log probabilities follow outside
+
+The first kind holds the fused kernels of `kernels/fused_decode.py`; the second records the ordinary
+model and attention backend, launch by launch, and shows what a CUDA graph alone brings.
+
+It knows nothing of plans. Read next: `runners/cuda_graph.py`.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from nanovllm_edu.attention.base import AttentionBackend
+from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
+from nanovllm_edu.kernels.weights import ModelWeights
+from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.runners.batch import DeviceTables
+from nanovllm_edu.runners.graph_inputs import GraphInputs
+from nanovllm_edu.runners.kv_cache import KVCache
+
+Result = TypeVar("Result")
+
+SMALL_BATCHES = (1, 2, 4, 8)
+BATCH_STEP = 16
+
+
+class DecodeGraphs:
+    """The graphs of one runner, and the inputs they all read.
+
+    Args:
+        model: Its weights are read in place.
+        backend: Attention of the `logits` graphs.
+        kv_cache: Read and written.
+        tables: Block tables and tokens by slot.
+    """
+
+    def __init__(
+        self,
+        model: Qwen3ForCausalLM,
+        backend: AttentionBackend,
+        kv_cache: KVCache,
+        tables: DeviceTables,
+    ) -> None:
+        self.inputs = GraphInputs(tables)
+        self.sizes = batch_sizes(tables.max_num_seqs)
+        self.why_not_fused = why_not_fused(model.config)
+        self._model, self._backend, self._kv_cache = model, backend, kv_cache
+        self._decoder = None
+        if self.why_not_fused is None:
+            weights = ModelWeights.collect(model)
+            self._decoder = FusedDecoder(weights, kv_cache, self.inputs.tensors)
+        self._sampled: dict[int, torch.cuda.CUDAGraph] = {}
+        self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
+
+    def size_for(self, num_rows: int) -> int:
+        """The number of rows of the smallest graph that holds `num_rows`."""
+        return next(size for size in self.sizes if size >= num_rows)
+
+    def sampled(self, num_rows: int) -> torch.cuda.CUDAGraph | None:
+        """The graph whose replay leaves tokens in `inputs.tensors.sampled`; None if not fused."""
+        decoder = self._decoder
+        if decoder is None:
+            return None
+        if num_rows not in self._sampled:
+            self._sampled[num_rows], _ = self._capture(lambda: decoder.step(num_rows))
+        return self._sampled[num_rows]
+
+    def logits(self, num_rows: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        """The graph of the model alone, and the logits `[num_rows, vocab]` that a replay fills."""
+        if num_rows not in self._logits:
+            self._logits[num_rows] = self._capture(lambda: self._forward(num_rows))
+        return self._logits[num_rows]
+
+    def _forward(self, num_rows: int) -> Tensor:
+        batch = self.inputs.batch(num_rows)
+        attend = self._backend.bind(batch, self._kv_cache)
+        hidden = self._model(batch.token_ids, batch.positions, attend)
+        return self._model.logits(hidden)
+
+    def _capture(self, work: Callable[[], Result]) -> tuple[torch.cuda.CUDAGraph, Result]:
+        """Runs `work` once on padding rows, which compiles its kernels, then records it."""
+        self.inputs.clear()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            work()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._memory):
+            result = work()
+        return graph, result
+
+
+def batch_sizes(max_num_seqs: int) -> tuple[int, ...]:
+    """Numbers of rows that graphs are kept for; a step uses the next larger one."""
+    sizes = (*SMALL_BATCHES, *range(BATCH_STEP, max_num_seqs, BATCH_STEP))
+    return (*(size for size in sizes if size < max_num_seqs), max_num_seqs)

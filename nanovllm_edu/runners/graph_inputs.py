@@ -1,0 +1,121 @@
+"""`GraphInputs`: what a CUDA graph of a decode step reads, at addresses that never change.
+
+A graph is a recording of kernels and of the addresses they were given, so a step can only be
+replayed if its inputs are where they were. Row r of these tensors is one sequence. The graph itself
+moves every row one token on, which leaves little for the host to say:
+
+    same sequences, no new block    nothing
+    a new block                     three integers: row and column of the block table, block id
+    another set of sequences        every row anew
+
+It knows nothing of kernels. Read next: `runners/cuda_graph.py`.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanovllm_edu.core.records import StepPlan
+from nanovllm_edu.kernels.fused_decode import DecodeInputs
+from nanovllm_edu.runners.batch import Batch, DeviceTables
+
+
+class GraphInputs:
+    """The rows of decode steps: on the device, and what the host remembers of them.
+
+    Args:
+        tables: Block tables and tokens by slot; their last row belongs to padding.
+    """
+
+    def __init__(self, tables: DeviceTables) -> None:
+        device = tables.block_tables.device
+        num_rows = tables.max_num_seqs
+        self._padding_slot = num_rows
+        self._tables = tables
+        self._expected: list[tuple[int, int]] = []  # (seq_id, start) of each row's next step
+        self.tensors = DecodeInputs(
+            token_table=tables.token_ids,
+            block_tables=tables.block_tables,
+            table_rows=torch.full((num_rows,), num_rows, dtype=torch.int64, device=device),
+            context_lens=torch.ones(num_rows, dtype=torch.int32, device=device),
+            advances=torch.zeros(num_rows, dtype=torch.int32, device=device),
+            seeds=torch.zeros(num_rows, dtype=torch.int64, device=device),
+            temperatures=torch.zeros(num_rows, dtype=torch.float32, device=device),
+            sampled=torch.zeros(num_rows, dtype=torch.int64, device=device),
+        )
+
+    def update(self, plan: StepPlan) -> None:
+        """Makes the rows those of `plan`, sending only what the device cannot know."""
+        rows = [(chunk.seq_id, chunk.start) for chunk in plan.chunks]
+        if rows != self._expected:
+            self._send_rows(plan)
+        if any(chunk.new_block_ids for chunk in plan.chunks):
+            self._tables.add_blocks(plan)
+        self._expected = [(seq_id, start + 1) for seq_id, start in rows]
+
+    def forget(self) -> None:
+        """Another runner path moved the sequences on: the next step sends its rows."""
+        self._expected = []
+
+    def clear(self) -> None:
+        """Makes every row padding, so that a graph can be captured without touching a sequence."""
+        inputs = self.tensors
+        inputs.table_rows.fill_(self._padding_slot)
+        inputs.context_lens.fill_(1)
+        inputs.advances.zero_()
+        inputs.temperatures.zero_()
+        self.forget()
+
+    def _send_rows(self, plan: StepPlan) -> None:
+        """One packed copy of every row; rows without a sequence become padding."""
+        chunks, inputs = plan.chunks, self.tensors
+        packed = np.zeros((5, len(inputs.table_rows)), np.int64)
+        packed[0] = self._padding_slot
+        packed[1] = 1
+        used = packed[:, : len(chunks)]
+        used[0] = [chunk.slot for chunk in chunks]
+        used[1] = [chunk.end for chunk in chunks]
+        used[2] = 1
+        used[3] = np.array([chunk.seed % 2**64 for chunk in chunks], np.uint64).view(np.int64)
+        used[4] = np.array([c.params.temperature for c in chunks], np.float64).view(np.int64)
+        on_device = (
+            torch.from_numpy(packed).pin_memory().to(inputs.table_rows.device, non_blocking=True)
+        )
+        inputs.table_rows.copy_(on_device[0])
+        inputs.context_lens.copy_(on_device[1])
+        inputs.advances.copy_(on_device[2])
+        inputs.seeds.copy_(on_device[3])
+        inputs.temperatures.copy_(on_device[4].view(torch.float64))
+
+    def batch(self, num_rows: int) -> Batch:
+        """The first rows as a `Batch`, computed on the device: part of what a graph records."""
+        inputs, block_size = self.tensors, self._tables.block_size
+        slots, context_lens = inputs.table_rows[:num_rows], inputs.context_lens[:num_rows]
+        positions = context_lens.long() - 1
+        block_tables = inputs.block_tables[slots]
+        blocks = block_tables.gather(1, (positions // block_size)[:, None]).squeeze(1).long()
+        rows = torch.arange(num_rows, device=slots.device)
+        return Batch(
+            token_ids=inputs.token_table[slots, positions],
+            positions=positions,
+            slot_mapping=blocks * block_size + positions % block_size,
+            query_starts=torch.arange(num_rows + 1, dtype=torch.int32, device=slots.device),
+            context_lens=context_lens,
+            block_tables=block_tables,
+            slots=slots,
+            sampled=rows,
+            logit_rows=rows,
+            query_lens=(1,) * num_rows,
+            max_query_len=1,
+            # A graph must serve every length, so it is captured for the longest.
+            max_context_len=block_tables.shape[1] * block_size,
+            has_prefix=True,
+        )
+
+    def feed_back(self, token_ids: Tensor) -> None:
+        """Does what a graph without sampling leaves to do: writes the tokens, moves on by one."""
+        inputs = self.tensors
+        slots = inputs.table_rows[: len(token_ids)]
+        context_lens = inputs.context_lens[: len(token_ids)]
+        inputs.token_table[slots, context_lens.long()] = token_ids
+        context_lens.add_(1)
