@@ -200,7 +200,7 @@ class LLM:
 
     def _output(self, seq_id: int, request: _Request) -> RequestOutput:
         times = request.times
-        gaps = tuple(b - a for a, b in itertools.pairwise(times))
+        gaps = tuple(b - a for a, b in itertools.pairwise(times[1:]))
         first = times[1] - times[0] if len(times) > 1 else 0.0
         return RequestOutput(
             request_id=seq_id,
