@@ -666,45 +666,57 @@ def product_launcher(role: str, num_rows: int, tiles: Tiles, weights: list[torch
     return lambda: [function(stream, w, out, EPS, tiles, OVERLAPPED) for w in weights]
 
 
-def compile_product(task) -> None:
-    """In a worker process: leaves the compiled kernel in Triton's cache for the main one."""
-    num_rows, role, tiles = task
-    with suppress(Exception):
-        product_launcher(role, num_rows, Tiles(*tiles), [randn(*ROLES[role])])()
+def run_product(num_rows: int, role: str, numbers: tuple[int, ...]) -> None:
+    """Launch one candidate once."""
+    product_launcher(role, num_rows, Tiles(*numbers), [randn(*ROLES[role])])()
 
 
-def compile_attention(task) -> None:
-    lengths, block_size, tiles = task
+def run_attention(num_rows: int, block_size: int, tiles: DecodeTiles) -> None:
+    """Launch one candidate once."""
+    lengths = [9] * num_rows
+    attention_launcher(lengths, block_size, tiles, 1, attention_data(lengths, block_size, 1))()
+
+
+def run_step(num_rows: int, is_overlapped: bool) -> None:
+    """Launch a step of one layer once."""
+    make_decoder(make_weights(1), [9] * num_rows, is_overlapped).step(num_rows)
+
+
+def quietly(function: Callable[..., object], *arguments: object) -> None:
+    """In a worker process: leave the compiled kernels in Triton's cache for the main one."""
     with suppress(Exception):
-        data = attention_data(lengths, block_size, 1)
-        attention_launcher(lengths, block_size, tiles, 1, data)()
+        function(*arguments)
+        torch.cuda.synchronize()
 
 
 def compile_all(names: set[str]) -> None:
-    """Compile the candidates side by side: one after the other would take minutes."""
+    """Compile what will be needed side by side: one after the other would take minutes."""
     begin = time.perf_counter()
-    products = [
-        (rows, role, tiles)
-        for rows, roles in CANDIDATES.items()
-        for role, candidates in roles.items()
-        for tiles in candidates
-    ]
-    attentions = [
-        (lengths, block_size, tiles)
-        for lengths in workloads().values()
-        for block_size, candidates in attention_candidates(lengths).items()
-        for tiles in candidates
-    ]
+    tasks: list[tuple] = []
+    if names & {"checks", "steps"}:
+        tasks += [(run_step, n, mode) for n in (256, 128, 64, 32, 8, 1) for mode in (True, False)]
+    if "checks" in names:
+        tasks += [(check_paged, n, [9, 8], b) for n in ([1, 1], [9, 8]) for b in (16, 256)]
+        tasks += [(check_fused_attention, block_size) for block_size in (16, 256)]
+    if "attention" in names:
+        tasks += [
+            (run_attention, len(lengths), block_size, tiles)
+            for lengths in workloads().values()
+            for block_size, candidates in attention_candidates(lengths).items()
+            for tiles in candidates
+        ]
+    if "products" in names:
+        tasks += [
+            (run_product, num_rows, role, numbers)
+            for num_rows, roles in CANDIDATES.items()
+            for role, candidates in roles.items()
+            for numbers in candidates
+        ]
     num_workers = max(1, (os.cpu_count() or 2) - 2)
     with multiprocessing.get_context("spawn").Pool(num_workers) as pool:
-        waiting = []
-        if "attention" in names:
-            waiting.append(pool.map_async(compile_attention, attentions, chunksize=1))
-        if "products" in names:
-            waiting.append(pool.map_async(compile_product, products, chunksize=1))
-        for result in waiting:
+        for result in [pool.apply_async(quietly, task) for task in tasks]:
             result.get(timeout=150)
-    say(f"compiled candidates in {time.perf_counter() - begin:.0f} s")
+    say(f"compiled in {time.perf_counter() - begin:.0f} s")
 
 
 def measure_products(bandwidth: float) -> None:
@@ -774,7 +786,7 @@ def main() -> int:
         "attention": lambda: measure_attention(bandwidth),
         "products": lambda: measure_products(bandwidth),
     }
-    if names & {"attention", "products"}:
+    if names - {"copy", "ops"}:
         attempt("compile", lambda: compile_all(names))
     for name, part in parts.items():
         if name in names:

@@ -17,7 +17,7 @@ from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
 from nanovllm_edu.kernels.projections import Stream
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["table_stride"])
 def _embed_kernel(
     token_table_ptr, table_rows_ptr, context_lens_ptr, embedding_ptr, norm_weight_ptr,
     residual_ptr, weighted_ptr, squares_ptr, table_stride,

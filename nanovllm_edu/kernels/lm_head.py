@@ -42,7 +42,7 @@ def noisy_scores(logits, rows, tokens, is_row, seeds_ptr, temperatures_ptr, posi
     return logits / divisors + tl.where(is_random, noise, 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows", "num_tiles"])
 def _head_kernel(
     x_ptr, squares_ptr, w_ptr, best_scores_ptr, best_tokens_ptr,
     seeds_ptr, temperatures_ptr, positions_ptr, num_rows, num_tiles, eps,
@@ -72,7 +72,7 @@ def _head_kernel(
     tl.store(best_tokens_ptr + rows * num_tiles + tile, best_tokens, mask=is_row)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_tiles", "table_stride"])
 def _pick_kernel(
     best_scores_ptr, best_tokens_ptr, out_ptr, token_table_ptr, table_rows_ptr, context_lens_ptr,
     advances_ptr, num_tiles, table_stride, BLOCK: tl.constexpr, OVERLAP: tl.constexpr,

@@ -74,7 +74,7 @@ def _combine_chunks(
     return acc / tl.where(is_column, total, 1.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows", "table_stride", "max_chunks"])
 def _decode_kernel(
     q_ptr, bias_ptr, q_weight_ptr, k_weight_ptr, cos_sin_ptr, k_cache_ptr, v_cache_ptr, out_ptr,
     tables_ptr, table_rows_ptr, context_lens_ptr, partial_ptr, stats_ptr, arrivals_ptr,

@@ -20,7 +20,7 @@ from torch import Tensor
 from nanovllm_edu.kernels.flash import LOG2_E, attend_cached, empty_state
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["table_stride"])
 def _prefill_kernel(
     q_ptr, k_cache_ptr, v_cache_ptr, out_ptr, tables_ptr, starts_ptr, context_lens_ptr,
     q_stride, table_stride, scale,

@@ -65,7 +65,7 @@ def inverse_rms(
     return tl.rsqrt(tl.sum(squares, axis=1) / DIM + eps)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _norm_project_kernel(
     x_ptr, squares_ptr, w_ptr, out_ptr, num_rows, eps,
     N: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
@@ -88,7 +88,7 @@ def _norm_project_kernel(
     tl.store(out_pointers, out, mask=(rows < num_rows)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _norm_gate_up_kernel(
     x_ptr, squares_ptr, w_ptr, out_ptr, num_rows, eps,
     N: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
@@ -115,7 +115,7 @@ def _norm_gate_up_kernel(
     tl.store(out_pointers, out, mask=(rows < num_rows)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _project_add_kernel(
     x_ptr, w_ptr, residual_ptr, weighted_ptr, squares_ptr, norm_weight_ptr,
     partial_ptr, arrivals_ptr, num_rows,
