@@ -1,0 +1,97 @@
+"""`Exercise` and what a check says: right or wrong, why, and which hint comes next.
+
+An exercise's `check` runs the learner's function or class inside a real engine. It returns a
+sentence about what went right, or raises `Wrong` with a sentence that has the numbers in it.
+Whatever else goes wrong while the learner's code runs (an exception, an endless loop, a result that
+the engine refuses) becomes such a sentence too: a learner never sees a traceback of ours.
+
+Read next: `sandbox.py`, which bounds and explains the learner's code.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+NUM_HINTS = 3
+
+
+class Wrong(Exception):
+    """The answer is wrong; the message says what is wrong with the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """Something to write, and how to tell whether it works.
+
+    Attributes:
+        exercise_id: Lesson and number, such as "03.1".
+        title: A few words.
+        name: The function or class that the learner writes.
+        hints: Three rungs: what to think about, how to go about it, almost the answer.
+        check: Takes the learner's answer; returns what to say if it is right, or raises `Wrong`.
+    """
+
+    exercise_id: str
+    title: str
+    name: str
+    hints: tuple[str, str, str]
+    check: Callable[[Any], str]
+
+    def __post_init__(self) -> None:
+        assert re.fullmatch(r"\d\d\.\d", self.exercise_id), self.exercise_id
+        assert len(self.hints) == NUM_HINTS
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What `check` answers. True in an `if` when the answer is right."""
+
+    exercise_id: str
+    title: str
+    is_right: bool
+    message: str
+    next_step: str
+
+    def __bool__(self) -> bool:
+        return self.is_right
+
+    def __repr__(self) -> str:
+        lines = [f"{self._mark} {self.exercise_id} {self.title}", *self.message.splitlines()]
+        return "\n  ".join([*lines, *self.next_step.splitlines()])
+
+    def _repr_html_(self) -> str:
+        colour = "--jp-success-color1,#2e7d32" if self.is_right else "--jp-error-color1,#c62828"
+        return (
+            f'<div style="border-left:4px solid var({colour});padding:4px 12px;margin:4px 0;'
+            'color:var(--jp-content-font-color1,inherit)">'
+            f'<div><b style="color:var({colour})">{self._mark}</b> '
+            f"<b>{escape(self.exercise_id)} {escape(self.title)}</b></div>"
+            f'<div style="white-space:pre-wrap">{escape(self.message)}</div>'
+            '<div style="color:var(--jp-content-font-color2,#666);font-size:90%">'
+            f"{escape(self.next_step)}</div></div>"
+        )
+
+    @property
+    def _mark(self) -> str:
+        return "✓" if self.is_right else "✗"
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One rung of a ladder."""
+
+    exercise_id: str
+    rung: int
+    text: str
+
+    def __repr__(self) -> str:
+        return f"Hint {self.rung} of {NUM_HINTS} for {self.exercise_id}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        return (
+            '<div style="border-left:4px solid var(--jp-info-color1,#1976d2);padding:4px 12px;'
+            'color:var(--jp-content-font-color1,inherit)">'
+            f"<b>Hint {self.rung} of {NUM_HINTS}</b> · {escape(self.text)}</div>"
+        )

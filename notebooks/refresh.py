@@ -1,0 +1,46 @@
+"""Runs notebooks and stores their outputs, tidied so that equal runs give equal files.
+
+    python notebooks/refresh.py notebooks/03_paged_memory.ipynb
+
+Left out: execution times, cell ids that change, and the ids of live widgets (a stored notebook
+shows their text instead, and becomes live when its cells are run).
+"""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def tidy(notebook):
+    """Removes what differs from run to run."""
+    lesson_tags = ("tags",)
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        cell.metadata = {key: cell.metadata[key] for key in lesson_tags if key in cell.metadata}
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(WIDGET, None)
+            if "metadata" in output:
+                output["metadata"] = {}
+
+
+def refresh(path):
+    """Runs one notebook in its own folder and writes it back."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, resources={"metadata": {"path": str(path.parent)}}, timeout=120
+    ).execute()
+    tidy(notebook)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(name)
+        refresh(Path(name))
