@@ -8,7 +8,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
 import pytest
 from jaxtyping import install_import_hook
 
-SHAPE_CHECKED = ("nanovllm_edu.sampling",)
+SHAPE_CHECKED = tuple(
+    f"nanovllm_edu.{name}" for name in ("attention", "layers", "models", "runners", "sampling")
+)
 """Packages whose jaxtyping annotations are enforced while tests run. Kernels cannot be among them:
 Triton compiles a function's source, decorators included."""
 

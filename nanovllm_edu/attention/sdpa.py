@@ -28,8 +28,8 @@ class _Group:
     """
 
     num_sequences: int
-    tokens: Int[Tensor, " n*queries"] | slice
-    slots: Int[Tensor, " n*context"]
+    tokens: Int[Tensor, " rows"] | slice
+    slots: Int[Tensor, " slots"]
     mask: Bool[Tensor, "n 1 queries context"] | None
 
 
@@ -99,9 +99,9 @@ def _slots_of(
 
 def _attend_group(
     group: _Group,
-    q: Float[Tensor, "n*queries heads head_dim"],
+    q: Float[Tensor, "rows heads head_dim"],
     slots: Float[Tensor, "2 slots kv_heads head_dim"],
-) -> Float[Tensor, "n*queries heads head_dim"]:
+) -> Float[Tensor, "rows heads head_dim"]:
     n, (_, num_heads, head_dim) = group.num_sequences, q.shape
     num_kv_heads = slots.shape[2]
     keys, values = (

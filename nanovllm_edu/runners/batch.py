@@ -51,7 +51,7 @@ class Batch:
     token_ids: Int[Tensor, " tokens"]
     positions: Int[Tensor, " tokens"]
     slot_mapping: Int[Tensor, " tokens"]
-    query_starts: Int[Tensor, " sequences+1"]
+    query_starts: Int[Tensor, " starts"]
     context_lens: Int[Tensor, " sequences"]
     block_tables: Int[Tensor, "sequences max_blocks"]
     slots: Int[Tensor, " sequences"]
