@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-dev
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NBVAL := $(if $(NOTEBOOKS),--nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg $(NOTEBOOKS))
 BENCHMARKS := $(wildcard benchmarks/cpu.py benchmarks/tiny_model.py)
 
 # One thread per process: the tests run in two processes, and small matrices gain nothing from more.
@@ -31,7 +32,7 @@ lab: $(STAMP)  ## Open JupyterLab on the lessons
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(wildcard notebooks/00_start_here.ipynb)
 
 test: lint docs chromium  ## Run everything that CI runs
-	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) tests $(if $(NOTEBOOKS),--nbval $(NOTEBOOKS))
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) tests $(NBVAL)
 
 lint: $(STAMP)  ## Format check, lint, types, layers
 	$(BIN)/ruff format --check .
