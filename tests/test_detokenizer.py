@@ -22,9 +22,7 @@ def feed(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], IncrementalT
     return pieces, incremental
 
 
-@pytest.mark.parametrize(
-    "text", ["plain", "naïve café", "日本語の文", "🙂 ok 🙃", "ends with é"]
-)
+@pytest.mark.parametrize("text", ["plain", "naïve café", "日本語の文", "🙂 ok 🙃", "ends with é"])
 def test_pieces_add_up_and_hold_no_half_characters(text: str) -> None:
     pieces, incremental = feed(text)
     assert "".join(pieces) == incremental.text == text
