@@ -220,8 +220,8 @@ class LLMEngine:
             new_tokens=result.new_tokens,
             finished=result.finished,
             events=plan.events + result.events,
-            waiting=tuple(i for i in flight.waiting if i not in result.finished),
-            running=tuple(i for i in flight.running if i not in result.finished),
+            waiting=_without(flight.waiting, result.finished),
+            running=_without(flight.running, result.finished),
             block_tables=flight.block_tables,
             blocked=plan.blocked,
             preempted=plan.preempted,
@@ -439,6 +439,10 @@ def _longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
             "lower the former, or set enable_chunked_prefill=True."
         )
     return longest
+
+
+def _without(seq_ids: tuple[int, ...], finished: Mapping[int, str]) -> tuple[int, ...]:
+    return tuple(i for i in seq_ids if i not in finished) if finished else seq_ids
 
 
 def _sequence_state(seq: Sequence) -> SequenceState:

@@ -9,10 +9,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 SHAPE_CHECKED = tuple(
-    f"nanovllm_edu.{name}" for name in ("attention", "layers", "models", "runners", "sampling")
+    f"nanovllm_edu.{name}"
+    for name in ("attention", "layers", "models", "runners.batch", "runners.kv_cache", "sampling")
 )
-"""Packages whose jaxtyping annotations are enforced while tests run. Kernels cannot be among them:
-Triton compiles a function's source, decorators included."""
+"""Modules whose jaxtyping annotations are enforced while tests run. Kernels cannot be among them:
+Triton compiles a function's source, decorators included. The torch-free runner has no shapes, and
+checking its every integer would make a thousand workloads four times as slow."""
 
 install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 

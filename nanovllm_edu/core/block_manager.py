@@ -117,6 +117,10 @@ class BlockManager:
         """Blocks that hold `num_tokens` tokens: rounded up, so a full block needs no next one."""
         return -(-num_tokens // self.block_size)
 
+    def fits(self, seq: Sequence, end: int) -> bool:
+        """Whether the blocks that `seq` has hold tokens [0, end)."""
+        return end <= len(seq.block_table) * self.block_size
+
     def num_new_blocks(self, seq: Sequence, end: int) -> int:
         """Blocks that `seq` still lacks to hold tokens [0, end)."""
         return max(0, self.num_blocks_for(end) - len(seq.block_table))

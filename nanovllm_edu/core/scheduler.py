@@ -183,19 +183,26 @@ class Scheduler:
 
     def _continue(self, seq: Sequence, draft: _Draft) -> None:
         """Plans the next tokens of a running sequence, preempting others if blocks are short."""
-        num_tokens = min(seq.num_remaining_tokens, draft.budget)
-        is_at_its_end = seq.num_tokens >= seq.max_num_tokens(self.max_model_len)
+        length, start = seq.num_tokens, seq.num_computed_tokens
+        num_tokens = min(length - start, draft.budget)
+        is_at_its_end = length >= seq.max_num_tokens or length >= self.max_model_len
         if num_tokens == 0 or is_at_its_end or seq.seq_id in draft.planned:
             return
-        end = seq.num_computed_tokens + num_tokens
+        first_block = len(seq.block_table)
+        if self.block_manager.fits(seq, start + num_tokens) or self._extend(
+            seq, start + num_tokens, draft
+        ):
+            self._add_chunk(seq, num_tokens, first_block, draft)
+
+    def _extend(self, seq: Sequence, end: int, draft: _Draft) -> bool:
+        """Gets blocks for [0, end), from others if need be. False if `seq` itself had to go."""
         while self.block_manager.num_new_blocks(seq, end) > self.block_manager.num_free_blocks:
             victim = self._choose_victim(seq, draft)
             self._preempt(victim, seq, draft)
             if victim is seq:
-                return
-        first_block = len(seq.block_table)
+                return False
         draft.events += self.block_manager.allocate(seq, end)
-        self._add_chunk(seq, num_tokens, first_block, draft)
+        return True
 
     def _admit(self, seq: Sequence, draft: _Draft) -> Blocked | None:
         """Starts a waiting sequence, or says what it lacks."""
@@ -370,16 +377,18 @@ class Scheduler:
             tokens: The sampled token of each sequence whose chunk samples.
             find_stop: Checks stop strings; needed only if a request has some.
         """
-        # A chunk that does not sample has no token; nor has a sequence that ended meanwhile.
-        sampled = (self._find(chunk.seq_id) for chunk in plan.chunks if chunk.samples)
-        due = [(seq, tokens[seq.seq_id]) for seq in sampled if seq]
         # Decide first, then do: a stop string is looked for in decoded text, and if that raises,
         # no sequence must have moved.
-        endings = [self._ending(seq, token_id, find_stop) for seq, token_id in due]
+        due: list[tuple[Sequence, int, tuple[str, str] | None]] = []
+        for chunk in plan.chunks:
+            seq = self._find(chunk.seq_id) if chunk.samples else None
+            if seq:  # else no token is due, or it has ended meanwhile
+                token_id = tokens[seq.seq_id]
+                due.append((seq, token_id, self._ending(seq, token_id, find_stop)))
         new_tokens: dict[int, int] = {}
         finished: dict[int, str] = {}
         events: list[Event] = []
-        for (seq, token_id), ending in zip(due, endings, strict=True):
+        for seq, token_id, ending in due:
             events.append(TokenSampled(seq.seq_id, token_id, len(seq.token_ids)))
             new_tokens[seq.seq_id] = token_id
             seq.token_ids.append(token_id)

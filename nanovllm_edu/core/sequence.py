@@ -53,6 +53,7 @@ class Sequence:
         is_decoding: The device already holds the next input token (it sampled it), so a chunk
             need not carry it.
         num_prefix_hit_tokens: Prompt tokens found in the cache when first admitted.
+        max_num_tokens: Prompt and `params.max_tokens`: the longest that the request lets it grow.
         finish_reason: "stop", "length" or "abort" once finished.
     """
 
@@ -73,6 +74,10 @@ class Sequence:
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
     finish_reason: str | None = None
+    max_num_tokens: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.max_num_tokens = self.num_prompt_tokens + self.params.max_tokens
 
     @property
     def num_tokens(self) -> int:
@@ -94,7 +99,3 @@ class Sequence:
         return Sequence(
             self.seq_id, list(self.token_ids), self.num_prompt_tokens, self.params, self.seed
         )
-
-    def max_num_tokens(self, max_model_len: int) -> int:
-        """The length at which this sequence ends with reason "length"."""
-        return min(self.num_prompt_tokens + self.params.max_tokens, max_model_len)

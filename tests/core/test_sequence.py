@@ -15,10 +15,8 @@ def test_output_starts_where_the_prompt_ends() -> None:
     assert seq.output_token_ids == [8, 9]
 
 
-def test_the_length_limit_is_the_smaller_of_request_and_model() -> None:
-    seq = request(0, [1, 2], max_tokens=5)
-    assert seq.max_num_tokens(100) == 7
-    assert seq.max_num_tokens(6) == 6
+def test_a_request_limits_its_own_length() -> None:
+    assert request(0, [1, 2], max_tokens=5).max_num_tokens == 7
 
 
 def test_a_restarted_sequence_keeps_its_tokens_and_nothing_else() -> None:
