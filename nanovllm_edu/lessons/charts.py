@@ -1,0 +1,116 @@
+"""Bars and lines, drawn the same way in every lesson.
+
+    bars(labels, {"T = 1": values, ...})       one panel per group, one bar per label
+    lines(x, {"budget 256": y, ...})           one line per series, each with its own marker
+
+Colours are those of `pictures.py`. It knows nothing of engines: give it numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nanovllm_edu.lessons.pictures import INK, PALETTE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^vPX*"
+
+
+def bars(
+    labels: Sequence[str],
+    groups: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    limit: float | None = None,
+) -> "Figure":
+    """Horizontal bars: a panel per group, side by side, all on one scale.
+
+    Args:
+        labels: Of the bars, first one on top.
+        groups: Title of each panel -> a value per label; 0 draws no bar and a dash.
+        title: Above the picture.
+        xlabel: Below each panel.
+        limit: End of the scale; the largest value by default.
+    """
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(
+        1,
+        len(groups),
+        figsize=(min(11.0, 1.2 + 2.5 * len(groups)), 0.9 + 0.24 * len(labels)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    pyplot.close(figure)
+    limit = limit or 1.2 * max(max(values) for values in groups.values())
+    for column, (name, values) in enumerate(groups.items()):
+        axes, colour = panels[0][column], PALETTE[column % len(PALETTE)]
+        axes.barh(range(len(labels)), values, color=colour)
+        for row, value in enumerate(values):
+            text = f" {value:.3g}" if value else " –"
+            axes.text(min(value, limit * 0.8), row, text, va="center", fontsize=8, color=INK)
+        axes.set_xlim(0, limit)
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.set_xlabel(xlabel, fontsize=8)
+        _plain(axes)
+    panels[0][0].set_yticks(range(len(labels)), labels)
+    panels[0][0].invert_yaxis()
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def lines(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    xlabel: str = "",
+    ylabel: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+) -> "Figure":
+    """One line per series over the same x values, labelled at its end.
+
+    Args:
+        x: Common to all series.
+        series: Name -> one y per x.
+        title: Above the picture.
+        xlabel: Below it.
+        ylabel: Beside it.
+        log_x: Powers of two on the x axis, each x with its own tick.
+        log_y: Powers of ten on the y axis.
+    """
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.2, 3.4), layout="constrained")
+    pyplot.close(figure)
+    for number, (name, y) in enumerate(series.items()):
+        colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
+        axes.plot(x, y, color=colour, marker=marker, markersize=5, lw=1.6, label=name)
+    if log_x:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.minorticks_off()
+    if log_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel(xlabel, fontsize=9)
+    axes.set_ylabel(ylabel, fontsize=9)
+    axes.grid(color="#DDDDDD", lw=0.6)
+    if len(series) > 1:
+        axes.legend(fontsize=8, frameon=False)
+    _plain(axes)
+    return figure
+
+
+def _plain(axes: "Axes") -> None:
+    axes.tick_params(labelsize=8, length=0)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

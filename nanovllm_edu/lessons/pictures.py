@@ -1,0 +1,133 @@
+"""Still pictures of records and states, where a drawing says more than a table.
+
+    timeline(records)    sequences x steps: who computed how many tokens when
+    pool(state)          every physical block: whose it is, shared, cached or free
+
+Colours follow the Okabe-Ito palette, which people with colour blindness can tell apart, and every
+colour comes with a number or a pattern. Drawn from what the engine returned, and nothing else.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nanovllm_edu.core.step_record import EngineState, StepRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A00", "#777777")
+INK, PALE, LINE = "#222222", "#F4F4F4", "#BBBBBB"
+
+
+def colour_of(seq_id: int) -> str:
+    """The same colour for a sequence in every picture."""
+    return PALETTE[seq_id % len(PALETTE)]
+
+
+def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str] = ()) -> "Figure":
+    """One row per sequence, one column per step; the number is how many tokens were computed.
+
+    Dark cells with a number are prefill, light cells decode (one token), grey cells wait.
+
+    Args:
+        records: The steps, in order.
+        title: Above the picture.
+        names: Label of each row; "seq 0", "seq 1", ... by default.
+    """
+    seq_ids = sorted({i for r in records for i in (*r.waiting, *(c.seq_id for c in r.chunks))})
+    width = min(11.0, 1.6 + 0.32 * len(records))
+    figure, axes = _canvas(width, 0.8 + 0.32 * len(seq_ids))
+    for column, record in enumerate(records):
+        for seq_id in record.waiting:
+            _cell(axes, column, seq_ids.index(seq_id), "#DDDDDD", "", hatch="...")
+        for chunk in record.chunks:
+            label = "" if chunk.is_decode else str(chunk.num_tokens)
+            alpha = 0.45 if chunk.is_decode else 1.0
+            row, colour = seq_ids.index(chunk.seq_id), colour_of(chunk.seq_id)
+            size = 8 if len(records) <= 36 else 6
+            _cell(axes, column, row, colour, label, alpha=alpha, ink="white", size=size)
+    _frame(axes, len(records), len(seq_ids), title)
+    step = max(1, len(records) // 20)
+    axes.set_xticks([i + 0.5 for i in range(0, len(records), step)])
+    axes.set_xticklabels([str(records[i].step_id) for i in range(0, len(records), step)])
+    axes.set_yticks([i + 0.5 for i in range(len(seq_ids))])
+    axes.set_yticklabels(names or [f"seq {i}" for i in seq_ids])
+    axes.set_xlabel("step   (dark: prefill, with its tokens · light: decode · dotted: waiting)")
+    return figure
+
+
+def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
+    """Every physical block of the pool, row by row.
+
+    Solid: used, with its sequence. Striped: nobody uses it, its content can be found. Blank: free.
+
+    Args:
+        state: From `engine.state()`.
+        title: Above the picture.
+        columns: Blocks in a row.
+    """
+    rows = -(-len(state.blocks) // columns)
+    figure, axes = _canvas(min(11.0, 0.55 * columns + 0.6), 0.6 * rows + 0.7)
+    users: dict[int, list[int]] = {}
+    for seq_id, table in state.block_tables.items():
+        for block_id in table:
+            users.setdefault(block_id, []).append(seq_id)
+    for block in state.blocks:
+        row, column = divmod(block.block_id, columns)
+        owners = users.get(block.block_id, [])
+        label = "\n".join([str(block.block_id), "+".join(f"s{i}" for i in owners)])
+        if owners:
+            _cell(axes, column, row, colour_of(owners[0]), label, alpha=0.8)
+        elif block.state == "cached":
+            _cell(axes, column, row, "#D9D9D9", label, hatch="///")
+        else:
+            _cell(axes, column, row, "white", label, ink="#777777")
+    _frame(axes, columns, rows, title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(
+        "colour and s-number: the sequences that use it · striped: cached · white: free"
+    )
+    return figure
+
+
+def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+    pyplot.close(figure)  # shown once, as a cell's value
+    return figure, axes
+
+
+def _cell(
+    axes: "Axes",
+    column: int,
+    row: int,
+    colour: str,
+    label: str,
+    *,
+    alpha: float = 1.0,
+    hatch: str | None = None,
+    ink: str = INK,
+    size: int = 8,
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(
+        Rectangle(
+            (column, row), 1, 1, facecolor=colour, edgecolor=LINE, alpha=alpha, hatch=hatch, lw=0.8
+        )
+    )
+    axes.text(column + 0.5, row + 0.5, label, ha="center", va="center", fontsize=size, color=ink)
+
+
+def _frame(axes: "Axes", columns: int, rows: int, title: str) -> None:
+    axes.set_xlim(0, columns)
+    axes.set_ylim(rows, 0)
+    axes.set_facecolor(PALE)
+    axes.tick_params(length=0, labelsize=8)
+    axes.xaxis.label.set_fontsize(8)
+    axes.set_title(title, fontsize=10, loc="left")
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,11 @@
+"""Solution of lesson 00, first contact."""
+
+
+def run_to_end(engine):
+    """Steps the engine until every request is done."""
+    tokens = {}
+    while engine.has_unfinished_requests():
+        record = engine.step()
+        for seq_id, token_id in record.new_tokens.items():
+            tokens.setdefault(seq_id, []).append(token_id)
+    return tokens

@@ -1,0 +1,53 @@
+from tests.lessons.wrong_answers import wrong
+
+
+@wrong("00.1", "You stopped while sequences [1, 2] were unfinished")
+def five_steps(engine):
+    tokens = {}
+    for _ in range(5):
+        for seq_id, token_id in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).append(token_id)
+    return tokens
+
+
+@wrong("00.1", "you kept only one of them")
+def overwrites(engine):
+    tokens = {}
+    while engine.has_unfinished_requests():
+        tokens.update(engine.step().new_tokens)
+    return tokens
+
+
+@wrong("00.1", "every sequence waits and none runs")
+def looks_at_running(engine):
+    tokens = {}
+    while engine.state().running:
+        for seq_id, token_id in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).append(token_id)
+    return tokens
+
+
+@wrong("00.1", "Return a dict; you gave list")
+def one_list_for_all(engine):
+    tokens = []
+    while engine.has_unfinished_requests():
+        tokens += engine.step().new_tokens.values()
+    return tokens
+
+
+@wrong("00.1", "Does this loop ever end?")
+def never_steps(engine):
+    tokens = {}
+    while engine.has_unfinished_requests():
+        tokens[0] = []
+    return tokens
+
+
+@wrong("00.1", "Sequence 1 is missing")
+def only_the_first(engine):
+    tokens = []
+    while engine.has_unfinished_requests():
+        record = engine.step()
+        if 0 in record.new_tokens:
+            tokens.append(record.new_tokens[0])
+    return {0: tokens}
