@@ -19,12 +19,12 @@ Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eag
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import index
 from time import perf_counter
 from typing import Any, Protocol, Self
 
@@ -365,15 +365,15 @@ class LLMEngine:
                 raise RequestError("this engine has no tokenizer; give token ids.")
             prompt = self.tokenizer.encode(prompt)
         try:
-            token_ids = [index(token_id) for token_id in prompt]  # 1.5 is not a token id
-        except TypeError:
+            token_ids = array("q", prompt).tolist()  # takes integers alone: 1.5 is not a token id
+        except (TypeError, OverflowError):
             raise RequestError(f"prompt={prompt!r} is neither text nor token ids.") from None
         if not token_ids:
             raise RequestError("the prompt is empty; give at least one token.")
         vocab_size = self.runner.vocab_size
-        bad = next((i for i in token_ids if not 0 <= i < vocab_size), None)
-        if bad is not None:
-            raise RequestError(f"token id {bad} is not in [0, {vocab_size}), the vocabulary.")
+        for bad in (min(token_ids), max(token_ids)):
+            if not 0 <= bad < vocab_size:
+                raise RequestError(f"token id {bad} is not in [0, {vocab_size}), the vocabulary.")
         self._check_length(len(token_ids))
         return token_ids
 
