@@ -12,6 +12,9 @@ BENCHMARKS := $(wildcard benchmarks/cpu.py benchmarks/tiny_model.py)
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=0
 PYTEST_FLAGS ?= -n 2 --dist loadscope -q
 
+# Jupyter wants to be told that running as root, as in a container, is meant.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test lint docs demo bench chromium format
 
@@ -29,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(STAMP)  ## Open JupyterLab on the lessons
-	$(BIN)/jupyter lab --notebook-dir=notebooks $(wildcard notebooks/00_start_here.ipynb)
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 test: lint docs chromium  ## Run everything that CI runs
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) tests $(NBVAL)

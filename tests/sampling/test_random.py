@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,3 +65,10 @@ def test_gumbel_noise_has_its_mean_and_variance():
     noise = gumbel_noise(torch.arange(400), torch.full((400,), 3), 500).double()
     assert abs(noise.mean().item() - 0.57722) < 0.01
     assert abs(noise.var().item() - math.pi**2 / 6) < 0.03
+
+
+@pytest.mark.gpu
+def test_a_gpu_computes_the_same_bits():
+    seeds, positions = torch.tensor([3, 2**40, -1]), torch.tensor([0, 17, 99])
+    on_gpu = random_bits(seeds.cuda(), positions.cuda(), 5000)
+    assert torch.equal(on_gpu.cpu(), random_bits(seeds, positions, 5000))

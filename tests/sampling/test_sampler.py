@@ -64,6 +64,15 @@ def test_the_first_of_equally_likely_tokens_is_the_greedy_one():
     assert both[0] == 1
 
 
+@pytest.mark.gpu
+def test_a_gpu_draws_the_same_tokens(mixture):
+    logits, rows, table = mixture
+    tensors = SamplingTensors.build(rows, "cuda", table.cuda())
+    output = Sampler()(logits.cuda(), tensors).to_host()
+    torch.cuda.synchronize()
+    assert output.token_ids.tolist() == sample(logits, rows, table)
+
+
 def chi_square(tokens: list[int], probabilities: Tensor) -> tuple[float, int]:
     """The statistic and its degrees of freedom."""
     counts = torch.bincount(torch.tensor(tokens), minlength=len(probabilities)).double()
