@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,12 +26,14 @@ from types import SimpleNamespace
 import torch
 import triton
 
+from nanovllm_edu.attention.flash import FlashAttention
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.attention.triton_paged import TritonPagedAttention
 from nanovllm_edu.kernels import twins
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.fused_decode import DecodeInputs, FusedDecoder
 from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.library_decode import LibraryDecoder
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
 from nanovllm_edu.kernels.matmul import Tiles
 from nanovllm_edu.kernels.ops import TritonOps
@@ -363,6 +366,23 @@ def check_overlap(num_rows: int) -> str:
     return "same bits: again, overlapped, and replayed from a graph"
 
 
+def check_library(num_rows: int) -> str:
+    """One layer of both decoders, from the same state: the same cache, nearly all tokens."""
+    lengths = [17 + 613 * row % 1500 for row in range(num_rows)]
+    fused = make_decoder(make_weights(1), lengths, False)
+    before = [t.clone() for t in (fused.kv_cache.data, fused.inputs.context_lens)]
+    results = []
+    for decoder in (fused, library_decoder(fused)):
+        fused.kv_cache.data.copy_(before[0])
+        fused.inputs.context_lens.copy_(before[1])
+        decoder.step(num_rows)
+        results.append((fused.kv_cache.data.clone(), fused.inputs.sampled[:num_rows].clone()))
+    error = close(results[0][0], results[1][0], 1e-3)
+    same = float((results[0][1] == results[1][1]).float().mean())
+    assert same > 0.9, f"only {same:.0%} of the tokens are the same"
+    return f"cache: {error}, {same:.0%} the same token"
+
+
 def checks() -> None:
     say("\n## Checks, bf16 against float32 twins\n")
     check_ops()
@@ -379,6 +399,8 @@ def checks() -> None:
         attempt(f"products, {num_rows} rows", lambda n=num_rows: check_products(n))
     for num_rows in (1, 16, 32, 64, 128, 256):
         attempt(f"head and sampling, {num_rows} rows", lambda n=num_rows: check_head(n))
+    for num_rows in (5, 128):
+        attempt(f"library decoder, {num_rows} rows", lambda n=num_rows: check_library(n))
     for num_rows in (1, 8, 40, 128):
         attempt(f"overlap, {num_rows} rows", lambda n=num_rows: check_overlap(n))
 
@@ -388,7 +410,7 @@ def checks() -> None:
 
 def copy_bandwidth() -> float:
     """Bytes per microsecond, read and written, of a large device-to-device copy."""
-    source = torch.empty(2**31, dtype=torch.uint8, device=DEVICE).random_()
+    source = torch.empty(2**32, dtype=torch.uint8, device=DEVICE).random_()
     target = torch.empty_like(source)
     return 2 * source.numel() / microseconds(lambda: target.copy_(source), 1)
 
@@ -442,20 +464,27 @@ def attempt_row(name: str, work: Callable[[], str]) -> None:
 ATTENTION_TILES = {
     256: [
         DecodeTiles(256, 64, 3, 4, 168, 3),
-        DecodeTiles(256, 64, 2, 4, 168, 3),
-        DecodeTiles(256, 64, 4, 4, 255, 2),
-        DecodeTiles(256, 32, 4, 4, 128, 4),
-        DecodeTiles(256, 32, 3, 4, 128, 4),
         DecodeTiles(256, 32, 4, 2, 255, 4),
-        DecodeTiles(128, 64, 3, 4, 168, 3),
-        DecodeTiles(256, 128, 3, 4, 255, 1),
-        DecodeTiles(256, 128, 2, 8, 128, 2),
+        DecodeTiles(64, 64, 2, 4, 168, 3),
+        DecodeTiles(128, 32, 4, 2, 255, 4),
+        DecodeTiles(64, 32, 2, 2, 255, 6),
+        DecodeTiles(None, 32, 4, 2, 255),
+        DecodeTiles(None, 32, 3, 2, 255),
+        DecodeTiles(None, 32, 5, 2, 255),
+        DecodeTiles(None, 32, 3, 1, 255),
+        DecodeTiles(None, 64, 3, 2, 255),
+        DecodeTiles(None, 64, 3, 4, 168),
+        DecodeTiles(None, 64, 2, 4, 128),
+        DecodeTiles(None, 64, 4, 4, 168),
+        DecodeTiles(None, 128, 2, 4, 255),
+        DecodeTiles(1024, 32, 4, 2, 255, 4),
+        DecodeTiles(1024, 64, 3, 4, 168, 3),
     ],
     16: [
-        DecodeTiles(256, 64, 5, 4, 168, 3),
-        DecodeTiles(256, 32, 7, 4, 128, 4),
-        DecodeTiles(256, 32, 5, 4, 128, 4),
         DecodeTiles(512, 64, 5, 4, 168, 3),
+        DecodeTiles(None, 64, 5, 4, 168),
+        DecodeTiles(None, 16, 6, 2, 255),
+        DecodeTiles(None, 16, 6, 1, 255),
     ],
 }
 
@@ -473,7 +502,8 @@ def workloads() -> dict[str, list[int]]:
     generator = torch.Generator().manual_seed(0)
 
     def lengths(rows: int, low: int, high: int) -> list[int]:
-        return torch.randint(low, high, (rows,), generator=generator).tolist()
+        drawn = torch.randint(low, high, (rows,), generator=generator).tolist()
+        return sorted(drawn, reverse=True)  # as the runner sends them
 
     return {
         "1 x 256": [256],
@@ -495,7 +525,7 @@ def attention_launcher(lengths: list[int], block_size: int, tiles: DecodeTiles, 
         for layer in range(layers):
             launch_decode(
                 qkv, cache.data[layer], out, tables, rows, context_lens, workspace,
-                scale=HEAD_DIM**-0.5 * LOG2_E, fused=new, options=OVERLAPPED,
+                scale=HEAD_DIM**-0.5 * LOG2_E, fused=new, options=PLAIN,
             )  # fmt: skip
 
     return launch
@@ -535,10 +565,18 @@ def measure_attention(bandwidth: float) -> None:
             if block_size == 256:
                 with suppress(ImportError):
                     say(f"  {flash_attention(data, layers):8.1f} us flash-attn")
+                    for splits in (1, 2, 4) if len(lengths) <= 32 else ():
+                        say(f"  {flash_attention(data, layers, splits):8.1f} us, {splits} splits")
+                    shuffled = attention_data(shuffle(lengths), block_size, layers)
+                    say(f"  {flash_attention(shuffled, layers):8.1f} us flash-attn, in any order")
             del data
 
 
-def flash_attention(data, layers: int) -> float:
+def shuffle(lengths: list[int]) -> list[int]:
+    return [lengths[i] for i in torch.randperm(len(lengths)).tolist()]
+
+
+def flash_attention(data, layers: int, num_splits: int = 0) -> float:
     """flash-attn's time for the attention alone, without norm, rotation and store."""
     from flash_attn import flash_attn_with_kvcache
 
@@ -549,7 +587,7 @@ def flash_attention(data, layers: int) -> float:
         for layer in range(layers):
             flash_attn_with_kvcache(
                 q, cache.keys(layer), cache.values(layer), cache_seqlens=context_lens,
-                block_table=tables[: len(rows)], causal=True,
+                block_table=tables[: len(rows)], causal=True, num_splits=num_splits,
             )  # fmt: skip
 
     return microseconds(launch, layers)
@@ -580,68 +618,41 @@ ROLES = {  # columns, depth
 # (m, n, k, lanes, splits, warps, stages), by rows and role
 CANDIDATES = {
     8: {
-        "qkv": [(16, 16, 64, 4, 1, 4, 4), (16, 32, 64, 4, 1, 4, 4), (16, 16, 64, 8, 1, 8, 3),
-                (16, 8, 64, 4, 1, 4, 4), (16, 16, 128, 4, 1, 4, 3)],
-        "o": [(16, 8, 64, 8, 1, 8, 4), (16, 8, 64, 4, 1, 4, 4), (16, 16, 64, 4, 2, 4, 4),
-              (16, 16, 64, 8, 1, 8, 4), (16, 8, 128, 4, 1, 4, 4), (16, 8, 128, 8, 1, 8, 3)],
-        "gate_up": [(16, 32, 64, 4, 1, 4, 4), (16, 16, 64, 4, 1, 4, 4), (16, 64, 64, 4, 1, 4, 4),
-                    (16, 32, 64, 8, 1, 8, 3), (16, 32, 128, 4, 1, 4, 3)],
-        "down": [(16, 8, 64, 8, 1, 8, 4), (16, 8, 64, 4, 1, 4, 4), (16, 16, 64, 4, 2, 4, 4),
-                 (16, 8, 128, 8, 1, 8, 4), (16, 8, 128, 4, 1, 4, 4), (16, 16, 64, 8, 2, 8, 4)],
-        "head": [(16, 64, 128, 1, 1, 4, 4), (16, 32, 64, 4, 1, 4, 4), (16, 128, 64, 1, 1, 4, 4),
-                 (16, 64, 64, 4, 1, 4, 3), (16, 32, 128, 1, 1, 4, 5), (16, 128, 128, 1, 1, 4, 3)],
+        "qkv": [(16, 16, 256, 4, 1, 4, 1), (16, 32, 256, 4, 1, 8, 1), (16, 16, 128, 8, 1, 8, 1),
+                (16, 32, 256, 4, 1, 4, 1), (16, 8, 256, 4, 1, 4, 1), (16, 16, 128, 4, 1, 4, 3)],
+        "o": [(16, 8, 256, 8, 1, 8, 1), (16, 8, 512, 4, 1, 4, 1), (16, 16, 256, 4, 2, 4, 1),
+              (16, 16, 256, 8, 1, 8, 1), (16, 8, 256, 4, 2, 4, 1), (16, 8, 64, 4, 1, 4, 4)],
+        "gate_up": [(16, 16, 256, 4, 1, 4, 1), (16, 32, 256, 4, 1, 8, 1), (16, 32, 256, 4, 1, 4, 1),
+                    (16, 64, 256, 4, 1, 8, 1), (16, 16, 128, 8, 1, 8, 1), (16, 16, 64, 4, 1, 4, 4)],
+        "down": [(16, 8, 512, 8, 1, 8, 1), (16, 16, 256, 4, 3, 4, 1), (16, 8, 256, 4, 3, 4, 1),
+                 (16, 16, 512, 8, 1, 8, 1), (16, 8, 128, 8, 1, 8, 4)],
+        "head": [(16, 32, 128, 1, 1, 4, 5), (16, 16, 256, 4, 1, 4, 1), (16, 32, 256, 4, 1, 8, 1),
+                 (16, 32, 128, 1, 1, 2, 5), (16, 64, 256, 1, 1, 4, 3), (16, 32, 256, 1, 1, 4, 3)],
     },
     32: {
-        "qkv": [(32, 32, 64, 4, 1, 4, 4), (32, 16, 64, 4, 1, 4, 4), (32, 32, 128, 1, 1, 4, 4),
-                (32, 32, 64, 4, 1, 8, 4)],
-        "o": [(32, 16, 64, 4, 2, 4, 4), (32, 8, 64, 8, 1, 8, 4), (32, 16, 64, 8, 1, 8, 3),
-              (32, 16, 64, 4, 4, 4, 3), (32, 32, 64, 4, 4, 4, 3)],
-        "gate_up": [(32, 32, 64, 4, 1, 4, 4), (32, 64, 64, 4, 1, 4, 3), (32, 32, 128, 1, 1, 4, 4),
-                    (32, 64, 64, 4, 1, 8, 3)],
-        "down": [(32, 16, 64, 4, 2, 4, 4), (32, 8, 64, 8, 1, 8, 4), (32, 16, 64, 4, 4, 4, 3),
-                 (32, 32, 64, 4, 4, 4, 3), (32, 16, 64, 8, 2, 8, 3)],
-        "head": [(32, 64, 128, 1, 1, 4, 4), (32, 128, 64, 1, 1, 4, 4), (32, 64, 64, 1, 1, 4, 4),
-                 (64, 128, 64, 1, 1, 4, 4), (32, 128, 128, 1, 1, 4, 3)],
+        "qkv": [(32, 16, 256, 4, 1, 4, 1), (32, 32, 256, 4, 1, 8, 1), (32, 32, 256, 4, 1, 4, 1),
+                (32, 32, 128, 1, 1, 4, 4), (32, 64, 128, 1, 1, 4, 4)],
+        "o": [(32, 8, 256, 8, 1, 8, 1), (32, 16, 256, 4, 2, 4, 1), (32, 16, 256, 8, 1, 8, 1),
+              (32, 8, 64, 8, 1, 8, 4), (32, 32, 128, 1, 4, 4, 4)],
+        "gate_up": [(32, 16, 256, 4, 1, 4, 1), (32, 32, 256, 4, 1, 8, 1), (32, 64, 256, 4, 1, 8, 1),
+                    (32, 32, 128, 1, 1, 4, 4), (32, 32, 64, 4, 1, 4, 4)],
+        "down": [(32, 8, 512, 8, 1, 8, 1), (32, 16, 256, 4, 3, 4, 1), (32, 8, 64, 8, 1, 8, 4),
+                 (32, 32, 128, 1, 4, 4, 4), (32, 32, 256, 4, 3, 8, 1)],
+        "head": [(32, 64, 128, 1, 1, 4, 4), (32, 32, 128, 1, 1, 4, 4), (32, 32, 256, 1, 1, 4, 3)],
     },
     64: {
-        "qkv": [(64, 32, 128, 1, 1, 4, 4), (64, 64, 64, 1, 1, 4, 4), (64, 32, 64, 1, 1, 4, 5),
-                (32, 32, 64, 4, 1, 4, 4)],
-        "o": [(64, 32, 128, 1, 4, 4, 4), (64, 64, 64, 1, 8, 4, 4), (64, 32, 64, 1, 4, 4, 5),
-              (64, 32, 128, 1, 8, 4, 3)],
-        "gate_up": [(64, 64, 64, 1, 1, 4, 4), (64, 32, 128, 1, 1, 4, 4), (64, 64, 128, 1, 1, 4, 3)],
-        "down": [(64, 32, 128, 1, 4, 4, 4), (64, 64, 64, 1, 8, 4, 4), (64, 32, 64, 1, 4, 4, 5),
-                 (64, 32, 128, 1, 8, 4, 3)],
-        "head": [(64, 128, 64, 1, 1, 4, 4), (64, 64, 128, 1, 1, 4, 4), (64, 256, 64, 1, 1, 8, 3),
-                 (64, 128, 128, 1, 1, 4, 3)],
-    },
-    128: {
-        "qkv": [(64, 64, 64, 1, 1, 4, 4), (128, 32, 64, 1, 1, 4, 5), (128, 64, 64, 1, 1, 4, 4),
-                (64, 64, 128, 1, 1, 4, 4)],
-        "o": [(64, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 8, 8, 4), (64, 64, 128, 1, 4, 4, 4),
-              (128, 64, 64, 1, 4, 4, 4), (64, 32, 128, 1, 2, 4, 4)],
-        "gate_up": [(64, 128, 64, 1, 1, 4, 4), (64, 64, 64, 1, 1, 4, 4), (128, 64, 64, 1, 1, 4, 4),
-                    (128, 128, 64, 1, 1, 8, 4)],
-        "down": [(64, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 8, 8, 4), (64, 64, 128, 1, 4, 4, 3),
-                 (128, 64, 64, 1, 4, 4, 4), (64, 32, 128, 1, 2, 4, 4)],
-        "head": [(128, 128, 64, 1, 1, 8, 3), (128, 256, 64, 1, 1, 8, 3), (64, 256, 64, 1, 1, 8, 3),
-                 (128, 128, 64, 1, 1, 8, 4), (128, 64, 64, 1, 1, 4, 4)],
-    },
-    256: {
-        "qkv": [(128, 64, 64, 1, 1, 4, 4), (64, 128, 64, 1, 1, 4, 4), (128, 128, 64, 1, 1, 8, 4),
-                (64, 64, 64, 1, 1, 4, 4)],
-        "o": [(64, 64, 64, 1, 2, 4, 4), (128, 64, 64, 1, 4, 4, 4), (64, 64, 128, 1, 4, 4, 4),
-              (128, 128, 64, 1, 8, 8, 4)],
-        "gate_up": [(128, 128, 64, 1, 1, 8, 3), (64, 128, 64, 1, 1, 4, 4), (128, 64, 64, 1, 1, 4, 4),
-                    (128, 128, 64, 1, 1, 8, 4), (256, 128, 64, 1, 1, 8, 3)],
-        "down": [(64, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 4, 4, 4), (128, 64, 64, 1, 8, 8, 4),
-                 (128, 128, 64, 1, 8, 8, 4)],
-        "head": [(128, 128, 64, 1, 1, 8, 3), (128, 256, 64, 1, 1, 8, 3), (256, 128, 64, 1, 1, 8, 3),
-                 (64, 256, 64, 1, 1, 8, 3)],
+        "qkv": [(64, 32, 128, 1, 1, 4, 4), (64, 64, 128, 1, 1, 4, 4)],
+        "o": [(64, 32, 128, 1, 4, 4, 4), (64, 32, 128, 1, 2, 4, 4)],
+        "gate_up": [(64, 32, 128, 1, 1, 4, 4), (64, 64, 128, 1, 1, 4, 4)],
+        "down": [(64, 32, 128, 1, 4, 4, 4), (64, 32, 128, 1, 3, 4, 4)],
+        "head": [(64, 128, 128, 1, 1, 4, 3), (64, 64, 128, 1, 1, 4, 4)],
     },
 }  # fmt: skip
 
 
-def product_launcher(role: str, num_rows: int, tiles: Tiles, weights: list[torch.Tensor]):
+def product_launcher(
+    role: str, num_rows: int, tiles: Tiles, weights: list[torch.Tensor], options=PLAIN
+):
     """A function that launches one product per weight matrix, one after the other."""
     columns, depth = ROLES[role]
     parts = HIDDEN // (tiles.n if role in ("o", "down") else plan_for(num_rows).o.n)
@@ -649,26 +660,25 @@ def product_launcher(role: str, num_rows: int, tiles: Tiles, weights: list[torch
     if role in ("o", "down"):
         x = randn(num_rows, depth)
         scratch = SplitScratch.allocate(num_rows, HIDDEN, (tiles,), DEVICE)
-        return lambda: [
-            project_add(x, w, stream, norm, scratch, tiles, OVERLAPPED) for w in weights
-        ]
+        return lambda: [project_add(x, w, stream, norm, scratch, tiles, options) for w in weights]
     if role == "head":
         best = SampleScratch.allocate(num_rows, VOCAB, tiles, DEVICE)
         seeds = torch.arange(num_rows, device=DEVICE)
         temperatures = torch.full((num_rows,), 0.6, device=DEVICE)
         lengths = torch.full((num_rows,), 100, dtype=torch.int32, device=DEVICE)
         return lambda: [
-            head(stream, w, best, seeds, temperatures, lengths, EPS, tiles, OVERLAPPED)
+            head(stream, w, best, seeds, temperatures, lengths, EPS, tiles, options)
             for w in weights
         ]
     function = norm_project if role == "qkv" else norm_gate_up
     out = randn(num_rows, columns if role == "qkv" else columns // 2)
-    return lambda: [function(stream, w, out, EPS, tiles, OVERLAPPED) for w in weights]
+    return lambda: [function(stream, w, out, EPS, tiles, options) for w in weights]
 
 
 def run_product(num_rows: int, role: str, numbers: tuple[int, ...]) -> None:
     """Launch one candidate once."""
-    product_launcher(role, num_rows, Tiles(*numbers), [randn(*ROLES[role])])()
+    for options in (PLAIN, OVERLAPPED):
+        product_launcher(role, num_rows, Tiles(*numbers), [randn(*ROLES[role])], options)()
 
 
 def run_attention(num_rows: int, block_size: int, tiles: DecodeTiles) -> None:
@@ -679,7 +689,15 @@ def run_attention(num_rows: int, block_size: int, tiles: DecodeTiles) -> None:
 
 def run_step(num_rows: int, is_overlapped: bool) -> None:
     """Launch a step of one layer once."""
-    make_decoder(make_weights(1), [9] * num_rows, is_overlapped).step(num_rows)
+    decoder = make_decoder(make_weights(1), [9] * num_rows, is_overlapped)
+    decoder.step(num_rows)
+    library_decoder(decoder).step(num_rows)
+
+
+def library_decoder(decoder: FusedDecoder) -> LibraryDecoder:
+    """The other decoder, over the same cache and inputs, with our attention."""
+    attention = TritonPagedAttention().decode
+    return LibraryDecoder(decoder.weights, decoder.kv_cache, decoder.inputs, attention)
 
 
 def quietly(function: Callable[..., object], *arguments: object) -> None:
@@ -720,7 +738,7 @@ def compile_all(names: set[str]) -> None:
 
 
 def measure_products(bandwidth: float) -> None:
-    say("\n## Matrix products: us per launch, overlapped; share of the copy bandwidth (weights)\n")
+    say("\n## Matrix products: us per launch\n")
     say("tiles: m, n, k, lanes, splits, warps, stages")
     for role, (columns, depth) in ROLES.items():
         size = 2 * columns * depth
@@ -739,16 +757,27 @@ def measure_products(bandwidth: float) -> None:
             results = []
             for tiles in (Tiles(*numbers) for numbers in roles[role]):
                 with reported(f"{role} {num_rows} {tiles}"):
-                    launch = product_launcher(role, num_rows, tiles, weights)
-                    results.append((microseconds(launch, copies), tiles))
-            for time_us, tiles in sorted(results, key=lambda pair: pair[0]):
+                    times = [
+                        microseconds(
+                            product_launcher(role, num_rows, tiles, weights, options), copies
+                        )
+                        for options in (PLAIN, OVERLAPPED)
+                    ]
+                    results.append((times, tiles))
+            for (plain, overlapped), tiles in sorted(results, key=lambda pair: min(pair[0])):
                 cut = tuple(vars(tiles).values())
-                say(f"  {time_us:8.2f} us {size / time_us / bandwidth:6.1%}  {cut}")
+                say(f"  {plain:8.2f} us, overlapped {overlapped:8.2f} us  {cut}")
+
+
+def backends() -> list:
+    """flash-attn if it is there, and our own."""
+    ours = [TritonPagedAttention()]
+    return [FlashAttention(), *ours] if find_spec("flash_attn") else ours
 
 
 def measure_steps(bandwidth: float) -> None:
     say("\n## A whole decode step, one CUDA graph: ms\n")
-    say(f"{'rows':<20}{'floor':>8}{'overlapped':>12}{'plain':>8}{'of floor':>10}")
+    say(f"{'rows':<20}{'floor':>8}{'fused':>8}{'overlapped':>12}{'library':>9}{'lib+ours':>9}")
     weights = make_weights(LAYERS)
     weight_bytes = 2 * (LAYERS * sum(c * d for c, d in list(ROLES.values())[:4]) + VOCAB * HIDDEN)
     for name, lengths in workloads().items():
@@ -756,12 +785,12 @@ def measure_steps(bandwidth: float) -> None:
         def line(lengths: list[int] = lengths) -> str:
             kv_bytes = sum(lengths) * LAYERS * 4 * KV_HEADS * HEAD_DIM
             floor = (weight_bytes + kv_bytes) / bandwidth / 1000
-            decoder = make_decoder(weights, lengths, True)
-            plain = FusedDecoder(weights, decoder.kv_cache, decoder.inputs, is_overlapped=False)
-            rows = len(lengths)
-            fast = microseconds(lambda: decoder.step(rows), 1) / 1000
-            slow = microseconds(lambda: plain.step(rows), 1) / 1000
-            return f"{floor:8.3f}{fast:12.3f}{slow:8.3f}{floor / fast:10.1%}"
+            plain = make_decoder(weights, lengths, False)
+            parts = (weights, plain.kv_cache, plain.inputs)
+            decoders = [plain, FusedDecoder(*parts, is_overlapped=True)]
+            decoders += [LibraryDecoder(*parts, a.decode) for a in backends()]
+            times = [microseconds(lambda d=d: d.step(len(lengths)), 1) / 1000 for d in decoders]
+            return f"{floor:8.3f}" + "".join(f"{t:10.3f}" for t in times)
 
         attempt_row(name, line)
         torch.cuda.empty_cache()

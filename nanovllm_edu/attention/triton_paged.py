@@ -6,13 +6,20 @@ cache (`kernels/paged_decode.py`); with many, the matrix products (`kernels/page
 Slow twin: `attention/reference.py`. Read next: `kernels/flash.py`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.launch import launch_options
-from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, launch_decode
+from nanovllm_edu.kernels.paged_decode import (
+    DecodeTiles,
+    DecodeWorkspace,
+    launch_decode,
+    tiles_for,
+)
 from nanovllm_edu.kernels.paged_prefill import paged_prefill
 from nanovllm_edu.kernels.store_kv import store_kv
 from nanovllm_edu.runners.batch import Batch
@@ -23,27 +30,67 @@ class TritonPagedAttention:
     """Paged attention without flash-attn. float32 works too, exactly but slowly.
 
     Args:
-        tiles: How decode cuts its work; the default was measured on an H200.
+        tiles: How decode cuts its work; by default what was measured best on an H200.
     """
 
     name = "triton"
 
     def __init__(self, tiles: DecodeTiles | None = None) -> None:
-        self._tiles = tiles or DecodeTiles()
+        self._tiles = tiles
 
     def bind(self, batch: Batch, kv_cache: KVCache) -> Attend:
         """See `AttentionBackend`."""
-        over_cache = self._decode if batch.max_query_len == 1 else self._prefill
-        over_cache = over_cache(batch, kv_cache)
+        if batch.max_query_len == 1:
+            over_cache = self.decode(kv_cache, batch.block_tables, batch.context_lens)
+        else:
+            over_cache = self._prefill(batch, kv_cache)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             store_kv(kv_cache, layer, batch.slot_mapping, k, v)
-            return over_cache(layer, q, k, v)
+            return over_cache(layer, q)
 
         return attend
 
-    def _prefill(self, batch: Batch, kv_cache: KVCache) -> Attend:
-        def over_cache(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def decode(
+        self, kv_cache: KVCache, block_tables: Tensor, context_lens: Tensor
+    ) -> Callable[[int, Tensor], Tensor]:
+        """Attention of one query per row over the cache, the newest token's key included.
+
+        Returns:
+            (layer, queries `[rows, heads, head_dim]`) -> output of the same shape.
+        """
+        num_kv_heads, head_dim = kv_cache.data.shape[-2:]
+        device = kv_cache.data.device
+        table_rows = torch.arange(len(context_lens), device=device)
+        max_context_len = block_tables.shape[1] * kv_cache.block_size
+        workspace: list[DecodeWorkspace] = []  # made at the first layer, which knows the heads
+
+        def over_cache(layer: int, q: Tensor) -> Tensor:
+            if not workspace:
+                workspace.append(
+                    DecodeWorkspace.allocate(
+                        len(table_rows), max_context_len, q.shape[1], num_kv_heads, head_dim,
+                        device, self._tiles or tiles_for(len(table_rows) * num_kv_heads, device),
+                    )
+                )  # fmt: skip
+            out = torch.empty(q.shape, dtype=q.dtype, device=device)
+            launch_decode(
+                q,
+                kv_cache.data[layer],
+                out,
+                block_tables,
+                table_rows,
+                context_lens,
+                workspace[0],
+                scale=head_dim**-0.5 * LOG2_E,
+                options=launch_options(is_overlapped=False),
+            )
+            return out
+
+        return over_cache
+
+    def _prefill(self, batch: Batch, kv_cache: KVCache) -> Callable[[int, Tensor], Tensor]:
+        def over_cache(layer: int, q: Tensor) -> Tensor:
             out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
             paged_prefill(
                 q,
@@ -53,36 +100,6 @@ class TritonPagedAttention:
                 batch.context_lens,
                 batch.max_query_len,
                 out,
-            )
-            return out
-
-        return over_cache
-
-    def _decode(self, batch: Batch, kv_cache: KVCache) -> Attend:
-        num_kv_heads, head_dim = kv_cache.data.shape[-2:]
-        device = kv_cache.data.device
-        table_rows = torch.arange(batch.num_sequences, device=device)
-        workspace: list[DecodeWorkspace] = []  # made at the first layer, which knows the heads
-
-        def over_cache(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            if not workspace:
-                workspace.append(
-                    DecodeWorkspace.allocate(
-                        len(table_rows), batch.max_context_len, q.shape[1], num_kv_heads, head_dim,
-                        device, self._tiles,
-                    )
-                )  # fmt: skip
-            out = torch.empty(q.shape, dtype=q.dtype, device=device)
-            launch_decode(
-                q,
-                kv_cache.data[layer],
-                out,
-                batch.block_tables,
-                table_rows,
-                batch.context_lens,
-                workspace[0],
-                scale=head_dim**-0.5 * LOG2_E,
-                options=launch_options(is_overlapped=False),
             )
             return out
 

@@ -33,14 +33,10 @@ def empty_state(M: tl.constexpr, D: tl.constexpr):
 
 
 @triton.jit
-def cache_rows(table_ptr, first, is_cached, B: tl.constexpr, TILE: tl.constexpr):
-    """Rows of the cache that hold tokens [first, first + TILE): int64 [TILE]."""
-    tokens = first + tl.arange(0, TILE)
-    if B % TILE == 0:  # the tile lies in one block: one lookup
-        return row_shift(table_ptr, first, B) + tokens
-    else:
-        block_ids = tl.load(table_ptr + tokens // B, mask=is_cached, other=0).to(tl.int64)
-        return block_ids * B + tokens % B
+def cache_rows(table_ptr, tokens, is_cached, B: tl.constexpr):
+    """Rows of the cache that hold some tokens: int64 [TILE]."""
+    block_ids = tl.load(table_ptr + tokens // B, mask=is_cached, other=0).to(tl.int64)
+    return block_ids * B + tokens % B
 
 
 @triton.jit
@@ -61,15 +57,23 @@ def attend_cached(
     `begin` is a multiple of TILE. `k_ptr` and `v_ptr` point at this key-value head of row 0. With
     IS_CAUSAL a row sees the tokens up to its own `positions` [M]; without, all of them.
     IS_ONE_BLOCK says that [begin, end) lies in one block, so that the lookup can leave the loop:
-    a load whose address comes from another load costs the pipeline twice the stages.
+    a load whose address comes from another load costs the pipeline twice the stages. If only each
+    tile lies in one block, the next tile's lookup is made a step ahead.
     """
-    if IS_ONE_BLOCK:
+    IS_TILE_IN_BLOCK: tl.constexpr = B % TILE == 0
+    if IS_ONE_BLOCK or IS_TILE_IN_BLOCK:
         shift = row_shift(table_ptr, begin, B)
     dims = tl.arange(0, D)
     for first in tl.range(begin, end, TILE, num_stages=NUM_STAGES):
         tokens = first + tl.arange(0, TILE)
         is_cached = tokens < end
-        rows = shift + tokens if IS_ONE_BLOCK else cache_rows(table_ptr, first, is_cached, B, TILE)
+        if IS_ONE_BLOCK:
+            rows = shift + tokens
+        elif IS_TILE_IN_BLOCK:
+            rows = shift + tokens
+            shift = row_shift(table_ptr, tl.minimum(first + TILE, end - 1), B)
+        else:
+            rows = cache_rows(table_ptr, tokens, is_cached, B)
         rows *= ROW_STRIDE
         k = tl.load(k_ptr + rows[None, :] + dims[:, None], mask=is_cached[None, :], other=0.0)
         # Values outside are zeroed too: 0 * garbage may be NaN.

@@ -16,7 +16,7 @@ The rules that keep this equal to running one after the other, for every kernel 
 
 Source: CUDA's programmatic dependent launch; `griddepcontrol` in the PTX manual.
 
-Read next: `matmul.py`, which fetches its weights while it waits.
+Read next: `matmul.py`, which loads its weights before it waits.
 """
 
 from typing import Any
@@ -45,17 +45,3 @@ def wait_for_predecessor(OVERLAP: tl.constexpr):
     """Return when the kernel before this one has ended and its writes can be seen."""
     if OVERLAP:
         gdc_wait()
-
-
-@triton.jit
-def prefetch_to_l2(pointers, OVERLAP: tl.constexpr):
-    """Ask for the cache lines behind `pointers` without waiting for them or keeping them."""
-    if OVERLAP:
-        tl.inline_asm_elementwise(
-            "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
-            "=r,l",
-            [pointers.to(tl.int64)],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )

@@ -12,7 +12,7 @@ The pick kernel then does what is left of the step: it writes the token where th
 `embed` reads it, and lengthens the sequence by one. It is the only kernel of a step that changes
 what the others read without waiting (see `launch.py`), and it comes last.
 
-Temperature 0 leaves the noise out. Top-k and the like need all logits: `sampling.py`.
+Temperature 0 leaves the noise out. Where the product is the library's: `sampling.py`.
 
 Torch twin: `twins.py`, `sample`. Read next: `fused_decode.py`.
 """
@@ -25,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
-from nanovllm_edu.kernels.matmul import Tiles, prefetch_weights, product
+from nanovllm_edu.kernels.matmul import Tiles, product
 from nanovllm_edu.kernels.projections import Stream, inverse_rms
 from nanovllm_edu.kernels.random import gumbel_noise
 
@@ -48,19 +48,18 @@ def _head_kernel(
     seeds_ptr, temperatures_ptr, positions_ptr, num_rows, num_tiles, eps,
     V: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
-    IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr, OVERLAP: tl.constexpr,
+    IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    allow_successor(OVERLAP)
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)  # row tiles side by side share w
     tile = tl.program_id(1)
     tokens = tile * BLOCK_N + tl.arange(0, BLOCK_N)
     columns = tl.minimum(tokens, V - 1)
-    prefetch_weights(w_ptr, columns, 0, K, K, OVERLAP)
-    wait_for_predecessor(OVERLAP)
 
     acc = product(
         x_ptr, w_ptr, rows, columns, num_rows, 0, K,
-        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_WHOLE, NUM_STAGES,
+        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_ONE_STEP, IS_WHOLE,
+        NUM_STAGES, OVERLAP,
     )  # fmt: skip
     logits = acc * inverse_rms(squares_ptr, rows, num_rows, eps, K, PARTS, BLOCK_PARTS)[:, None]
     is_row = rows < num_rows
@@ -102,8 +101,13 @@ class SampleScratch:
     def allocate(
         cls, num_rows: int, vocab_size: int, tiles: Tiles, device: torch.device
     ) -> "SampleScratch":
+        """Uninitialised memory for the tiles of the `head` kernel."""
+        return cls.of_tiles(num_rows, triton.cdiv(vocab_size, tiles.n), device)
+
+    @classmethod
+    def of_tiles(cls, num_rows: int, num_tiles: int, device: torch.device) -> "SampleScratch":
         """Uninitialised memory."""
-        shape = (num_rows, triton.cdiv(vocab_size, tiles.n))
+        shape = (num_rows, num_tiles)
         return cls(
             torch.empty(shape, dtype=torch.float32, device=device),
             torch.empty(shape, dtype=torch.int32, device=device),

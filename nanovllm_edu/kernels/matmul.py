@@ -4,9 +4,10 @@
 
 With few rows, the time is that of reading `w` once. Three things help:
 
-- The tile's weights are asked for while the kernel before this one is still at work: they depend on
-  nothing (`prefetch_weights`; see `launch.py`).
-- The loop keeps several tiles of both operands in flight (`num_stages`).
+- Where the whole depth fits into registers there is no loop: all loads are in flight at once, and
+  those of the weights, which depend on nothing, may be issued while the kernel before this one is
+  still at work (see `launch.py`).
+- Else the loop keeps several tiles of both operands in flight (`num_stages`).
 - A tile of 16 x 8 outputs has too little parallelism for four warps: each would wait for its own
   chain of K / 16 dependent matrix instructions. So the depth is cut into LANES parts that the warps
   take one each, as a batched product whose results are added at the end:
@@ -22,7 +23,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from nanovllm_edu.kernels.launch import prefetch_to_l2
+from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Tiles:
             "BLOCK_N": self.n,
             "BLOCK_K": self.k,
             "LANES": self.lanes,
+            "IS_ONE_STEP": self.lanes > 1 and self.k * self.lanes >= depth,
             "IS_WHOLE": depth % (self.k * self.lanes) == 0,
             "NUM_STAGES": self.num_stages,
             "num_warps": self.num_warps,
@@ -62,50 +64,44 @@ class Tiles:
 
 
 @triton.jit
-def prefetch_weights(
-    w_ptr, columns, k_begin, k_end, K: tl.constexpr, OVERLAP: tl.constexpr
-):  # fmt: skip
-    """Ask for rows `columns` of w, depth [k_begin, k_end), a cache line at a time."""
-    if OVERLAP:
-        LINE: tl.constexpr = 128 // (w_ptr.dtype.element_ty.primitive_bitwidth // 8)
-        lines = tl.arange(0, 8) * LINE
-        for first in range(k_begin, k_end, 8 * LINE):
-            depths = tl.minimum(first + lines, k_end - 1)
-            prefetch_to_l2(w_ptr + columns[:, None].to(tl.int64) * K + depths[None, :], OVERLAP)
-
-
-@triton.jit
 def product(
     x_ptr, w_ptr, rows, columns, num_rows, k_begin, k_end,
     K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    LANES: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    LANES: tl.constexpr, IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr,
+    NUM_STAGES: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Tile `rows` x `columns` of x w^T over depth [k_begin, k_end): float32 [BLOCK_M, BLOCK_N].
 
     Rows from `num_rows` on count as zeros. IS_WHOLE: the depth is a multiple of a loop step.
+    It waits for the predecessor itself, because the weights of IS_ONE_STEP need not.
     """
-    if LANES == 1:
-        depths = tl.arange(0, BLOCK_K)
-        x_pointers = x_ptr + rows[:, None] * K + depths[None, :]
-        w_pointers = w_ptr + columns[None, :].to(tl.int64) * K + depths[:, None]
-        is_row = (rows < num_rows)[:, None]
-        acc = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-        for first in tl.range(k_begin, k_end, BLOCK_K, num_stages=NUM_STAGES):
-            if IS_WHOLE:
-                x = tl.load(x_pointers + first, mask=is_row, other=0.0)
-                w = tl.load(w_pointers + first)
-            else:
-                is_inside = first + depths < k_end
-                x = tl.load(x_pointers + first, mask=is_row & is_inside[None, :], other=0.0)
-                w = tl.load(w_pointers + first, mask=is_inside[:, None], other=0.0)
-            acc = tl.dot(x, w, acc, input_precision="ieee")
+    x_depths = (tl.arange(0, LANES) * BLOCK_K)[:, None, None] + tl.arange(0, BLOCK_K)
+    w_depths = tl.trans(x_depths, 0, 2, 1)
+    x_pointers = x_ptr + rows[None, :, None] * K + x_depths
+    w_pointers = w_ptr + columns[None, None, :].to(tl.int64) * K + w_depths
+    is_row = (rows < num_rows)[None, :, None]
+    if IS_ONE_STEP:
+        if IS_WHOLE:
+            w = tl.load(w_pointers + k_begin)
+            wait_for_predecessor(OVERLAP)
+            x = tl.load(x_pointers + k_begin, mask=is_row, other=0.0)
+        else:
+            w = tl.load(w_pointers + k_begin, mask=k_begin + w_depths < k_end, other=0.0)
+            wait_for_predecessor(OVERLAP)
+            x_mask = is_row & (k_begin + x_depths < k_end)
+            x = tl.load(x_pointers + k_begin, mask=x_mask, other=0.0)
+        allow_successor(OVERLAP)
+        return tl.sum(tl.dot(x, w, input_precision="ieee"), axis=0)
+    elif LANES == 1:
+        wait_for_predecessor(OVERLAP)
+        acc = _shallow_product(
+            x_ptr, w_ptr, rows, columns, num_rows, k_begin, k_end,
+            K, BLOCK_M, BLOCK_N, BLOCK_K, IS_WHOLE, NUM_STAGES,
+        )  # fmt: skip
+        allow_successor(OVERLAP)
         return acc
     else:
-        x_depths = (tl.arange(0, LANES) * BLOCK_K)[:, None, None] + tl.arange(0, BLOCK_K)
-        w_depths = tl.trans(x_depths, 0, 2, 1)
-        x_pointers = x_ptr + rows[None, :, None] * K + x_depths
-        w_pointers = w_ptr + columns[None, None, :].to(tl.int64) * K + w_depths
-        is_row = (rows < num_rows)[None, :, None]
+        wait_for_predecessor(OVERLAP)
         acc = tl.zeros([LANES, BLOCK_M, BLOCK_N], tl.float32)
         for first in tl.range(k_begin, k_end, LANES * BLOCK_K, num_stages=NUM_STAGES):
             if IS_WHOLE:
@@ -116,4 +112,29 @@ def product(
                 x = tl.load(x_pointers + first, mask=x_mask, other=0.0)
                 w = tl.load(w_pointers + first, mask=first + w_depths < k_end, other=0.0)
             acc = tl.dot(x, w, acc, input_precision="ieee")
+        allow_successor(OVERLAP)
         return tl.sum(acc, axis=0)
+
+
+@triton.jit
+def _shallow_product(
+    x_ptr, w_ptr, rows, columns, num_rows, k_begin, k_end,
+    K: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+):  # fmt: skip
+    """One lane, and a loop over the depth: what big tiles want."""
+    depths = tl.arange(0, BLOCK_K)
+    x_pointers = x_ptr + rows[:, None] * K + depths[None, :]
+    w_pointers = w_ptr + columns[None, :].to(tl.int64) * K + depths[:, None]
+    is_row = (rows < num_rows)[:, None]
+    acc = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+    for first in tl.range(k_begin, k_end, BLOCK_K, num_stages=NUM_STAGES):
+        if IS_WHOLE:
+            x = tl.load(x_pointers + first, mask=is_row, other=0.0)
+            w = tl.load(w_pointers + first)
+        else:
+            is_inside = first + depths < k_end
+            x = tl.load(x_pointers + first, mask=is_row & is_inside[None, :], other=0.0)
+            w = tl.load(w_pointers + first, mask=is_inside[:, None], other=0.0)
+        acc = tl.dot(x, w, acc, input_precision="ieee")
+    return acc

@@ -81,17 +81,19 @@ def _decode_kernel(
     num_rows, q_stride, table_stride, max_chunks, scale, eps,
     KH: tl.constexpr, G: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
     ROWS: tl.constexpr, M: tl.constexpr, BLOCK_GD: tl.constexpr,
-    CHUNK: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    IS_SPLIT: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
     IS_FUSED: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_QK_NORM: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
     allow_successor(OVERLAP)
     kv_head = tl.program_id(0)
-    rows = tl.arange(0, ROWS)
-    lengths = tl.load(context_lens_ptr + rows, mask=rows < num_rows, other=0)
-    num_chunks_of = (lengths + CHUNK - 1) // CHUNK
-    chunk_ends = tl.cumsum(num_chunks_of, axis=0)
-    num_chunks_of_all = tl.sum(num_chunks_of, axis=0)
+    num_items = num_rows
+    if IS_SPLIT:
+        rows = tl.arange(0, ROWS)
+        lengths = tl.load(context_lens_ptr + rows, mask=rows < num_rows, other=0)
+        num_chunks_of = (lengths + CHUNK - 1) // CHUNK
+        chunk_ends = tl.cumsum(num_chunks_of, axis=0)
+        num_items = tl.sum(num_chunks_of, axis=0)
 
     heads = tl.arange(0, M)
     is_head = heads < G
@@ -99,16 +101,18 @@ def _decode_kernel(
     k_ptr, v_ptr = k_cache_ptr + kv_head * D, v_cache_ptr + kv_head * D
     wait_for_predecessor(OVERLAP)
 
-    for item in range(tl.program_id(1), num_chunks_of_all, tl.num_programs(1)):
-        is_before = chunk_ends <= item
-        row = tl.sum(is_before.to(tl.int32), axis=0)
-        chunk = item - tl.max(tl.where(is_before, chunk_ends, 0), axis=0)
+    for item in range(tl.program_id(1), num_items, tl.num_programs(1)):
+        row, chunk = item, 0
+        if IS_SPLIT:
+            is_before = chunk_ends <= item
+            row = tl.sum(is_before.to(tl.int32), axis=0)
+            chunk = item - tl.max(tl.where(is_before, chunk_ends, 0), axis=0)
         length = tl.load(context_lens_ptr + row)
         table_row = tl.load(table_rows_ptr + row).to(tl.int64)
         table_ptr = tables_ptr + table_row * table_stride
-        num_chunks = (length + CHUNK - 1) // CHUNK
+        num_chunks = (length + CHUNK - 1) // CHUNK if IS_SPLIT else 1
         begin = chunk * CHUNK
-        end = tl.minimum(begin + CHUNK, length)
+        end = tl.minimum(begin + CHUNK, length) if IS_SPLIT else length
         row_ptr = q_ptr + row.to(tl.int64) * q_stride
         group_ptr = row_ptr + kv_head * (G * D)
 
@@ -148,12 +152,12 @@ def _decode_kernel(
 
         highest, total, acc = attend_cached(
             q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
-            KH * D, B, D, TILE, False, B % CHUNK == 0, NUM_STAGES,
+            KH * D, B, D, TILE, False, IS_SPLIT and B % CHUNK == 0, NUM_STAGES,
         )  # fmt: skip
 
         out_group_ptr = out_ptr + (row.to(tl.int64) * KH + kv_head) * (G * D)
         group_columns = heads[:, None] * D + dims[None, :]
-        if num_chunks == 1:
+        if not IS_SPLIT or num_chunks == 1:
             out = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
             tl.store(out_group_ptr + group_columns, out, mask=is_head[:, None])
         else:
@@ -176,9 +180,18 @@ def _decode_kernel(
 
 @dataclass(frozen=True)
 class DecodeTiles:
-    """How the work is cut: see the figure above. Measured by `benchmarks/kernels.py`."""
+    """How the work is cut: see the figure above. Measured by `benchmarks/kernels.py`.
 
-    chunk: int = 256
+    Attributes:
+        chunk: Tokens of a chunk; None: a program takes a whole sequence.
+        tile: Tokens of one step of the loop.
+        num_stages: Tiles in flight.
+        num_warps: Warps of a program.
+        max_registers: Of a thread, so that enough programs fit.
+        programs_per_multiprocessor: How many of them share the chunks.
+    """
+
+    chunk: int | None = 256
     tile: int = 64
     num_stages: int = 3
     num_warps: int = 4
@@ -217,7 +230,7 @@ class DecodeWorkspace:
     ) -> "DecodeWorkspace":
         """Scratch memory for `num_rows` sequences of at most `max_context_len` tokens."""
         tiles = tiles or DecodeTiles()
-        max_chunks = triton.cdiv(max_context_len, tiles.chunk)
+        max_chunks = triton.cdiv(max_context_len, tiles.chunk) if tiles.chunk else 1
         group = num_heads // num_kv_heads
         shape = (num_rows, num_kv_heads, max_chunks)
         wanted = num_multiprocessors(device) * tiles.programs_per_multiprocessor
@@ -226,8 +239,19 @@ class DecodeWorkspace:
             stats=torch.empty(*shape, 2, group, dtype=torch.float32, device=device),
             arrivals=torch.zeros(num_rows, num_kv_heads, dtype=torch.int32, device=device),
             tiles=tiles,
-            num_workers=max(1, min(wanted // num_kv_heads, num_rows * max_chunks)),
+            num_workers=max(1, min(wanted // num_kv_heads, num_rows * max_chunks))
+            if tiles.chunk
+            else num_rows,
         )
+
+
+WHOLE = DecodeTiles(None, 32, 4, 2, 255)
+SPLIT = DecodeTiles()
+
+
+def tiles_for(num_pairs: int, device: torch.device) -> DecodeTiles:
+    """Whole sequences if there are enough pairs of row and key-value head to fill the device."""
+    return WHOLE if num_pairs >= 4 * num_multiprocessors(device) else SPLIT
 
 
 def num_multiprocessors(device: torch.device) -> int:
@@ -263,9 +287,9 @@ def launch_decode(
         num_rows, q.stride(0), block_tables.stride(0), workspace.partial.shape[2], scale,
         fused.eps if fused else 0.0,
         KH=num_kv_heads, G=group, D=head_dim, B=block_size,
-        ROWS=triton.next_power_of_2(num_rows), M=max(16, triton.next_power_of_2(group)),
+        ROWS=max(16, triton.next_power_of_2(num_rows)), M=max(16, triton.next_power_of_2(group)),
         BLOCK_GD=triton.next_power_of_2(group * head_dim),
-        CHUNK=tiles.chunk, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
+        IS_SPLIT=tiles.chunk is not None, CHUNK=tiles.chunk or 0, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
         IS_FUSED=fused is not None, HAS_BIAS=bool(fused and fused.bias is not None),
         HAS_QK_NORM=bool(fused and fused.q_weight is not None),
         num_warps=tiles.num_warps, maxnreg=tiles.max_registers, **options,

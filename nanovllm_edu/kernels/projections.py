@@ -23,8 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nanovllm_edu.kernels.activation import silu
-from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
-from nanovllm_edu.kernels.matmul import Tiles, prefetch_weights, product
+from nanovllm_edu.kernels.matmul import Tiles, product
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,16 @@ def _norm_project_kernel(
     x_ptr, squares_ptr, w_ptr, out_ptr, num_rows, eps,
     N: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
-    IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr, OVERLAP: tl.constexpr,
+    IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    allow_successor(OVERLAP)
     rows = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     columns = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    prefetch_weights(w_ptr, columns, 0, K, K, OVERLAP)
-    wait_for_predecessor(OVERLAP)
 
     acc = product(
         x_ptr, w_ptr, rows, columns, num_rows, 0, K,
-        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_WHOLE, NUM_STAGES,
+        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_ONE_STEP, IS_WHOLE,
+        NUM_STAGES, OVERLAP,
     )  # fmt: skip
     scale = inverse_rms(squares_ptr, rows, num_rows, eps, K, PARTS, BLOCK_PARTS)
     out = (acc * scale[:, None]).to(out_ptr.dtype.element_ty)
@@ -93,19 +91,18 @@ def _norm_gate_up_kernel(
     x_ptr, squares_ptr, w_ptr, out_ptr, num_rows, eps,
     N: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
-    IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr, OVERLAP: tl.constexpr,
+    IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     # Even columns of the tile are gates, odd ones the matching ups: one product makes both.
-    allow_successor(OVERLAP)
     rows = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     pairs = tl.arange(0, BLOCK_N)
     columns = tl.program_id(0) * (BLOCK_N // 2) + pairs // 2 + (pairs % 2) * N
-    prefetch_weights(w_ptr, columns, 0, K, K, OVERLAP)
-    wait_for_predecessor(OVERLAP)
 
     acc = product(
         x_ptr, w_ptr, rows, columns, num_rows, 0, K,
-        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_WHOLE, NUM_STAGES,
+        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_ONE_STEP, IS_WHOLE,
+        NUM_STAGES, OVERLAP,
     )  # fmt: skip
     acc *= inverse_rms(squares_ptr, rows, num_rows, eps, K, PARTS, BLOCK_PARTS)[:, None]
     gate, up = tl.split(tl.reshape(acc, [BLOCK_M, BLOCK_N // 2, 2]))
@@ -121,25 +118,24 @@ def _project_add_kernel(
     partial_ptr, arrivals_ptr, num_rows,
     N: tl.constexpr, K: tl.constexpr, SPLITS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
-    IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr, OVERLAP: tl.constexpr,
+    IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     PARTS: tl.constexpr = N // BLOCK_N
     SPLIT_K: tl.constexpr = K // SPLITS
-    allow_successor(OVERLAP)
     part = tl.program_id(0)
     rows = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     columns = part * BLOCK_N + tl.arange(0, BLOCK_N)
     split = tl.program_id(2)
     k_begin = split * SPLIT_K
-    prefetch_weights(w_ptr, columns, k_begin, k_begin + SPLIT_K, K, OVERLAP)
     norm_weight = tl.load(norm_weight_ptr + columns).to(tl.float32)
-    wait_for_predecessor(OVERLAP)
 
     mask = (rows < num_rows)[:, None] & (columns < N)[None, :]
     cells = rows[:, None] * N + columns[None, :]
     acc = product(
         x_ptr, w_ptr, rows, columns, num_rows, k_begin, k_begin + SPLIT_K,
-        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_WHOLE, NUM_STAGES,
+        K, BLOCK_M, BLOCK_N, BLOCK_K, LANES, IS_ONE_STEP, IS_WHOLE,
+        NUM_STAGES, OVERLAP,
     )  # fmt: skip
     if SPLITS > 1:  # the last program to arrive adds up what all of them left, in their order
         tl.store(partial_ptr + split * num_rows * N + cells, acc, mask=mask)

@@ -33,12 +33,12 @@ class TilePlan:
 #         rows  (m, n, k, lanes, splits, num_warps, num_stages)
 _PLANS: dict[int, TilePlan] = {
     16: TilePlan(
-        qkv=Tiles(16, 16, 64, 4, 1, 4, 4),
-        attention=DecodeTiles(),
-        o=Tiles(16, 8, 64, 8, 1, 8, 4),
-        gate_up=Tiles(16, 32, 64, 4, 1, 4, 4),
-        down=Tiles(16, 8, 64, 8, 1, 8, 4),
-        head=Tiles(16, 64, 128, 1, 1, 4, 4),
+        qkv=Tiles(16, 16, 256, 4, 1, 4, 1),
+        attention=DecodeTiles(64, 64, 2, 4, 168, 3),
+        o=Tiles(16, 8, 256, 8, 1, 8, 1),
+        gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
+        down=Tiles(16, 8, 512, 8, 1, 8, 1),
+        head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
     32: TilePlan(
         qkv=Tiles(32, 32, 64, 4, 1, 4, 4),
@@ -74,9 +74,12 @@ _PLANS: dict[int, TilePlan] = {
     ),
 }
 
-MAX_FUSED_ROWS = max(_PLANS)
+LAST_PLAN = max(_PLANS)
+
+MAX_FUSED_ROWS = 48
+"""With more rows, the library's products are faster: `library_decode.py`."""
 
 
 def plan_for(num_rows: int) -> TilePlan:
     """The plan of the smallest bucket that holds `num_rows`; the last one for more."""
-    return _PLANS[min((rows for rows in _PLANS if rows >= num_rows), default=MAX_FUSED_ROWS)]
+    return _PLANS[min((rows for rows in _PLANS if rows >= num_rows), default=LAST_PLAN)]

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from nanovllm_edu.attention.base import AttentionBackend
-from nanovllm_edu.core.records import StepPlan
+from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.runners.batch import DeviceTables
@@ -60,27 +60,27 @@ class CudaGraphRunner(EagerRunner):
         is_plain = all(is_plain_sampling(chunk.params) for chunk in plan.chunks)
         graph = graphs.sampled(num_rows) if is_plain else None
         if graph is not None:
-            graphs.inputs.update(plan)
+            rows = graphs.inputs.update(plan)
             times.append(perf_counter())
             graph.replay()
-            output = SamplerOutput(graphs.inputs.tensors.sampled[: len(plan.chunks)])
+            output = SamplerOutput(graphs.inputs.tensors.sampled[: len(rows)])
         else:
-            output = self._replay_logits(graphs, plan, num_rows, times)
+            rows, output = self._replay_logits(graphs, plan, num_rows, times)
         times.append(perf_counter())
         timings = {"prepare": times[1] - times[0], "forward": times[2] - times[1], "sample": 0.0}
-        return ticket([chunk.seq_id for chunk in plan.chunks], output, timings)
+        return ticket([chunk.seq_id for chunk in rows], output, timings)
 
     def _replay_logits(
         self, graphs: DecodeGraphs, plan: StepPlan, num_rows: int, times: list[float]
-    ) -> SamplerOutput:
+    ) -> tuple[list[Chunk], SamplerOutput]:
         """The model from a graph, then the same sampler as in the eager runner."""
         graph, logits = graphs.logits(num_rows)
-        graphs.inputs.update(plan)
+        rows = graphs.inputs.update(plan)
         times.append(perf_counter())
         graph.replay()
-        output = self._draw(plan.chunks, logits[: len(plan.chunks)])
+        output = self._draw(rows, logits[: len(rows)])
         graphs.inputs.feed_back(output.token_ids)
-        return output
+        return rows, output
 
     def close(self) -> None:
         """Lets go of graphs, cache and tables."""

@@ -5,8 +5,9 @@ Two kinds are kept, each for a few numbers of rows:
     sampled   the model and the sampling: for requests with nothing but a temperature
     logits    the model alone: top-k, penalties and log probabilities follow outside
 
-The first kind holds the fused kernels of `kernels/fused_decode.py`; the second records the ordinary
-model and attention backend, launch by launch, and shows what a CUDA graph alone brings.
+The first kind holds, for few rows, the fused kernels of `kernels/fused_decode.py`, for many, those
+of `kernels/library_decode.py`; which is faster was measured (`kernels/tile_plan.py`). The second
+records the ordinary model and attention backend, launch by launch.
 
 It knows nothing of plans. Read next: `runners/cuda_graph.py`.
 """
@@ -18,7 +19,11 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import AttentionBackend
+from nanovllm_edu.attention.flash import FlashAttention
+from nanovllm_edu.attention.triton_paged import TritonPagedAttention
 from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
+from nanovllm_edu.kernels.library_decode import LibraryDecoder
+from nanovllm_edu.kernels.tile_plan import MAX_FUSED_ROWS
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.runners.batch import DeviceTables
@@ -52,10 +57,11 @@ class DecodeGraphs:
         self.sizes = batch_sizes(tables.max_num_seqs)
         self.why_not_fused = why_not_fused(model.config)
         self._model, self._backend, self._kv_cache = model, backend, kv_cache
-        self._decoder = None
+        self._decoders = None
         if self.why_not_fused is None:
-            weights = ModelWeights.collect(model)
-            self._decoder = FusedDecoder(weights, kv_cache, self.inputs.tensors)
+            parts = (ModelWeights.collect(model), kv_cache, self.inputs.tensors)
+            paged = backend if isinstance(backend, FlashAttention) else TritonPagedAttention()
+            self._decoders = (FusedDecoder(*parts), LibraryDecoder(*parts, paged.decode))
         self._sampled: dict[int, torch.cuda.CUDAGraph] = {}
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
@@ -66,9 +72,9 @@ class DecodeGraphs:
 
     def sampled(self, num_rows: int) -> torch.cuda.CUDAGraph | None:
         """The graph whose replay leaves tokens in `inputs.tensors.sampled`; None if not fused."""
-        decoder = self._decoder
-        if decoder is None:
+        if self._decoders is None:
             return None
+        decoder = self._decoders[num_rows > MAX_FUSED_ROWS]
         if num_rows not in self._sampled:
             self._sampled[num_rows], _ = self._capture(lambda: decoder.step(num_rows))
         return self._sampled[num_rows]

@@ -8,14 +8,19 @@ moves every row one token on, which leaves little for the host to say:
     a new block                     three integers: row and column of the block table, block id
     another set of sequences        every row anew
 
+Rows are in order of context length, longest first: a GPU starts its programs in order, and whoever
+starts last should have the least to do. All rows grow at the same rate, so the order stays right.
+
 It knows nothing of kernels. Read next: `runners/cuda_graph.py`.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.records import StepPlan
+from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.kernels.fused_decode import DecodeInputs
 from nanovllm_edu.runners.batch import Batch, DeviceTables
 
@@ -32,7 +37,8 @@ class GraphInputs:
         num_rows = tables.max_num_seqs
         self._padding_slot = num_rows
         self._tables = tables
-        self._expected: list[tuple[int, int]] = []  # (seq_id, start) of each row's next step
+        self._expected: list[tuple[int, int]] = []  # (seq_id, start) of the next step's chunks
+        self._order: list[int] = []  # row -> index of its chunk
         self.tensors = DecodeInputs(
             token_table=tables.token_ids,
             block_tables=tables.block_tables,
@@ -44,14 +50,21 @@ class GraphInputs:
             sampled=torch.zeros(num_rows, dtype=torch.int64, device=device),
         )
 
-    def update(self, plan: StepPlan) -> None:
-        """Makes the rows those of `plan`, sending only what the device cannot know."""
-        rows = [(chunk.seq_id, chunk.start) for chunk in plan.chunks]
-        if rows != self._expected:
-            self._send_rows(plan)
+    def update(self, plan: StepPlan) -> list[Chunk]:
+        """Makes the rows those of `plan`, sending only what the device cannot know.
+
+        Returns:
+            The plan's chunks in order of the rows.
+        """
+        starts = [(chunk.seq_id, chunk.start) for chunk in plan.chunks]
+        if starts != self._expected:
+            lengths = np.array([chunk.end for chunk in plan.chunks])
+            self._order = np.argsort(-lengths, kind="stable").tolist()
+            self._send_rows([plan.chunks[index] for index in self._order])
         if any(chunk.new_block_ids for chunk in plan.chunks):
             self._tables.add_blocks(plan)
-        self._expected = [(seq_id, start + 1) for seq_id, start in rows]
+        self._expected = [(seq_id, start + 1) for seq_id, start in starts]
+        return [plan.chunks[index] for index in self._order]
 
     def forget(self) -> None:
         """Another runner path moved the sequences on: the next step sends its rows."""
@@ -66,9 +79,9 @@ class GraphInputs:
         inputs.temperatures.zero_()
         self.forget()
 
-    def _send_rows(self, plan: StepPlan) -> None:
+    def _send_rows(self, chunks: Sequence[Chunk]) -> None:
         """One packed copy of every row; rows without a sequence become padding."""
-        chunks, inputs = plan.chunks, self.tensors
+        inputs = self.tensors
         packed = np.zeros((5, len(inputs.table_rows)), np.int64)
         packed[0] = self._padding_slot
         packed[1] = 1

@@ -1,0 +1,59 @@
+"""Sampling from logits that are in memory: each tile of the vocabulary proposes its best token.
+
+    logits [R, V]   ->   (score, token) of each row's tiles, for `lm_head.py`'s `pick` to choose from
+
+The second half of `lm_head.py`, for when the vocabulary product was the library's: the same noise,
+the same two stages, one more trip of the logits through memory.
+
+Torch twin: `twins.py`, `sample`. Read next: `library_decode.py`.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nanovllm_edu.kernels.lm_head import SampleScratch, noisy_scores
+
+TOKENS_PER_TILE = 2048
+
+
+@triton.jit(do_not_specialize=["num_tiles"])
+def _propose_kernel(
+    logits_ptr, best_scores_ptr, best_tokens_ptr, seeds_ptr, temperatures_ptr, positions_ptr,
+    num_tiles, V: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row, tile = tl.program_id(0), tl.program_id(1)
+    rows = row + tl.arange(0, 1)
+    tokens = tile * BLOCK + tl.arange(0, BLOCK)
+    is_token = (tokens < V)[None, :]
+    logits_ptr += row.to(tl.int64) * V
+    logits = tl.load(logits_ptr + tokens[None, :], mask=is_token, other=float("-inf"))
+    scores = noisy_scores(
+        logits.to(tl.float32), rows, tokens, rows >= 0, seeds_ptr, temperatures_ptr, positions_ptr
+    )
+    best_scores, best_columns = tl.max(scores, axis=1, return_indices=True)
+    cells = rows * num_tiles + tile
+    tl.store(best_scores_ptr + cells, best_scores)
+    tl.store(best_tokens_ptr + cells, tile * BLOCK + best_columns)
+
+
+def propose(
+    logits: Tensor, seeds: Tensor, temperatures: Tensor, positions: Tensor
+) -> SampleScratch:
+    """The best of each vocabulary tile.
+
+    Args:
+        logits: `[R, V]`, contiguous.
+        seeds: int64 [R].
+        temperatures: float32 [R]; 0 is greedy.
+        positions: [R], of the tokens to come.
+    """
+    num_rows, vocab_size = logits.shape
+    block = min(TOKENS_PER_TILE, triton.next_power_of_2(vocab_size))
+    num_tiles = triton.cdiv(vocab_size, block)
+    scratch = SampleScratch.of_tiles(num_rows, num_tiles, logits.device)
+    _propose_kernel[(num_rows, num_tiles)](
+        logits, scratch.best_scores, scratch.best_tokens, seeds, temperatures, positions,
+        num_tiles, V=vocab_size, BLOCK=block, num_warps=8,
+    )  # fmt: skip
+    return scratch
