@@ -7,8 +7,11 @@ template; any other document is plain text, because people also give a model bar
 
 from random import Random
 
+from nanovllm_edu.tiny.follow_ups import follow_ups
+from nanovllm_edu.tiny.inference_facts import TERMS
+from nanovllm_edu.tiny.more_facts import MORE_FACTS
 from nanovllm_edu.tiny.patterns import pattern, plain_pattern, remembering
-from nanovllm_edu.tiny.questions import FACTS, training_question
+from nanovllm_edu.tiny.questions import FACTS, dress, training_question
 from nanovllm_edu.tiny.small_talk import SMALL_TALK
 from nanovllm_edu.tiny.stories import story, story_request
 from nanovllm_edu.tiny.unknown import unknown
@@ -33,9 +36,13 @@ _SYSTEM_RULES = (
 )  # fmt: skip
 
 # What a document may be, and how often. Greetings are rare facts, so they get their own share.
-_KINDS = {"chat": 62, "plain_answer": 14, "story": 16, "plain_pattern": 4, "long_chat": 4}
+_KINDS = {
+    "chat": 62, "plain_answer": 12, "story": 14, "plain_text": 4, "plain_pattern": 4,
+    "long_chat": 4,
+}  # fmt: skip
 _EXCHANGES = {
-    "world": 32, "inference": 38, "small talk": 7, "story": 8, "pattern": 9, "unknown": 6,
+    "world": 29, "inference": 33, "small talk": 6, "more": 12, "story": 8, "pattern": 7,
+    "unknown": 5,
 }  # fmt: skip
 
 
@@ -46,10 +53,13 @@ def _draw(rng: Random, shares: dict[str, int]) -> str:
 def exchange(rng: Random) -> Exchange:
     """Draws a question and its answer."""
     kind = _draw(rng, _EXCHANGES)
-    makers = {"story": story_request, "pattern": pattern, "unknown": unknown}
+    makers = {"pattern": pattern, "unknown": unknown}
+    if kind == "story":
+        request, text = story_request(rng)
+        return dress(rng, request), text
     if kind in makers:
         return makers[kind](rng)
-    fact = rng.choice(FACTS[kind])
+    fact = rng.choice(rng.choice(MORE_FACTS) if kind == "more" else FACTS[kind])
     return training_question(rng, fact), fact.answer
 
 
@@ -58,12 +68,16 @@ def system_prompt(rng: Random) -> str:
     rules = rng.sample(_SYSTEM_RULES, rng.choice((0, 0, 1, 2, 3, 6)))
     if rng.random() < 0.2:
         rules += [fact.answer for fact in rng.sample(FACTS["world"], rng.randrange(1, 8))]
+    if rng.random() < 0.1:  # whatever a user may write there
+        rules += rng.sample(story(rng).split(". "), 3)
     return " ".join([rng.choice(_SYSTEM_OPENINGS), *rules])
 
 
 def chat(rng: Random, num_exchanges: int) -> Messages:
     """A conversation of several exchanges, in four of ten cases under a system prompt."""
     exchanges = [exchange(rng) for _ in range(num_exchanges)]
+    if num_exchanges > 1 and rng.random() < 0.25:
+        exchanges = [*exchanges[: rng.randrange(num_exchanges)], *follow_ups(rng)]
     if num_exchanges > 1 and rng.random() < 0.15:
         told, asked = remembering(rng)
         exchanges = [told, *exchanges[:-1], asked]
@@ -83,6 +97,13 @@ def plain_answer(rng: Random) -> str:
     return f"{question} {answer}"
 
 
+def plain_text(rng: Random) -> str:
+    """A few sentences in a row, as they could stand in a book: about one term, or about people."""
+    if rng.random() < 0.6:
+        return " ".join(answer.text for answer in rng.choice(TERMS).answers.values())
+    return " ".join(fact.answer for fact in rng.sample(FACTS["world"], rng.randrange(1, 5)))
+
+
 def document(rng: Random) -> Messages | str:
     """Draws one document of the corpus."""
     kind = _draw(rng, _KINDS)
@@ -90,4 +111,5 @@ def document(rng: Random) -> Messages | str:
         return chat(rng, rng.choice((1, 1, 1, 2, 3, 4)))
     if kind == "long_chat":
         return chat(rng, rng.randrange(8, 20))
-    return {"plain_answer": plain_answer, "story": story, "plain_pattern": plain_pattern}[kind](rng)
+    makers = {"plain_answer": plain_answer, "story": story, "plain_text": plain_text}
+    return makers.get(kind, plain_pattern)(rng)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from nanovllm_edu.tiny.hand_written import hand_written_questions
 from nanovllm_edu.tiny.questions import Question, held_out_questions, is_right
 
 STORY_PROMPTS = (
@@ -87,19 +88,23 @@ def samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
 def report(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_questions: int = 200
 ) -> dict[str, Any]:
-    """Held-out accuracy and samples, as plain data for `training_run.json`."""
+    """Held-out and hand-written accuracy and samples, as plain data for `training_run.json`."""
     model.eval()
-    accuracy = held_out_accuracy(model, tokenizer, held_out_questions(num_questions))
-    return {"held_out": accuracy, "samples": samples(model, tokenizer)}
+    return {
+        "held_out": held_out_accuracy(model, tokenizer, held_out_questions(num_questions)),
+        "hand_written": held_out_accuracy(model, tokenizer, hand_written_questions()),
+        "samples": samples(model, tokenizer),
+    }
 
 
 def print_report(result: dict[str, Any]) -> None:
     """Prints what `report` found."""
     for label, text in result["samples"].items():
         print(f"\n[{label}]\n{text}")
-    held_out = result["held_out"]
-    for mistake in held_out["wrong"]:
-        print(f"\nwrong: {mistake['question']}\n  said:  {mistake['answer']}")
-        print(f"  right: {mistake['expected']}")
-    topics = ", ".join(f"{topic} {share}" for topic, share in held_out["by_topic"].items())
-    print(f"\nheld-out questions answered right: {held_out['accuracy']:.1%} ({topics})")
+    for name in ("hand_written", "held_out"):
+        for mistake in result[name]["wrong"]:
+            print(f"\nwrong: {mistake['question']}\n  said:  {mistake['answer']}")
+            print(f"  right: {mistake['expected']}")
+        topics = ", ".join(f"{topic} {share}" for topic, share in result[name]["by_topic"].items())
+        label = name.replace("_", "-")
+        print(f"\n{label} questions answered right: {result[name]['accuracy']:.1%} ({topics})")

@@ -4,15 +4,23 @@ Each function draws one exchange (question, answer) or, for `remembering`, a who
 They teach the model to look back into its context, which is what a KV cache is for.
 """
 
+import re
 from random import Random
 
 from nanovllm_edu.tiny import world
+from nanovllm_edu.tiny.inference_facts import TERMS
 
 _WORDS = tuple(word.name for word in world.ANIMALS) + world.OBJECTS + tuple(world.OPPOSITES)
+_TEXT = " ".join(answer.text for term in TERMS for answer in term.answers.values())
+_COMMON = tuple(
+    sorted(set(re.findall(r"[A-Za-z]+", _TEXT + " hello world good day my dear friend")))
+)
 _COUNT = (
     "Count from {} to {}.", "Please count from {} to {}.", "Can you count from {} to {}?",
     "List the numbers from {} to {}.", "Write the numbers from {} to {}.",
 )  # fmt: skip
+_COUNT_TO = ("Count to {}.", "Please count to {}.", "Can you count to {}?", "Count up to {}.")
+_NUMBER_WORDS = {3: "three", 4: "four", 5: "five", 6: "six", 8: "eight", 10: "ten", 12: "twelve"}
 _REPEAT = (
     "Repeat: {}", "Repeat after me: {}", "Say: {}", "Copy this: {}", "Please repeat: {}",
     "Repeat these words: {}", "Write exactly this: {}",
@@ -38,14 +46,18 @@ def counting(rng: Random) -> tuple[str, str]:
         numbers.reverse()
     step = "" if stride == 1 else f" in steps of {stride}"
     question = rng.choice(_COUNT).format(numbers[0], numbers[-1])
+    if numbers[0] == 1 and stride == 1 and rng.random() < 0.4:  # everybody starts at one
+        question = rng.choice(_COUNT_TO).format(_NUMBER_WORDS.get(numbers[-1], numbers[-1]))
     return question[:-1] + step + question[-1], ", ".join(map(str, numbers)) + "."
 
 
 def copying(rng: Random) -> tuple[str, str]:
     """Repeats a list of words or numbers."""
     kind = rng.random()
-    if kind < 0.6:
+    if kind < 0.3:
         text = " ".join(rng.choices(_WORDS, k=rng.randrange(1, 8)))
+    elif kind < 0.6:
+        text = " ".join(rng.choices(_COMMON, k=rng.randrange(1, 8)))
     elif kind < 0.8:
         text = " ".join(str(rng.randrange(1000)) for _ in range(rng.randrange(1, 6)))
     else:

@@ -22,6 +22,14 @@ job
 + {name} works as what?
 + what is {name}'s profession?
 + what kind of job does {name} have?
++ what job does {name} do?
++ what is {name}'s work?
++ as what does {name} work?
++ what does {name} do all day?
++ in which job does {name} work?
++ what is {name}'s occupation?
++ how does {name} make a living?
++ what kind of worker is {name}?
 + what {name}'s job is
 + what {name} does
 + what {name} does for work
@@ -40,6 +48,15 @@ who_job
 + what is the {job} called?
 + tell me the name of the {job}.
 + do you know the {job}?
++ who does the job of the {job}?
++ who has the job of {job}?
++ the {job} of Willow Bay is who?
++ which of the people is the {job}?
++ how is the {job} called?
++ who is your {job}?
++ what is the {job}'s name?
++ who is the village {job}?
++ who is the {job} here?
 + who the {job} is
 + what the {job} is called
 + the name of the {job}
@@ -59,6 +76,18 @@ home
 + tell me where {name} lives.
 + which place is home to {name}?
 + where is {name}'s house?
++ whereabouts does {name} live?
++ in what area does {name} live?
++ which part of Willow Bay is {name} from?
++ in which corner of the village is {name} at home?
++ near what place does {name} live?
++ where do I have to go to visit {name}?
++ where would I meet {name}?
++ where is {name} at home?
++ what is {name}'s address?
++ where is the house of {name}?
++ in what part of Willow Bay is {name}'s house?
++ next to which place does {name} live?
 + where {name} lives
 + where {name}'s home is
 + where {name}'s house is
@@ -78,9 +107,27 @@ food
 + tell me what {name} likes to eat.
 + what should I cook for {name}?
 + what is {name}'s favourite dish?
++ what is {name} fond of eating?
++ which meal does {name} enjoy?
++ what does {name} prefer to eat?
++ which food does {name} enjoy?
++ what would {name} eat every day?
++ what food makes {name} happy?
++ which food would {name} choose?
++ what does {name} eat with pleasure?
++ which meal does {name} like the most?
++ what would {name} order at the inn?
++ what tastes best to {name}?
++ what does {name} enjoy for dinner?
++ what is the best meal for {name}?
++ does {name} have a favourite food?
++ what kind of food does {name} like best?
++ what does {name} eat?
 + what {name} likes to eat
 + what {name}'s favourite food is
 + which food {name} likes
++ what {name} eats with joy
++ what kind of food {name} enjoys
 - what food does {name} like most of all?
 - what does {name} enjoy eating?
 - which dish does {name} love?
@@ -97,9 +144,20 @@ hobby
 + tell me {name}'s hobby.
 + which hobby does {name} enjoy?
 + how does {name} spend free time?
++ what is {name}'s favourite hobby?
++ what does {name} do in the evening?
++ how does {name} relax?
++ what does {name} like doing?
++ what does {name} do when work is over?
++ does {name} have a hobby?
++ what activity does {name} like?
++ what pastime does {name} have?
++ what is {name} doing after work?
++ how does {name} have fun?
 + what {name}'s hobby is
 + what {name} does for fun
 + how {name} spends the evening
++ what {name} likes to do in the evening
 - what does {name} do in the free time?
 - what does {name} enjoy doing for fun?
 - which hobby does {name} have?
@@ -115,6 +173,14 @@ pet
 + which pet lives with {name}?
 + tell me about {name}'s pet.
 + what kind of animal is {name}'s pet?
++ what kind of animal does {name} have?
++ what animal is {name}'s pet?
++ which pet belongs to {name}?
++ what animal does {name} own?
++ does {name} have an animal?
++ what sort of pet is it that {name} has?
++ which animal is the pet of {name}?
++ what pet does {name} keep at home?
 + what pet {name} has
 + which animal lives with {name}
 + what {name}'s pet is
@@ -132,10 +198,23 @@ pet_name
 + what does {name} call the {pet}?
 + which name does {name}'s {pet} have?
 + tell me the name of {name}'s {pet}.
++ how is the {pet} of {name} called?
++ what is the name of the {pet} that {name} has?
++ what is the name of the {pet} of {name}?
++ the {pet} of {name} has which name?
++ what do people call {name}'s {pet}?
++ what do you call the {pet} of {name}?
++ by which name does {name} call the {pet}?
++ does {name}'s {pet} have a name?
++ what is the pet of {name} called?
++ what is the {pet} called that lives with {name}?
++ tell me the name of the {pet} that belongs to {name}.
 + what {name}'s {pet} is called
 + what {name}'s pet is called
 + the name of {name}'s pet
 + the name of the {pet} of {name}
++ how {name}'s {pet} is called
++ what {name} calls the {pet}
 - what name did {name} give the {pet}?
 - which name does the pet of {name} have?
 - what is the {pet} of {name} called?
@@ -151,6 +230,16 @@ owner
 + who does the {pet} {pet_name} belong to?
 + who owns the {pet} called {pet_name}?
 + {pet_name} is the pet of which person?
++ {pet_name} belongs to whom?
++ who is {pet_name}?
++ what is {pet_name}?
++ which person owns {pet_name}?
++ who takes care of {pet_name}?
++ with whom does {pet_name} live?
++ what animal is {pet_name}?
++ who keeps {article_pet} with the name {pet_name}?
++ tell me who owns {pet_name}.
++ whose animal is {pet_name}?
 + who owns {pet_name}
 + whose pet {pet_name} is
 + who the owner of {pet_name} is
@@ -169,6 +258,13 @@ friend
 + with whom does {name} spend time?
 + tell me who {name}'s best friend is.
 + who is {name} friends with?
++ which friend does {name} have?
++ with whom is {name} friends?
++ who are the friends of {name}?
++ does {name} have a best friend?
++ how is {name}'s best friend called?
++ who is close to {name}?
++ who is the person that {name} likes most?
 + who {name}'s best friend is
 + who {name}'s friend is
 + the name of {name}'s friend
@@ -186,6 +282,14 @@ coat
 + what colour is the coat of {name}?
 + what kind of coat does {name} have?
 + tell me the colour of {name}'s coat.
++ what coat does {name} have?
++ what colour of coat does {name} wear?
++ what does {name}'s coat look like?
++ what is {name} wearing?
++ what does {name} wear?
++ how does {name}'s coat look?
++ in which colour is {name}'s coat?
++ what colour does the coat of {name} have?
 + what colour {name}'s coat is
 + which coat {name} wears
 + the colour of {name}'s coat
@@ -204,8 +308,23 @@ person
 + what can you say about {name}?
 + please introduce {name}.
 + do you know {name}?
++ who is that {name}?
++ who exactly is {name}?
++ who might {name} be?
++ and who is {name}?
++ this {name}, who is it?
++ who is {name} anyway?
++ what should I know about {name}?
++ I met {name}, who is that?
++ tell me everything about {name}.
++ what kind of person is {name}?
++ give me some facts about {name}.
++ have you heard of {name}?
++ what about {name}?
 + who {name} is
 + something about {name}
++ all about {name}
++ what you know about {name}
 - what can you tell me about {name}?
 - who is this {name}?
 - please describe {name}.
@@ -220,6 +339,14 @@ location
 + where is the {place} of Willow Bay?
 + where should I look for the {place}?
 + tell me where the {place} is.
++ in which part of the village is the {place}?
++ where in Willow Bay is the {place}?
++ where is the {place} located?
++ which way is the {place}?
++ where would I find the {place}?
++ where do I have to go for the {place}?
++ what is the location of the {place}?
++ can you show me the way to the {place}?
 + where the {place} is
 + where I can find the {place}
 + how to get to the {place}
@@ -238,6 +365,14 @@ feature
 + what is the {place} known for?
 + tell me about the {place}.
 + what can you see at the {place}?
++ what can one see at the {place}?
++ what is interesting about the {place}?
++ what would I see at the {place}?
++ describe the {place}.
++ what is the {place} like?
++ why should I visit the {place}?
++ what does the {place} look like?
++ what is worth seeing at the {place}?
 + what one can see at the {place}
 + what is special about the {place}
 + what there is at the {place}
@@ -253,6 +388,10 @@ sound
 + which sound does {a_animal} make?
 + how does {a_animal} sound?
 + what is the sound of {a_animal}?
++ how does {a_animal} go?
++ what noise do you hear from {a_animal}?
++ what sound comes from {a_animal}?
++ {a_animal} says what?
 + what sound {a_animal} makes
 + what {a_animal} says
 - what kind of sound does {a_animal} make?
@@ -266,6 +405,11 @@ diet
 + what does {a_animal} like to eat?
 + what should I give {a_animal} to eat?
 + what is the food of {a_animal}?
++ what is the favourite food of {a_animal}?
++ what should {a_animal} eat?
++ what food do you give {a_animal}?
++ what would {a_animal} like to eat?
++ {a_animal} eats what?
 + what {a_animal} eats
 + what {a_animal} likes to eat
 - which food does {a_animal} eat?
@@ -278,6 +422,10 @@ lair
 + what is the home of {a_animal}?
 + where can I find {a_animal}?
 + where is the home of {a_animal}?
++ in what place does {a_animal} live?
++ where would I look for {a_animal}?
++ where is {a_animal} at home?
++ in which place can I find {a_animal}?
 + where {a_animal} lives
 + where {a_animal} sleeps
 - where do I find {a_animal}?
@@ -301,11 +449,38 @@ what
 + what is meant by {x}?
 + what do people mean by {x}?
 + what do you know about {x}?
-+ {x}?
++ {x}, what is it?
 + what is {x} in an LLM engine?
 + explain {x} in simple words.
++ what does {x} do?
++ what does {x} stand for?
++ what about {x}?
++ and {x}?
++ and what is {x}?
++ in one sentence, what is {x}?
++ in short, what is {x}?
++ summarize {x}.
++ explain {x} to a beginner.
++ explain {x} to a child.
++ how would you explain {x}?
++ what do I have to know about {x}?
++ help me understand {x}.
++ I do not understand {x}.
++ I am confused about {x}.
++ what sort of thing is {x}?
++ teach me {x}.
++ tell me what {x} is.
++ can you tell me about {x}?
++ can you describe {x}?
++ could you explain {x}?
++ give me a short explanation of {x}.
++ I would like to learn about {x}.
++ I read about {x}, what is it?
++ what is the idea of {x}?
++ what is the idea behind {x}?
 + what {x} is
 + what {x} means
++ what {x} does
 - how would you define {x}?
 - in simple words, what is {x}?
 - please describe {x} to me.
@@ -329,10 +504,36 @@ why
 + why does {x} matter?
 + how does {x} help?
 + why would I want {x}?
++ what are the advantages of {x}?
++ which benefits does {x} have?
++ what benefit does {x} bring?
++ what is the advantage of {x}?
++ what do we gain from {x}?
++ what is the purpose of {x}?
++ what is the reason for {x}?
++ what is {x} needed for?
++ for what do we need {x}?
++ why should I use {x}?
++ why do engines have {x}?
++ why do people use {x}?
++ why would an engine need {x}?
++ what would happen without {x}?
++ what do you need {x} for?
++ why did someone invent {x}?
++ is {x} really useful?
++ what makes {x} useful?
++ what are the good sides of {x}?
++ what speaks for {x}?
++ why do you need {x}?
++ why have {x}?
++ why does the engine need {x}?
 + why we need {x}
 + why {x} is useful
 + what {x} is good for
 + why {x} matters
++ how {x} helps
++ the reason for {x}
++ the advantages of {x}
 - what problem does {x} solve?
 - why is {x} a good idea?
 - why do we use {x}?
@@ -349,8 +550,20 @@ how
 + what does {x} do step by step?
 + what are the steps of {x}?
 + how would you implement {x}?
++ how does {x} work inside?
++ how does {x} work exactly?
++ what happens in {x}?
++ tell me how {x} works.
++ can you describe how {x} works?
++ in which way does {x} work?
++ walk me through {x}.
++ how would I build {x}?
++ what are the details of {x}?
++ how does {x} function?
++ explain the details of {x}.
 + how {x} works
 + how {x} works inside
++ what {x} does step by step
 - how does {x} work in practice?
 - explain step by step how {x} works.
 - please show me how {x} works.
@@ -365,8 +578,18 @@ difference
 + explain the difference between {a} and {b}.
 + {a} or {b}, what is the difference?
 + {a} versus {b}?
++ what is the main difference between {a} and {b}?
++ how does {a} differ from {b}?
++ in which way is {a} different from {b}?
++ are {a} and {b} the same?
++ is {a} the same as {b}?
++ what distinguishes {a} from {b}?
++ how can I tell {a} from {b}?
++ what is the difference of {a} and {b}?
 + how {a} differs from {b}
 + the difference between {a} and {b}
++ why {a} is not the same as {b}
++ what separates {a} from {b}
 - in what way does {a} differ from {b}?
 - compare {a} with {b}, please.
 - how {a} and {b} differ
@@ -378,6 +601,9 @@ next_day
 + which day follows {day}?
 + what comes after {day}?
 + {day} is over, what day is it now?
++ what is the next day after {day}?
++ today is {day}, what day is tomorrow?
++ if today is {day}, which day is tomorrow?
 + which day comes after {day}
 + what the day after {day} is
 - which day is the day after {day}?
@@ -390,6 +616,9 @@ next_month
 + which month follows {month}?
 + what is the month after {month}?
 + what comes after {month}?
++ what is the next month after {month}?
++ it is {month}, what is the next month?
++ which month is after {month}?
 + which month comes after {month}
 + what the month after {month} is
 - what month follows {month}?
@@ -401,6 +630,10 @@ colour
 + what is the colour of {thing}?
 + which colour does {thing} have?
 + tell me the colour of {thing}.
++ what is the right colour for {thing}?
++ how would you paint {thing}?
++ name the colour of {thing}.
++ in which colour do you see {thing}?
 + what colour {thing} has
 + the colour of {thing}
 - which colour is {thing}?
@@ -414,6 +647,11 @@ opposite
 + {word} is the opposite of what?
 + tell me the opposite of {word}.
 + give me the opposite of {word}.
++ what is opposite to {word}?
++ tell me a word that means the opposite of {word}.
++ not {word}, but what?
++ which word means the opposite of {word}?
++ what is the antonym of {word}?
 + what the opposite of {word} is
 + the opposite of {word}
 - what word is the opposite of {word}?
@@ -467,4 +705,30 @@ SENTENCE_WRAPPERS = Phrasings(
         "One more question: {}", "Hello there! {}", "Please help me. {}", "{} Thanks a lot!",
         "{} I am curious.", "Good evening! {}", "Just a short question: {}", "Sorry, {}",
     ),
+)  # fmt: skip
+
+# For training only: the held-out questions also draw from `CLAUSE_WRAPPERS.train`, so that tuple
+# stays as it is, and every training run is measured with the same 200 questions.
+MORE_CLAUSE_WRAPPERS = (
+    "I wonder if you know {}.", "any idea {}?", "help me understand {}.", "may I ask {}?",
+    "I am trying to find out {}.", "it would help me to know {}.", "please explain {}.",
+    "I would love to know {}.", "can you say {}?", "could I ask you {}?", "we need to know {}.",
+    "what I want to know is {}.", "I have no idea {}.", "nobody told me {}.",
+    "someone asked me {}.", "please remind me {}.", "would you know {}?", "I should know {}.",
+)  # fmt: skip
+MORE_SENTENCE_WRAPPERS = (
+    "I need your help. {}", "Can you help me? {}", "Could you help me? {}", "Help! {}",
+    "{} Many thanks!", "{} Thank you so much!", "{} Thanks for your help!", "{} Cheers!",
+    "Good afternoon! {}", "Hi there! {}", "Hey there! {}", "Welcome back! {}", "Hello, model. {}",
+    "Nano-vLLM, {}", "Hello, Nano-vLLM! {}", "Hi, Nano-vLLM. {}", "Dear model, {}",
+    "A little question: {}", "My question is: {}", "One last question: {}", "First question: {}",
+    "Second question: {}", "Here is my question: {}", "Let me ask you something. {}", "Hmm, {}",
+    "Pardon me, {}", "I am sorry to ask, {}", "Excuse me. {}", "Oh, {}", "Alright. {}", "Right, {}",
+    "Thank you. {}", "Thanks for the answer. {}", "And now, {}", "And {}", "But {}",
+    "{} I wonder.", "{} I am just wondering.", "{} Please tell me.", "{} Be brief.", "{} I forgot.",
+    "{} I am a beginner.", "{} One sentence is enough.", "{} Explain it simply.", "{} Please help.",
+    "{} I want to understand it.", "{} Please answer.", "Briefly, {}", "In one sentence, {}",
+    "I am learning. {}", "I want to learn something. {}", "It is raining today. {}",
+    "My teacher wants to know: {}", "For my homework: {}", "I like this village. {}", "Listen, {}",
+    "You are good at this. {}", "I do not get it. {}", "Yes. {}", "No. {}", "Good. {}", "Test: {}",
 )  # fmt: skip

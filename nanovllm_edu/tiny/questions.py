@@ -15,6 +15,8 @@ from nanovllm_edu.tiny import world
 from nanovllm_edu.tiny.inference_facts import COMPARISONS, TERMS
 from nanovllm_edu.tiny.phrasings import (
     CLAUSE_WRAPPERS,
+    MORE_CLAUSE_WRAPPERS,
+    MORE_SENTENCE_WRAPPERS,
     PHRASINGS,
     SENTENCE_WRAPPERS,
     Phrasings,
@@ -64,7 +66,7 @@ def _person_facts(person: world.Person) -> Iterator[tuple[str, str, str]]:
     yield "pet_name", person.pet_name, f"{name}'s {person.pet} is called {person.pet_name}."
     yield "owner", name, f"{person.pet_name} is the {person.pet} of {name}."
     yield "friend", person.friend, f"The best friend of {name} is {person.friend}."
-    yield "coat", person.coat, f"{name} wears a {person.coat} coat."
+    yield "coat", person.coat, f"{name} wears {world.article(person.coat)} coat."
     about = f"{name} is the {person.job} of {world.VILLAGE}. {he.title()} lives near the "
     about += f"{person.home} and has {pet} called {person.pet_name}. In the evening, {name} likes "
     yield "person", person.job, f"{about}{person.hobby}, and {his} best friend is {person.friend}."
@@ -75,6 +77,7 @@ def _people() -> list[Fact]:
     for person in world.PEOPLE:
         slots = {key: str(value) for key, value in vars(person).items()}
         slots["article_pet"] = world.article(person.pet)
+        slots["a_coat"] = world.article(person.coat)
         for kind, value, answer in _person_facts(person):
             facts.append(Fact("world", PHRASINGS[kind], slots, answer, (value,)))
     return [_with_mistakes(fact, facts) for fact in facts]
@@ -151,11 +154,11 @@ def _agree(template: str, slots: dict[str, str]) -> str:
     template = re.sub(r"\bis (exactly )?\{x\}", r"are \1{x}", template)
     template = template.replace("what exactly is", "what exactly are")
     template = template.replace("does {x}", "do {x}").replace("exactly does", "exactly do")
-    return re.sub(r"\{x\} (is|means|matters|works)", _plural_verb, template)
+    return re.sub(r"\{x\} (is|means|matters|works|does|helps)\b", _plural_verb, template)
 
 
 def _plural_verb(match: re.Match[str]) -> str:
-    return "{x} " + {"is": "are", "means": "mean"}.get(match[1], match[1].rstrip("s"))
+    return "{x} " + {"is": "are", "does": "do"}.get(match[1], match[1].rstrip("s"))
 
 
 def fill(template: str, fact: Fact) -> str:
@@ -174,24 +177,36 @@ def is_sentence(template: str) -> bool:
     return template[-1] in "?.!"
 
 
+TRAINING_CLAUSE_WRAPPERS = (*CLAUSE_WRAPPERS.train, *MORE_CLAUSE_WRAPPERS)
+TRAINING_SENTENCE_WRAPPERS = (*SENTENCE_WRAPPERS.train, *MORE_SENTENCE_WRAPPERS)
+
+
 def training_question(rng: Random, fact: Fact) -> str:
     """Draws one question for a fact from the training phrasings, with noise."""
-    text = _pose(rng, rng.choice(fact.phrasings.train), fact)
+    return dress(rng, fill(rng.choice(fact.phrasings.train), fact))
+
+
+def dress(rng: Random, question: str) -> str:
+    """Puts polite words around a question, at times, and types it as people do."""
+    text = _wrapped(rng, question)
     return _noise(rng, text) if rng.random() < 0.4 else text
 
 
-def _pose(rng: Random, template: str, fact: Fact) -> str:
-    text = fill(template, fact)
-    if not is_sentence(template):
-        return capitalise(rng.choice(CLAUSE_WRAPPERS.train).format(text))
+def _wrapped(rng: Random, text: str) -> str:
+    if not is_sentence(text):
+        return capitalise(rng.choice(TRAINING_CLAUSE_WRAPPERS).format(text))
     if rng.random() < 0.6 or text.endswith("!"):
         return capitalise(text)
-    return wrap(rng.choice(SENTENCE_WRAPPERS.train), text)
+    return wrap(rng.choice(TRAINING_SENTENCE_WRAPPERS), text)
 
 
 def wrap(wrapper: str, sentence: str) -> str:
     """Puts words around a sentence, which goes on in small letters after a comma."""
-    start = sentence[0].lower() if wrapper.endswith(", {}") else sentence[0].upper()
+    start = (
+        sentence[0].lower()
+        if wrapper.endswith((", {}", "And {}", "But {}"))
+        else sentence[0].upper()
+    )
     keep = sentence[:2].isupper() or sentence.split()[0] in world.NAMES  # "KV ...", "Tom works"
     return capitalise(wrapper.format(sentence if keep else start + sentence[1:]))
 

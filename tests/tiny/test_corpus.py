@@ -6,8 +6,9 @@ from random import Random
 
 from nanovllm_edu.tiny import world
 from nanovllm_edu.tiny.corpus import document
+from nanovllm_edu.tiny.follow_ups import follow_ups
 from nanovllm_edu.tiny.patterns import adding, continuing, copying, counting, remembering
-from nanovllm_edu.tiny.stories import PLOTS, story
+from nanovllm_edu.tiny.stories import PLOTS, story, story_request
 
 
 def test_documents_depend_on_the_seed_alone():
@@ -35,6 +36,42 @@ def test_stories_are_filled_in_and_long_enough():
     assert all(not re.search(r"[{}|]", text) for text in stories)
     assert min(len(text.split()) for text in stories) >= 60
     assert all(len(plot) == 8 for plot in PLOTS)
+
+
+def test_nobody_acts_in_a_story_before_being_introduced():
+    rng = Random(0)
+    for _ in range(1000):
+        text = story(rng)
+        hero = min((p for p in world.PEOPLE if p.name in text), key=lambda p: text.index(p.name))
+        friend = next(p for p in world.PEOPLE if p.name == hero.friend)
+        first = text.partition(f"{friend.name}")[0]
+        rest = text.removeprefix(first)
+        assert not rest or first.endswith("friend ") or rest.startswith(f"{friend.name} the ")
+        together = re.search(r"\b(They|Together they|We|Let us)\b", text)
+        assert not together or friend.name in text[: together.start()]
+        if hero.pet_name in text:
+            introduced = f"{hero.pet_name} the {hero.pet}"
+            assert text.index(introduced) == text.index(hero.pet_name)
+
+
+def test_a_story_about_something_mentions_it():
+    rng = Random(0)
+    for _ in range(300):
+        request, text = story_request(rng)
+        for animal in world.ANIMALS:
+            if f"about a {animal.name}." in request:
+                assert f" {animal.name}" in text
+
+
+def test_follow_ups_refer_back_to_the_first_question():
+    rng = Random(0)
+    talks = [follow_ups(rng) for _ in range(300)]
+    assert max(len(talk) for talk in talks) > 2
+    for (_, first), *rest in talks:
+        assert all(not re.search(r"[{}]", question) for question, _ in rest)
+        people = [p.name for p in world.PEOPLE if p.name in first]
+        if people and rest:
+            assert any(all(name in answer for _, answer in rest) for name in people)
 
 
 def test_patterns_are_correct():
