@@ -12,7 +12,8 @@
 const SCHEMA_VERSION = 1;
 const FORMAT = "nanovllm-edu recording";
 const FRAME_INTERVAL = 32; // steps between the key frames that are kept for scrubbing
-const MAX_ROWS = 80; // longest list that is put into the page; the rest is summed up
+const ROWS_AT_ONCE = 12; // of a list, drawn with the step; the others follow when it is calm
+const MAX_ROWS = 400; // longest list that is put into the page; the rest is summed up
 
 // What a sequence did in a step. Higher wins where several steps share one pixel.
 const KIND = { none: 0, waiting: 1, idle: 2, decode: 3, prefill: 4, cached: 5, preempted: 6 };
@@ -603,6 +604,17 @@ function panel(name, title, ...children) {
   return { el, note, tools };
 }
 
+// Fills a list: what is in sight at once, the rest once nobody scrubs any more.
+function fillList(list, items, build) {
+  list.replaceChildren(...items.slice(0, ROWS_AT_ONCE).map(build));
+  clearTimeout(list.timer);
+  if (items.length <= ROWS_AT_ONCE) return;
+  list.timer = setTimeout(() => {
+    list.append(...items.slice(ROWS_AT_ONCE, MAX_ROWS).map(build));
+    if (items.length > MAX_ROWS) list.append(h("span.nv-more", {}, `and ${items.length - MAX_ROWS} more`));
+  }, 120);
+}
+
 function formatSeconds(micros) {
   if (micros >= 1e6) return `${(micros / 1e6).toFixed(2)} s`;
   if (micros >= 1e3) return `${(micros / 1e3).toFixed(micros >= 1e4 ? 1 : 2)} ms`;
@@ -621,7 +633,7 @@ class Transport {
       onclick: action, data: { action: name } }, icon(name));
     this.play = button("play", "Play", () => viewer.togglePlay(), "space");
     this.slider = h("input", { type: "range", min: -1, step: 1, "aria-label": "Step",
-      oninput: () => viewer.goto(Number(this.slider.value)) });
+      oninput: () => viewer.gotoSoon(Number(this.slider.value)) });
     this.label = h("output.nv-step");
     this.jump = h("select.nv-select", { "aria-label": "Run to the next",
       onchange: () => { viewer.runTo(this.jump.value); this.jump.value = ""; } },
@@ -674,9 +686,13 @@ class Timeline {
     this.el = el;
   }
 
+  measure() {
+    this.width = Math.max(200, this.frame.clientWidth);
+  }
+
   layout() {
     const { replay } = this.viewer;
-    const width = Math.max(200, this.frame.clientWidth);
+    const width = this.width;
     const numSteps = Math.max(1, replay.numSteps);
     const ids = [...replay.rows.keys()].sort((a, b) => a - b);
     const rowHeight = Math.min(15, Math.max(0.5, 210 / Math.max(1, ids.length)));
@@ -745,7 +761,7 @@ class Timeline {
     const rows = Math.max(1, Math.round((g.bottom - g.top) * ratio));
     const image = pen.createImageData(columns, rows);
     const pixels = new Uint32Array(image.data.buffer);
-    const faint = packed(theme.faint, theme.bg, 0.9), danger = packed(theme.danger, theme.bg, 1);
+    const faint = packed(theme.faint, theme.bg, 0.35), danger = packed(theme.danger, theme.bg, 1);
     const perRow = rows / g.ids.length;
     g.ids.forEach((id, i) => {
       const inks = [0, faint, packed(colourOf(id), theme.bg, 0.25),
@@ -867,7 +883,7 @@ function legend(entries) {
 
 function drawCross(pen, x, y, size, style) {
   pen.strokeStyle = style;
-  pen.lineWidth = Math.max(1.5, size / 2.2);
+  pen.lineWidth = Math.max(1.3, size / 2.6);
   pen.beginPath();
   pen.moveTo(x - size, y - size);
   pen.lineTo(x + size, y + size);
@@ -957,14 +973,10 @@ class Queues {
     el.replaceChildren(h("h4", {}, name, h("span", {}, ` ${ids.length}`)));
     if (!ids.length) el.append(h("p.nv-empty", {}, empty));
     const list = h("div.nv-chips", { role: "list" });
-    const limit = name === "finished" ? 12 : 24;
-    for (const id of ids.slice(0, limit)) {
-      list.append(h("button.nv-chip", { type: "button", role: "listitem", data: { seq: id },
-        "aria-pressed": String(viewer.selection.seq === id), title: describe(id),
-        onclick: () => viewer.select({ seq: id }) },
-      swatch(id), h("b", {}, `seq ${id}`), h("span", {}, describe(id))));
-    }
-    if (ids.length > limit) list.append(h("span.nv-more", {}, `and ${ids.length - limit} more`));
+    fillList(list, ids, (id) => h("button.nv-chip", { type: "button", role: "listitem",
+      data: { seq: id }, "aria-pressed": String(viewer.selection.seq === id), title: describe(id),
+      onclick: () => viewer.select({ seq: id }) },
+    swatch(id), h("b", {}, `seq ${id}`), h("span", {}, describe(id))));
     el.append(list);
   }
 }
@@ -972,7 +984,7 @@ class Queues {
 class Budget {
   constructor(viewer) {
     this.viewer = viewer;
-    const { el, note } = panel("budget", "Token budget of this step",
+    const { el, note } = panel("budget", "Token budget",
       (this.bar = h("div.nv-budget-bar", { role: "img" })), (this.list = h("div.nv-rows")));
     Object.assign(this, { el, note });
   }
@@ -980,11 +992,12 @@ class Budget {
   update({ chunks, entry }) {
     const { viewer } = this, limit = viewer.replay.engine.max_num_batched_tokens;
     const total = chunks.reduce((sum, chunk) => sum + chunk.num, 0);
-    this.note.textContent = entry ? `${total} of ${limit} tokens` : "";
+    this.note.textContent = entry ? `${total} of ${limit} tokens in this step` : "";
     const scale = Math.max(limit, total);
     this.bar.setAttribute("aria-label", `${total} of ${limit} tokens: ` + chunks.slice(0, 30)
       .map((chunk) => `seq ${chunk.seq} ${chunk.num}`).join(", "));
-    this.bar.replaceChildren(...chunks.map((chunk) => h(
+    this.bar.style.backgroundImage = chunks.length > 48 ? stripes(chunks, scale) : "";
+    this.bar.replaceChildren(...(chunks.length > 48 ? [] : chunks).map((chunk) => h(
       `i.nv-${patternOf(chunk.seq)}${chunk.isDecode ? ".nv-light" : ""}`, {
         title: `seq ${chunk.seq}: ${plural(chunk.num, "token")}`, data: { seq: chunk.seq },
         onclick: () => viewer.select({ seq: chunk.seq }),
@@ -994,16 +1007,25 @@ class Budget {
         : "No step yet: move right to see the first one."));
       return;
     }
-    this.list.replaceChildren(...chunks.slice(0, MAX_ROWS).map((chunk) => h("button.nv-row", {
+    fillList(this.list, chunks, (chunk) => h("button.nv-row", {
       type: "button", data: { seq: chunk.seq }, onclick: () => viewer.select({ seq: chunk.seq }),
       "aria-pressed": String(viewer.selection.seq === chunk.seq) },
     swatch(chunk.seq), h("b", {}, `seq ${chunk.seq}`),
     h("span.nv-kind", {}, chunk.isDecode ? "decode" : "prefill"),
     h("span.nv-num", {}, `[${chunk.start}, ${chunk.end})`),
     h("span.nv-num", {}, plural(chunk.num, "token")),
-    h("span.nv-dim", {}, chunk.hit ? `${chunk.hit} cached` : chunk.samples ? "" : "samples later"))),
-    chunks.length > MAX_ROWS ? h("span.nv-more", {}, `and ${chunks.length - MAX_ROWS} more`) : "");
+    h("span.nv-dim", {}, chunk.hit ? `${chunk.hit} cached` : chunk.samples ? "" : "samples later")));
   }
+}
+
+// One background instead of hundreds of elements.
+function stripes(chunks, scale) {
+  let at = 0;
+  const stops = chunks.map(({ seq, num, isDecode }) => {
+    const from = (100 * at) / scale, to = (100 * (at += num)) / scale;
+    return `${colourOf(seq)}${isDecode ? "80" : ""} ${from.toFixed(3)}% ${to.toFixed(3)}%`;
+  });
+  return `linear-gradient(90deg, ${stops.join(",")}, transparent ${((100 * at) / scale).toFixed(3)}%)`;
 }
 
 class Why {
@@ -1025,12 +1047,8 @@ class Why {
     const tokens = events.filter((event) => event.kind === "TokenSampled");
     const isCrowded = tokens.length > 8;
     const rows = isCrowded ? events.filter((event) => event.kind !== "TokenSampled") : events;
-    this.list.replaceChildren(...rows.slice(0, MAX_ROWS).map((event) => this.row(event)));
-    if (rows.length > MAX_ROWS) this.list.append(h("li.nv-more", {}, `and ${rows.length - MAX_ROWS} more`));
-    if (isCrowded) {
-      this.list.append(h("li.nv-event", {}, h("span.nv-label.nv-label-token", {}, "token"),
-        h("span", {}, `${tokens.length} sequences got a token each`)));
-    }
+    if (isCrowded) rows.push({ kind: "TokenSampled", why: `${tokens.length} sequences got a token each` });
+    fillList(this.list, rows, (event) => this.row(event));
   }
 
   row(event) {
@@ -1038,7 +1056,7 @@ class Why {
     const label = EVENT_LABELS[event.kind];
     const block = event.block_id ?? null;
     return h("li.nv-event", { data: { kind: event.kind },
-      onclick: () => viewer.select({ seq: event.seq_id, block }),
+      onclick: () => event.seq_id !== undefined && viewer.select({ seq: event.seq_id, block }),
       onmouseenter: () => block !== null && viewer.hover({ block }),
       onmouseleave: () => viewer.hover(null) },
     h(`span.nv-label.nv-label-${label}`, {}, label), h("span", {}, this.words(event)));
@@ -1047,7 +1065,7 @@ class Why {
   // The token's text belongs to the sentence, but only the viewer knows it.
   words(event) {
     const { replay } = this.viewer;
-    if (event.kind !== "TokenSampled" || !replay.hasText) return event.why;
+    if (event.token_id === undefined || !replay.hasText) return event.why;
     return [event.why, " ", h("code", {}, shown(replay.text(event.token_id)))];
   }
 }
@@ -1076,6 +1094,10 @@ class Pool {
     Object.assign(this, { el, note });
   }
 
+  measure() {
+    this.width = Math.max(160, this.frame.clientWidth);
+  }
+
   toggleOrder() {
     this.showsOrder = !this.showsOrder;
     this.orderButton.setAttribute("aria-pressed", String(this.showsOrder));
@@ -1084,7 +1106,7 @@ class Pool {
 
   layout() {
     const num = this.viewer.replay.numBlocks;
-    const width = Math.max(160, this.frame.clientWidth);
+    const width = this.width;
     const sizes = [62, 54, 46, 40, 34, 28, 24, 20, 17, 14, 12, 10, 9, 8, 7, 6, 5, 4];
     const fits = (size) => Math.ceil(num / Math.floor(width / size)) * size <= 330;
     const size = sizes.find(fits) ?? 4;
@@ -1104,7 +1126,8 @@ class Pool {
     const pen = this.sheet.size(g.width, g.height);
     this.ranks = new Map(this.showsOrder ? [...moment.state.order].map((block, i) => [block, i + 1]) : []);
     this.written = writtenBlocks(moment, replay.blockSize);
-    for (let block = 0; block < g.num; block++) this.drawBlock(pen, block, moment);
+    if (g.size < 12) this.drawPixels(pen, moment);
+    else for (let block = 0; block < g.num; block++) this.drawBlock(pen, block, moment);
     const cached = moment.state.order.size, used = moment.state.numUsed;
     this.note.replaceChildren(h("b", {}, String(used)), " used · ", h("b", {}, String(cached)),
       " cached · ", h("b", {}, String(g.num - used - cached)), ` free · ${replay.blockSize} tokens each`);
@@ -1112,6 +1135,32 @@ class Pool {
       `${g.num - used - cached} free of ${g.num} blocks. Arrow keys move between blocks, Enter selects.`);
     this.describeLater();
     this.highlight();
+  }
+
+  // Thousands of blocks: flat colours, written straight into the pixels.
+  drawPixels(pen, { state, users }) {
+    const { theme, replay } = this.viewer, g = this.g;
+    const ratio = globalThis.devicePixelRatio || 1, size = Math.floor(g.size * ratio);
+    const image = pen.createImageData(Math.round(g.width * ratio), Math.round(g.height * ratio));
+    const pixels = new Uint32Array(image.data.buffer), stride = image.width;
+    const ink = (colour, alpha) => packed(colour, theme.bg, alpha);
+    const full = COLOURS.map((colour) => ink(colour, 1)), pale = COLOURS.map((colour) => ink(colour, 0.3));
+    const fg = ink(theme.fg, 1), track = ink(theme.track, 1), muted = ink(theme.muted, 0.5);
+    for (let block = 0; block < g.num; block++) {
+      const hash = state.hash[block], who = users.get(block), owner = hash === null ? null : replay.ownerOf(hash);
+      const colour = who ? full[who[0] % 8] : state.ref[block] ? muted
+        : hash === null ? track : owner === null ? muted : pale[owner % 8];
+      const [x, y] = this.place(block).map((value) => Math.round(value * ratio));
+      const frame = who?.length > 1 ? fg : null, isWritten = this.written.has(block);
+      for (let j = 0; j < size - 1; j++) {
+        for (let i = 0; i < size - 1; i++) {
+          const isEdge = i === 0 || j === 0 || i === size - 2 || j === size - 2;
+          const isCorner = isWritten && i - j > size / 3;
+          pixels[(y + j) * stride + x + i] = isCorner || (isEdge && frame) ? fg : colour;
+        }
+      }
+    }
+    pen.putImageData(image, 0, 0);
   }
 
   drawBlock(pen, block, { state }) {
@@ -1381,23 +1430,30 @@ class SequencePanel {
     return position < seq.hit ? "cached" : position < seq.prefillEnd ? "prefill" : "decode";
   }
 
+  // Spans are kept from step to step; only those that differ are touched.
   showText(seq, { fresh }) {
     const { replay } = this.viewer, tokens = replay.tokens.get(seq.id);
-    this.text.classList.toggle("nv-ids", !replay.hasText);
-    const most = 700, first = Math.max(0, seq.known - most);
-    const spans = [];
-    if (first) spans.push(h("span.nv-more", {}, `… ${plural(first, "token")} before … `));
+    const first = Math.max(0, seq.known - 240), keys = [];
+    if (first) keys.push(["", "nv-more", `… ${plural(first, "token")} before … `]);
     for (let i = first; i < seq.known; i++) {
-      if (i === seq.prompt && i > first) spans.push(h("i.nv-turn", { title: "The prompt ends here" }));
+      if (i === seq.prompt && i > first) keys.push(["", "nv-turn", ""]);
       const isNew = fresh.get(seq.id) === i;
-      spans.push(h(`span.nv-token.nv-t-${this.kindOf(seq, i)}${isNew ? ".nv-fresh" : ""}`,
-        { data: { pos: i } }, shown(replay.text(tokens[i]))));
+      keys.push([i, `nv-token nv-t-${this.kindOf(seq, i)}${isNew ? " nv-fresh" : ""}`, shown(replay.text(tokens[i]))]);
     }
-    this.text.style.setProperty("--seq", colourOf(seq.id));
-    const wasAtEnd = this.shownSeq !== seq.id || this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 40;
-    this.text.replaceChildren(...spans);
-    if (wasAtEnd) this.text.scrollTop = this.text.scrollHeight;
-    this.shownSeq = seq.id;
+    const { text } = this;
+    text.classList.toggle("nv-ids", !replay.hasText);
+    text.style.setProperty("--seq", colourOf(seq.id));
+    keys.forEach(([position, name, words], i) => {
+      const span = text.children[i] ?? text.appendChild(h("span"));
+      if (span.kind !== name) span.className = span.kind = name;
+      if (span.firstChild?.data !== words) span.textContent = words;
+      if (position === "") delete span.dataset.pos;
+      else if (span.dataset.pos !== String(position)) span.dataset.pos = position;
+    });
+    while (text.children.length > keys.length) text.lastChild.remove();
+    // After the layout, so that reading the height does not force another one.
+    cancelAnimationFrame(this.scrolling);
+    this.scrolling = requestAnimationFrame(() => (text.scrollTop = text.scrollHeight));
   }
 
   showChain(seq) {
@@ -1411,15 +1467,29 @@ class SequencePanel {
 
   showBlocks(seq, moment) {
     const { viewer } = this, { replay } = viewer, size = replay.blockSize;
-    const table = moment.tableOf(seq.id), most = 40;
+    const table = moment.tableOf(seq.id), most = clamp(Math.floor(192 / size), 6, 24);
     const focus = viewer.selection.block === null ? -1 : table.indexOf(viewer.selection.block);
-    const first = Math.max(0, Math.min((focus < 0 ? table.length : focus + 20) - most, table.length - most));
-    const cards = table.slice(first, first + most).map((block, i) => this.card(seq, block, first + i, size, moment));
+    const first = Math.max(0, Math.min((focus < 0 ? table.length : focus + most / 2) - most, table.length - most));
+    const cards = table.slice(first, first + most).map((block, i) => this.cardOf(seq, block, first + i, size, moment));
     if (first) cards.unshift(h("span.nv-more", {}, `${first} blocks before`));
     if (first + most < table.length) cards.push(h("span.nv-more", {}, `${table.length - first - most} blocks after`));
     if (!table.length) cards.push(h("p.nv-empty", {}, "It holds no blocks now."));
     this.blocks.style.setProperty("--seq", colourOf(seq.id));
-    this.blocks.replaceChildren(...cards);
+    if (cards.length !== this.blocks.children.length || cards.some((card, i) => card !== this.blocks.children[i])) {
+      this.blocks.replaceChildren(...cards);
+    }
+  }
+
+  // A card that would look the same is used again.
+  cardOf(seq, block, logical, size, moment) {
+    const last = Math.min(seq.computed, (logical + 1) * size), users = moment.users.get(block) ?? [];
+    const key = [seq.id, block, logical, last, Math.min(seq.known, (logical + 1) * size), seq.hit,
+      Math.min(seq.prefillEnd, last), moment.state.hash[block], users.length, seq.match?.stoppedAt > logical,
+      moment.isGone].join();
+    const cards = (this.cards ??= new Map());
+    if (cards.size > 400) cards.clear();
+    if (!cards.has(key)) cards.set(key, this.card(seq, block, logical, size, moment));
+    return cards.get(key);
   }
 
   card(seq, block, logical, size, { state, users, isGone }) {
@@ -1446,6 +1516,18 @@ class SequencePanel {
     const { hovered, selection } = this.viewer;
     mark(this.el, "nv-hover", hovered);
     mark(this.el, "nv-selected", selection);
+    this.markTokensOf(hovered?.block ?? selection.block);
+  }
+
+  // A block is chosen: its tokens stand out in the text.
+  markTokensOf(block) {
+    const { viewer } = this, size = viewer.replay.blockSize;
+    const logical = block === null ? -1 : viewer.now.tableOf(viewer.selection.seq).indexOf(block);
+    for (const span of this.text.children) {
+      const position = span.dataset.pos;
+      span.classList.toggle("nv-linked", logical >= 0 && position !== undefined &&
+        Math.floor(position / size) === logical);
+    }
   }
 }
 
@@ -1469,7 +1551,11 @@ class Tensors {
     this.inner = h("div.nv-tensor-inner");
     this.scroll = h("div.nv-tensor-scroll", { tabIndex: 0, role: "region",
       "aria-label": "token_ids, positions and slot_mapping, one column per token",
-      onscroll: () => this.drawColumns() }, this.inner);
+      onscroll: () => {
+        this.left = this.scroll.scrollLeft;
+        this.drawColumns();
+      } }, this.inner);
+    this.left = 0;
     this.perSeq = h("div.nv-tensor-seqs");
     const { el, note } = panel("tensors", "Tensors of the step",
       h("div.nv-tensor", {}, this.names, this.scroll), this.perSeq);
@@ -1485,6 +1571,10 @@ class Tensors {
     });
   }
 
+  measure() {
+    this.visible = this.scroll.clientWidth;
+  }
+
   update(moment) {
     this.moment = moment;
     this.starts = [0];
@@ -1498,9 +1588,10 @@ class Tensors {
   }
 
   drawColumns() {
-    const total = this.starts?.at(-1) ?? 0, { scrollLeft, clientWidth } = this.scroll;
-    const first = Math.max(0, Math.floor(scrollLeft / this.width) - 2);
-    const end = Math.min(total, Math.ceil((scrollLeft + clientWidth) / this.width) + 2);
+    const total = this.starts?.at(-1) ?? 0;
+    const left = Math.min(this.left, Math.max(0, total * this.width - this.visible));
+    const first = Math.max(0, Math.floor(left / this.width) - 2);
+    const end = Math.min(total, Math.ceil((left + this.visible) / this.width) + 2);
     const columns = [];
     let row = 0;
     while (row + 2 < this.starts.length && this.starts[row + 1] <= first) row += 1;
@@ -1518,21 +1609,21 @@ class Tensors {
     const token = replay.tokens.get(chunk.seq)[position];
     return h(`div.nv-column${offset ? "" : ".nv-first"}`, {
       style: { left: `${i * this.width}px`, width: `${this.width}px`, "--seq": colourOf(chunk.seq) },
+      title: `${replay.hasText ? `“${shown(replay.text(token))}” · ` : ""}position ${position} · block ${block}`,
       data: { seq: chunk.seq, at: position } },
-    h(`span.nv-band.nv-${patternOf(chunk.seq)}`, {}, offset ? "" : h("b", {}, `seq ${chunk.seq}`)),
-    h("span.nv-cell", { title: replay.hasText ? shown(replay.text(token)) : "" }, String(token)),
-    h("span.nv-cell", {}, String(position)),
-    h("span.nv-cell", { title: `block ${block}` }, String(block * size + (position % size))));
+    h("span.nv-band", {}, offset ? "" : h("b", {}, `seq ${chunk.seq}`),
+      h(`i.nv-${patternOf(chunk.seq)}${chunk.isDecode ? ".nv-light" : ""}`)),
+    h("span.nv-cells3", {}, `${token}\n${position}\n${block * size + (position % size)}`));
   }
 
   drawPerSequence({ chunks }) {
-    const shownChunks = chunks.slice(0, 64);
+    const shownChunks = chunks.slice(0, 40);
     const cells = (values) => values.map(([value, seq]) => h("span.nv-cell", {
       style: seq === null ? {} : { "--seq": colourOf(seq) } }, String(value)));
-    const more = chunks.length > 64 ? h("span.nv-more", {}, `and ${chunks.length - 64} more`) : "";
+    const more = chunks.length > 40 ? h("span.nv-more", {}, `and ${chunks.length - 40} more`) : "";
     this.perSeq.replaceChildren(
       h("code", {}, "query_starts"), h("div.nv-cells", {},
-        cells(this.starts.slice(0, 65).map((value, i) => [value, shownChunks[i]?.seq ?? null])), more),
+        cells(this.starts.slice(0, 41).map((value, i) => [value, shownChunks[i]?.seq ?? null])), more),
       h("code", {}, "context_lens"), h("div.nv-cells", {},
         cells(shownChunks.map((chunk) => [chunk.end, chunk.seq])), more));
   }
@@ -1549,7 +1640,7 @@ class Tensors {
 class Phases {
   constructor(viewer) {
     this.viewer = viewer;
-    const { el, note } = panel("phases", "Phases", (this.bar = h("div.nv-phases")));
+    const { el, note } = panel("phases", "Phases", (this.bar = h("div.nv-phase-bar")));
     Object.assign(this, { el, note });
   }
 
@@ -1559,7 +1650,7 @@ class Phases {
     const total = times.reduce((sum, [, time]) => sum + time, 0);
     this.note.textContent = entry ? `${formatSeconds(total)} in all` : "";
     this.bar.replaceChildren(...times.map(([name, time]) => h("div.nv-phase", {
-      style: { "flex-grow": String(Math.max(0.02, time / Math.max(total, 1e-9))),
+      style: { "flex-grow": String(Math.round((1000 * time) / Math.max(total, 1e-9))),
         "--seq": COLOURS[PHASE_COLOURS[name] ?? 5] }, title: `${name}: ${formatSeconds(time)}` },
     h("i"), h("span", {}, name), h("b", {}, formatSeconds(time)))));
     if (!times.length) this.bar.append(h("p.nv-empty", {}, "plan → prepare → forward → sample → commit"));
@@ -1624,6 +1715,16 @@ export class Viewer {
     this.options.onStep?.(to);
   }
 
+  // While a slider is dragged, only the newest position of each frame is drawn.
+  gotoSoon(k) {
+    if (this.soon === undefined) requestAnimationFrame(() => {
+      const to = this.soon;
+      this.soon = undefined;
+      this.goto(to);
+    });
+    this.soon = k;
+  }
+
   runTo(name) {
     const bit = MARK[name], { marks } = this.replay;
     for (let k = this.step + 1; k < marks.length; k++) if (marks[k] & bit) return this.goto(k);
@@ -1675,6 +1776,7 @@ export class Viewer {
   redraw() {
     this.readTheme();
     patternCache.clear();
+    for (const panel of [this.timeline, this.pool, this.tensors]) panel.measure();
     this.timeline.draw();
     this.update();
   }
