@@ -23,6 +23,8 @@ from tqdm.auto import tqdm
 from nanovllm_edu.errors import ModelLoadError
 from nanovllm_edu.layers.linear import MergedLinear
 
+SMALL = 64 * 2**20
+"""Bytes that load at once on any machine not busy with something else: they need no bar."""
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 
@@ -69,14 +71,14 @@ def fill_from_safetensors(model: nn.Module, folder: Path, *, is_tied: bool, prog
 
 
 def _progress_bar(num_bytes: int, *, is_shown: bool) -> tqdm:
-    """A bar in bytes that only appears once loading has taken a second."""
+    """A bar in bytes, for large files, that only appears once loading has taken a second."""
     return tqdm(
         total=num_bytes,
         desc="Loading weights",
         unit="B",
         unit_scale=True,
         delay=1.0,
-        disable=not is_shown,
+        disable=not is_shown or num_bytes < SMALL,
     )
 
 
