@@ -1,7 +1,8 @@
 """A second test set: questions written by hand, without a look at any answer of the model.
 
 The 200 held-out questions share their few phrasings among many facts, so one phrasing that the
-model misreads costs several points. These were all worded one by one. Each line holds the question
+model misreads costs several points, and their mistakes have guided the training text since. These
+questions were all worded one by one, and their mistakes have not. Each line holds the question
 and, after `|`, the words that a right answer must contain. Keep them out of the training text.
 """
 

@@ -24,6 +24,7 @@ inference, short stories, counting and copying. It knows nothing else and says s
 | context length | {context} tokens |
 | weights | bfloat16, safetensors |
 | held-out questions answered right | {accuracy:.1%} of {asked} |
+| hand-written questions answered right | {hand_written:.1%} |
 | training | {tokens:,} tokens in {steps:,} steps, {seconds:.0f} s on {device} |
 | loss | {first_loss:.2f} → {last_loss:.3f} per token |
 
@@ -67,6 +68,7 @@ def write_model_card(folder: Path, run: dict[str, Any]) -> None:
         vocab=model["vocab_size"],
         context=model["max_position_embeddings"],
         accuracy=held_out["accuracy"],
+        hand_written=run["evaluation"]["hand_written"]["accuracy"],
         asked=asked,
         tokens=run["num_tokens"],
         steps=run["num_steps"],
