@@ -47,7 +47,7 @@ class Recorder:
         self._begin = perf_counter()
         self._initial = Fold.of_engine(self.engine, History())
         self._journal: list[Entry] = []
-        self._num_steps = 0
+        self._records: list[StepRecord] = []
         self._newest = max(self._initial.sequences, default=-1)
         self._pieces: dict[int, str] = {}
         manager = self.engine.scheduler.block_manager
@@ -105,8 +105,12 @@ class Recorder:
         self._decode_new_pieces()
         return Recording(self._initial, tuple(self._journal), describe(self.engine), self._pieces)
 
+    def record(self, index: int) -> StepRecord:
+        """The record of a step, without freezing the rest."""
+        return self._records[index]
+
     def __len__(self) -> int:
-        return self._num_steps
+        return len(self._records)
 
     def __enter__(self) -> Self:
         return self
@@ -115,12 +119,12 @@ class Recorder:
         """Nothing to undo: the engine was never touched."""
 
     def __repr__(self) -> str:
-        return f"Recorder({self.engine!r}, {self._num_steps} steps)"
+        return f"Recorder({self.engine!r}, {len(self)} steps)"
 
     # ----------------------------------------------------------------------- keeping
 
     def _keep(self, record: StepRecord) -> StepRecord:
-        self._num_steps += 1
+        self._records.append(record)
         self._journal.append(Stepped(record, self._eviction_order(), self._now()))
         return record
 
@@ -151,7 +155,7 @@ class Recorder:
     def _resume(self, error: Exception) -> None:
         """After a failed step only the engine knows where it stands: a new key frame."""
         frame = Fold.of_engine(self.engine, self._initial.history)
-        frame.num_planned = self._num_steps + self.engine.num_steps_in_flight
+        frame.num_planned = len(self) + self.engine.num_steps_in_flight
         self._journal.append(Resumed(frame, f"{type(error).__name__}: {error}"))
 
     def _decode_new_pieces(self) -> None:

@@ -13,6 +13,7 @@ const SCHEMA_VERSION = 1;
 const FORMAT = "nanovllm-edu recording";
 const FRAME_INTERVAL = 32; // steps between the key frames that are kept for scrubbing
 const ROWS_AT_ONCE = 12; // of a list, drawn with the step; the others follow when it is calm
+const MARGIN = 3; // around the block pool, for the ring of the selected block
 const MAX_ROWS = 400; // longest list that is put into the page; the rest is summed up
 
 // What a sequence did in a step. Higher wins where several steps share one pixel.
@@ -1108,15 +1109,15 @@ class Pool {
     const num = this.viewer.replay.numBlocks;
     const width = this.width;
     const sizes = [62, 54, 46, 40, 34, 28, 24, 20, 17, 14, 12, 10, 9, 8, 7, 6, 5, 4];
-    const fits = (size) => Math.ceil(num / Math.floor(width / size)) * size <= 330;
+    const fits = (size) => Math.ceil(num / Math.floor((width - 2 * MARGIN) / size)) * size <= 330;
     const size = sizes.find(fits) ?? 4;
-    const columns = Math.min(num, Math.floor(width / size));
-    return { num, size, columns, width, height: Math.ceil(num / columns) * size };
+    const columns = Math.min(num, Math.floor((width - 2 * MARGIN) / size));
+    return { num, size, columns, width, height: Math.ceil(num / columns) * size + 2 * MARGIN };
   }
 
   place(block) {
     const { size, columns } = this.g;
-    return [(block % columns) * size, Math.floor(block / columns) * size];
+    return [MARGIN + (block % columns) * size, MARGIN + Math.floor(block / columns) * size];
   }
 
   update(moment) {
@@ -1256,9 +1257,12 @@ class Pool {
     const ring = (block, style, width) => {
       if (block === null || block === undefined || block >= g.num) return;
       const [x, y] = this.place(block), s = g.size - (g.size >= 20 ? 3 : 1);
+      pen.strokeStyle = theme.bg;
+      pen.lineWidth = width + 2;
+      pen.strokeRect(x, y, s, s);
       pen.strokeStyle = style;
       pen.lineWidth = width;
-      pen.strokeRect(x - 0.5, y - 0.5, s + 1, s + 1);
+      pen.strokeRect(x - 1, y - 1, s + 2, s + 2);
     };
     const table = this.moment.tableOf(viewer.selection.seq);
     for (const block of table) {
@@ -1299,7 +1303,7 @@ class Pool {
 
   find(event) {
     const { left, top } = this.frame.getBoundingClientRect(), g = this.g;
-    const x = event.clientX - left, y = event.clientY - top;
+    const x = event.clientX - left - MARGIN, y = event.clientY - top - MARGIN;
     const column = Math.floor(x / g.size);
     const block = column < g.columns ? Math.floor(y / g.size) * g.columns + column : g.num;
     return { x, y, block: block >= 0 && block < g.num ? block : null };

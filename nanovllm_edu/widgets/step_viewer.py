@@ -1,0 +1,92 @@
+"""`StepViewer`: the linked view as a widget (an anywidget: traits plus one ES module).
+
+The recording travels once, when a view opens; after that only what is new does. The module folds
+the states itself, so moving through a recording needs no kernel.
+
+Read next: `widgets/viewer.js`; `widgets/step_player.py`, which drives an engine.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+import anywidget
+import traitlets
+
+from nanovllm_edu.introspect.codec import encode, encode_journal
+from nanovllm_edu.introspect.recording import Entry, Recording, Resumed
+
+FOLDER = Path(__file__).parent
+
+
+class StepViewer(anywidget.AnyWidget):
+    """Shows one recording.
+
+    Attributes:
+        step: The step that is shown; -1 is the moment before the first.
+        sequence: The selected seq_id, or None.
+        controls: Whether the view has buttons and a slider of its own.
+    """
+
+    _esm = FOLDER / "viewer.js"
+    _css = FOLDER / "viewer.css"
+
+    # Never assigned: a view that opens asks for it, and gets whatever is recorded by then.
+    recording = traitlets.Any().tag(sync=True, to_json=lambda _, widget: widget.document())
+    step = traitlets.Int(0).tag(sync=True)
+    sequence = traitlets.Int(None, allow_none=True).tag(sync=True)
+    controls = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(self, recording: Recording, **traits: Any) -> None:
+        self._recording = recording
+        super().__init__(**traits)
+
+    @classmethod
+    def of(cls, recording: Recording) -> Self:
+        """The viewer of a finished recording, at its first step."""
+        return cls(recording, step=min(0, len(recording) - 1))
+
+    def document(self) -> dict[str, Any]:
+        """What a view that opens now receives."""
+        return encode(self._recording)
+
+    def append(self, recording: Recording) -> None:
+        """Takes in a longer version of the same recording, and sends what is new."""
+        before = self._recording
+        entries = recording.journal[len(before.journal) :]
+        pieces = {str(i): t for i, t in recording.pieces.items() if i not in before.pieces}
+        self._recording = recording
+        if entries:
+            self.send(
+                {
+                    "type": "append",
+                    "first": len(before.journal),
+                    "entries": list(encode_journal(entries, _order_after(before))),
+                    "pieces": pieces,
+                }
+            )
+
+    def __repr__(self) -> str:
+        return f"StepViewer({self._recording!r})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """anywidget's, with a text form that is the same on every run."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return {"text/plain": repr(self)}
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**data, "text/plain": repr(self)}, metadata
+
+
+def _order_after(recording: Recording) -> tuple[int, ...]:
+    """The eviction order that the next journal entry changes (see `codec.encode_order`)."""
+    for entry in reversed(recording.journal):
+        order = _order_of(entry)
+        if order is not None:
+            return order
+    return tuple(recording.initial.evictable)
+
+
+def _order_of(entry: Entry) -> tuple[int, ...] | None:
+    if isinstance(entry, Resumed):
+        return tuple(entry.frame.evictable)
+    return getattr(entry, "eviction_order", None)
