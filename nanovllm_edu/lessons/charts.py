@@ -46,14 +46,15 @@ def bars(
         layout="constrained",
     )
     pyplot.close(figure)
-    limit = limit or 1.2 * max(max(values) for values in groups.values())
+    limit = limit or 1.3 * max(max(values) for values in groups.values())
     for column, (name, values) in enumerate(groups.items()):
         axes, colour = panels[0][column], PALETTE[column % len(PALETTE)]
         axes.barh(range(len(labels)), values, color=colour)
         for row, value in enumerate(values):
-            text = f" {value:.3g}" if value else " –"
-            axes.text(min(value, limit * 0.8), row, text, va="center", fontsize=8, color=INK)
+            text = f" {value:.3f}" if value < 1 else f" {value:,.4g}"
+            axes.text(value, row, text if value else " –", va="center", fontsize=8, color=INK)
         axes.set_xlim(0, limit)
+        axes.locator_params(axis="x", nbins=4)
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_xlabel(xlabel, fontsize=8)
         _plain(axes)

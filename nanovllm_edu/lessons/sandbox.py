@@ -28,6 +28,8 @@ _NOT_THE_LEARNERS = (
     _PACKAGE,
     *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
     "<frozen",
+    "<string>",  # what dataclasses and shape checks generate
+    "<@beartype",
     "<__array_function__",
 )
 
