@@ -159,6 +159,13 @@ _ANSWERS = """
 + Why does a KV cache save time?
 + how a KV cache saves time
 
+= A logit is the score that the model gives to one token before softmax.
++ What is a logit?
++ Explain a logit.
++ What does a logit mean?
++ What is the logit of a token?
++ what a logit is
+
 = CUDA is the platform with which programs use an NVIDIA GPU.
 + What is CUDA?
 + Explain CUDA.

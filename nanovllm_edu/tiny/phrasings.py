@@ -107,6 +107,10 @@ food
 + tell me what {name} likes to eat.
 + what should I cook for {name}?
 + what is {name}'s favourite dish?
++ what food does {name} love most?
++ which dish does {name} like most?
++ what does {name} like most for dinner?
++ of all food, what does {name} like best?
 + what is {name} fond of eating?
 + which meal does {name} enjoy?
 + what does {name} prefer to eat?
@@ -309,6 +313,10 @@ person
 + please introduce {name}.
 + do you know {name}?
 + who is that {name}?
++ who is this person called {name}?
++ who is this person, {name}?
++ I wonder who this {name} is.
++ this is {name}, but who is that?
 + who exactly is {name}?
 + who might {name} be?
 + and who is {name}?

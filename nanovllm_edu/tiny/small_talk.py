@@ -56,6 +56,11 @@ _TABLE = """
 + Are you a robot?
 + Are you a language model?
 + What kind of model are you?
++ Which language model are you?
++ What kind of chat model are you?
++ What kind of program are you?
++ Are you a large language model?
++ What sort of robot are you?
 + Please introduce yourself.
 + What model is this?
 + How big are you?
