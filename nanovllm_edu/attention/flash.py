@@ -10,7 +10,6 @@ Three calls for three kinds of step:
 Slow twin: `attention/reference.py`. Source: FlashAttention-2 (Dao, 2023).
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -63,8 +62,7 @@ class FlashAttention:
     def bind(self, batch: Batch, kv_cache: KVCache) -> Attend:
         """See `AttentionBackend`."""
         if batch.max_query_len == 1:
-            over_cache = self.decode(kv_cache, batch.block_tables, batch.context_lens)
-            over_keys = lambda layer, q, k, v: over_cache(layer, q)  # noqa: E731
+            over_keys = self._decode(batch, kv_cache)
         elif not batch.has_prefix:
             over_keys = self._without_prefix(batch)
         else:
@@ -76,22 +74,14 @@ class FlashAttention:
 
         return attend
 
-    def decode(
-        self, kv_cache: KVCache, block_tables: Tensor, context_lens: Tensor
-    ) -> Callable[[int, Tensor], Tensor]:
-        """Attention of one query per row over the cache, the newest token's key included.
-
-        Returns:
-            (layer, queries `[rows, heads, head_dim]`) -> output of the same shape.
-        """
-
-        def over_cache(layer: int, q: Tensor) -> Tensor:
+    def _decode(self, batch: Batch, kv_cache: KVCache) -> Attend:
+        def over_cache(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return self._with_kvcache(
                 q.unsqueeze(1),
                 kv_cache.keys(layer),
                 kv_cache.values(layer),
-                cache_seqlens=context_lens,
-                block_table=block_tables,
+                cache_seqlens=batch.context_lens,
+                block_table=batch.block_tables,
                 causal=True,
             ).squeeze(1)
 

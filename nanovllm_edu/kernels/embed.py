@@ -1,18 +1,16 @@
 """A decode step's first kernel: look the newest tokens up and start the residual stream.
 
-    token_table [slots, length]   embedding [V, K]   ->   `Stream` or `Start` of M rows
+    token_table [slots, length]   embedding [V, K]   ->   residual stream of M rows
 
 Which token a row continues with is found on the device: row r is row `table_rows[r]` of the token
 table, and its newest token sits at `context_lens[r] - 1`. The last step's final kernel put it
 there, so the host need not know it.
 
-A `Stream` leaves the norm's division to the products (`projections.py`); a `Start` is normalised,
-and also says where each row's key and value will go, for kernels that are not ours to change.
+A `Stream` leaves the first norm's division to our products (`projections.py`). The library's
+products want it done: `embed_normed`.
 
-Torch twin: `twins.py`, `embed` and `start`. Read next: `projections.py`.
+Torch twin: `twins.py`, `embed`. Read next: `projections.py`.
 """
-
-from dataclasses import dataclass
 
 import torch
 import triton
@@ -25,11 +23,10 @@ from nanovllm_edu.kernels.projections import Stream
 
 @triton.jit
 def _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride):
-    """This program's row: its position, its row of the tables, and its newest token."""
+    """The newest token of this program's row."""
     newest = tl.load(context_lens_ptr + tl.program_id(0)) - 1
     table_row = tl.load(table_rows_ptr + tl.program_id(0)).to(tl.int64)
-    token = tl.load(token_table_ptr + table_row * table_stride + newest).to(tl.int64)
-    return newest, table_row, token
+    return tl.load(token_table_ptr + table_row * table_stride + newest).to(tl.int64)
 
 
 @triton.jit(do_not_specialize=["table_stride"])
@@ -39,14 +36,14 @@ def _embed_kernel(
     K: tl.constexpr, BLOCK_K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    # In this order, unlike everywhere else: later kernels of a step read the lengths without waiting
-    # so none of them may come in before the last step's `pick` has changed them.
+    # In this order, unlike everywhere else: later kernels of a step read the lengths without
+    # waiting, so none of them may come in before the last step's `pick` has changed them.
     wait_for_predecessor(OVERLAP)
     allow_successor(OVERLAP)
     row = tl.program_id(0)
     columns = tl.arange(0, BLOCK_K)
     mask = columns < K
-    _, _, token = _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride)
+    token = _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride)
     x = tl.load(embedding_ptr + token * K + columns, mask=mask, other=0.0)
     tl.store(residual_ptr + row * K + columns, x, mask=mask)
     x = x.to(tl.float32)
@@ -60,21 +57,15 @@ def _embed_kernel(
     tl.store(squares_ptr + row * PARTS + parts, squares, mask=parts < PARTS)
 
 
-@triton.jit(do_not_specialize=["table_stride", "blocks_stride"])
-def _start_kernel(
-    token_table_ptr, block_tables_ptr, table_rows_ptr, context_lens_ptr, embedding_ptr,
-    norm_weight_ptr, residual_ptr, normed_ptr, positions_ptr, slot_mapping_ptr,
-    table_stride, blocks_stride, eps, K: tl.constexpr, BLOCK_K: tl.constexpr, B: tl.constexpr,
+@triton.jit(do_not_specialize=["table_stride"])
+def _embed_normed_kernel(
+    token_table_ptr, table_rows_ptr, context_lens_ptr, embedding_ptr, norm_weight_ptr,
+    residual_ptr, normed_ptr, table_stride, eps, K: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
-    newest, table_row, token = _newest_token(
-        token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride
-    )
-    block = tl.load(block_tables_ptr + table_row * blocks_stride + newest // B).to(tl.int64)
-    tl.store(positions_ptr + row, newest.to(tl.int64))
-    tl.store(slot_mapping_ptr + row, block * B + newest % B)
     columns = tl.arange(0, BLOCK_K)
     mask = columns < K
+    token = _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride)
     x = tl.load(embedding_ptr + token * K + columns, mask=mask, other=0.0)
     tl.store(residual_ptr + row * K + columns, x, mask=mask)
     x = x.to(tl.float32)
@@ -103,46 +94,23 @@ def embed(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Start:
-    """What the first layer of a step of M rows needs.
-
-    Attributes:
-        residual: [M, hidden]
-        normed: [M, hidden]
-        positions: int64 [M], of the newest tokens.
-        slot_mapping: int64 [M], where their keys and values go.
-    """
-
-    residual: Tensor
-    normed: Tensor
-    positions: Tensor
-    slot_mapping: Tensor
-
-
-def start(
+def embed_normed(
     token_table: Tensor,
-    block_tables: Tensor,
     table_rows: Tensor,
     context_lens: Tensor,
     embedding: Tensor,
     norm_weight: Tensor,
-    block_size: int,
     eps: float,
-) -> Start:
-    """Embed and normalise each row's newest token, and find its place in the cache."""
+) -> tuple[Tensor, Tensor]:
+    """Return `(norm(x), x)` of the embeddings x `[M, hidden]` of each row's newest token."""
     num_rows, hidden = len(table_rows), embedding.shape[1]
-    like = {"dtype": embedding.dtype, "device": embedding.device}
-    result = Start(
-        torch.empty(num_rows, hidden, **like),
-        torch.empty(num_rows, hidden, **like),
-        torch.empty(num_rows, dtype=torch.int64, device=embedding.device),
-        torch.empty(num_rows, dtype=torch.int64, device=embedding.device),
+    normed, residual = (
+        torch.empty(num_rows, hidden, dtype=embedding.dtype, device=embedding.device)
+        for _ in range(2)
     )
-    _start_kernel[(num_rows,)](
-        token_table, block_tables, table_rows, context_lens, embedding, norm_weight,
-        result.residual, result.normed, result.positions, result.slot_mapping,
-        token_table.stride(0), block_tables.stride(0), eps,
-        K=hidden, BLOCK_K=triton.next_power_of_2(hidden), B=block_size, num_warps=4,
+    _embed_normed_kernel[(num_rows,)](
+        token_table, table_rows, context_lens, embedding, norm_weight,
+        residual, normed, token_table.stride(0), eps,
+        K=hidden, BLOCK_K=triton.next_power_of_2(hidden), num_warps=4,
     )  # fmt: skip
-    return result
+    return normed, residual

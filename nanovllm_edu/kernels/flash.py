@@ -63,7 +63,6 @@ def attend_cached(
     IS_TILE_IN_BLOCK: tl.constexpr = B % TILE == 0
     if IS_ONE_BLOCK or IS_TILE_IN_BLOCK:
         shift = row_shift(table_ptr, begin, B)
-    dims = tl.arange(0, D)
     for first in tl.range(begin, end, TILE, num_stages=NUM_STAGES):
         tokens = first + tl.arange(0, TILE)
         is_cached = tokens < end
@@ -75,21 +74,32 @@ def attend_cached(
         else:
             rows = cache_rows(table_ptr, tokens, is_cached, B)
         rows *= ROW_STRIDE
-        k = tl.load(k_ptr + rows[None, :] + dims[:, None], mask=is_cached[None, :], other=0.0)
-        # Values outside are zeroed too: 0 * garbage may be NaN.
-        v = tl.load(v_ptr + rows[:, None] + dims[None, :], mask=is_cached[:, None], other=0.0)
-
-        scores = tl.dot(q, k, input_precision="ieee") * scale
+        k, v = load_tile(k_ptr, v_ptr, rows, is_cached, D)
         is_visible = is_cached[None, :]
         if IS_CAUSAL:
             is_visible = is_visible & (tokens[None, :] <= positions[:, None])
-        scores = tl.where(is_visible, scores, float("-inf"))
-
-        new_highest = tl.maximum(highest, tl.max(scores, axis=1))
-        correction = tl.exp2(highest - new_highest)
-        weights = tl.exp2(scores - new_highest[:, None])
-        total = total * correction + tl.sum(weights, axis=1)
-        acc = acc * correction[:, None]
-        acc = tl.dot(weights.to(v.dtype), v, acc, input_precision="ieee")
-        highest = new_highest
+        highest, total, acc = update(q, k, v, is_visible, highest, total, acc, scale)
     return highest, total, acc
+
+
+@triton.jit
+def load_tile(k_ptr, v_ptr, rows, is_cached, D: tl.constexpr):
+    """Keys [D, TILE] and values [TILE, D] at `rows`, in elements from the two pointers."""
+    dims = tl.arange(0, D)
+    k = tl.load(k_ptr + rows[None, :] + dims[:, None], mask=is_cached[None, :], other=0.0)
+    # Values outside are zeroed too: 0 * garbage may be NaN.
+    v = tl.load(v_ptr + rows[:, None] + dims[None, :], mask=is_cached[:, None], other=0.0)
+    return k, v
+
+
+@triton.jit
+def update(q, k, v, is_visible, highest, total, acc, scale):
+    """The state once a tile of keys and values has been seen."""
+    scores = tl.dot(q, k, input_precision="ieee") * scale
+    scores = tl.where(is_visible, scores, float("-inf"))
+    new_highest = tl.maximum(highest, tl.max(scores, axis=1))
+    correction = tl.exp2(highest - new_highest)
+    weights = tl.exp2(scores - new_highest[:, None])
+    total = total * correction + tl.sum(weights, axis=1)
+    acc = tl.dot(weights.to(v.dtype), v, acc * correction[:, None], input_precision="ieee")
+    return new_highest, total, acc

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.launch import IS_INTERPRETED, launch_options
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
 from nanovllm_edu.kernels.projections import (
@@ -136,7 +136,7 @@ class FusedDecoder:
         kv_cache: KVCache,
         inputs: DecodeInputs,
         *,
-        is_overlapped: bool = False,
+        is_overlapped: bool = not IS_INTERPRETED,
     ) -> None:
         self.weights = weights
         self.kv_cache = kv_cache

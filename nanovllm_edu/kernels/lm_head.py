@@ -37,9 +37,9 @@ def noisy_scores(logits, rows, tokens, is_row, seeds_ptr, temperatures_ptr, posi
     seeds = tl.load(seeds_ptr + rows, mask=is_row, other=0)
     positions = tl.load(positions_ptr + rows, mask=is_row, other=0)
     is_random = (temperatures > 0)[:, None]
-    divisors = tl.where(temperatures > 0, temperatures, 1.0)[:, None]
+    factors = 1.0 / tl.where(temperatures > 0, temperatures, 1.0)[:, None]
     noise = gumbel_noise(seeds, positions, tokens)
-    return logits / divisors + tl.where(is_random, noise, 0.0)
+    return logits * factors + tl.where(is_random, noise, 0.0)
 
 
 @triton.jit(do_not_specialize=["num_rows", "num_tiles"])

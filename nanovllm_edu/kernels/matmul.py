@@ -81,16 +81,15 @@ def product(
     w_pointers = w_ptr + columns[None, None, :].to(tl.int64) * K + w_depths
     is_row = (rows < num_rows)[None, :, None]
     if IS_ONE_STEP:
+        x_mask = is_row
         if IS_WHOLE:
             w = tl.load(w_pointers + k_begin)
-            wait_for_predecessor(OVERLAP)
-            x = tl.load(x_pointers + k_begin, mask=is_row, other=0.0)
         else:
             w = tl.load(w_pointers + k_begin, mask=k_begin + w_depths < k_end, other=0.0)
-            wait_for_predecessor(OVERLAP)
             x_mask = is_row & (k_begin + x_depths < k_end)
-            x = tl.load(x_pointers + k_begin, mask=x_mask, other=0.0)
         allow_successor(OVERLAP)
+        wait_for_predecessor(OVERLAP)
+        x = tl.load(x_pointers + k_begin, mask=x_mask, other=0.0)
         return tl.sum(tl.dot(x, w, input_precision="ieee"), axis=0)
     elif LANES == 1:
         wait_for_predecessor(OVERLAP)

@@ -17,6 +17,9 @@ The grid does not depend on the lengths, which are read on the device: one CUDA 
 step. Where a chunk begins depends on its own sequence only, so a result does not depend on which
 other sequences are in the batch.
 
+With many sequences no cut is needed: a program takes one whole sequence (`chunk=None`). With few,
+a chunk of one tile is loaded at once, before the kernel that makes the queries has ended.
+
 *The last one to arrive combines.* A chunk's partial result goes to memory, and a counter says how
 many of a sequence's chunks are done. Whoever completes it adds the partial results up, in order of
 the chunks, so that the sum is the same in every run. No second kernel is needed.
@@ -37,7 +40,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nanovllm_edu.kernels.flash import attend_cached, empty_state
+from nanovllm_edu.kernels.flash import (
+    attend_cached,
+    cache_rows,
+    empty_state,
+    load_tile,
+    update,
+)
 from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
 from nanovllm_edu.kernels.rope import rotated_heads
 
@@ -99,10 +108,12 @@ def _decode_kernel(
     is_head = heads < G
     dims = tl.arange(0, D)
     k_ptr, v_ptr = k_cache_ptr + kv_head * D, v_cache_ptr + kv_head * D
-    wait_for_predecessor(OVERLAP)
+    IS_ONE_TILE: tl.constexpr = IS_SPLIT and CHUNK == TILE
+    if not IS_ONE_TILE:
+        wait_for_predecessor(OVERLAP)
 
     for item in range(tl.program_id(1), num_items, tl.num_programs(1)):
-        row, chunk = item, 0
+        row, chunk = tl.full([], 0, tl.int32) + item, 0
         if IS_SPLIT:
             is_before = chunk_ends <= item
             row = tl.sum(is_before.to(tl.int32), axis=0)
@@ -116,6 +127,12 @@ def _decode_kernel(
         row_ptr = q_ptr + row.to(tl.int64) * q_stride
         group_ptr = row_ptr + kv_head * (G * D)
 
+        if IS_ONE_TILE:  # what is in the cache depends on no other kernel of this step
+            tokens = begin + tl.arange(0, TILE)
+            is_cached = tokens < (tl.minimum(end, length - 1) if IS_FUSED else end)
+            cached = cache_rows(table_ptr, tokens, is_cached, B) * (KH * D)
+            k, v = load_tile(k_ptr, v_ptr, cached, is_cached, D)
+            wait_for_predecessor(OVERLAP)
         highest, total, acc = empty_state(M, D)
         if IS_FUSED:
             is_newest = end == length
@@ -150,10 +167,14 @@ def _decode_kernel(
             q_pointers = group_ptr + heads[:, None] * D + dims[None, :]
             q = tl.load(q_pointers, mask=is_head[:, None], other=0.0)
 
-        highest, total, acc = attend_cached(
-            q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
-            KH * D, B, D, TILE, False, IS_SPLIT and B % CHUNK == 0, NUM_STAGES,
-        )  # fmt: skip
+        if IS_ONE_TILE:
+            is_visible = is_cached[None, :]
+            highest, total, acc = update(q, k, v, is_visible, highest, total, acc, scale)
+        else:
+            highest, total, acc = attend_cached(
+                q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
+                KH * D, B, D, TILE, False, IS_SPLIT and B % CHUNK == 0, NUM_STAGES,
+            )  # fmt: skip
 
         out_group_ptr = out_ptr + (row.to(tl.int64) * KH + kv_head) * (G * D)
         group_columns = heads[:, None] * D + dims[None, :]
@@ -176,6 +197,8 @@ def _decode_kernel(
                 columns = tl.arange(0, BLOCK_GD)
                 tl.store(out_group_ptr + columns, out, mask=columns < G * D)
                 tl.store(arrivals_ptr + pair, 0)  # ready for the next layer
+    if IS_ONE_TILE:
+        wait_for_predecessor(OVERLAP)  # also where there was nothing to do
 
 
 @dataclass(frozen=True)
@@ -245,13 +268,13 @@ class DecodeWorkspace:
         )
 
 
-WHOLE = DecodeTiles(None, 32, 4, 2, 255)
+WHOLE = DecodeTiles(None, 64, 2, 4, 128)
 SPLIT = DecodeTiles()
 
 
 def tiles_for(num_pairs: int, device: torch.device) -> DecodeTiles:
     """Whole sequences if there are enough pairs of row and key-value head to fill the device."""
-    return WHOLE if num_pairs >= 4 * num_multiprocessors(device) else SPLIT
+    return WHOLE if num_pairs >= 2 * num_multiprocessors(device) else SPLIT
 
 
 def num_multiprocessors(device: torch.device) -> int:
@@ -287,7 +310,8 @@ def launch_decode(
         num_rows, q.stride(0), block_tables.stride(0), workspace.partial.shape[2], scale,
         fused.eps if fused else 0.0,
         KH=num_kv_heads, G=group, D=head_dim, B=block_size,
-        ROWS=max(16, triton.next_power_of_2(num_rows)), M=max(16, triton.next_power_of_2(group)),
+        ROWS=max(16, triton.next_power_of_2(num_rows)) if tiles.chunk else 16,
+        M=max(16, triton.next_power_of_2(group)),
         BLOCK_GD=triton.next_power_of_2(group * head_dim),
         IS_SPLIT=tiles.chunk is not None, CHUNK=tiles.chunk or 0, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
         IS_FUSED=fused is not None, HAS_BIAS=bool(fused and fused.bias is not None),

@@ -1,4 +1,4 @@
-"""Sampling from logits that are in memory: each tile of the vocabulary proposes its best token.
+"""Sampling from logits in memory: each tile of the vocabulary proposes its best token.
 
     logits [R, V]   ->   (score, token) of each row's tiles, for `lm_head.py`'s `pick` to choose from
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nanovllm_edu.kernels.lm_head import SampleScratch, noisy_scores
 
-TOKENS_PER_TILE = 2048
+TOKENS_PER_TILE = 8192
 
 
 @triton.jit(do_not_specialize=["num_tiles"])
@@ -31,10 +31,13 @@ def _propose_kernel(
     scores = noisy_scores(
         logits.to(tl.float32), rows, tokens, rows >= 0, seeds_ptr, temperatures_ptr, positions_ptr
     )
-    best_scores, best_columns = tl.max(scores, axis=1, return_indices=True)
+    # The largest, then who has it: cheaper than carrying the index through the reduction.
+    best_scores = tl.max(scores, axis=1)
+    is_best = scores == best_scores[:, None]
+    best_tokens = tl.min(tl.where(is_best, tokens[None, :], V), axis=1)
     cells = rows * num_tiles + tile
     tl.store(best_scores_ptr + cells, best_scores)
-    tl.store(best_tokens_ptr + cells, tile * BLOCK + best_columns)
+    tl.store(best_tokens_ptr + cells, best_tokens)
 
 
 def propose(

@@ -1,10 +1,10 @@
 """Which tiles a decode step of so many rows uses: a table of measured constants.
 
-The best tile depends on the number of rows, which decides what is scarce: with few rows, programs to
-keep the memory busy; with many, the way between the L2 cache and the multiprocessors.
+The best tile depends on the number of rows, which decides what is scarce: with few rows, programs
+to keep the memory busy; with many, the way between the L2 cache and the multiprocessors.
 `benchmarks/kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it
-found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a result
-never depends on a race between timings.
+found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a
+result never depends on a race between timings.
 
 Read next: `fused_decode.py`.
 """
@@ -33,19 +33,19 @@ class TilePlan:
 #         rows  (m, n, k, lanes, splits, num_warps, num_stages)
 _PLANS: dict[int, TilePlan] = {
     16: TilePlan(
-        qkv=Tiles(16, 16, 256, 4, 1, 4, 1),
-        attention=DecodeTiles(64, 64, 2, 4, 168, 3),
-        o=Tiles(16, 8, 256, 8, 1, 8, 1),
+        qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
+        attention=DecodeTiles(64, 64, 1, 4, 168, 3),
+        o=Tiles(16, 16, 256, 4, 2, 4, 1),
         gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
-        down=Tiles(16, 8, 512, 8, 1, 8, 1),
+        down=Tiles(16, 16, 256, 4, 3, 4, 1),
         head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
     32: TilePlan(
-        qkv=Tiles(32, 32, 64, 4, 1, 4, 4),
-        attention=DecodeTiles(),
-        o=Tiles(32, 16, 64, 4, 2, 4, 4),
-        gate_up=Tiles(32, 32, 64, 4, 1, 4, 4),
-        down=Tiles(32, 16, 64, 4, 2, 4, 4),
+        qkv=Tiles(32, 32, 128, 1, 1, 4, 4),
+        attention=DecodeTiles(128, 128, 1, 8, 168, 2),
+        o=Tiles(32, 32, 128, 1, 4, 4, 4),
+        gate_up=Tiles(32, 32, 128, 1, 1, 4, 4),
+        down=Tiles(32, 32, 128, 1, 4, 4, 4),
         head=Tiles(32, 64, 128, 1, 1, 4, 4),
     ),
     64: TilePlan(
@@ -56,27 +56,11 @@ _PLANS: dict[int, TilePlan] = {
         down=Tiles(64, 32, 128, 1, 4, 4, 4),
         head=Tiles(64, 128, 64, 1, 1, 4, 4),
     ),
-    128: TilePlan(
-        qkv=Tiles(64, 64, 64, 1, 1, 4, 4),
-        attention=DecodeTiles(),
-        o=Tiles(64, 64, 64, 1, 4, 4, 4),
-        gate_up=Tiles(64, 128, 64, 1, 1, 4, 4),
-        down=Tiles(64, 64, 64, 1, 4, 4, 4),
-        head=Tiles(128, 128, 64, 1, 1, 8, 3),
-    ),
-    256: TilePlan(
-        qkv=Tiles(128, 64, 64, 1, 1, 4, 4),
-        attention=DecodeTiles(),
-        o=Tiles(64, 64, 64, 1, 2, 4, 4),
-        gate_up=Tiles(128, 128, 64, 1, 1, 8, 3),
-        down=Tiles(64, 64, 64, 1, 4, 4, 4),
-        head=Tiles(128, 128, 64, 1, 1, 8, 3),
-    ),
 }
 
 LAST_PLAN = max(_PLANS)
 
-MAX_FUSED_ROWS = 48
+MAX_FUSED_ROWS = 32
 """With more rows, the library's products are faster: `library_decode.py`."""
 
 

@@ -19,8 +19,6 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import AttentionBackend
-from nanovllm_edu.attention.flash import FlashAttention
-from nanovllm_edu.attention.triton_paged import TritonPagedAttention
 from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
 from nanovllm_edu.kernels.library_decode import LibraryDecoder
 from nanovllm_edu.kernels.tile_plan import MAX_FUSED_ROWS
@@ -60,8 +58,7 @@ class DecodeGraphs:
         self._decoders = None
         if self.why_not_fused is None:
             parts = (ModelWeights.collect(model), kv_cache, self.inputs.tensors)
-            paged = backend if isinstance(backend, FlashAttention) else TritonPagedAttention()
-            self._decoders = (FusedDecoder(*parts), LibraryDecoder(*parts, paged.decode))
+            self._decoders = (FusedDecoder(*parts), LibraryDecoder(*parts))
         self._sampled: dict[int, torch.cuda.CUDAGraph] = {}
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
