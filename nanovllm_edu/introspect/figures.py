@@ -1,0 +1,131 @@
+"""Still pictures of a recording, where one is better than an animation (matplotlib).
+
+Each function returns a figure and leaves no global state behind. matplotlib is imported when the
+first one is called.
+
+Source of the roofline: Williams, Waterman and Patterson (2009).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from nanovllm_edu.introspect.latency import latencies
+from nanovllm_edu.introspect.recording import Recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, GREY, PALE = "#3f7fd4", "#e08a1e", "#27a07a", "#7a8ea8", "#ccd5e0"
+
+
+def cache_occupancy(recording: Recording) -> "Figure":
+    """Used, cached and free blocks over the steps."""
+    levels = [_levels(recording, index) for index in range(len(recording))]
+    figure, axes = _axes("KV cache: blocks after each step", "step", "blocks")
+    used, cached = [u for u, _ in levels], [c for _, c in levels]
+    axes.stackplot(
+        range(len(levels)), used, cached, step="post", colors=[GREY, PALE],
+        labels=["used", "free but cached"],
+    )  # fmt: skip
+    axes.axhline(recording.engine["num_blocks"], color="black", lw=0.8, ls="--", label="pool")
+    axes.set_ylim(0, recording.engine["num_blocks"] * 1.08)
+    return _done(figure, axes)
+
+
+def batch_composition(recording: Recording) -> "Figure":
+    """Prefill and decode tokens of each step, against the budget."""
+    decode = [sum(c.num_tokens for c in r.chunks if c.is_decode) for r in recording]
+    prefill = [r.num_tokens - d for r, d in zip(recording, decode, strict=True)]
+    figure, axes = _axes("What each step computed", "step", "tokens")
+    steps = range(len(recording))
+    axes.bar(steps, decode, width=0.9, color=GREEN, label="decode")
+    axes.bar(steps, prefill, width=0.9, bottom=decode, color=BLUE, hatch="///", ec="white",
+             lw=0, label="prefill")  # fmt: skip
+    budget = recording.engine["max_num_batched_tokens"]
+    if budget <= 4 * max([1, *(r.num_tokens for r in recording)]):
+        axes.axhline(budget, color="black", lw=0.8, ls="--", label="token budget")
+    return _done(figure, axes)
+
+
+def latency_distribution(recording: Recording) -> "Figure":
+    """Time to first token and inter-token latency, as cumulative distributions."""
+    seconds = latencies(recording)
+    figure, axes = _axes("How long clients wait", "milliseconds", "share of them")
+    for name, values, colour, style in (
+        ("time to first token", seconds.first_token.values(), ORANGE, "-"),
+        ("between tokens", seconds.between_tokens, BLUE, "--"),
+    ):
+        times = sorted(1e3 * value for value in values)
+        if times:
+            shares = [(i + 1) / len(times) for i in range(len(times))]
+            axes.step(times, shares, where="post", color=colour, ls=style, lw=2, label=name)
+    axes.set_ylim(0, 1.03)
+    axes.set_xscale("log")
+    return _done(figure, axes)
+
+
+def roofline(
+    recording: Recording,
+    *,
+    num_parameters: int,
+    bytes_per_value: int,
+    kv_bytes_per_token: int,
+    peak_flops: float,
+    peak_bandwidth: float,
+) -> "Figure":
+    """Where each step lies under the roof of the device: limited by memory or by arithmetic.
+
+    Args:
+        recording: Steps with a measured "forward" phase.
+        num_parameters: Of the model; each token takes 2 floating-point operations per parameter.
+        bytes_per_value: Of a weight.
+        kv_bytes_per_token: Keys and values of one token, all layers.
+        peak_flops: Of the device, per second.
+        peak_bandwidth: Of its memory, bytes per second.
+    """
+    figure, axes = _axes("Roofline", "operations per byte", "operations per second")
+    points: dict[str, list[tuple[float, float]]] = {"prefill in it": [], "decode only": []}
+    for record in recording:
+        if record.chunks and "forward" in record.timings:
+            flops = 2.0 * num_parameters * record.num_tokens
+            read = kv_bytes_per_token * sum(chunk.end for chunk in record.chunks)
+            moved = num_parameters * bytes_per_value + read
+            is_decode = all(chunk.is_decode for chunk in record.chunks)
+            name = "decode only" if is_decode else "prefill in it"
+            points[name].append((flops / moved, flops / record.timings["forward"]))
+    for (name, pairs), colour, mark in zip(points.items(), (BLUE, GREEN), "so", strict=True):
+        axes.scatter(*zip(*pairs, strict=True), c=colour, marker=mark, s=18, label=name) if (
+            pairs
+        ) else None
+    _roof(axes, peak_flops, peak_bandwidth)
+    return _done(figure, axes)
+
+
+def _roof(axes: Any, peak_flops: float, peak_bandwidth: float) -> None:
+    ridge = peak_flops / peak_bandwidth
+    intensities = [ridge / 1000, ridge, ridge * 100]
+    heights = [min(peak_flops, x * peak_bandwidth) for x in intensities]
+    axes.plot(intensities, heights, color="black", lw=1.2, label="roof of the device")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def _levels(recording: Recording, index: int) -> tuple[int, int]:
+    fold = recording.fold_to(index)
+    return sum(map(bool, fold.ref_counts)), len(fold.evictable)
+
+
+def _axes(title: str, x: str, y: str) -> tuple["Figure", Any]:
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.2, 3.0), layout="constrained")
+    plt.close(figure)  # the caller's to show; pyplot must not keep it
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _done(figure: "Figure", axes: Any) -> "Figure":
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure

@@ -1,0 +1,71 @@
+"""The trace keeps to the trace-event format, and says what the recording says."""
+
+import json
+from collections import defaultdict
+
+import pytest
+
+from tests.introspect.workload import play
+
+NEEDED = {
+    "X": {"name", "ts", "dur", "pid", "tid"},
+    "i": {"name", "ts", "s", "pid", "tid"},
+    "C": {"name", "ts", "pid", "args"},
+    "M": {"name", "pid", "args"},
+}
+
+
+def check_trace(trace):
+    """The parts of the trace-event format that viewers insist on."""
+    assert isinstance(trace["traceEvents"], list)
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    tracks = defaultdict(list)
+    for event in trace["traceEvents"]:
+        assert NEEDED[event["ph"]] <= event.keys(), event
+        assert isinstance(event["pid"], int)
+        assert isinstance(event.get("args", {}), dict)
+        if event["ph"] != "M":
+            assert event["ts"] >= 0
+        if event["ph"] == "C":
+            assert all(isinstance(value, int) for value in event["args"].values())
+        if event["ph"] == "X":
+            assert event["dur"] >= 0
+            tracks[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+    for spans in tracks.values():
+        check_nested(spans)
+
+
+def check_nested(spans):
+    """Slices of a track lie beside or inside one another, never across."""
+    stack = []
+    for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        while stack and stack[-1] <= begin + 0.01:
+            stack.pop()
+        assert not stack or end <= stack[-1] + 0.01, (begin, end, stack)
+        stack.append(end)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_trace_is_valid(seed, tmp_path):
+    recording = play(seed, depth=seed % 3).recorder.recording
+    check_trace(json.loads(recording.to_perfetto(tmp_path / "x.json").read_text()))
+
+
+def test_a_slice_across_another_is_noticed():
+    with pytest.raises(AssertionError):
+        check_nested([(0.0, 2.0), (1.0, 3.0)])
+
+
+def test_the_trace_says_what_the_recording_says(tmp_path):
+    recording = play(3).recorder.recording
+    trace = json.loads(recording.to_perfetto(tmp_path / "x.json").read_text())["traceEvents"]
+    names = [event["name"] for event in trace if event["ph"] == "X" and event["pid"] == 2]
+    num_decodes = sum(chunk.is_decode for record in recording for chunk in record.chunks)
+    assert names.count("decode") == num_decodes
+    assert names.count("prefill") == sum(len(r.chunks) for r in recording) - num_decodes
+    blocks = [event["args"] for event in trace if event["name"] == "blocks"]
+    for index, counts in enumerate(blocks):
+        state = recording.state_at(index)
+        assert counts == {kind: state.num_blocks(kind) for kind in ("used", "cached", "free")}
+    preempted = [event for event in trace if event["name"] == "preempted"]
+    assert len(preempted) == sum(len(record.preempted) for record in recording)
