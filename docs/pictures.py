@@ -5,7 +5,9 @@ Each is what a command prints, recorded by rich and saved as SVG under docs/asse
 
 import os
 import re
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -18,7 +20,7 @@ from nanovllm_edu.cli import main
 SVG_FORMAT = re.sub(r"@font-face {{.*?}}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
     "Fira Code", "Menlo, Consolas, DejaVu Sans Mono"
 )
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).resolve().parent / "assets"
 BEGINNING = "Once upon a time, Mira the baker"
 PICTURES = {
     "steps": ["steps", f"{BEGINNING} lived", f"{BEGINNING} had", "--max-steps", "2"],
@@ -44,5 +46,6 @@ def draw(name: str, arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for name, arguments in PICTURES.items():
-        draw(name, arguments)
+    with TemporaryDirectory() as folder, chdir(folder):  # the demo writes a page beside itself
+        for name, arguments in PICTURES.items():
+            draw(name, arguments)

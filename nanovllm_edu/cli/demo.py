@@ -10,6 +10,7 @@ Read next: `steps.py` shows every step of your own prompts.
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
@@ -21,6 +22,8 @@ from nanovllm_edu.cli.pool_view import colour_of, legend, pool
 from nanovllm_edu.cli.terminal import console, printable
 from nanovllm_edu.core.records import Admitted, BlockEvicted, Event, Finished, Preempted
 from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.llm import LLM
 
 SYSTEM = (
@@ -63,19 +66,31 @@ class _Numbers:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the six questions and shows decisions, answers and numbers."""
-    params = sampling_params(arguments)
-    with make_llm(arguments) as llm:
+    params, page = sampling_params(arguments), Path(arguments.html)
+    if not page.parent.is_dir():
+        raise ConfigError(f"--html {page}: there is no folder {page.parent}; name one that exists.")
+    with make_llm(arguments) as llm, Recorder(llm.engine) as recorder:
         for question in QUESTIONS:
-            llm.engine.add_request(_prompt(llm, question), params)
+            recorder.add_request(_prompt(llm, question), params)
         terminal, numbers, begin = console(), _Numbers(), perf_counter()
         terminal.print(legend())
         while llm.engine.has_unfinished_requests():
-            step = llm.engine.step()
+            step = recorder.step()
             numbers.add(step)
             _show(terminal, step, llm)
         seconds = perf_counter() - begin
         _show_answers(terminal, llm, numbers)
         _show_numbers(terminal, numbers, seconds)
+        _write_page(terminal, recorder.recording, page)
+
+
+def _write_page(terminal: Console, recording: Recording, page: Path) -> None:
+    """The same run, to step through in a browser."""
+    try:
+        recording.to_html(page, "nanovllm-edu demo")
+    except OSError as error:
+        raise ConfigError(f"--html {page} cannot be written: {error.strerror}.") from error
+    terminal.print(f"\nEvery step of it, to click through: open {page} in a browser.", markup=False)
 
 
 def _prompt(llm: LLM, question: str) -> list[int]:

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from nanovllm_edu.cli.arguments import make_llm, sampling_params
 from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.llm import LLM, Prompt
 
 
@@ -34,7 +35,7 @@ def as_prompts(llm: LLM, arguments: argparse.Namespace) -> list[Prompt]:
     ]
 
 
-def _stream(llm: LLM, prompt: Prompt, params) -> int:
+def _stream(llm: LLM, prompt: Prompt, params: SamplingParams) -> int:
     num_tokens = 0
     for part in llm.stream([prompt], params):
         sys.stdout.write(printable(part.text))
@@ -44,7 +45,9 @@ def _stream(llm: LLM, prompt: Prompt, params) -> int:
     return num_tokens
 
 
-def _generate_all(llm: LLM, prompts: list[Prompt], params, titles: list[str]) -> int:
+def _generate_all(
+    llm: LLM, prompts: list[Prompt], params: SamplingParams, titles: list[str]
+) -> int:
     outputs = llm.generate(prompts, params, use_tqdm=False)
     terminal = console()
     for title, output in zip(titles, outputs, strict=True):

@@ -100,5 +100,8 @@ def _add_steps(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
     demo = commands.add_parser("demo", help="six prompts through a cache that is too small")
+    demo.add_argument(
+        "--html", default="demo.html", metavar="PATH", help="the recorded run (default demo.html)"
+    )
     add_sampling_options(demo, max_tokens=128)
     add_engine_options(demo, block_size=8, num_blocks=22, max_num_seqs=6)

@@ -64,10 +64,13 @@ def test_steps_shows_every_event_on_request(capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_demo_shows_hits_a_preemption_the_answers_and_the_numbers(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.chdir(tmp_path)
     assert main(["demo"]) == 0
     output = capsys.readouterr().out
+    assert "open demo.html in a browser" in output
+    assert "<title>nanovllm-edu demo" in (tmp_path / "demo.html").read_text(encoding="utf-8")
     assert re.search(r"seq 1 starts: [1-9]\d* of \d+ tokens are cached", output)
     assert "is preempted and lets go of" in output
     assert all(question in output for question in QUESTIONS)

@@ -50,6 +50,7 @@ BAD_INPUT = {
     "top_p": (["generate", "a", "--top-p", "0"], "top_p=0.0"),
     "max_tokens": (["steps", "a", "--max-tokens", "0"], "max_tokens=0"),
     "max_steps": (["steps", "a", "--max-steps", "0"], "--max-steps 0"),
+    "page": (["demo", "--html", "/no/such/folder/demo.html"], "/no/such/folder"),
     "policy": (["info", "--policy", "best"], "'best'"),
     "backend": (["info", "--attention-backend", "magic"], "'magic'"),
     "model": (["info", "--model", "/no/such/folder"], "/no/such/folder"),
