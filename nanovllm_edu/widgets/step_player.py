@@ -100,7 +100,7 @@ class StepPlayer(widgets.VBox):
         params = SamplingParams(temperature=temperature, max_tokens=max_tokens)
         prompt = text if self.engine.tokenizer else [int(part) for part in text.split()]
         seq_id = self.recorder.add_request(prompt, params)
-        if self.forked:
+        if self.forked is not None:
             self.forked.add_request(prompt, params)
         self._refresh()
         self._say(f"Sequence {seq_id} waits.")
@@ -138,28 +138,30 @@ class StepPlayer(widgets.VBox):
     # ------------------------------------------------------------------------ inside
 
     def _has_work(self) -> bool:
-        forked = self.forked.engine.has_unfinished_requests() if self.forked else False
-        return forked or self.engine.has_unfinished_requests()
+        return any(recorder.engine.has_unfinished_requests() for recorder in self._recorders())
+
+    def _recorders(self) -> list[Recorder]:
+        return [self.recorder] if self.forked is None else [self.recorder, self.forked]
 
     def _step_engines(self) -> bool:
         """One step of the engine and of its fork. False if neither had work."""
         if not self._has_work():
             return False
-        for recorder in filter(None, (self.recorder, self.forked)):
+        for recorder in self._recorders():
             # An engine without work takes an empty step, so that both stay in step.
             recorder.step()
         return True
 
     def _refresh(self) -> None:
         self.viewer.append(self.recorder.recording)
-        if self.forked and self.fork_viewer:
+        if self.forked is not None and self.fork_viewer is not None:
             self.fork_viewer.append(self.forked.recording)
             self.fork_viewer.step = len(self.forked) - 1
         self.controls.refresh(self.viewer.step, len(self.recorder))
 
     def _on_view_moved(self, _: Any) -> None:
         self.controls.refresh(self.viewer.step, len(self.recorder))
-        if self.forked and self.fork_viewer:
+        if self.forked is not None and self.fork_viewer is not None:
             first = len(self.recorder) - len(self.forked)
             self.fork_viewer.step = max(-1, self.viewer.step - first)
 

@@ -1,0 +1,39 @@
+"""What the browser tests look at: small runs in which everything happens."""
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.runners.checksum import ChecksumRunner
+
+SHARED = [11, 12, 13, 14, 15, 16, 17, 18]
+
+
+class Letters:
+    """A tokenizer of one letter per token; one of them looks like markup."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
+
+    def decode(self, token_ids: list[int]) -> str:
+        return "".join("<b>&amp;</b>" if i == 7 else chr(97 + i % 26) for i in token_ids)
+
+
+def eventful_recording(tokenizer: object = None) -> Recording:
+    """Six requests on 14 blocks: hits, chunked prefill, preemption, eviction, a queue."""
+    engine = LLMEngine(
+        ChecksumRunner(14, 4),
+        EngineConfig(max_num_seqs=4, max_num_batched_tokens=12, max_model_len=40),
+        tokenizer,  # type: ignore[arg-type]
+    )
+    recorder = Recorder(engine)
+    for number, length in enumerate([14, 18, 12, 16]):
+        params = SamplingParams(temperature=0.0, max_tokens=length)
+        recorder.add_request([*SHARED, 100 + number, 7], params)
+    for _ in range(9):
+        recorder.step()
+    for number in range(2):
+        recorder.add_request([*SHARED, 200 + number], SamplingParams(max_tokens=8))
+    for _ in recorder.run(0):
+        pass
+    return recorder.recording

@@ -1,0 +1,309 @@
+"""The exported page in a real browser: what it shows is what the recording says."""
+
+import json
+
+import pytest
+
+from nanovllm_edu.core.records import EVENT_TYPES
+from nanovllm_edu.introspect.codec import encode
+from tests.browser.recordings import Letters, eventful_recording
+from tests.core.test_records import EXAMPLES
+from tests.introspect.workload import play
+
+pytestmark = pytest.mark.browser
+VIEWER = "document.querySelector('.nv').viewer"
+
+
+@pytest.fixture
+def page(shared_page):
+    """The exported page as it is when it opens."""
+    shared_page.evaluate(
+        f"{VIEWER}.stop(); {VIEWER}.select({{ seq: 0 }}); {VIEWER}.goto(0); {VIEWER}.hover(null)"
+    )
+    shared_page.mouse.move(0, 0)
+    return shared_page
+
+
+def go(page, k):
+    page.evaluate(f"{VIEWER}.goto({k})")
+    page.wait_for_timeout(200)  # long lists are completed once nobody scrubs
+
+
+def wait_for(page, condition):
+    """Playwright's own waiting evaluates text, which the page's policy rightly forbids."""
+    for _ in range(100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never came true: {condition}")
+
+
+def texts(page, selector):
+    return page.locator(selector).all_inner_texts()
+
+
+def block_at(page, block):
+    """Where to click for a block, relative to the pool's frame."""
+    x, y = page.evaluate(f"{VIEWER}.pool.place({block})")
+    size = page.evaluate(f"{VIEWER}.pool.g.size")
+    return {"x": x + size / 2, "y": y + size / 2}
+
+
+# ------------------------------------------------------------------- the same states
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": 2}, {"fail_at": (9, 17)}])
+def test_javascript_folds_the_states_that_python_folds(page, options):
+    for seed in range(4):
+        recording = play(seed, **options).recorder.recording
+        states = page.evaluate(
+            f"""doc => {{
+              const Replay = {VIEWER}.replay.constructor, replay = new Replay(doc);
+              return Array.from({{ length: replay.numSteps }}, (_, k) => replay.stateDict(k));
+            }}""",
+            encode(recording),
+        )
+        for k in range(len(recording) - 1):  # after the last step the page shows later requests too
+            expected = json.loads(json.dumps(recording.state_at(k).to_dict()))
+            assert states[k] == expected, f"seed {seed}, step {k}"
+
+
+def test_javascript_says_what_python_says(page):
+    for event, _ in EXAMPLES:
+        values = event.to_dict()
+        why = values.pop("why")
+        row = [list(EVENT_TYPES).index(values.pop("kind")), *values.values()]
+        assert page.evaluate(f"row => {VIEWER}.replay.event(row, 'plan').why", row) == why
+
+
+def test_events_come_in_the_order_of_the_record(page, recording):
+    for k, record in enumerate(recording):
+        why = page.evaluate(f"{VIEWER}.replay.events({k}).map(event => event.why)")
+        assert why == [event.why for event in record.events]
+
+
+# ------------------------------------------------------------------------ what is shown
+
+
+@pytest.mark.parametrize("k", [0, 3, 9, 14, 20])
+def test_the_panels_show_the_step(page, recording, k):
+    go(page, k)
+    record, state = recording[k], recording.state_at(k)
+    assert f"step {record.step_id}" in page.locator(".nv-step").inner_text()
+    queues = [texts(page, f".nv-queue:nth-of-type({i}) .nv-chip b") for i in (1, 2)]
+    assert queues == [[f"seq {i}" for i in ids] for ids in (state.waiting, state.running)]
+    if record.blocked:
+        assert record.blocked.detail in page.locator(".nv-queues .nv-reason").inner_text()
+    note = page.locator(".nv-pool .nv-note").inner_text()
+    for kind in ("used", "cached", "free"):
+        assert f"{state.num_blocks(kind)} {kind}" in note
+    assert f"{record.num_tokens} of 12 tokens" in page.locator(".nv-budget .nv-note").inner_text()
+    rows = texts(
+        page, ".nv-budget .nv-row .nv-num:first-of-type, .nv-budget .nv-row .nv-kind + span"
+    )
+    assert rows == [f"[{c.start}, {c.end})" for c in record.chunks]
+    assert len(texts(page, ".nv-event")) == len(record.events)
+    for event, shown in zip(record.events, texts(page, ".nv-event span:last-child"), strict=True):
+        assert event.why in shown
+
+
+@pytest.mark.parametrize("k", [0, 5, 12])
+def test_the_tensors_are_those_of_the_batch(page, recording, k):
+    go(page, k)
+    record, expected = recording[k], []
+    tokens = recording.fold_to(k).history.token_ids
+    for chunk in record.chunks:
+        for position in range(chunk.start, chunk.end):
+            slot = record.block_tables[chunk.seq_id][position // 4] * 4 + position % 4
+            expected.append(f"{tokens[chunk.seq_id][position]}\n{position}\n{slot}")
+    assert texts(page, ".nv-cells3") == expected
+    cells = texts(page, ".nv-tensor-seqs .nv-cells")
+    starts = [sum(c.num_tokens for c in record.chunks[:i]) for i in range(len(record.chunks) + 1)]
+    assert cells[0].split() == [str(start) for start in starts]
+    assert cells[1].split() == [str(chunk.end) for chunk in record.chunks]
+
+
+def test_a_block_leads_to_its_tokens_and_its_slots(page, recording, shoot):
+    go(page, 8)
+    state = recording.state_at(8)
+    seq_id = state.running[1]
+    block = state.block_tables[seq_id][2]
+    page.locator(".nv-pool-frame").click(position=block_at(page, block))
+    assert f"Sequence {seq_id}" in page.locator(".nv-sequence h3").inner_text()
+    linked = [
+        int(i)
+        for i in page.eval_on_selector_all(".nv-linked", "all => all.map(e => e.dataset.pos)")
+    ]
+    known = len(state.sequences[seq_id].token_ids)
+    assert linked == list(range(8, min(12, known)))
+    card = page.locator(".nv-card.nv-selected")
+    assert f"block {block}" in card.inner_text()
+    assert f"slots {4 * block}–{4 * block + 3}" in card.inner_text()
+    shoot(page, "page-block-selected")
+
+
+def test_a_token_leads_to_its_block_and_its_column(page, recording):
+    go(page, 8)
+    state = recording.state_at(8)
+    seq_id = state.running[0]
+    page.locator(f".nv-chip[data-seq='{seq_id}']").click()
+    newest = state.sequences[seq_id].num_computed_tokens - 1
+    page.locator(f".nv-text [data-pos='{newest}']").hover()
+    assert page.evaluate(f"{VIEWER}.hovered.block") == state.block_tables[seq_id][newest // 4]
+    assert page.locator(".nv-column.nv-hover .nv-cells3").inner_text().split()[1] == str(newest)
+    page.locator(".nv-text [data-pos='1']").click()
+    assert page.evaluate(f"{VIEWER}.selection.block") == state.block_tables[seq_id][0]
+    assert page.locator(".nv-slot.nv-selected").get_attribute("title").startswith("position 1 ")
+
+
+def test_the_text_is_coloured_by_how_it_came(page, recording):
+    go(page, 8)
+    hit = next(c for c in recording[0].chunks[::-1] if c.start)
+    page.locator(f".nv-chip[data-seq='{hit.seq_id}']").click()
+    state = recording.state_at(8).sequences[hit.seq_id]
+    kinds = page.eval_on_selector_all(
+        ".nv-text .nv-token", "all => all.map(e => /nv-t-(\\w+)/.exec(e.className)[1])"
+    )
+    num_decoded = state.num_computed_tokens - state.num_prompt_tokens
+    assert kinds == (
+        ["cached"] * hit.start
+        + ["prefill"] * (state.num_prompt_tokens - hit.start)
+        + ["decode"] * num_decoded
+        + ["pending"]
+    )
+
+
+# ------------------------------------------------------------------------------- moving
+
+
+def test_buttons_slider_and_timeline_move_the_step(page, recording):
+    step = lambda: page.evaluate(f"{VIEWER}.step")  # noqa: E731
+    page.locator("[data-action=next]").click()
+    page.locator("[data-action=next]").click()
+    page.locator("[data-action=back]").click()
+    assert step() == 1
+    page.locator(".nv-bar input").fill("7")
+    wait_for(page, f"{VIEWER}.step === 7")
+    page.locator("[data-action=last]").click()
+    assert step() == len(recording) - 1
+    page.locator("[data-action=first]").click()
+    assert step() == -1
+    assert "before the first step" in page.locator(".nv-step").inner_text()
+    g = page.evaluate(
+        "(({gutter, cell, top, rowHeight}) => ({gutter, cell, top, rowHeight}))"
+        f"({VIEWER}.timeline.g)"
+    )
+    page.locator(".nv-timeline .nv-canvas").click(
+        position={"x": g["gutter"] + 10.5 * g["cell"], "y": g["top"] + 2.5 * g["rowHeight"]}
+    )
+    assert step() == 10
+    assert page.evaluate(f"{VIEWER}.selection.seq") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "is_there"),
+    [
+        ("hit", lambda r: any(getattr(e, "stopped_at", 0) for e in r.events)),
+        ("preemption", lambda r: r.preempted),
+        ("eviction", lambda r: any(type(e).__name__ == "BlockEvicted" for e in r.events)),
+        ("finish", lambda r: r.finished),
+    ],
+)
+def test_run_to_finds_the_next_one(page, recording, name, is_there):
+    go(page, -1)
+    expected = [k for k, record in enumerate(recording) if is_there(record)]
+    assert expected
+    for k in expected[:3]:
+        page.locator(".nv-bar select").select_option(name)
+        assert page.evaluate(f"{VIEWER}.step") == k
+
+
+def test_the_keyboard_is_enough(page, recording, shoot):
+    page.locator(".nv").focus()
+    keys = ["ArrowRight", "ArrowRight", "ArrowLeft", "End", "Home"]
+    for key, expected in zip(keys, [1, 2, 1, len(recording) - 1, -1], strict=True):
+        page.keyboard.press(key)
+        assert page.evaluate(f"{VIEWER}.step") == expected
+    page.keyboard.press("Space")
+    wait_for(page, f"{VIEWER}.step >= 1")
+    page.keyboard.press("Space")
+    stopped = page.evaluate(f"{VIEWER}.step")
+    page.wait_for_timeout(600)
+    assert page.evaluate(f"{VIEWER}.step") == stopped
+    go(page, 8)
+    page.locator(".nv-timeline .nv-canvas").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(f"{VIEWER}.selection.seq") == 1
+    page.locator(".nv-pool-frame").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(f"{VIEWER}.selection.block") == 1
+    assert page.evaluate(f"{VIEWER}.step") == 8
+    assert "block 1 · used" in page.locator(".nv-pool [aria-live]").inner_text()
+    shoot(page, "page-keyboard")
+
+
+def test_the_eviction_order_is_shown_on_demand(page, recording):
+    k = next(k for k in range(len(recording)) if len(recording.state_at(k).eviction_order) > 2)
+    go(page, k)
+    page.locator(".nv-toggle").click()
+    ranks = dict(page.evaluate(f"[...{VIEWER}.pool.ranks]"))
+    order = recording.state_at(k).eviction_order
+    assert ranks == {block: place + 1 for place, block in enumerate(order)}
+
+
+# -------------------------------------------------------------------- faces and safety
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [900, 1280])
+def test_it_fits_and_follows_the_theme(open_page, exported, theme, width, shoot):
+    page = open_page(exported, color_scheme=theme, viewport={"width": width, "height": 1000})
+    go(page, 12)
+    assert page.locator(".nv").get_attribute("data-theme") == theme
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    shoot(page, f"page-{theme}-{width}")
+    page.locator("[data-action=theme]").click()
+    assert page.locator(".nv").get_attribute("data-theme") != theme
+
+
+def test_screen_readers_get_names_and_a_table(page, recording):
+    go(page, 8)
+    page.wait_for_timeout(300)
+    rows = texts(page, ".nv-pool table tbody tr td:nth-child(2)")
+    assert rows == [block.state for block in recording.state_at(8).blocks]
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, select, input, canvas, [role=img]')].filter(e =>"
+        " e.tagName !== 'CANVAS' && !(e.ariaLabel || e.textContent.trim())).length"
+    )
+    assert nameless == 0
+    assert "14 blocks" in page.locator(".nv-pool-frame").get_attribute("aria-label")
+
+
+def test_text_of_a_model_is_text(open_page, tmp_path):
+    recording = eventful_recording(Letters())
+    page = open_page(recording.to_html(tmp_path / "x.html", title="<i>t</i>").as_uri())
+    go(page, 4)
+    assert "<b>&amp;</b>" in page.locator(".nv-text").inner_text()
+    assert page.locator(".nv-text b, .nv-events i").count() == 0
+
+
+def test_an_empty_recording_says_what_to_do(open_page, tmp_path, shoot):
+    from nanovllm_edu.engine import LLMEngine
+    from nanovllm_edu.introspect import Recorder
+    from nanovllm_edu.runners.checksum import ChecksumRunner
+
+    recording = Recorder(LLMEngine(ChecksumRunner(8, 4))).recording
+    page = open_page(recording.to_html(tmp_path / "x.html").as_uri())
+    assert "add a prompt" in page.locator(".nv-sequence").inner_text()
+    shoot(page, "page-empty")
+
+
+def test_a_document_of_another_version_says_so(open_page, exported, tmp_path, recording, shoot):
+    path = recording.to_html(tmp_path / "x.html")
+    path.write_text(path.read_text().replace('"schema_version":1', '"schema_version":9', 1))
+    page = open_page(path.as_uri())
+    said = page.locator("[role=alert]").inner_text()
+    assert "schema version 9" in said
+    assert "open it with the version that wrote it" in said
+    shoot(page, "page-error")
