@@ -1,0 +1,142 @@
+"""Serving against a clock: requests arrive at their time, each step takes its time, users wait.
+
+    served = serve(engine, arrivals, StepCost())
+    served.ttft(0)        milliseconds from arrival to the first token of sequence 0
+    served.gaps(0)        milliseconds between its successive tokens
+
+The clock is simulated: a step costs what `StepCost` says, so the same policy gives the same
+milliseconds on any machine. What is *in* each step is decided by the real engine.
+
+Read next: `arena.py`, which scores policies with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from nanovllm_edu.core.records import Preempted
+from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.lessons.checks import greedy
+
+
+class Arrival(NamedTuple):
+    """A request and when it comes, in milliseconds."""
+
+    at_ms: float
+    prompt: list[int]
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a step takes: reading the weights once, and arithmetic for every token.
+
+    The defaults are the order of magnitude of a model of 8 billion parameters in bfloat16 on a GPU
+    with 1.6 TB/s and 160 TFLOP/s in practice: 16 GB / 1.6 TB/s = 10 ms, and 16 GFLOP per token =
+    0.1 ms. The two are added; a real GPU overlaps some of it.
+    """
+
+    step_ms: float = 10.0
+    token_ms: float = 0.1
+
+    def of(self, num_tokens: int) -> float:
+        """Milliseconds of a step of `num_tokens` tokens."""
+        return self.step_ms + self.token_ms * num_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the users of a run saw.
+
+    Attributes:
+        records: Every step.
+        arrived_ms: seq_id -> when it came.
+        token_ms: seq_id -> when each of its tokens came.
+        tokens: seq_id -> those tokens.
+        end_ms: When the last step ended.
+    """
+
+    records: tuple[StepRecord, ...]
+    arrived_ms: dict[int, float]
+    token_ms: dict[int, list[float]]
+    tokens: dict[int, list[int]]
+    end_ms: float
+
+    def ttft(self, seq_id: int) -> float:
+        """Time to first token."""
+        return self.token_ms[seq_id][0] - self.arrived_ms[seq_id]
+
+    def gaps(self, seq_id: int) -> list[float]:
+        """Inter-token latencies."""
+        return [after - before for before, after in pairwise(self.token_ms[seq_id])]
+
+    @property
+    def mean_ttft(self) -> float:
+        """Over all sequences."""
+        return sum(map(self.ttft, self.token_ms)) / len(self.token_ms)
+
+    @property
+    def all_gaps(self) -> list[float]:
+        """Of all sequences, smallest first."""
+        return sorted(gap for seq_id in self.token_ms for gap in self.gaps(seq_id))
+
+    @property
+    def num_preemptions(self) -> int:
+        """How often a sequence was sent back."""
+        return sum(len(record.preempted) for record in self.records)
+
+    @property
+    def num_recomputed_tokens(self) -> int:
+        """Tokens that went through the model more than once."""
+        computed = sum(record.num_tokens for record in self.records)
+        distinct = {
+            (chunk.seq_id, position)
+            for record in self.records
+            for chunk in record.chunks
+            for position in range(chunk.start, chunk.end)
+        }
+        return computed - len(distinct)
+
+
+def serve(
+    engine: LLMEngine,
+    arrivals: Sequence[Arrival],
+    cost: StepCost | None = None,
+    max_steps: int = 5000,
+) -> Served:
+    """Runs an engine against the clock until everybody is served.
+
+    Args:
+        engine: Fresh; its seq_ids follow the order of `arrivals`.
+        arrivals: In order of time.
+        cost: Of a step.
+        max_steps: An engine that needs more runs in circles.
+    """
+    cost = cost or StepCost()
+    pending, records, now = list(arrivals), [], 0.0
+    arrived: dict[int, float] = {}
+    times: dict[int, list[float]] = {}
+    tokens: dict[int, list[int]] = {}
+    while pending or engine.has_unfinished_requests():
+        if not engine.has_unfinished_requests():
+            now = max(now, pending[0].at_ms)
+        while pending and pending[0].at_ms <= now:
+            arrival = pending.pop(0)
+            seq_id = engine.add_request(list(arrival.prompt), greedy(arrival.max_tokens))
+            arrived[seq_id] = arrival.at_ms
+        assert len(records) < max_steps, f"not done after {max_steps} steps"
+        record = engine.step()
+        records.append(record)
+        now += cost.of(record.num_tokens)
+        for seq_id, token_id in record.new_tokens.items():
+            times.setdefault(seq_id, []).append(now)
+            tokens.setdefault(seq_id, []).append(token_id)
+    return Served(tuple(records), arrived, times, tokens, now)
+
+
+def preemptions(records: Sequence[StepRecord]) -> list[Preempted]:
+    """Every preemption, with its reason."""
+    events = (event for record in records for event in record.events)
+    return [event for event in events if isinstance(event, Preempted)]

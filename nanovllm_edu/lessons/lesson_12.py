@@ -1,0 +1,195 @@
+"""Exercises of lesson 12: three scheduling policies, each scored in the arena."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.lessons.arena import Workload, documents, flood, memory, score
+from nanovllm_edu.lessons.checks import require, require_written
+from nanovllm_edu.lessons.clock import Served
+from nanovllm_edu.lessons.exercise import Exercise
+
+MakePolicy = Callable[[], Any]
+DOCUMENT = 3
+"""The long prompt of the flood."""
+
+
+def _made(policy_class: MakePolicy) -> SchedulingPolicy:
+    """An object of the learner's class that has both methods."""
+    require(
+        isinstance(policy_class, type),
+        f"Give the class itself, not an object of it: {policy_class!r}.",
+    )
+    policy = policy_class()
+    for method in ("order", "victim"):
+        require(
+            callable(getattr(policy, method, None)),
+            f"The class has no method {method}(). A policy needs order() and victim().",
+        )
+    return policy
+
+
+def _sequence(seq_id: int, length: int, *, is_decoding: bool = False) -> Sequence:
+    seq = Sequence(seq_id, [7] * length, length, SamplingParams())
+    seq.is_decoding = is_decoding
+    seq.num_computed_tokens = length if is_decoding else 0
+    return seq
+
+
+def _flat(groups: Any) -> list[Sequence]:
+    """The sequences of an order, best first."""
+    require_written(groups)
+    require(isinstance(groups, (list, tuple)), f"order() gave {groups!r}; return a list of groups.")
+    for group in groups:
+        require(
+            not isinstance(group, Sequence),
+            "order() returned a list of sequences. Return a list of *groups*: [[seq, seq, ...]].",
+        )
+    return [seq for group in groups for seq in group]
+
+
+def _probe(policy: SchedulingPolicy, lengths: tuple[int, ...]) -> list[int]:
+    """Prompt lengths in the order in which the policy would admit them, two others decoding."""
+    running = (_sequence(0, 200, is_decoding=True), _sequence(1, 90, is_decoding=True))
+    waiting = tuple(_sequence(2 + i, length) for i, length in enumerate(lengths))
+    ranked = [seq.seq_id for seq in _flat(policy.order(running, waiting))]
+    for seq in (*running, *waiting):
+        where = "running" if seq.is_decoding else "waiting"
+        require(
+            seq.seq_id in ranked,
+            f"Sequence {seq.seq_id} is {where}, and your order leaves it out: it would never run.",
+        )
+    require(
+        max(ranked.index(0), ranked.index(1))
+        < min(ranked.index(2 + i) for i in range(len(waiting))),
+        f"Your order is {ranked}; 0 and 1 are decoding. One token each is all they need: put them "
+        "first, or everybody's next token waits for a prompt.",
+    )
+    return [lengths[seq_id - 2] for seq_id in ranked if seq_id >= 2]
+
+
+def _serve(policy: SchedulingPolicy, workload: Workload) -> Served:
+    served = workload.run(policy)
+    workload.require_right_tokens(served)
+    return served
+
+
+# -------------------------------------------------------------------- 12.1 shortest first
+
+
+def _check_shortest_first(policy_class: MakePolicy) -> str:
+    policy = _made(policy_class)
+    admitted = _probe(policy, (50, 5, 120, 20))
+    require(
+        admitted == [5, 20, 50, 120],
+        f"Prompts of 50, 5, 120 and 20 tokens wait; you admit them in the order {admitted}.",
+    )
+    mine, shipped = (_serve(p, documents()).mean_ttft for p in (policy, MixedPolicy()))
+    return f"Mean time to first token on 'documents': {mine:.0f} ms; MixedPolicy {shipped:.0f} ms."
+
+
+SHORTEST_FIRST = Exercise(
+    "12.1",
+    "The shortest prompt first",
+    "ShortestFirst",
+    (
+        "Three kinds of sequences: decoding, prefilling and waiting. The first kind goes first. "
+        "The other two compete by what they still need.",
+        "seq.num_remaining_tokens is what still has to go through the model. Split running by "
+        "seq.is_decoding and sort the rest together with waiting.",
+        "rest = [seq for seq in running if not seq.is_decoding] + list(waiting); return "
+        "[[*decoding, *sorted(rest, key=lambda seq: seq.num_remaining_tokens)]]",
+    ),
+    _check_shortest_first,
+)
+
+
+# ------------------------------------------------------------------------ 12.2 no starving
+
+LONGEST_WAIT_MS = 700
+
+
+def _check_patient(policy_class: MakePolicy) -> str:
+    _probe(_made(policy_class), (50, 5))
+    served = _serve(_made(policy_class), flood())
+    waited, first = served.ttft(DOCUMENT), served.token_ms[DOCUMENT][0]
+    num_overtook = sum(
+        seq_id > DOCUMENT and times[0] < first for seq_id, times in served.token_ms.items()
+    )
+    require(
+        waited <= LONGEST_WAIT_MS,
+        f"In the flood the document waits {waited:.0f} ms for its first token, and {num_overtook} "
+        f"later requests overtake it. Nobody may wait longer than {LONGEST_WAIT_MS} ms there: the "
+        "longer a sequence has waited, the better its rank must get.",
+    )
+    mine = _serve(_made(policy_class), documents()).mean_ttft
+    shipped = _serve(MixedPolicy(), documents()).mean_ttft
+    require(
+        mine < 0.8 * shipped,
+        f"Nobody starves, but on 'documents' your mean time to first token is {mine:.0f} ms, and "
+        f"MixedPolicy's {shipped:.0f} ms: short prompts must still go first most of the time.",
+    )
+    return (
+        f"The document waits {waited:.0f} ms in the flood, and on 'documents' the mean time to "
+        f"first token is {mine:.0f} ms (MixedPolicy: {shipped:.0f} ms)."
+    )
+
+
+PATIENT = Exercise(
+    "12.2",
+    "Short first, and nobody starves",
+    "PatientShortestFirst",
+    (
+        "A policy has no clock, but order() is called once for every step. What could you count?",
+        "Count in a dict how many steps each waiting sequence has been passed over. Rank by "
+        "its length minus a bonus for every step.",
+        "In __init__: self.steps = {}. In order: add 1 for each waiting seq, then sort waiting by "
+        "seq.num_remaining_tokens - 10 * self.steps[seq.seq_id].",
+    ),
+    _check_patient,
+)
+
+
+# ------------------------------------------------------------------- 12.3 admit with care
+
+
+def _check_careful(policy_class: MakePolicy) -> str:
+    policy = _made(policy_class)
+    mine, shipped = score(policy, memory()), score(MixedPolicy(), memory())
+    waste, allowed = mine.num_recomputed_tokens, shipped.num_recomputed_tokens // 2
+    require(
+        waste <= allowed,
+        f"On 'memory' {waste} tokens go through the model more than once; MixedPolicy recomputes "
+        f"{shipped.num_recomputed_tokens}. Get it to {allowed} or fewer: whom you do not admit, "
+        "you need not preempt.",
+    )
+    require(
+        mine.tokens_per_second >= shipped.tokens_per_second,
+        f"Only {waste} tokens are recomputed, but you serve {mine.tokens_per_second:.0f} tokens/s "
+        f"and MixedPolicy {shipped.tokens_per_second:.0f}: too few sequences share a step. Admit "
+        "more of them.",
+    )
+    return (
+        f"{waste} recomputed tokens (MixedPolicy: {shipped.num_recomputed_tokens}) at "
+        f"{mine.tokens_per_second:.0f} tokens/s (MixedPolicy: {shipped.tokens_per_second:.0f})."
+    )
+
+
+CAREFUL = Exercise(
+    "12.3",
+    "Admit with care",
+    "Careful",
+    (
+        "The pool holds 48 blocks of 16 tokens. How long will the sequences get, and how many of "
+        "that length fit?",
+        "order() may leave the waiting ones out of its answer: then they wait. Do it when enough "
+        "are running.",
+        "if len(running) >= 8: waiting = (). Then order as MixedPolicy does. The engine never "
+        "stalls as long as somebody runs.",
+    ),
+    _check_careful,
+)
+
+EXERCISES = (SHORTEST_FIRST, PATIENT, CAREFUL)
