@@ -472,30 +472,17 @@ def attempt_row(name: str, work: Callable[[], str]) -> None:
 
 ATTENTION_TILES = {
     256: [
-        DecodeTiles(256, 64, 3, 4, 168, 3),
-        DecodeTiles(64, 64, 1, 4, 168, 3),
-        DecodeTiles(64, 64, 1, 8, 80, 3),
-        DecodeTiles(128, 128, 1, 8, 168, 1),
-        DecodeTiles(128, 128, 1, 8, 128, 2),
-        DecodeTiles(256, 128, 2, 4, 255, 1),
-        DecodeTiles(256, 128, 2, 8, 128, 1),
-        DecodeTiles(None, 128, 2, 4, 255),
-        DecodeTiles(None, 128, 2, 8, 128),
-        DecodeTiles(None, 64, 2, 4, 128),
-        DecodeTiles(None, 64, 2, 4, 168),
-        DecodeTiles(None, 64, 2, 2, 255),
-        DecodeTiles(None, 64, 2, 8, 80),
-        DecodeTiles(None, 32, 2, 4, 96),
-        DecodeTiles(None, 32, 2, 2, 168),
-        DecodeTiles(None, 32, 2, 1, 255),
-        DecodeTiles(None, 32, 3, 1, 255),
-        DecodeTiles(None, 16, 3, 1, 255),
+        DecodeTiles(16, 64, 2, 4, 168, 3),
+        DecodeTiles(8, 64, 2, 4, 168, 3),
+        DecodeTiles(4, 64, 2, 4, 168, 3),
+        DecodeTiles(2, 128, 2, 8, 128, 1),
+        DecodeTiles(1, 128, 2, 8, 128),
+        DecodeTiles(1, 64, 2, 4, 168),
+        DecodeTiles(1, 64, 2, 4, 128),
+        DecodeTiles(1, 32, 2, 2, 168),
+        DecodeTiles(1, 32, 2, 1, 255),
     ],
-    16: [
-        DecodeTiles(None, 64, 5, 4, 168),
-        DecodeTiles(None, 64, 3, 4, 128),
-        DecodeTiles(None, 16, 2, 1, 255),
-    ],
+    16: [DecodeTiles(1, 64, 3, 4, 128), DecodeTiles(1, 16, 2, 1, 255)],
 }
 
 

@@ -50,25 +50,22 @@ def row_shift(table_ptr, token, B: tl.constexpr):
 def attend_cached(
     q, highest, total, acc, positions, k_ptr, v_ptr, table_ptr, begin, end, scale,
     ROW_STRIDE: tl.constexpr, B: tl.constexpr, D: tl.constexpr, TILE: tl.constexpr,
-    IS_CAUSAL: tl.constexpr, IS_ONE_BLOCK: tl.constexpr, NUM_STAGES: tl.constexpr,
+    IS_CAUSAL: tl.constexpr, NUM_STAGES: tl.constexpr,
 ):  # fmt: skip
     """Update the state of rows q [M, D] with cached tokens [begin, end).
 
     `begin` is a multiple of TILE. `k_ptr` and `v_ptr` point at this key-value head of row 0. With
     IS_CAUSAL a row sees the tokens up to its own `positions` [M]; without, all of them.
-    IS_ONE_BLOCK says that [begin, end) lies in one block, so that the lookup can leave the loop:
-    a load whose address comes from another load costs the pipeline twice the stages. If only each
-    tile lies in one block, the next tile's lookup is made a step ahead.
+    If each tile lies in one block, the next tile's lookup is made a step ahead: a load whose address
+    comes from another load of the same step costs the pipeline twice the stages.
     """
     IS_TILE_IN_BLOCK: tl.constexpr = B % TILE == 0
-    if IS_ONE_BLOCK or IS_TILE_IN_BLOCK:
-        shift = row_shift(table_ptr, begin, B)
+    if IS_TILE_IN_BLOCK:
+        shift = row_shift(table_ptr, tl.maximum(tl.minimum(begin, end - 1), 0), B)
     for first in tl.range(begin, end, TILE, num_stages=NUM_STAGES):
         tokens = first + tl.arange(0, TILE)
         is_cached = tokens < end
-        if IS_ONE_BLOCK:
-            rows = shift + tokens
-        elif IS_TILE_IN_BLOCK:
+        if IS_TILE_IN_BLOCK:
             rows = shift + tokens
             shift = row_shift(table_ptr, tl.minimum(first + TILE, end - 1), B)
         else:

@@ -6,8 +6,9 @@
 Nothing is computed here to speak of: the time is that of streaming the cache. Two things decide how
 close it comes to the memory's speed.
 
-*Equal shares.* Sequences differ in length, so each is cut into chunks of CHUNK tokens, and a fixed
-number of programs per key-value head ("workers") share all chunks of all sequences:
+*Enough programs.* With many sequences a program takes one whole sequence and key-value head. With
+few, each sequence is cut into at most MAX_CHUNKS chunks, and a fixed number of programs per
+key-value head ("workers") share all chunks of all sequences:
 
     sequence 0   |--------|--------|---|        chunks 0 1 2
     sequence 1   |--|                           chunk  3             worker w takes chunks
@@ -15,10 +16,8 @@ number of programs per key-value head ("workers") share all chunks of all sequen
 
 The grid does not depend on the lengths, which are read on the device: one CUDA graph serves every
 step. Where a chunk begins depends on its own sequence only, so a result does not depend on which
-other sequences are in the batch.
-
-With many sequences no cut is needed: a program takes one whole sequence (`chunk=None`). With few,
-a chunk of one tile is loaded at once, before the kernel that makes the queries has ended.
+other sequences are in the batch. A chunk's first tile is loaded before the kernel that makes the
+queries has ended.
 
 *The last one to arrive combines.* A chunk's partial result goes to memory, and a counter says how
 many of a sequence's chunks are done. Whoever completes it adds the partial results up, in order of
@@ -83,6 +82,12 @@ def _combine_chunks(
     return acc / tl.where(is_column, total, 1.0)
 
 
+@triton.jit
+def chunk_length(lengths, MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr):
+    """The fewest whole tiles that cut a sequence into at most MAX_CHUNKS chunks."""
+    return tl.maximum(tl.cdiv(lengths, MAX_CHUNKS * TILE), 1) * TILE
+
+
 @triton.jit(do_not_specialize=["num_rows", "table_stride", "max_chunks"])
 def _decode_kernel(
     q_ptr, bias_ptr, q_weight_ptr, k_weight_ptr, cos_sin_ptr, k_cache_ptr, v_cache_ptr, out_ptr,
@@ -90,17 +95,18 @@ def _decode_kernel(
     num_rows, q_stride, table_stride, max_chunks, scale, eps,
     KH: tl.constexpr, G: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
     ROWS: tl.constexpr, M: tl.constexpr, BLOCK_GD: tl.constexpr,
-    IS_SPLIT: tl.constexpr, CHUNK: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
     IS_FUSED: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_QK_NORM: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
     allow_successor(OVERLAP)
     kv_head = tl.program_id(0)
+    IS_SPLIT: tl.constexpr = MAX_CHUNKS > 1
     num_items = num_rows
     if IS_SPLIT:
         rows = tl.arange(0, ROWS)
         lengths = tl.load(context_lens_ptr + rows, mask=rows < num_rows, other=0)
-        num_chunks_of = (lengths + CHUNK - 1) // CHUNK
+        num_chunks_of = tl.cdiv(lengths, chunk_length(lengths, MAX_CHUNKS, TILE))
         chunk_ends = tl.cumsum(num_chunks_of, axis=0)
         num_items = tl.sum(num_chunks_of, axis=0)
 
@@ -108,8 +114,7 @@ def _decode_kernel(
     is_head = heads < G
     dims = tl.arange(0, D)
     k_ptr, v_ptr = k_cache_ptr + kv_head * D, v_cache_ptr + kv_head * D
-    IS_ONE_TILE: tl.constexpr = IS_SPLIT and CHUNK == TILE
-    if not IS_ONE_TILE:
+    if not IS_SPLIT:
         wait_for_predecessor(OVERLAP)
 
     for item in range(tl.program_id(1), num_items, tl.num_programs(1)):
@@ -121,13 +126,14 @@ def _decode_kernel(
         length = tl.load(context_lens_ptr + row)
         table_row = tl.load(table_rows_ptr + row).to(tl.int64)
         table_ptr = tables_ptr + table_row * table_stride
-        num_chunks = (length + CHUNK - 1) // CHUNK if IS_SPLIT else 1
-        begin = chunk * CHUNK
-        end = tl.minimum(begin + CHUNK, length) if IS_SPLIT else length
+        size = chunk_length(length, MAX_CHUNKS, TILE) if IS_SPLIT else length
+        num_chunks = tl.cdiv(length, size)
+        begin = chunk * size
+        end = tl.minimum(begin + size, length)
         row_ptr = q_ptr + row.to(tl.int64) * q_stride
         group_ptr = row_ptr + kv_head * (G * D)
 
-        if IS_ONE_TILE:  # what is in the cache depends on no other kernel of this step
+        if IS_SPLIT:  # what is in the cache depends on no other kernel of this step
             tokens = begin + tl.arange(0, TILE)
             is_cached = tokens < (tl.minimum(end, length - 1) if IS_FUSED else end)
             cached = cache_rows(table_ptr, tokens, is_cached, B) * (KH * D)
@@ -167,18 +173,18 @@ def _decode_kernel(
             q_pointers = group_ptr + heads[:, None] * D + dims[None, :]
             q = tl.load(q_pointers, mask=is_head[:, None], other=0.0)
 
-        if IS_ONE_TILE:
+        if IS_SPLIT:
             is_visible = is_cached[None, :]
             highest, total, acc = update(q, k, v, is_visible, highest, total, acc, scale)
-        else:
-            highest, total, acc = attend_cached(
-                q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
-                KH * D, B, D, TILE, False, IS_SPLIT and B % CHUNK == 0, NUM_STAGES,
-            )  # fmt: skip
+            begin += TILE
+        highest, total, acc = attend_cached(
+            q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
+            KH * D, B, D, TILE, False, NUM_STAGES,
+        )  # fmt: skip
 
         out_group_ptr = out_ptr + (row.to(tl.int64) * KH + kv_head) * (G * D)
         group_columns = heads[:, None] * D + dims[None, :]
-        if not IS_SPLIT or num_chunks == 1:
+        if (not IS_SPLIT) or num_chunks == 1:
             out = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
             tl.store(out_group_ptr + group_columns, out, mask=is_head[:, None])
         else:
@@ -197,7 +203,7 @@ def _decode_kernel(
                 columns = tl.arange(0, BLOCK_GD)
                 tl.store(out_group_ptr + columns, out, mask=columns < G * D)
                 tl.store(arrivals_ptr + pair, 0)  # ready for the next layer
-    if IS_ONE_TILE:
+    if IS_SPLIT:
         wait_for_predecessor(OVERLAP)  # also where there was nothing to do
 
 
@@ -206,7 +212,7 @@ class DecodeTiles:
     """How the work is cut: see the figure above. Measured by `benchmarks/kernels.py`.
 
     Attributes:
-        chunk: Tokens of a chunk; None: a program takes a whole sequence.
+        max_chunks: Of a sequence; 1: a program takes a whole sequence.
         tile: Tokens of one step of the loop.
         num_stages: Tiles in flight.
         num_warps: Warps of a program.
@@ -214,9 +220,9 @@ class DecodeTiles:
         programs_per_multiprocessor: How many of them share the chunks.
     """
 
-    chunk: int | None = 256
+    max_chunks: int = 16
     tile: int = 64
-    num_stages: int = 3
+    num_stages: int = 2
     num_warps: int = 4
     max_registers: int = 168
     programs_per_multiprocessor: int = 3
@@ -253,7 +259,7 @@ class DecodeWorkspace:
     ) -> "DecodeWorkspace":
         """Scratch memory for `num_rows` sequences of at most `max_context_len` tokens."""
         tiles = tiles or DecodeTiles()
-        max_chunks = triton.cdiv(max_context_len, tiles.chunk) if tiles.chunk else 1
+        max_chunks = min(tiles.max_chunks, triton.cdiv(max_context_len, tiles.tile))
         group = num_heads // num_kv_heads
         shape = (num_rows, num_kv_heads, max_chunks)
         wanted = num_multiprocessors(device) * tiles.programs_per_multiprocessor
@@ -263,12 +269,12 @@ class DecodeWorkspace:
             arrivals=torch.zeros(num_rows, num_kv_heads, dtype=torch.int32, device=device),
             tiles=tiles,
             num_workers=max(1, min(wanted // num_kv_heads, num_rows * max_chunks))
-            if tiles.chunk
+            if tiles.max_chunks > 1
             else num_rows,
         )
 
 
-WHOLE = DecodeTiles(None, 64, 2, 4, 128)
+WHOLE = DecodeTiles(1, 32, 2, 2, 168)
 SPLIT = DecodeTiles()
 
 
@@ -310,10 +316,10 @@ def launch_decode(
         num_rows, q.stride(0), block_tables.stride(0), workspace.partial.shape[2], scale,
         fused.eps if fused else 0.0,
         KH=num_kv_heads, G=group, D=head_dim, B=block_size,
-        ROWS=max(16, triton.next_power_of_2(num_rows)) if tiles.chunk else 16,
+        ROWS=max(16, triton.next_power_of_2(num_rows)) if tiles.max_chunks > 1 else 16,
         M=max(16, triton.next_power_of_2(group)),
         BLOCK_GD=triton.next_power_of_2(group * head_dim),
-        IS_SPLIT=tiles.chunk is not None, CHUNK=tiles.chunk or 0, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
+        MAX_CHUNKS=tiles.max_chunks, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
         IS_FUSED=fused is not None, HAS_BIAS=bool(fused and fused.bias is not None),
         HAS_QK_NORM=bool(fused and fused.q_weight is not None),
         num_warps=tiles.num_warps, maxnreg=tiles.max_registers, **options,

@@ -57,11 +57,11 @@ def _prefill_kernel(
     highest, total, acc = empty_state(M, D)
     highest, total, acc = attend_cached(
         q, highest, total, acc, positions, k_ptr, v_ptr, table_ptr, 0, unmasked_end, scale,
-        KH * D, B, D, TILE, False, False, NUM_STAGES,
+        KH * D, B, D, TILE, False, NUM_STAGES,
     )  # fmt: skip
     highest, total, acc = attend_cached(
         q, highest, total, acc, positions, k_ptr, v_ptr, table_ptr, unmasked_end, end, scale,
-        KH * D, B, D, TILE, True, False, NUM_STAGES,
+        KH * D, B, D, TILE, True, NUM_STAGES,
     )  # fmt: skip
     out = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
     out_pointers = out_ptr + tokens[:, None] * (H * D) + heads[:, None] * D + dims[None, :]

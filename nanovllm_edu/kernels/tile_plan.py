@@ -34,15 +34,15 @@ class TilePlan:
 _PLANS: dict[int, TilePlan] = {
     16: TilePlan(
         qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
-        attention=DecodeTiles(64, 64, 1, 4, 168, 3),
-        o=Tiles(16, 16, 256, 4, 2, 4, 1),
-        gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
-        down=Tiles(16, 16, 256, 4, 3, 4, 1),
+        attention=DecodeTiles(16, 64, 2, 4, 168, 3),
+        o=Tiles(16, 8, 64, 4, 1, 4, 4),
+        gate_up=Tiles(16, 64, 128, 1, 1, 4, 4),
+        down=Tiles(16, 8, 128, 8, 1, 8, 4),
         head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
     32: TilePlan(
         qkv=Tiles(32, 32, 128, 1, 1, 4, 4),
-        attention=DecodeTiles(128, 128, 1, 8, 168, 2),
+        attention=DecodeTiles(1, 64, 2, 4, 168),
         o=Tiles(32, 32, 128, 1, 4, 4, 4),
         gate_up=Tiles(32, 32, 128, 1, 1, 4, 4),
         down=Tiles(32, 32, 128, 1, 4, 4, 4),

@@ -97,7 +97,7 @@ def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has
 
     workspace = DecodeWorkspace.allocate(
         4, max_len, num_heads, num_kv_heads, head_dim, torch.device(device),
-        DecodeTiles(chunk=32, tile=16),
+        DecodeTiles(max_chunks=3, tile=16),
     )  # fmt: skip
     out = torch.full((4, num_heads, head_dim), float("nan"), device=device)
     launch_decode(
@@ -141,7 +141,7 @@ def test_steps_sample_the_models_tokens_and_advance(device):
     )
     plan = TilePlan(
         qkv=IN_LANES,
-        attention=DecodeTiles(chunk=32, tile=16),
+        attention=DecodeTiles(max_chunks=3, tile=16),
         o=Tiles(16, 8, 16, 2, 2, 2, 2),
         gate_up=IN_ONE,
         down=IN_LANES,

@@ -61,7 +61,7 @@ def test_proposals_hold_the_best_token(device):
 
 
 @pytest.mark.parametrize(
-    "tiles", [DecodeTiles(None, 16, 2), DecodeTiles(16, 16, 1), DecodeTiles(32, 32, 1)]
+    "tiles", [DecodeTiles(1, 16, 2), DecodeTiles(8, 16, 2), DecodeTiles(2, 8, 2)]
 )
 @pytest.mark.parametrize("block_size", [8, 32])
 def test_every_cut_of_the_work_gives_the_same_attention(device, tiles, block_size):

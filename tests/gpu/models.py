@@ -1,0 +1,91 @@
+"""Models and steps for the GPU tests: the same weights in bfloat16 and, as reference, float32."""
+
+from dataclasses import replace
+
+import torch
+
+from nanovllm_edu import SamplingParams
+from nanovllm_edu.attention.reference import ReferenceAttention
+from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.kernels.ops import TritonOps
+from nanovllm_edu.models.config import ModelConfig
+from nanovllm_edu.models.folder import resolve_model_folder
+from nanovllm_edu.models.loader import build_random_model, load_model
+from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.runners.eager import EagerRunner
+
+BLOCK_SIZE, MAX_LEN = 256, 1024
+CUDA = torch.device("cuda")
+GREEDY = SamplingParams(temperature=0.0, ignore_eos=True)
+
+
+def make_model(name: str) -> Qwen3ForCausalLM:
+    """ "tiny", or "qwen3": the widths of Qwen3-0.6B with few layers and random weights."""
+    options = {
+        "dtype": torch.bfloat16,
+        "device": CUDA,
+        "ops": TritonOps(),
+        "max_model_len": MAX_LEN,
+    }
+    if name == "tiny":
+        return load_model(resolve_model_folder("tiny"), **options)
+    config = ModelConfig(
+        architecture="Qwen3ForCausalLM", vocab_size=151_936, hidden_size=1024, num_layers=3,
+        num_heads=16, num_kv_heads=8, head_dim=128, intermediate_size=3072,
+        max_position_embeddings=MAX_LEN, tie_word_embeddings=True, qk_norm=True,
+        dtype=torch.bfloat16,
+    )  # fmt: skip
+    return build_random_model(config, **options)
+
+
+def in_float32(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+    """The same weights, plain torch operations."""
+    with CUDA:
+        twin = type(model)(replace(model.config, dtype=torch.float32), max_positions=MAX_LEN)
+    for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
+        ours.data.copy_(theirs.data)
+    return twin
+
+
+def make_runner(model, backend, runner_class=EagerRunner, num_blocks=24, max_num_seqs=8):
+    """A runner with a small cache."""
+    return runner_class.build(
+        model, backend, num_blocks=num_blocks, block_size=BLOCK_SIZE, max_num_seqs=max_num_seqs,
+        max_model_len=MAX_LEN,
+    )  # fmt: skip
+
+
+def reference_logits(model: Qwen3ForCausalLM, plans: list[StepPlan]) -> list[torch.Tensor]:
+    """Float32 logits of each plan's chunks."""
+    return step_logits(make_runner(in_float32(model), ReferenceAttention()), plans)
+
+
+@torch.inference_mode()
+def step_logits(runner: EagerRunner, plans: list[StepPlan]) -> list[torch.Tensor]:
+    """Logits of each plan's chunks, eagerly."""
+    return [runner._forward(runner.tables.prepare(plan)) for plan in plans]
+
+
+def make_plans(vocab_size: int) -> list[StepPlan]:
+    """Prefill, a mixed step with a chunk and a prefix hit, and a decode step; random tokens."""
+    blocks = torch.randperm(24).tolist()
+    own = {seq: tuple(blocks[3 * seq : 3 * seq + 3]) for seq in range(4)}
+    own[3] = (own[2][0], *own[3][1:])  # sequence 3 shares the first block of sequence 2
+    lengths = dict.fromkeys(own, 0)
+
+    def plan(step: int, parts: dict[int, int]) -> StepPlan:
+        return StepPlan(step, tuple(chunk(s, n) for s, n in parts.items()), (), None, ())
+
+    def chunk(seq: int, num_tokens: int) -> Chunk:
+        start = lengths[seq]
+        first = -(-start // BLOCK_SIZE)
+        lengths[seq] = start + num_tokens
+        new = own[seq][first : -(-lengths[seq] // BLOCK_SIZE)]
+        if seq == 3 and start == BLOCK_SIZE:
+            first, new = 0, own[3][: -(-lengths[3] // BLOCK_SIZE)]
+        tokens = tuple(torch.randint(0, vocab_size, (num_tokens,)).tolist())
+        return Chunk(seq, seq, start, num_tokens, tokens, first, new, True, GREEDY, seq, 1)
+
+    plans = [plan(0, {0: 300, 1: 17, 2: 513})]
+    lengths[3] = BLOCK_SIZE
+    return [*plans, plan(1, {0: 1, 1: 100, 2: 1, 3: 40}), plan(2, {0: 1, 1: 1, 2: 1, 3: 1})]

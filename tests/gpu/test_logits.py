@@ -1,0 +1,70 @@
+"""On a GPU: bfloat16 logits of every backend and graph against the float32 reference."""
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+pytestmark = pytest.mark.gpu
+
+LIMIT = 2e-2
+
+
+@pytest.fixture(params=["tiny", "qwen3"], scope="module")
+def model(request):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    from tests.gpu.models import make_model
+
+    return make_model(request.param)
+
+
+def error(actual, expected):
+    return float((actual.float() - expected).norm() / expected.norm())
+
+
+def backend_named(name):
+    if name == "flash":
+        pytest.importorskip("flash_attn")
+        from nanovllm_edu.attention.flash import FlashAttention
+        from nanovllm_edu.kernels.store_kv import store_kv
+
+        return FlashAttention(store_kv)
+    from nanovllm_edu.attention.triton_paged import TritonPagedAttention
+
+    return TritonPagedAttention()
+
+
+@pytest.mark.parametrize("backend", ["flash", "triton"])
+def test_eager_logits(model, backend):
+    from tests.gpu.models import make_plans, make_runner, reference_logits, step_logits
+
+    plans = make_plans(model.config.vocab_size)
+    actual = step_logits(make_runner(model, backend_named(backend)), plans)
+    for ours, expected in zip(actual, reference_logits(model, plans), strict=True):
+        assert error(ours, expected) <= LIMIT
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("backend", ["flash", "triton"])
+def test_graph_logits_and_greedy_tokens(model, backend):
+    from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
+    from tests.gpu.models import make_plans, make_runner, reference_logits, step_logits
+
+    plans = make_plans(model.config.vocab_size)
+    expected = reference_logits(model, plans)[-1]
+    runner = make_runner(model, backend_named(backend), CudaGraphRunner)
+    step_logits(runner, plans[:-1])
+    graphs, cache = runner._graphs, runner.kv_cache.data.clone()
+    graph, logits = graphs.logits(4)
+    runner.tables.prepare(plans[-1])  # its tokens are given, a real decode step finds its own
+    order = [chunk.seq_id for chunk in graphs.inputs.update(plans[-1])]
+    graph.replay()
+    assert error(logits, expected[order]) <= LIMIT
+    for decoder in graphs._decoders:  # fused, and with the library's products
+        runner.kv_cache.data.copy_(cache)
+        graphs.inputs.forget()
+        graphs.inputs.update(plans[-1])
+        decoder.step(4)
+        chosen = expected[order].gather(1, graphs.inputs.tensors.sampled[:4, None])
+        lost = expected[order].amax(1, keepdim=True) - chosen
+        assert float(lost.max()) <= LIMIT * float(expected.abs().max())
