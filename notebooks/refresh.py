@@ -6,6 +6,7 @@ Left out: execution times, cell ids that change, and the ids of live widgets (a 
 shows their text instead, and becomes live when its cells are run).
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def refresh(path):
 
 
 if __name__ == "__main__":
+    os.environ["TQDM_DISABLE"] = "1"  # a progress bar that appears on slow machines only
     for name in sys.argv[1:]:
         print(name)
         refresh(Path(name))

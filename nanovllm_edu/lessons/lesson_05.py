@@ -1,0 +1,158 @@
+"""Exercises of lesson 05, prefix caching: tell prefixes apart, and know what will be found."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.records import PrefixHit
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.lessons.checks import (
+    checksum_engine,
+    finish,
+    generated,
+    greedy,
+    require,
+    require_equal,
+    require_int,
+)
+from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.runners.checksum import expected_tokens
+
+# --------------------------------------------------------------------------- 05.1 the hash
+
+BlockHash = Callable[[int | None, Sequence[int]], int]
+
+SHARED = [1, 2, 3, 4, 5, 6, 7, 8]
+PREFIXED = ([*SHARED, 9], [*SHARED, 10, 11], [9, 9, 9, 9, *SHARED[4:], 12], [*SHARED[:4], 40])
+"""Prompts, and for each after the first one, how many tokens a good hash lets it find."""
+FINDABLE = (0, 8, 0, 4)
+
+
+def _check_block_hash(block_hash: BlockHash) -> str:
+    first = block_hash(None, (1, 2, 3, 4))
+    require_int(first, "A hash")
+    require_equal(block_hash(None, (1, 2, 3, 4)), first, "The hash of the same block")
+    _require_different(block_hash, (None, (1, 2, 3, 4)), (None, (1, 2, 3, 5)), "the last token")
+    _require_different(block_hash, (None, (1, 2, 3, 4)), (None, (4, 3, 2, 1)), "the order")
+    _require_different(block_hash, (first, (5, 6, 7, 8)), (first + 1, (5, 6, 7, 8)), "the parent")
+    _require_different(block_hash, (None, (5, 6, 7, 8)), (first, (5, 6, 7, 8)), "the parent")
+    engine = checksum_engine(num_blocks=24, block_size=4)
+    engine.scheduler.block_manager = BlockManager(24, 4, hash_function=block_hash)
+    for seq_id, prompt in enumerate(PREFIXED):
+        hits, tokens = _serve(engine, prompt)
+        require(
+            hits == FINDABLE[seq_id],
+            f"In the engine, prompt {prompt} found {hits} cached tokens with your hash; "
+            f"{FINDABLE[seq_id]} are there.",
+        )
+        require_equal(tokens, expected_tokens(list(prompt), greedy(3), 0), "The output")
+    return "Equal prefixes were found, different ones told apart, and every output is right."
+
+
+def _require_different(block_hash: BlockHash, one: Any, other: Any, what: str) -> None:
+    if block_hash(*one) == block_hash(*other):
+        reason = {
+            "the parent": "Equal tokens after different prefixes have different keys and values.",
+            "the order": "Keys and values depend on the position of each token.",
+            "the last token": "Every token of the block counts.",
+        }[what]
+        require(
+            False,
+            f"Blocks {list(one[1])} after parent {one[0]} and {list(other[1])} after parent "
+            f"{other[0]} differ in {what} and got the same hash. {reason}",
+        )
+
+
+def _serve(engine: LLMEngine, prompt: Sequence[int]) -> tuple[int, list[int]]:
+    """(cached tokens found, tokens generated) of one request."""
+    seq_id = engine.add_request(list(prompt), greedy(3))
+    records = finish(engine)
+    hits = [e.num_tokens for r in records for e in r.events if isinstance(e, PrefixHit)]
+    return hits[0], generated(records)[seq_id]
+
+
+BLOCK_HASH = Exercise(
+    "05.1",
+    "A hash for a block",
+    "block_hash",
+    (
+        "What do the keys and values in a block depend on? All of that must go into the hash.",
+        "On the block's tokens in order, and on everything in front of it. The parent's hash "
+        "stands for everything in front.",
+        "hash((parent, *token_ids)) is enough here: a tuple's hash depends on order and on each "
+        "entry, the parent included.",
+    ),
+    _check_block_hash,
+)
+
+
+# ------------------------------------------------------------------- 05.2 what will be found
+
+CASES = (
+    (list(range(10)), list(range(10)), 4),
+    (list(range(8)), list(range(10)), 4),
+    ([*range(6), 77, 78], list(range(10)), 4),
+    ([*range(8), 77, 78, 79, 80], list(range(10)), 4),
+    (list(range(16)), list(range(10)), 4),
+    ([99, *range(1, 10)], list(range(10)), 4),
+    ([*range(4), 50, 51, 52, 53, *range(8, 12), 60], list(range(12)), 4),
+    (list(range(5)), list(range(5)), 1),
+)
+"""(prompt, tokens already in the cache, block size)"""
+
+
+def _check_num_found(num_found: Callable[[list[int], list[int], int], Any]) -> str:
+    for prompt, cached, block_size in CASES:
+        want = _measured(prompt, cached, block_size)
+        got = num_found(list(prompt), list(cached), block_size)
+        require_int(got, "The number of cached tokens")
+        require(
+            got == want,
+            f"With {cached} cached in blocks of {block_size}, the engine found {want} tokens of "
+            f"{prompt}; you gave {got}.{_why_found(got, prompt, cached, block_size)}",
+        )
+    return f"As the engine found it in all {len(CASES)} cases."
+
+
+def _measured(prompt: list[int], cached: list[int], block_size: int) -> int:
+    """Puts `cached` into a real engine's cache, then asks it for `prompt`."""
+    engine = checksum_engine(num_blocks=64 // block_size, block_size=block_size)
+    engine.add_request(list(cached), greedy(1))
+    finish(engine)
+    return _serve(engine, prompt)[0]
+
+
+def _why_found(got: int, prompt: list[int], cached: list[int], block_size: int) -> str:
+    common = next(
+        (i for i, pair in enumerate(zip(prompt, cached, strict=False)) if pair[0] != pair[1]),
+        min(len(prompt), len(cached)),
+    )
+    if got % block_size:
+        return " Only full blocks can be found."
+    if got == len(prompt) and common == len(prompt):
+        return (
+            " The prompt's last token is always computed: the logits of the next token come out "
+            "of it. So the block that holds it is not part of a match."
+        )
+    if got > common:
+        return " The match ends at the first block that differs; what follows has another prefix."
+    if got == (common - 1) // block_size * block_size:
+        return " The last token of the *prompt* must be computed, not the last common one."
+    return ""
+
+
+NUM_FOUND = Exercise(
+    "05.2",
+    "How much will be found?",
+    "num_found",
+    (
+        "Compare block by block from the start, and stop at the first one that is not equal.",
+        "Only full blocks of both count, and of the prompt only blocks before the one that holds "
+        "its last token: (len(prompt) - 1) // block_size of them.",
+        "limit = min((len(prompt) - 1) // block_size, len(cached) // block_size); count leading "
+        "blocks i < limit with prompt[i*bs:(i+1)*bs] == cached[i*bs:(i+1)*bs]; times block_size.",
+    ),
+    _check_num_found,
+)
+
+EXERCISES = (BLOCK_HASH, NUM_FOUND)

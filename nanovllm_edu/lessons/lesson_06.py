@@ -1,0 +1,139 @@
+"""Exercises of lesson 06, continuous batching: no idle slots, and how to measure them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
+from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.lessons.checks import (
+    checksum_engine,
+    finish,
+    generated,
+    greedy,
+    require,
+    require_equal,
+    require_written,
+)
+from nanovllm_edu.lessons.exercise import Exercise, Wrong
+from nanovllm_edu.lessons.static_batching import StaticPolicy
+from nanovllm_edu.runners.checksum import expected_tokens
+
+NUM_SLOTS = 3
+LENGTHS = (3, 9, 5, 2, 7, 4, 6)
+"""New tokens of each request."""
+
+
+def _serve(policy: SchedulingPolicy) -> list[StepRecord]:
+    engine = checksum_engine(num_blocks=64, policy=policy, max_num_seqs=NUM_SLOTS)
+    for i, length in enumerate(LENGTHS):
+        engine.add_request(_prompt(i), greedy(length))
+    return finish(engine)
+
+
+def _prompt(i: int) -> list[int]:
+    return list(range(10 * i, 10 * i + 5))
+
+
+# ------------------------------------------------------------------- 06.1 a policy
+
+
+def _check_policy(policy_class: Callable[[], SchedulingPolicy]) -> str:
+    records = _serve(policy_class())
+    seen: list[int] = []
+    for record in records:
+        _check_step(record, seen)
+    tokens = generated(records)
+    for i, length in enumerate(LENGTHS):
+        want = expected_tokens(_prompt(i), greedy(length), 0)
+        require_equal(tokens.get(i), want, f"The output of seq {i}")
+    num_static = len(_serve(StaticPolicy()))
+    return (
+        f"{len(records)} steps instead of {num_static}: no slot was ever idle while a sequence "
+        "waited."
+    )
+
+
+def _check_step(record: StepRecord, seen: list[int]) -> None:
+    at_work = [chunk.seq_id for chunk in record.chunks]
+    starting = [seq_id for seq_id in at_work if seq_id not in seen]
+    expected = list(range(len(seen), len(seen) + len(starting)))
+    require(
+        sorted(starting) == expected,
+        f"Step {record.step_id} starts {sorted(starting)} although {expected} came first: first "
+        "come, first served.",
+    )
+    seen += starting
+    stalled = [seq_id for seq_id in record.running if seq_id not in at_work]
+    require(
+        not stalled,
+        f"In step {record.step_id} the running sequences {stalled} got no token: they stood still "
+        "while others were computed. Put everybody into one group.",
+    )
+    if record.waiting and len(at_work) < NUM_SLOTS:
+        raise Wrong(
+            f"In step {record.step_id} only {len(at_work)} of {NUM_SLOTS} slots worked while "
+            f"sequences {list(record.waiting)} waited. Let them join at once."
+        )
+
+
+POLICY = Exercise(
+    "06.1",
+    "From static to continuous",
+    "MyPolicy",
+    (
+        "When may a waiting sequence join? What does the policy say about it now?",
+        "order() returns groups; a step takes the first group that can run. Running and waiting "
+        "sequences must be in one group to share a step.",
+        "return [[*running, *waiting]]: one group, those that run first.",
+    ),
+    _check_policy,
+)
+
+
+# ------------------------------------------------------------------- 06.2 idle slots
+
+
+def _check_idle_share(idle_share: Callable[[list[StepRecord], int], Any]) -> str:
+    for policy in (StaticPolicy(), MixedPolicy(), PhaseSeparatedPolicy()):
+        records = _serve(policy)
+        total = len(records) * NUM_SLOTS
+        at_work = sum(len(record.chunks) for record in records)
+        got = idle_share(records, NUM_SLOTS)
+        require_written(got)
+        require(isinstance(got, (int, float)), f"Return a number; you gave {got!r}.")
+        require(
+            abs(got - (1 - at_work / total)) < 1e-6,
+            f"{policy!r}: {len(records)} steps of {NUM_SLOTS} slots are {total} slot-steps, "
+            f"{at_work} of them at work, so {1 - at_work / total:.3f} are idle. You gave {got:.3f}."
+            + _why_share(got, records),
+        )
+    return "Right for all three policies."
+
+
+def _why_share(got: float, records: list[StepRecord]) -> str:
+    total = len(records) * NUM_SLOTS
+    mistakes = {
+        "That is the share at work.": sum(len(r.chunks) for r in records) / total,
+        "Count sequences (chunks), not tokens: a prompt of 5 tokens takes one slot.": 1
+        - sum(r.num_tokens for r in records) / total,
+        "record.running leaves out sequences that finished in this very step; use record.chunks.": 1
+        - sum(len(r.running) for r in records) / total,
+        "That is the number of slot-steps, not a share of them.": total
+        - sum(len(r.chunks) for r in records),
+    }
+    return "".join(f" {text}" for text, wrong in mistakes.items() if abs(got - wrong) < 1e-6)
+
+
+IDLE_SHARE = Exercise(
+    "06.2",
+    "Idle slots",
+    "idle_share",
+    (
+        "In each step there are num_slots slots. How many of them have a chunk?",
+        "Add up len(record.chunks) over all steps and compare with len(records) * num_slots.",
+        "1 - sum(len(r.chunks) for r in records) / (len(records) * num_slots)",
+    ),
+    _check_idle_share,
+)
+
+EXERCISES = (POLICY, IDLE_SHARE)

@@ -1,0 +1,58 @@
+from tests.lessons.wrong_answers import wrong
+
+
+@wrong("05.1", "Equal tokens after different prefixes")
+def without_parent(parent, token_ids):
+    return hash(tuple(token_ids))
+
+
+@wrong("05.1", "depend on the position of each token")
+def sums(parent, token_ids):
+    return (parent or 0) * 31 + sum(token_ids)
+
+
+@wrong("05.1", "Every token of the block counts")
+def first_and_parent(parent, token_ids):
+    return hash((parent, token_ids[0]))
+
+
+@wrong("05.1", "The hash of the same block")
+def a_new_number_each_time(parent, token_ids, count=[0]):  # noqa: B006
+    count[0] += 1
+    return count[0]
+
+
+@wrong("05.1", "Your code raised TypeError")
+def adds_none(parent, token_ids):
+    return parent + hash(tuple(token_ids))
+
+
+def common(prompt, cached):
+    num = 0
+    while num < min(len(prompt), len(cached)) and prompt[num] == cached[num]:
+        num += 1
+    return num
+
+
+@wrong("05.2", "Only full blocks can be found")
+def every_common_token(prompt, cached, block_size):
+    return min(common(prompt, cached), len(prompt) - 1)
+
+
+@wrong("05.2", "last token is always computed")
+def no_last_token_rule(prompt, cached, block_size):
+    return common(prompt, cached) // block_size * block_size
+
+
+@wrong("05.2", "The match ends at the first block that differs")
+def equal_blocks_anywhere(prompt, cached, block_size):
+    num = 0
+    for start in range(0, (len(prompt) - 1) // block_size * block_size, block_size):
+        block = slice(start, start + block_size)
+        num += len(cached[block]) == block_size and prompt[block] == cached[block]
+    return num * block_size
+
+
+@wrong("05.2", "not the last common one")
+def last_common_token(prompt, cached, block_size):
+    return max(0, common(prompt, cached) - 1) // block_size * block_size

@@ -1,0 +1,56 @@
+from tests.lessons.wrong_answers import wrong
+
+
+class Base:
+    def victim(self, candidates):
+        return candidates[-1]
+
+
+@wrong("06.1", "only 2 of 3 slots worked while")
+class Static(Base):
+    def order(self, running, waiting):
+        return [running] if running else [waiting]
+
+
+@wrong("06.1", "they stood still while others were computed")
+class PromptsFirst(Base):
+    def order(self, running, waiting):
+        return [waiting, running]
+
+
+@wrong("06.1", "first come, first served")
+class LastComeFirstServed(Base):
+    def order(self, running, waiting):
+        return [[*running, *reversed(waiting)]]
+
+
+@wrong("06.1", "The engine refused")
+class OnlyRunning(Base):
+    def order(self, running, waiting):
+        return [running]
+
+
+@wrong("06.1", "return a list of groups")
+class NotGroups(Base):
+    def order(self, running, waiting):
+        return [*running, *waiting]
+
+
+@wrong("06.2", "That is the share at work")
+def share_at_work(records, num_slots):
+    return sum(len(record.chunks) for record in records) / (len(records) * num_slots)
+
+
+@wrong("06.2", "not tokens")
+def counts_tokens(records, num_slots):
+    return 1 - sum(record.num_tokens for record in records) / (len(records) * num_slots)
+
+
+@wrong("06.2", "leaves out sequences that finished")
+def counts_running(records, num_slots):
+    return 1 - sum(len(record.running) for record in records) / (len(records) * num_slots)
+
+
+@wrong("06.2", "not a share of them")
+def counts_idle(records, num_slots):
+    return sum(num_slots - len(record.chunks) for record in records)
