@@ -1,0 +1,105 @@
+"""Adds notebooks/*.ipynb to the site as pages, with their stored outputs; nothing is executed.
+
+What nbconvert would fetch from elsewhere (MathJax, Mermaid) is taken out: formulas become MathML,
+which browsers draw themselves.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+
+from latex2mathml.converter import convert
+from mkdocs.plugins import CombinedEvent, event_priority
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+ROW = re.compile(r"^\| (\d\d) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+
+SCRIPT = re.compile(r"<script\b(?P<attributes>[^>]*)>(?P<body>.*?)</script>", re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\w)", re.DOTALL)
+CODE = re.compile(
+    r"(<pre.*?</pre>|<code.*?</code>|<style.*?</style>|<script.*?</script>)", re.DOTALL
+)
+LINK = re.compile(r'<a ([^>]*?)href="([^"#:]+)(#[^"]*)?"([^>]*)>(.*?)</a>', re.DOTALL)
+
+
+def on_config(config):
+    """Puts the lessons into the navigation, after the overview."""
+    section = next(entry["Learn"] for entry in config.nav if "Learn" in entry)
+    section += [f"learn/{path.name}" for path in NOTEBOOKS]
+    return config
+
+
+@event_priority(100)  # before the plugin that turns notebooks into pages looks for them
+def _add_notebooks(files, config):
+    for path in NOTEBOOKS:
+        files.append(File.generated(config, f"learn/{path.name}", abs_src_path=str(path)))
+    return files
+
+
+@event_priority(-100)  # after it: its own kind of file has forgotten where the notebook lies
+def _restore_paths(files, config):
+    for path in NOTEBOOKS:
+        files.get_file_from_path(f"learn/{path.name}").abs_src_path = str(path)
+    return files
+
+
+on_files = CombinedEvent(_add_notebooks, _restore_paths)
+
+
+def on_page_markdown(markdown, **_):
+    """Replaces `{{ lessons }}` by the table of the README, linked to the pages."""
+    return markdown.replace("{{ lessons }}", lessons_table()) if "{{ lessons" in markdown else None
+
+
+def on_page_content(html, page, **_):
+    """Makes a rendered notebook self-contained."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    html = SCRIPT.sub(_kept_script, html)
+    html = LINK.sub(lambda match: _link(match), html)
+    parts = CODE.split(html)  # code and styles are at odd places
+    parts[::2] = [FORMULA.sub(_mathml, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def lessons_table():
+    """Number, title and question of every lesson; those that are written are links."""
+    pages = {path.name[:2]: path.name for path in NOTEBOOKS}
+    rows = ["| | lesson | the question |", "|---|---|---|"]
+    for number, title, question in ROW.findall((ROOT / "README.md").read_text("utf-8")):
+        title = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", title)
+        shown = f"[{title}]({pages[number]})" if number in pages else f"{title} *(being written)*"
+        rows.append(f"| {number} | {shown} | {question} |")
+    return "\n".join(rows)
+
+
+def _kept_script(match):
+    text = match["attributes"] + match["body"]
+    is_foreign = re.search(r"https?://", match["attributes"]) or "mathjax" in text.lower()
+    return "" if is_foreign or "mermaid" in text.lower() else match[0]
+
+
+def _mathml(match):
+    block, inline = match.groups()
+    source = (block or inline).replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
+    return convert(source.strip(), display="block" if block else "inline")
+
+
+def _link(match):
+    """Links between files become links between pages; a file without a page becomes text."""
+    before, target, anchor, after, text = match.groups()
+    page = _page_of(target)
+    if page is None:
+        return text
+    return f'<a {before}href="{page}{anchor or ""}"{after}>{text}</a>'
+
+
+def _page_of(target):
+    path = PurePosixPath(target)
+    if path.suffix == ".ipynb" and (ROOT / "notebooks" / path.name).exists():
+        return f"{path.stem}.html"
+    if path.suffix == ".md" and path.is_relative_to("../docs"):
+        name = path.relative_to("../docs")
+        return f"../{name.with_suffix('.html')}" if (ROOT / "docs" / name).exists() else None
+    return None

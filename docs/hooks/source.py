@@ -1,0 +1,65 @@
+"""`{{ source core/scheduler.py Scheduler.plan }}`: code on a page, taken from the file by name.
+
+Nothing is copied, so nothing can go stale: a name that no longer exists fails the build. Without a
+name the whole file is shown, folded.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "nanovllm_edu"
+DIRECTIVE = re.compile(r"^\{\{ source (\S+\.py)((?: \S+)*) \}\}$", re.MULTILINE)
+LINK = re.compile(r"\{\{ file (\S+) \}\}")
+
+
+def on_page_markdown(markdown, **_):
+    """Replaces every directive by a fenced block."""
+    markdown = LINK.sub(lambda match: f"`{_existing(match[1])}`", markdown)
+    return DIRECTIVE.sub(lambda match: _blocks(match[1], match[2].split()), markdown)
+
+
+def _existing(name):
+    if not (PACKAGE / name).exists():
+        raise FileNotFoundError(f"a page names {name}, but there is no such file")
+    return name
+
+
+def _blocks(name, symbols):
+    text = (PACKAGE / _existing(name)).read_text("utf-8")
+    if symbols:
+        return "\n\n".join(_block(name, text, symbol) for symbol in symbols)
+    whole = _fence(text.rstrip(), f'title="nanovllm_edu/{name}" linenums="1"')
+    return f'??? example "The whole file: {name}"\n\n' + _indented(whole)
+
+
+def _block(name, text, symbol):
+    node = _find(ast.parse(text).body, symbol.split("."), name)
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+    lines = text.splitlines()[first - 1 : node.end_lineno]
+    margin = len(lines[0]) - len(lines[0].lstrip())
+    code = "\n".join(line[margin:] for line in lines)
+    return _fence(code, f'title="nanovllm_edu/{name}" linenums="{first}"')
+
+
+def _find(body, path, name):
+    for node in body:
+        if path[0] in _names(node):
+            return node if len(path) == 1 else _find(node.body, path[1:], name)
+    raise LookupError(f"a page shows {path[0]} of {name}, but there is no such name")
+
+
+def _names(node):
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return [node.target.id]
+    return [getattr(node, "name", None)]
+
+
+def _fence(code, options):
+    return f"````python {options}\n{code}\n````"
+
+
+def _indented(text):
+    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())

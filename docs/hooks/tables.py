@@ -1,0 +1,65 @@
+"""`{{ options EngineConfig }}` and `{{ events }}`: tables made from the code they describe."""
+
+import re
+from dataclasses import MISSING, fields
+from importlib import import_module
+from inspect import getdoc
+
+OPTIONS = re.compile(r"^\{\{ options (\S+)\.(\w+) \}\}$", re.MULTILINE)
+EVENTS = "{{ events }}"
+
+
+def on_page_markdown(markdown, **_):
+    """Replaces the directives by tables."""
+    markdown = OPTIONS.sub(lambda match: options_table(match[1], match[2]), markdown)
+    return markdown.replace(EVENTS, events_table()) if EVENTS in markdown else markdown
+
+
+def options_table(module, name):
+    """Name, type, default and meaning of each field of a dataclass."""
+    cls = getattr(import_module(f"nanovllm_edu.{module}"), name)
+    meanings = attributes(cls)
+    missing = [field.name for field in fields(cls) if field.name not in meanings]
+    if missing:
+        raise LookupError(f"{name}: no meaning is written for {', '.join(missing)}")
+    rows = [
+        f"| `{field.name}` {{ #{field.name} }} | `{type_name(field)}` | `{default(field)}` "
+        f"| {cell(meanings[field.name])} |"
+        for field in fields(cls)
+    ]
+    return "\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def events_table():
+    """A section for each event type: what it means, its fields, its sentence."""
+    types = import_module("nanovllm_edu.core.records").EVENT_TYPES
+    sections = []
+    for name, cls in types.items():
+        names = ", ".join(f"`{field.name}`" for field in fields(cls))
+        sections.append(f"### {name}\n\n{getdoc(cls)}\n\nFields: {names}.")
+    return "\n\n".join(sections)
+
+
+def attributes(cls):
+    """Field -> meaning, from the "Attributes:" section of a docstring."""
+    section = re.search(r"^Attributes:\n((?:    .*\n?|\n)+)", getdoc(cls), re.MULTILINE)
+    entries = re.findall(r"^    (\w+): ((?:.+)(?:\n     +.+)*)", section[1], re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def default(field):
+    """A default as one would write it."""
+    value = field.default_factory() if field.default_factory is not MISSING else field.default
+    return value.__name__ if isinstance(value, type) else repr(value)
+
+
+def type_name(field):
+    """The annotation, without the pipe that would end a table cell."""
+    text = getattr(field.type, "__name__", str(field.type))
+    text = str(field.type) if "|" in str(field.type) or "[" in str(field.type) else text
+    return re.sub(r"\b(?:\w+\.)+", "", text).replace(" | ", " or ")
+
+
+def cell(text):
+    """Text that cannot end a table cell."""
+    return text.replace("|", "\\|")
