@@ -42,11 +42,12 @@ def requests(num_requests: int, shared: int = 0) -> Requests:
     """Prompts and output lengths; with `shared`, all prompts begin with the same tokens."""
     rng = random.Random(0)
     prefix = [rng.randrange(300, 2500) for _ in range(shared)]
+    longest = 32 if shared else 256
     prompts = [
-        prefix + [rng.randrange(300, 2500) for _ in range(rng.randint(16, 256 if not shared else 32))]
+        prefix + [rng.randrange(300, 2500) for _ in range(rng.randint(16, longest))]
         for _ in range(num_requests)
     ]
-    return prompts, [rng.randint(16, 256 if not shared else 64) for _ in range(num_requests)]
+    return prompts, [rng.randint(16, 256) for _ in range(num_requests)]
 
 
 def save_medium_model(folder: Path) -> None:
@@ -82,11 +83,12 @@ class HuggingFace:
                 ids, attention_mask=mask, do_sample=False, max_new_tokens=steps,
                 min_new_tokens=steps, pad_token_id=0,
             )  # fmt: skip
-            outputs += [row[width : width + n].tolist() for row, n in zip(done, wanted, strict=True)]
+            rows = done[:, width:].tolist()
+            outputs += [row[:n] for row, n in zip(rows, wanted, strict=True)]
         return outputs
 
     def continuous(self, prompts: list[list[int]], lengths: list[int]):
-        """`generate_batch`; it takes one length for all, so requests go in groups of like length."""
+        """`generate_batch`: one length for all, so requests go in groups of like length."""
         outputs: list[list[int] | None] = [None] * len(prompts)
         order = sorted(range(len(prompts)), key=lengths.__getitem__)
         for first in range(0, len(order), 16):
@@ -144,7 +146,7 @@ def compare(folder: Path, workload: Requests, repeats: int, label: str) -> dict:
         name: {
             "tokens_per_second": sum(lengths) / statistics.median(times),
             "seconds": times,
-            "same_tokens": sum(a == b for a, b in zip(mine, results[name], strict=True)) / len(mine),
+            "same_tokens": statistics.mean(map(list.__eq__, mine, results[name])),
         }
         for name, times in seconds.items()
         if times

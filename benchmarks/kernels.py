@@ -387,10 +387,10 @@ def checks() -> None:
     for block_size in (16, 256):
         name = f"block size {block_size}"
         lengths = [1, 7, 256, 257, 777]
-        attempt(f"paged decode, {name}", lambda b=block_size: check_paged([1] * 5, lengths, b))
+        attempt(f"paged decode, {name}", lambda b=block_size, n=lengths: check_paged([1] * 5, n, b))
         attempt(
             f"paged prefill, mixed, {name}",
-            lambda b=block_size: check_paged([1, 7, 90, 1, 130], lengths, b),
+            lambda b=block_size, n=lengths: check_paged([1, 7, 90, 1, 130], n, b),
         )
         attempt(f"fused decode attention, {name}", lambda b=block_size: check_fused_attention(b))
     for num_rows in (1, 5, 16, 17, 32, 50, 64):
@@ -741,7 +741,7 @@ def measure_products(bandwidth: float) -> None:
             x = randn(num_rows, depth)
             out = randn(num_rows, columns)
             library = microseconds(
-                lambda x=x, out=out: [torch.mm(x, w.T, out=out) for w in weights], copies
+                lambda x=x, out=out, ws=weights: [torch.mm(x, w.T, out=out) for w in ws], copies
             )
             at_copy = size / bandwidth
             say(

@@ -3,8 +3,8 @@
     python benchmarks/profile_gpu.py [--out profile.txt]
 
 Profiles steps of the workload of `benchmarks/gpu.py` in the engine as it is: a prefill step of
-16,384 tokens, and decode steps of some numbers of rows. The profiler slows the host down, so gaps are
-taken from a second measurement without it.
+16,384 tokens, and decode steps of some numbers of rows. The profiler slows the host down, so gaps
+are taken from a second measurement without it.
 """
 
 import argparse

@@ -59,7 +59,7 @@ def decode_events(rows: list[list[Any]]) -> list[Event]:
 
 def _decode_event(kind: int, *values: Any) -> Event:
     name = KINDS[kind]
-    typed = {
+    typed: dict[str, Any] = {
         field: hash_from_text(value) if field == "hash" else _frozen(value)
         for field, value in zip(FIELDS[name], values, strict=True)
     }
@@ -137,7 +137,8 @@ def decode_frame(values: dict[str, Any], engine: dict[str, Any], history: Histor
     fold.waiting = OrderedDict.fromkeys(values["waiting"])
     fold.running = OrderedDict.fromkeys(values["running"])
     for seq_id, *numbers, is_decoding, table in values["sequences"]:
-        fold.sequences[seq_id] = FoldedSequence(seq_id, *numbers, bool(is_decoding), list(table))
+        fields: list[Any] = [seq_id, *numbers, bool(is_decoding), list(table)]
+        fold.sequences[seq_id] = FoldedSequence(*fields)
     for block_id, ref_count, key in values["blocks"]:
         fold.ref_counts[block_id] = ref_count
         fold.hashes[block_id] = hash_from_text(key)

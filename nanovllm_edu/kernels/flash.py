@@ -56,8 +56,8 @@ def attend_cached(
 
     `begin` is a multiple of TILE. `k_ptr` and `v_ptr` point at this key-value head of row 0. With
     IS_CAUSAL a row sees the tokens up to its own `positions` [M]; without, all of them.
-    If each tile lies in one block, the next tile's lookup is made a step ahead: a load whose address
-    comes from another load of the same step costs the pipeline twice the stages.
+    If each tile lies in one block, the next tile's lookup is made a step ahead: a load whose
+    address comes from another load of the same step costs the pipeline twice the stages.
     """
     IS_TILE_IN_BLOCK: tl.constexpr = B % TILE == 0
     if IS_TILE_IN_BLOCK:

@@ -220,7 +220,7 @@ class DecodeTiles:
         programs_per_multiprocessor: How many of them share the chunks.
     """
 
-    max_chunks: int = 16
+    max_chunks: int = 8
     tile: int = 64
     num_stages: int = 2
     num_warps: int = 4
@@ -280,7 +280,7 @@ SPLIT = DecodeTiles()
 
 def tiles_for(num_pairs: int, device: torch.device) -> DecodeTiles:
     """Whole sequences if there are enough pairs of row and key-value head to fill the device."""
-    return WHOLE if num_pairs >= 2 * num_multiprocessors(device) else SPLIT
+    return WHOLE if num_pairs >= num_multiprocessors(device) else SPLIT
 
 
 def num_multiprocessors(device: torch.device) -> int:

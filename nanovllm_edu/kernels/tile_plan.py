@@ -32,12 +32,20 @@ class TilePlan:
 
 #         rows  (m, n, k, lanes, splits, num_warps, num_stages)
 _PLANS: dict[int, TilePlan] = {
+    8: TilePlan(
+        qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
+        attention=DecodeTiles(8, 64, 2, 4, 168, 3),
+        o=Tiles(16, 16, 256, 4, 2, 4, 1),
+        gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
+        down=Tiles(16, 16, 256, 4, 3, 4, 1),
+        head=Tiles(16, 32, 128, 1, 1, 4, 5),
+    ),
     16: TilePlan(
         qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
-        attention=DecodeTiles(16, 64, 2, 4, 168, 3),
-        o=Tiles(16, 8, 64, 4, 1, 4, 4),
-        gate_up=Tiles(16, 64, 128, 1, 1, 4, 4),
-        down=Tiles(16, 8, 128, 8, 1, 8, 4),
+        attention=DecodeTiles(4, 64, 2, 4, 168, 3),
+        o=Tiles(16, 16, 256, 4, 2, 4, 1),
+        gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
+        down=Tiles(16, 16, 256, 4, 3, 4, 1),
         head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
     32: TilePlan(
