@@ -1,6 +1,6 @@
 """Sampling from logits in memory: each tile of the vocabulary proposes its best token.
 
-    logits [R, V]   ->   (score, token) of each row's tiles, from which `lm_head.py`'s `pick` chooses
+    logits [R, V]   ->   (score, token) of each row's tiles, of which `pick` takes the best
 
 The second half of `lm_head.py`, for when the vocabulary product was the library's: the same noise,
 the same two stages, one more trip of the logits through memory.

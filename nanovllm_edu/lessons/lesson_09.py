@@ -121,7 +121,8 @@ TOP_P = Exercise(
         "Sort the logits themselves: ranked = logits.sort(descending=True).values. A token stays "
         "if the sum of the probabilities *before* it is still below p.",
         "before = ranked.softmax(0).cumsum(0) - ranked.softmax(0); "
-        "cutoff = ranked[before < p][-1]; then logits.masked_fill(logits < cutoff, -inf). No index has to be put back.",
+        "cutoff = ranked[before < p][-1]; then logits.masked_fill(logits < cutoff, -inf). "
+        "No index has to be put back.",
     ),
     _check_top_p,
 )
