@@ -229,11 +229,17 @@ class BlockManager:
         assert len(blank) == len(self._blank), "a block twice in the blank list"
         assert len(evictable) == len(self.evictable)
         for block in self.blocks:
-            assert block.ref_count == users[block.block_id], f"leaked reference: {block}"
+            num_users = users[block.block_id]
+            assert block.ref_count == num_users, (
+                f"block {block.block_id} has ref_count {block.ref_count} and {num_users} user(s)"
+            )
             assert (block.block_id in blank) == (block.state == "free"), block
             assert (block.block_id in evictable) == (block.state == "cached"), block
-            assert (block.hash is None) or self._by_hash[block.hash] is block
-        assert all(block.hash == key for key, block in self._by_hash.items())
+            assert block.hash is None or self._by_hash.get(block.hash) is block, (
+                f"block {block.block_id} has a hash by which another block, or none, is found"
+            )
+        for key, block in self._by_hash.items():
+            assert block.hash == key, f"block {block.block_id} is found by a hash it has not"
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Every block as plain data (see `BlockState`)."""

@@ -2,99 +2,28 @@
 
 A mutant differs from its base class in one thing, said in its docstring. Every one is caught
 by the random workloads of `tests/engine/workloads.py` (`test_mutants.py` shows it), and none of
-them looks wrong at a glance. `THE_EIGHT` are defects known from open-source engines.
+them looks wrong at a glance. `THE_EIGHT` are defects known from open-source engines; they live in
+`nanovllm_edu/lessons/bugs.py`, where lesson 13 hunts them.
 """
 
 from typing import Any
 
-from nanovllm_edu.core.block_hash import block_hash
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
-from nanovllm_edu.core.records import Chunk, Event, StepPlan
-from nanovllm_edu.core.scheduler import Scheduler, _Draft
+from nanovllm_edu.core.records import Chunk, Event
+from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
+from nanovllm_edu.lessons.bugs import (
+    FullyCachedPromptNotRecomputed,
+    HashWithoutParent,
+    LastBlockHashedEarly,
+    MissingRefCount,
+    PreemptAndHitKeepsComputedCount,
+    SameStepDuplicateReadsTooEarly,
+    StaleHashAfterEviction,
+    WrongKeyLengthInChunk,
+)
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from tests.engine.workloads import Parts
-
-# ------------------------------------------------------- the eight known from other engines
-
-
-class StaleHashAfterEviction(BlockManager):
-    """An evicted block gets a new owner, but its old content can still be found."""
-
-    def _forget(self, block: Block) -> None:
-        pass
-
-
-class LastBlockHashedEarly(BlockManager):
-    """A block is findable once its last token is known, one step before its KV is computed."""
-
-    def _num_cacheable_blocks(self, seq: Sequence) -> int:
-        return min(len(seq.token_ids) // self.block_size, len(seq.block_table))
-
-
-class FullyCachedPromptNotRecomputed(BlockManager):
-    """A prompt found whole in the cache leaves no token to compute: no logits for the next one."""
-
-    def _num_matchable_blocks(self, seq: Sequence) -> int:
-        return len(seq.token_ids) // self.block_size
-
-
-class WrongKeyLengthInChunk(ChecksumRunner):
-    """A prefill chunk attends to its own tokens only, not to what was computed before it."""
-
-    def _sample(self, chunk: Chunk) -> int:
-        if chunk.is_decode:
-            return super()._sample(chunk)
-        return super()._sample(chunk._replace(start=0))
-
-
-class PreemptAndHitKeepsComputedCount(BlockManager):
-    """A preempted sequence that hits the cache goes on from where it was, not from the hit."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._num_computed_tokens: dict[int, int] = {}
-
-    def free(self, seq: Sequence) -> list[Event]:
-        self._num_computed_tokens[seq.seq_id] = min(seq.num_computed_tokens, len(seq.token_ids) - 1)
-        return super().free(seq)
-
-    def match_prefix(self, seq: Sequence) -> PrefixMatch:
-        match = super().match_prefix(seq)
-        num_computed_tokens = self._num_computed_tokens.get(seq.seq_id, 0)
-        if num_computed_tokens > match.num_tokens > 0:
-            return match._replace(num_tokens=num_computed_tokens)
-        return match
-
-
-class MissingRefCount(BlockManager):
-    """A block that is shared while in use does not count its second user."""
-
-    def share(self, seq: Sequence, match: PrefixMatch) -> None:
-        super().share(seq, match)
-        for block_id in match.block_ids:
-            self.blocks[block_id].ref_count = 1
-
-
-class HashWithoutParent(BlockManager):
-    """A block is found by its own tokens, whatever comes before them."""
-
-    def _hash_of(self, seq: Sequence, index: int) -> int:
-        return block_hash(None, self._tokens_of(seq, index))
-
-    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
-        return block.token_ids == self._tokens_of(seq, index)
-
-
-class SameStepDuplicateReadsTooEarly(Scheduler):
-    """Short chunks go first in a batch: a sharer reads a block before its owner has written it."""
-
-    def _finish_plan(self, draft: _Draft) -> StepPlan:
-        draft.chunks.sort(key=lambda chunk: chunk.num_tokens)
-        return super()._finish_plan(draft)
-
-
-# ------------------------------------------------------------------------------ and more
 
 
 class BlockBoundaryOffByOne(BlockManager):

@@ -1,0 +1,194 @@
+"""Runs the cases of `bugs.py`, compares every token with the truth, and audits the books.
+
+    report = investigate(case(1))        the symptom, in words
+    report.recording.show()              the same run in the viewer
+    prove(case(1), my_method)            the mended part on every case and on random requests
+
+Read next: `lesson_13.py`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
+from nanovllm_edu.core.records import PrefixHit
+from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.lessons.bugs import CASES, Case, Request, build_engine, right_tokens
+from nanovllm_edu.lessons.checks import greedy
+
+MAX_STEPS = 400
+NUM_RANDOM_RUNS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came out of a run.
+
+    Attributes:
+        records: Every step that was taken.
+        wrong: One sentence per sequence that got a wrong token.
+        audit: What the invariant checker found first, or None.
+        crash: The exception that ended the run, or None.
+        num_hit_tokens: Tokens found in the cache at all admissions.
+    """
+
+    records: tuple[StepRecord, ...]
+    wrong: tuple[str, ...]
+    audit: str | None
+    crash: str | None
+    num_hit_tokens: int
+
+    @property
+    def is_right(self) -> bool:
+        """Nothing to complain about."""
+        return not (self.wrong or self.audit or self.crash)
+
+    @property
+    def symptom(self) -> str:
+        """The first thing that is wrong."""
+        return next(filter(None, (self.crash, *self.wrong, self.audit)), "nothing is wrong")
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self.records)} steps"]
+        lines += [f"  tokens   {text}" for text in self.wrong or ["all right"]]
+        lines.append(f"  books    {self.audit or 'balance after every step'}")
+        if self.crash:
+            lines.append(f"  crash    {self.crash}")
+        return "\n".join(lines)
+
+
+def investigate(what: Case, part: type | None = None) -> Report:
+    """Runs a case on its broken engine, or with another class in the place of the broken one."""
+    return run(build_engine(part or what.broken, what.options), what.requests)
+
+
+def run(engine: LLMEngine, requests: Sequence[Request], depth: int = 0) -> Report:
+    """Serves the requests, auditing after every step. An exception of the engine ends the run.
+
+    Args:
+        engine: Fresh.
+        requests: In order of arrival.
+        depth: Steps planned ahead, as in `engine.run`.
+    """
+    records: list[StepRecord] = []
+    tokens: dict[int, list[int]] = {}
+    audit = crash = None
+    try:
+        for record in _steps(engine, list(requests), depth):
+            records.append(record)
+            for seq_id, token_id in record.new_tokens.items():
+                tokens.setdefault(seq_id, []).append(token_id)
+            audit = audit or _audit(engine, record)
+    except Exception as error:  # whatever a broken engine raises is a finding
+        crash = f"step {len(records)} raised {type(error).__name__}: {error}"
+    wrong = _wrong(requests, tokens, engine.max_model_len, is_cut=crash is not None)
+    events = (event for record in records for event in record.events)
+    num_hit_tokens = sum(event.num_tokens for event in events if isinstance(event, PrefixHit))
+    return Report(tuple(records), tuple(wrong), audit, crash, num_hit_tokens)
+
+
+def _steps(engine: LLMEngine, pending: list[Request], depth: int) -> Iterator[StepRecord]:
+    stream: Iterator[StepRecord] = iter(())
+    for step in range(MAX_STEPS):
+        while pending and pending[0].at_step <= step:
+            request = pending.pop(0)
+            engine.add_request(list(request.prompt), greedy(request.max_tokens))
+        record = next(stream, None)
+        if record is None and engine.has_unfinished_requests():
+            stream = engine.run(depth)
+            record = next(stream, None)
+        if record is not None:
+            yield record
+        elif not pending:
+            return
+    raise RuntimeError(f"not done after {MAX_STEPS} steps")
+
+
+def _audit(engine: LLMEngine, record: StepRecord) -> str | None:
+    try:
+        engine.scheduler.check_invariants()
+    except AssertionError as error:
+        what = str(error).partition("\n")[0]
+        return f"after step {record.step_id}: {what or 'an invariant does not hold'}"
+    return None
+
+
+def _wrong(
+    requests: Sequence[Request], tokens: Mapping[int, list[int]], longest: int, *, is_cut: bool
+) -> Iterator[str]:
+    for seq_id, request in enumerate(requests):
+        right, got = right_tokens(request, longest), tokens.get(seq_id, [])
+        if is_cut:
+            right = right[: len(got)]
+        if got != right:
+            same = [a == b for a, b in zip(got, right, strict=False)]
+            first = same.index(False) if False in same else len(same)
+            yield f"seq {seq_id}: right is {right}, it got {got}; wrong from its token {first} on"
+
+
+# ----------------------------------------------------------------------------- the proof
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is left after mending: None everywhere if the defect is gone and nothing else broke.
+
+    Attributes:
+        own: What still goes wrong on the case's own requests.
+        elsewhere: What goes wrong on other requests.
+        lost_hits: (found, should have found) cached tokens, if the cache finds less than it should.
+    """
+
+    own: str | None = None
+    elsewhere: str | None = None
+    lost_hits: tuple[int, int] | None = None
+
+
+def prove(what: Case, function: Any) -> Proof:
+    """Tries a mended method on the case, on the other cases and on random requests."""
+    part = what.mended(function)
+    report = investigate(what, part)
+    if not report.is_right:
+        return Proof(own=report.symptom)
+    num_found = num_due = 0
+    for trial, (requests, options) in enumerate(_trials()):
+        mine = run(build_engine(part, options), requests, depth=trial % 2)
+        if not mine.is_right:
+            return Proof(elsewhere=mine.symptom)
+        num_found += mine.num_hit_tokens
+        num_due += run(build_engine(None, options), requests, depth=trial % 2).num_hit_tokens
+    return Proof(lost_hits=(num_found, num_due) if num_found < num_due else None)
+
+
+def _trials() -> Iterator[tuple[Sequence[Request], Mapping[str, Any]]]:
+    for each in CASES:
+        yield each.requests, each.options
+    for seed in range(NUM_RANDOM_RUNS):
+        yield random_requests(Random(seed))
+
+
+def random_requests(random: Random) -> tuple[list[Request], dict[str, Any]]:
+    """Requests with common beginnings, on a small engine: they share, evict and preempt."""
+    texts = [[random.randrange(24) for _ in range(24)] for _ in range(2)]
+    requests: list[Request] = []
+    at_step = 0
+    for _ in range(random.randint(3, 6)):
+        at_step += random.choice((0, 0, 1, 4))
+        text = random.choice([*texts, *map(_whole, requests)])
+        tail = random.choices(range(24), k=random.choice((0, 1)))
+        prompt = (*text[: random.randint(1, 20)], *tail)
+        requests.append(Request(at_step, prompt, random.choice((2, 5, 9))))
+    options = {
+        "num_blocks": random.choice((8, 10, 16)),
+        "max_num_batched_tokens": random.choice((5, 12, 64)),
+        "policy": random.choice((MixedPolicy(), PhaseSeparatedPolicy())),
+    }
+    return requests, options
+
+
+def _whole(request: Request) -> list[int]:
+    """Prompt and answer: what a follow-up question begins with."""
+    return [*request.prompt, *right_tokens(request)]
