@@ -82,7 +82,7 @@ def lines(
         title: Above the picture.
         xlabel: Below it.
         ylabel: Beside it.
-        log_x: Powers of two on the x axis, each x with its own tick.
+        log_x: Powers of two on the x axis.
         log_y: Powers of ten on the y axis.
     """
     from matplotlib import pyplot
@@ -96,6 +96,8 @@ def lines(
         axes.set_xscale("log", base=2)
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.minorticks_off()
+    elif len(x) <= 12:
+        axes.set_xticks(list(x))
     if log_y:
         axes.set_yscale("log")
     else:

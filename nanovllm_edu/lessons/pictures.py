@@ -76,7 +76,7 @@ def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
     for block in state.blocks:
         row, column = divmod(block.block_id, columns)
         owners = users.get(block.block_id, [])
-        label = "\n".join([str(block.block_id), "+".join(f"s{i}" for i in owners)])
+        label = f"{block.block_id}\n{_owners(owners)}"
         if owners:
             _cell(axes, column, row, colour_of(owners[0]), label, alpha=0.8)
         elif block.state == "cached":
@@ -90,6 +90,12 @@ def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
         "colour and s-number: the sequences that use it · striped: cached · white: free"
     )
     return figure
+
+
+def _owners(seq_ids: Sequence[int]) -> str:
+    if len(seq_ids) <= 2:
+        return "+".join(f"s{i}" for i in seq_ids)
+    return f"s{seq_ids[0]} +{len(seq_ids) - 1}"
 
 
 def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
