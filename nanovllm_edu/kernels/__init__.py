@@ -7,8 +7,9 @@ Reading order:
     ops.py                `TritonOps`, which puts them behind the model's `Ops` protocol
     flash.py              the online softmax over a paged cache, shared by all attention kernels
     paged_prefill.py paged_decode.py          attention for `attention/triton_paged.py`
-    matmul.py projections.py fused_attention.py lm_head.py    a decode step in five kernels a layer
+    matmul.py projections.py lm_head.py       a decode step of few rows in five kernels a layer
     fused_decode.py       `FusedDecoder`, which strings them together
+    sampling.py library_decode.py             `LibraryDecoder`: of many rows, with cuBLAS
     twins.py              what each of the fused ones computes, in readable torch
 
 Importing this package needs triton; nothing outside imports it unless it is going to be used. With
