@@ -8,8 +8,10 @@ import re
 from pathlib import Path, PurePosixPath
 
 from latex2mathml.converter import convert
+from markdown.extensions.toc import nest_toc_tokens
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File
+from mkdocs.structure.toc import get_toc
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -20,6 +22,7 @@ FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\w)", re.DOTAL
 CODE = re.compile(
     r"(<pre.*?</pre>|<code.*?</code>|<style.*?</style>|<script.*?</script>)", re.DOTALL
 )
+HEADING = re.compile(r'<h([1-3])\b[^>]*?\bid="([^"]+)"[^>]*>(.*?)</h\1>', re.DOTALL)
 LINK = re.compile(r'<a ([^>]*?)href="([^"#:]+)(#[^"]*)?"([^>]*)>(.*?)</a>', re.DOTALL)
 
 
@@ -59,8 +62,18 @@ def on_page_content(html, page, **_):
     html = SCRIPT.sub(_kept_script, html)
     html = LINK.sub(lambda match: _link(match), html)
     parts = CODE.split(html)  # code and styles are at odd places
+    page.toc = contents(html)
     parts[::2] = [FORMULA.sub(_mathml, part) for part in parts[::2]]
     return "".join(parts)
+
+
+def contents(html):
+    """The table of contents, from the headings as they are in the page."""
+    tokens = [
+        {"level": int(level), "id": anchor, "name": re.sub(r"<[^>]+>|¶", "", text).strip()}
+        for level, anchor, text in HEADING.findall(html)
+    ]
+    return get_toc(nest_toc_tokens(tokens))
 
 
 def lessons_table():

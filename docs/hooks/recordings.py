@@ -73,7 +73,7 @@ def scenes() -> dict[str, Scene]:
         ),
         "preemption": Scene(
             "Four stories in a pool that is too small",
-            {"block_size": 8, "num_blocks": 20},
+            {"block_size": 8, "num_blocks": 20, "max_num_batched_tokens": 64},
             {0: STORIES},
             max_tokens=64,
         ),
@@ -93,15 +93,15 @@ def scenes() -> dict[str, Scene]:
         ),
         "eviction": Scene(
             "A cached prompt is overwritten block by block",
-            {"block_size": 8, "num_blocks": 16},
+            {"block_size": 8, "num_blocks": 16, "max_num_batched_tokens": 64},
             {
                 0: (ask("What is a KV cache?"),),
                 30: (STORIES[0],),
-                100: (ask("What is a KV cache?"),),
-                140: (STORIES[1], STORIES[3]),
-                230: (ask("What is a KV cache?"),),
+                90: (STORIES[1],),
+                140: (ask("What is a KV cache?"),),
+                180: (STORIES[2], STORIES[3]),
+                240: (ask("What is a KV cache?"),),
             },
-            max_tokens=64,
         ),
     }
 

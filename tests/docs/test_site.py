@@ -20,7 +20,7 @@ NOT_LOADED = {"canonical", "prev", "next", "edit"}
 RECORDINGS = ("shared_prompt", "preemption", "chunked_mixed", "chunked_phases", "eviction")
 
 
-@dataclass
+@dataclass(repr=False)
 class Page(HTMLParser):
     """What a page points to, and what can be pointed to in it."""
 
