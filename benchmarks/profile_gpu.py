@@ -29,17 +29,10 @@ KINDS = {
         "splitKreduce",
         "_project_add",
         "_norm_project",
-        "_norm_gate_up",
-    ),
-        "nvjet",
-        "gemm",
-        "cutlass",
-        "_project_add",
-        "_norm_project",
-        "_norm_gate_up",
-        "sm90",
+        "_norm_gate",
     ),
 }
+"""Parts of kernels' names; what has none of them is a small kernel."""
 
 
 def kind_of(name: str) -> str:
