@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -776,9 +777,7 @@ def measure_steps(bandwidth: float) -> None:
             parts = (weights, plain.kv_cache, plain.inputs)
             decoders = [plain, FusedDecoder(*parts, is_overlapped=True)]
             decoders += [library_decoder(plain)]
-            times = [
-                microseconds(lambda d=d, n=len(lengths): d.step(n), 1) / 1000 for d in decoders
-            ]
+            times = [microseconds(partial(d.step, len(lengths)), 1) / 1000 for d in decoders]
             return f"{floor:8.3f}" + "".join(f"{t:10.3f}" for t in times)
 
         attempt_row(name, line)
