@@ -115,14 +115,14 @@ class SameStepDuplicateReadsTooEarly(Scheduler):
 
 
 class Request(NamedTuple):
-    """A request and the step before which it arrives."""
+    """A request and the round in which it arrives; a round without work takes no step."""
 
     at_step: int
     prompt: tuple[int, ...]
     max_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Case:
     """A broken part, the method at fault, and requests on which it shows.
 
@@ -151,9 +151,16 @@ class Case:
         """The broken class with this function in place of the method at fault."""
         return type("Mended", (self.broken,), {self.method: function})
 
-    def engine(self) -> LLMEngine:
-        """The broken engine, without requests."""
-        return build_engine(self.broken, self.options)
+    def __repr__(self) -> str:
+        """What is known before the hunt; the name is not."""
+        options = {"num_blocks": 16, **self.options}
+        lines = [f"Case {self.number}: blocks of 4 tokens, {options}"]
+        lines += [
+            f"  seq {i} arrives in round {r.at_step}: prompt {list(r.prompt)}, "
+            f"{r.max_tokens} tokens wanted"
+            for i, r in enumerate(self.requests)
+        ]
+        return "\n".join(lines)
 
 
 def build_engine(part: type | None, options: Mapping[str, Any]) -> LLMEngine:

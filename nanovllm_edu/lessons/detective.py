@@ -16,11 +16,12 @@ from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.records import PrefixHit
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.lessons.bugs import CASES, Case, Request, build_engine, right_tokens
 from nanovllm_edu.lessons.checks import greedy
 
 MAX_STEPS = 400
-NUM_RANDOM_RUNS = 40
+NUM_RANDOM_RUNS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,14 @@ class Report:
     """What came out of a run.
 
     Attributes:
-        records: Every step that was taken.
+        recording: Every step that was taken.
         wrong: One sentence per sequence that got a wrong token.
         audit: What the invariant checker found first, or None.
         crash: The exception that ended the run, or None.
         num_hit_tokens: Tokens found in the cache at all admissions.
     """
 
-    records: tuple[StepRecord, ...]
+    recording: Recording
     wrong: tuple[str, ...]
     audit: str | None
     crash: str | None
@@ -52,7 +53,7 @@ class Report:
         return next(filter(None, (self.crash, *self.wrong, self.audit)), "nothing is wrong")
 
     def __repr__(self) -> str:
-        lines = [f"{len(self.records)} steps"]
+        lines = [f"{len(self.recording)} steps"]
         lines += [f"  tokens   {text}" for text in self.wrong or ["all right"]]
         lines.append(f"  books    {self.audit or 'balance after every step'}")
         if self.crash:
@@ -73,32 +74,32 @@ def run(engine: LLMEngine, requests: Sequence[Request], depth: int = 0) -> Repor
         requests: In order of arrival.
         depth: Steps planned ahead, as in `engine.run`.
     """
-    records: list[StepRecord] = []
+    recorder = Recorder(engine)
     tokens: dict[int, list[int]] = {}
     audit = crash = None
     try:
-        for record in _steps(engine, list(requests), depth):
-            records.append(record)
+        for record in _steps(recorder, list(requests), depth):
             for seq_id, token_id in record.new_tokens.items():
                 tokens.setdefault(seq_id, []).append(token_id)
             audit = audit or _audit(engine, record)
     except Exception as error:  # whatever a broken engine raises is a finding
-        crash = f"step {len(records)} raised {type(error).__name__}: {error}"
+        reason = str(error) or "an internal check"
+        crash = f"step {len(recorder)} raised {type(error).__name__}: {reason}"
     wrong = _wrong(requests, tokens, engine.max_model_len, is_cut=crash is not None)
-    events = (event for record in records for event in record.events)
+    events = (event for record in recorder.recording for event in record.events)
     num_hit_tokens = sum(event.num_tokens for event in events if isinstance(event, PrefixHit))
-    return Report(tuple(records), tuple(wrong), audit, crash, num_hit_tokens)
+    return Report(recorder.recording, tuple(wrong), audit, crash, num_hit_tokens)
 
 
-def _steps(engine: LLMEngine, pending: list[Request], depth: int) -> Iterator[StepRecord]:
+def _steps(recorder: Recorder, pending: list[Request], depth: int) -> Iterator[StepRecord]:
     stream: Iterator[StepRecord] = iter(())
     for step in range(MAX_STEPS):
         while pending and pending[0].at_step <= step:
             request = pending.pop(0)
-            engine.add_request(list(request.prompt), greedy(request.max_tokens))
+            recorder.add_request(list(request.prompt), greedy(request.max_tokens))
         record = next(stream, None)
-        if record is None and engine.has_unfinished_requests():
-            stream = engine.run(depth)
+        if record is None and recorder.engine.has_unfinished_requests():
+            stream = recorder.run(depth)
             record = next(stream, None)
         if record is not None:
             yield record
@@ -192,3 +193,32 @@ def random_requests(random: Random) -> tuple[list[Request], dict[str, Any]]:
 def _whole(request: Request) -> list[int]:
     """Prompt and answer: what a follow-up question begins with."""
     return [*request.prompt, *right_tokens(request)]
+
+
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """Some steps of a run in words."""
+
+    lines: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+
+def clues(report: Report, first: int, last: int, *kinds: str) -> Clues:
+    """What happened in steps [first, last): the work, then each decision with its reason.
+
+    Args:
+        report: From `investigate`.
+        first: The first step.
+        last: One past the last step.
+        *kinds: Only events of these types, such as "PrefixHit"; all of them if none is given.
+    """
+    lines: list[str] = []
+    for record in report.recording.records[first:last]:
+        work = ", ".join(f"seq {c.seq_id} [{c.start}, {c.end})" for c in record.chunks)
+        lines.append(f"step {record.step_id}: {work}")
+        lines += [f"    seq {i} uses blocks {list(t)}" for i, t in record.block_tables.items()]
+        chosen = [e for e in record.events if not kinds or type(e).__name__ in kinds]
+        lines += [f"    - {event.why}" for event in chosen]
+    return Clues(tuple(lines))

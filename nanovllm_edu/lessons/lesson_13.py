@@ -1,0 +1,121 @@
+"""Exercises of lesson 13, the bug hunt: mend one method of each of the eight broken engines.
+
+An answer is tried on the case's own requests, then on all cases and on random requests, with every
+token compared and the books audited after every step. A cure that costs cache hits is no cure.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nanovllm_edu.lessons.bugs import case
+from nanovllm_edu.lessons.checks import NOTHING_YET, require
+from nanovllm_edu.lessons.detective import NUM_RANDOM_RUNS, prove
+from nanovllm_edu.lessons.exercise import Exercise
+
+
+def _check(number: int) -> Callable[[Any], str]:
+    """The check of one case."""
+
+    def check(function: Any) -> str:
+        require(callable(function), NOTHING_YET)
+        proof = prove(case(number), function)
+        require(
+            proof.own is None,
+            f"The symptom of case {number} is not gone, or there is a new one: {proof.own}.",
+        )
+        require(
+            proof.elsewhere is None,
+            f"Case {number} itself is cured, but other requests are not: {proof.elsewhere}.",
+        )
+        if proof.lost_hits is not None:
+            found, due = proof.lost_hits
+            require(
+                False,
+                f"All tokens are right, but the cache now finds {found} tokens where the shipped "
+                f"engine finds {due}. The cure must not cost hits.",
+            )
+        return (
+            f"Case closed: it was '{case(number).name}'. Right tokens and balanced books on the "
+            f"eight cases and {NUM_RANDOM_RUNS} random runs, and no cache hit lost."
+        )
+
+    return check
+
+
+def _exercise(number: int, name: str, *hints: str) -> Exercise:
+    first, second, third = hints
+    return Exercise(f"13.{number}", f"Case {number}", name, (first, second, third), _check(number))
+
+
+EXERCISES = (
+    _exercise(
+        1,
+        "forget",
+        "The block has a new owner. Who can still find its old content, and how?",
+        "Two books know the old content: self._by_hash (hash -> block) and "
+        "self._findable_contents (ids). The block itself has hash, token_ids, content_id and "
+        "parent_content_id.",
+        "del self._by_hash[block.hash]; self._findable_contents.remove(block.content_id); "
+        "block.hash = None; block.token_ids = (); block.content_id = block.parent_content_id = 0",
+    ),
+    _exercise(
+        2,
+        "num_cacheable_blocks",
+        "A token has two moments: its value becomes known, and its KV becomes computed. Which one "
+        "comes first for the newest token?",
+        "A block may be found only when all its tokens are known *and* computed. The sequence "
+        "counts both: len(seq.token_ids) and seq.num_computed_tokens.",
+        "return min(seq.num_computed_tokens, len(seq.token_ids)) // self.block_size",
+    ),
+    _exercise(
+        3,
+        "num_matchable_blocks",
+        "If every token of the prompt is cached, which token goes through the model in this step?",
+        "The logits of the next token come out of the last one. So the last token must never be "
+        "part of a match.",
+        "Count the full blocks in front of the last token: (len(seq.token_ids) - 1) // "
+        "self.block_size",
+    ),
+    _exercise(
+        4,
+        "sample",
+        "A chunk is tokens [start, end). How many keys does its last token attend to?",
+        "What came before the chunk is in the cache, and is read through the block table.",
+        "num_keys = chunk.end, for every chunk.",
+    ),
+    _exercise(
+        5,
+        "match_prefix",
+        "The sequence lost its blocks when it was preempted. How many of its tokens are in the "
+        "blocks that the match gives it?",
+        "num_tokens of a match must be exactly what its blocks hold. What was computed before the "
+        "preemption is gone.",
+        "return BlockManager.match_prefix(self, seq), and nothing else.",
+    ),
+    _exercise(
+        6,
+        "share",
+        "Two sequences use a block, and one of them finishes. What happens to the block?",
+        "ref_count is the number of users. Somebody who shares the block is one user more.",
+        "block.ref_count += 1 instead of = 1.",
+    ),
+    _exercise(
+        7,
+        "hash_of",
+        "The same four tokens stand behind two different beginnings. Are their keys and values "
+        "equal?",
+        "The hash of a block must contain the hash of the block before it: "
+        "block_hash(parent, tokens). The first block has parent None.",
+        "parent = None; for i in range(index + 1): parent = block_hash(parent, "
+        "self._tokens_of(seq, i)); return parent",
+    ),
+    _exercise(
+        8,
+        "finish_plan",
+        "One sequence finds a block that another one computes in the same step. In which order "
+        "must the two be in the batch?",
+        "The scheduler appends chunks in the order in which it decided them, and a block can be "
+        "found only after it was decided who writes it.",
+        "Leave draft.chunks alone: return Scheduler._finish_plan(self, draft)",
+    ),
+)

@@ -1,0 +1,188 @@
+from nanovllm_edu.core.block_hash import block_hash
+from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.runners.checksum import sample as sample_token
+from tests.lessons.wrong_answers import wrong
+
+# ------------------------------------------------------------------------------- case 1
+
+
+@wrong("13.1", "is found by a hash it has not")
+def clears_the_block_but_not_the_book(self, block):
+    block.hash, block.token_ids = None, ()
+
+
+@wrong("13.1", "has a hash by which another block, or none, is found")
+def clears_the_book_but_not_the_block(self, block):
+    del self._by_hash[block.hash]
+
+
+@wrong("13.1", "raised AssertionError: an internal check")
+def gives_it_back_as_well(self, block):
+    BlockManager._forget(self, block)
+    self._blank.append(block.block_id)
+
+
+# ------------------------------------------------------------------------------- case 2
+
+
+@wrong("13.2", "The symptom of case 2 is not gone")
+def all_known_tokens(self, seq):
+    return len(seq.token_ids) // self.block_size
+
+
+@wrong("13.2", "The cure must not cost hits")
+def all_computed_tokens(self, seq):
+    return seq.num_computed_tokens // self.block_size
+
+
+@wrong("13.2", "The cure must not cost hits")
+def one_token_too_careful(self, seq):
+    num_ready = min(seq.num_computed_tokens, len(seq.token_ids)) - 1
+    return max(0, num_ready) // self.block_size
+
+
+# ------------------------------------------------------------------------------- case 3
+
+
+@wrong("13.3", "The cure must not cost hits")
+def one_block_less(self, seq):
+    return max(0, len(seq.token_ids) // self.block_size - 1)
+
+
+@wrong("13.3", "The symptom of case 3 is not gone")
+def counts_the_prompt_only(self, seq):
+    return seq.num_prompt_tokens // self.block_size
+
+
+@wrong("13.3", "The cure must not cost hits")
+def never_matches(self, seq):
+    return 0
+
+
+# ------------------------------------------------------------------------------- case 4
+
+
+def sample_over(positions):
+    """A `_sample` that reads these positions."""
+
+    def sample(self, chunk):
+        table = self._block_tables[chunk.slot]
+        context = [self._read(table, position) for position in positions(chunk)]
+        token = sample_token(context, chunk.params, chunk.seed, self.vocab_size)
+        self._last_sampled[chunk.slot] = token
+        return token
+
+    return sample
+
+
+wrong("13.4", "The symptom of case 4 is not gone")(
+    sample_over(lambda chunk: range(chunk.start, chunk.end))
+)
+wrong("13.4", "The symptom of case 4 is not gone")(sample_over(lambda chunk: range(chunk.end - 1)))
+wrong("13.4", "The symptom of case 4 is not gone")(sample_over(lambda chunk: range(chunk.start)))
+
+
+@wrong("13.4", "raised KeyError")
+def does_not_remember_the_token(self, chunk):
+    table = self._block_tables[chunk.slot]
+    context = [self._read(table, position) for position in range(chunk.end)]
+    return sample_token(context, chunk.params, chunk.seed, self.vocab_size)
+
+
+# ------------------------------------------------------------------------------- case 5
+
+
+@wrong("13.5", "The cure must not cost hits")
+def preempted_ones_start_from_nothing(self, seq):
+    if seq.num_preemptions:
+        return PrefixMatch((), 0, 0, "it was preempted")
+    return BlockManager.match_prefix(self, seq)
+
+
+@wrong("13.5", "The symptom of case 5 is not gone")
+def also_without_a_hit(self, seq):
+    match = BlockManager.match_prefix(self, seq)
+    return match._replace(
+        num_tokens=max(match.num_tokens, self.num_computed_before.get(seq.seq_id, 0))
+    )
+
+
+@wrong("13.5", "Case 5 itself is cured, but other requests are not")
+def takes_the_smaller_number(self, seq):
+    match = BlockManager.match_prefix(self, seq)
+    return match._replace(
+        num_tokens=min(match.num_tokens, self.num_computed_before.get(seq.seq_id, 0))
+    )
+
+
+# ------------------------------------------------------------------------------- case 6
+
+
+def share_with(count, *, leaves_the_line=True):
+    """A `share` that counts users in another way."""
+
+    def share(self, seq, match):
+        for block_id in match.block_ids:
+            block = self.blocks[block_id]
+            if block.ref_count == 0 and leaves_the_line:
+                self.evictable.remove(block_id)
+            block.ref_count = count(block.ref_count)
+            seq.parent_content_id = block.content_id
+        seq.block_table.extend(match.block_ids)
+        seq.num_cached_blocks = len(match.block_ids)
+        seq.num_computed_tokens = match.num_tokens
+
+    return share
+
+
+wrong("13.6", "other requests are not")(share_with(lambda users: 2 if users else 1))
+wrong("13.6", "has ref_count 3 and 2 user(s)")(share_with(lambda users: users + 2))
+wrong("13.6", "freed more often than taken")(
+    share_with(lambda users: users + 1, leaves_the_line=False)
+)
+
+
+# ------------------------------------------------------------------------------- case 7
+
+
+@wrong("13.7", "The symptom of case 7 is not gone")
+def position_instead_of_parent(self, seq, index):
+    return block_hash(index, self._tokens_of(seq, index))
+
+
+@wrong("13.7", "The symptom of case 7 is not gone")
+def only_one_block_back(self, seq, index):
+    parent = block_hash(None, self._tokens_of(seq, index - 1)) if index else None
+    return block_hash(parent, self._tokens_of(seq, index))
+
+
+@wrong("13.7", "The cure must not cost hits")
+def different_for_every_sequence(self, seq, index):
+    return block_hash(seq.seq_id, (*seq.token_ids[: index * self.block_size], index))
+
+
+# ------------------------------------------------------------------------------- case 8
+
+
+@wrong("13.8", "Case 8 itself is cured, but other requests are not")
+def long_ones_first(self, draft):
+    draft.chunks.sort(key=lambda chunk: -chunk.num_tokens)
+    return Scheduler._finish_plan(self, draft)
+
+
+@wrong("13.8", "The symptom of case 8 is not gone")
+def the_other_way_round(self, draft):
+    draft.chunks.reverse()
+    return Scheduler._finish_plan(self, draft)
+
+
+@wrong("13.8", "The symptom of case 8 is not gone")
+def forgets_to_return(self, draft):
+    Scheduler._finish_plan(self, draft)
+
+
+@wrong("13.8", "The symptom of case 8 is not gone")
+def sharers_first(self, draft):
+    draft.chunks.sort(key=lambda chunk: -chunk.start)
+    return Scheduler._finish_plan(self, draft)
