@@ -1,11 +1,15 @@
 """The site builds without a warning, its links lead somewhere, nothing comes from elsewhere."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
@@ -159,3 +163,95 @@ def test_every_option_is_explained(site):
 
     page = Page((site / "reference" / "configuration.html").read_text("utf-8"))
     assert {option.name for option in fields(EngineConfig)} <= page.anchors
+
+
+# ------------------------------------------------------------------------------ in a browser
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_) -> None:
+        """Requests are no news."""
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site, served on the loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The system's browser if there is one, else Playwright's own."""
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        system = shutil.which("chromium") or shutil.which("chromium-browser")
+        try:
+            browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"no Chromium here: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, address):
+    """Opens a page of the site; afterwards there was no error, and nothing left this machine."""
+    problems, contexts = [], []
+
+    def go(name, **options):
+        context = chromium.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: check_address(r.url, address, problems))
+        page.goto(f"{address}/{name}", wait_until="networkidle")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def check_address(url, address, problems) -> None:
+    if not url.startswith((address, "data:", "blob:")):
+        problems.append(f"a request left this machine: {url}")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["index", "watch/preemption", "watch/chunked", "watch/eviction"])
+def test_an_embedded_recording_steps(open_page, name):
+    page = open_page(f"{name}.html")
+    frames = page.frames[1:]
+    assert frames
+    for frame in frames:
+        bar = frame.locator(".nv-bar").first
+        assert "step 0" in bar.inner_text()
+        frame.locator('[data-action="next"]').click()
+        frame.wait_for_function("document.querySelector('.nv-bar').innerText.includes('step 1')")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "name",
+    ["index", "learn/00_start_here", "tour/02_scheduler", "use/install", "reference/api_engine"],
+)
+def test_a_narrow_page_does_not_scroll_sideways(open_page, name):
+    page = open_page(f"{name}.html", viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.browser
+def test_frames_follow_the_theme_of_the_page(open_page):
+    page = open_page("index.html", color_scheme="light")
+    root = page.frames[1].locator("[data-theme]").first
+    assert root.get_attribute("data-theme") == "light"
+    page.locator("label[for=__palette_1]").click()
+    page.frames[1].wait_for_function("document.querySelector('[data-theme=dark]') !== null")
