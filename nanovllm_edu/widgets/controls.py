@@ -34,20 +34,30 @@ class Controls(widgets.VBox):
         self.run = _button("Run", "fast-forward", "Step until that happens")
         self.prompt = widgets.Text(
             placeholder="a prompt" if player.engine.tokenizer else "token ids, such as 1 2 3",
-            layout=widgets.Layout(flex="1 1 200px", min_width="160px"),
+            layout=widgets.Layout(flex="1 1 180px", min_width="140px"),
         )
         self.prompt.add_class("nv-prompt")
         self.temperature = widgets.BoundedFloatText(
-            0.0, min=0.0, max=5.0, step=0.1, description="temperature", layout=_width("150px"),
-            tooltip="Of the prompts that you add; 0 is greedy",
+            0.0, min=0.0, max=5.0, step=0.1, description="temperature", layout=_width("146px"),
+            style={"description_width": "80px"}, tooltip="Of the prompts that you add; 0 is greedy",
         )  # fmt: skip
         self.max_tokens = widgets.BoundedIntText(
-            32, min=1, max=4096, description="max tokens", layout=_width("150px")
+            32,
+            min=1,
+            max=4096,
+            description="max tokens",
+            layout=_width("146px"),
+            style={"description_width": "80px"},
         )
         self.add = _button("Add prompt", "plus", "It joins the queue", width="118px")
-        self.policy = _choice("policy", ["as it is", "mixed", "phase-separated"], "204px")
+        self.policy = _choice("policy", ["as it is", "mixed", "phase-separated"], "186px")
         self.block_size = widgets.BoundedIntText(
-            block_size, min=1, max=256, description="block size", layout=_width("140px")
+            block_size,
+            min=1,
+            max=256,
+            description="block size",
+            layout=_width("126px"),
+            style={"description_width": "68px"},
         )
         self.fork = _button("Fork here", "code-fork", "Go on with a copy as well", width="110px")
         super().__init__([self._moving(), self._changing(), self.status])

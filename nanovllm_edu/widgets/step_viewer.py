@@ -39,6 +39,7 @@ class StepViewer(anywidget.AnyWidget):
     def __init__(self, recording: Recording, **traits: Any) -> None:
         self._recording = recording
         super().__init__(**traits)
+        self.on_msg(self._on_message)
 
     @classmethod
     def of(cls, recording: Recording) -> Self:
@@ -51,19 +52,26 @@ class StepViewer(anywidget.AnyWidget):
 
     def append(self, recording: Recording) -> None:
         """Takes in a longer version of the same recording, and sends what is new."""
-        before = self._recording
-        entries = recording.journal[len(before.journal) :]
-        pieces = {str(i): t for i, t in recording.pieces.items() if i not in before.pieces}
-        self._recording = recording
-        if entries:
-            self.send(
-                {
-                    "type": "append",
-                    "first": len(before.journal),
-                    "entries": list(encode_journal(entries, _order_after(before))),
-                    "pieces": pieces,
-                }
-            )
+        num_sent, self._recording = len(self._recording.journal), recording
+        if len(recording.journal) > num_sent:
+            self._send_from(num_sent)
+
+    def _on_message(self, _: Any, message: Any, buffers: Any) -> None:
+        """A view asks for what it lacks: until its module is loaded it hears no messages."""
+        if isinstance(message, dict) and message.get("type") == "need":
+            self._send_from(int(message["first"]))
+
+    def _send_from(self, first: int) -> None:
+        journal = self._recording.journal
+        order = _order_after(self._recording, first)
+        self.send(
+            {
+                "type": "append",
+                "first": first,
+                "entries": list(encode_journal(journal[first:], order)),
+                "pieces": {str(i): text for i, text in self._recording.pieces.items()},
+            }
+        )
 
     def __repr__(self) -> str:
         return f"StepViewer({self._recording!r})"
@@ -77,9 +85,9 @@ class StepViewer(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self)}, metadata
 
 
-def _order_after(recording: Recording) -> tuple[int, ...]:
+def _order_after(recording: Recording, num_entries: int) -> tuple[int, ...]:
     """The eviction order that the next journal entry changes (see `codec.encode_order`)."""
-    for entry in reversed(recording.journal):
+    for entry in reversed(recording.journal[:num_entries]):
         order = _order_of(entry)
         if order is not None:
             return order

@@ -129,6 +129,7 @@ export class Replay {
   }
 
   append(entries, pieces) {
+    if (!entries.length && this.numSteps) return;
     Object.assign(this.pieces, pieces);
     for (const entry of entries) {
       if ("step" in entry) this.steps.push(this.journal.length);
@@ -1909,30 +1910,12 @@ export function mount(el, doc, options = {}) {
   }
 }
 
-// The notebook widget (anywidget). All views of one model share one replay.
-const replays = new WeakMap();
-
-function replayOf(model) {
-  if (!replays.has(model)) replays.set(model, new Replay(model.get("recording")));
-  return replays.get(model);
-}
-
-function initialize({ model }) {
-  const onMessage = (message) => {
-    if (message?.type !== "append") return;
-    const replay = replayOf(model);
-    // A replay that was made after the message was sent has these entries already.
-    const known = replay.journal.length - message.first;
-    replay.append(message.entries.slice(Math.max(0, known)), message.pieces);
-  };
-  model.on("msg:custom", onMessage);
-  return () => model.off("msg:custom", onMessage);
-}
-
+// The notebook widget (anywidget). The model holds the recording as it was when the model was made;
+// what has come since, the view asks for, and from then on it is told.
 function render({ model, el }) {
   let viewer;
   try {
-    viewer = new Viewer(el, replayOf(model), {
+    viewer = new Viewer(el, new Replay(model.get("recording")), {
       controls: model.get("controls"), step: model.get("step"), seq: model.get("sequence"),
       onStep: (k) => { model.set("step", k); model.save_changes(); },
       onSelect: (seq) => { model.set("sequence", seq); model.save_changes(); },
@@ -1941,17 +1924,29 @@ function render({ model, el }) {
     showError(el, error);
     return undefined;
   }
+  const { replay } = viewer;
+  const ask = () => model.send({ type: "need", first: replay.journal.length });
+  const onMessage = (message) => {
+    if (message?.type !== "append") return;
+    const known = replay.journal.length - message.first; // an answer to another view may come too
+    if (known < 0) ask();
+    else replay.append(message.entries.slice(known), message.pieces);
+    onStep();
+  };
   const onStep = () => viewer.goto(model.get("step"));
   const onSequence = () => {
     if (model.get("sequence") !== viewer.selection.seq) viewer.select({ seq: model.get("sequence") });
   };
+  model.on("msg:custom", onMessage);
   model.on("change:step", onStep);
   model.on("change:sequence", onSequence);
+  ask();
   return () => {
+    model.off("msg:custom", onMessage);
     model.off("change:step", onStep);
     model.off("change:sequence", onSequence);
     viewer.destroy();
   };
 }
 
-export default { initialize, render };
+export default { render };

@@ -110,6 +110,11 @@ def jupyterlab(tmp_path_factory):
     pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(Path(__file__).with_name("player.ipynb"), folder / "player.ipynb")
+    news = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    news.mkdir(parents=True)
+    (news / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
     port = _free_port()
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
@@ -122,7 +127,7 @@ def jupyterlab(tmp_path_factory):
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
         "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--allow-root",
-        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=None",
         f"--ServerApp.root_dir={folder}",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
