@@ -38,8 +38,8 @@ class Controls(widgets.VBox):
         )
         self.prompt.add_class("nv-prompt")
         self.temperature = widgets.BoundedFloatText(
-            0.0, min=0.0, max=5.0, step=0.1, description="temperature", layout=_width("146px"),
-            style={"description_width": "80px"}, tooltip="Of the prompts that you add; 0 is greedy",
+            0.0, min=0.0, max=5.0, step=0.1, description="temperature", layout=_width("158px"),
+            style={"description_width": "92px"}, tooltip="Of the prompts that you add; 0 is greedy",
         )  # fmt: skip
         self.max_tokens = widgets.BoundedIntText(
             32,
@@ -50,7 +50,7 @@ class Controls(widgets.VBox):
             style={"description_width": "80px"},
         )
         self.add = _button("Add prompt", "plus", "It joins the queue", width="118px")
-        self.policy = _choice("policy", ["as it is", "mixed", "phase-separated"], "186px")
+        self.policy = _choice("policy", ["as it is", "mixed", "phase-separated"], "206px")
         self.block_size = widgets.BoundedIntText(
             block_size,
             min=1,

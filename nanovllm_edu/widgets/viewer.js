@@ -1779,6 +1779,7 @@ export class Viewer {
   // ---- drawing
 
   redraw() {
+    if (!this.host.isConnected && this.now) return;
     this.readTheme();
     patternCache.clear();
     for (const panel of [this.timeline, this.pool, this.tensors]) panel.measure();
@@ -1866,7 +1867,8 @@ export class Viewer {
 
   watchTheme() {
     this.media = matchMedia("(prefers-color-scheme: dark)");
-    this.onTheme = () => this.redraw();
+    // Later: while a theme's style sheets are exchanged, nothing has its size.
+    this.onTheme = () => [50, 500].forEach((delay) => setTimeout(() => this.redraw(), delay));
     this.media.addEventListener("change", this.onTheme);
     this.bodyWatch = new MutationObserver(this.onTheme);
     this.bodyWatch.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });

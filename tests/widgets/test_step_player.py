@@ -1,0 +1,139 @@
+"""`StepPlayer` and `StepViewer` without a browser: the verbs, and what they send."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.eviction import FIFO
+from nanovllm_edu.core.policy import PhaseSeparatedPolicy
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.introspect.codec import encode
+from nanovllm_edu.introspect.decoder import decode
+from nanovllm_edu.runners.checksum import ChecksumRunner
+from nanovllm_edu.widgets import StepPlayer, StepViewer
+
+PROMPT = "11 12 13 14 15 16 17 18"
+
+
+@pytest.fixture
+def player():
+    config = EngineConfig(max_num_seqs=4, max_num_batched_tokens=12, eviction_policy=FIFO)
+    player = StepPlayer(LLMEngine(ChecksumRunner(14, 4, max_model_len=40), config))
+    for number, length in enumerate([14, 18, 12, 16]):
+        player.add_prompt(f"{PROMPT} {100 + number} 7", max_tokens=length)
+    return player
+
+
+def test_step_drives_the_engine_and_back_does_not(player):
+    player.step()
+    player.step()
+    state = player.engine.state()
+    player.back()
+    assert player.viewer.step == 0
+    assert player.engine.state() == state
+    player.step()  # forward through what is recorded
+    assert player.viewer.step == 1
+    assert player.engine.state() == state
+
+
+@pytest.mark.parametrize("name", ["prefix hit", "preemption", "eviction", "sequence finishes"])
+def test_run_to_stops_after_the_step_that_did_it(player, name):
+    from nanovllm_edu.introspect.breakpoints import BREAKPOINTS
+
+    player.run_to(name)
+    hits = [k for k, record in enumerate(player.recording) if BREAKPOINTS[name](record)]
+    assert hits == [player.viewer.step]
+    assert len(player.recording) == player.viewer.step + 1
+    assert name in player.controls.status.value
+
+
+def test_an_unknown_breakpoint_names_the_known_ones(player):
+    with pytest.raises(ConfigError, match="'lunch' is not one of prefix hit"):
+        player.run_to("lunch")
+
+
+def test_nothing_left_to_do_is_said(player):
+    player.run_to("nothing left to do")
+    player.step()
+    assert "add a prompt" in player.controls.status.value
+
+
+@pytest.mark.parametrize("changes", [{"policy": PhaseSeparatedPolicy()}, {"block_size": 2}])
+def test_a_fork_is_stepped_with_the_original(player, changes):
+    player.run_to("prefix hit")
+    forked = player.fork(**changes)
+    for _ in range(3):
+        player.step()
+    assert len(forked) == 3
+    assert player._views.children == (player.viewer, player.fork_viewer)
+    player.run_to("nothing left to do")
+    assert not forked.engine.has_unfinished_requests() or player._has_work()
+
+
+def test_buttons_call_the_verbs_and_show_mistakes(player):
+    player.controls.next.click()
+    assert player.viewer.step == 0
+    player.controls.prompt.value = "<b>no</b>"
+    player.controls.add.click()
+    assert "&lt;b&gt;" in player.controls.status.value
+    assert "<b>" not in player.controls.status.value
+    player.controls.policy.value = "phase-separated"
+    player.controls.fork.click()
+    assert type(player.forked.engine.scheduler.policy) is PhaseSeparatedPolicy
+
+
+def test_what_is_sent_step_by_step_is_the_document(player):
+    sent = []
+    player.viewer.send = sent.append
+    document = encode(player.recording)
+    player.run_to("sequence finishes")
+    player.add_prompt(PROMPT)
+    player.step()
+    for message in sent:
+        assert message["first"] == len(document["journal"])
+        document["journal"] += message["entries"]
+    assert decode(document | {"frames": {}}) == player.recording
+
+
+def test_a_view_that_missed_something_gets_it_again(player):
+    player.step()
+    sent = []
+    player.viewer.send = sent.append
+    player.viewer._handle_custom_msg({"type": "need", "first": 1}, [])
+    journal = encode(player.recording)["journal"]
+    assert sent[0]["entries"] == journal[1:]
+
+
+def test_a_view_that_opens_later_gets_everything(player):
+    player.step()
+    state = player.viewer.get_state()
+    assert state["recording"] == encode(player.recording)
+
+
+def test_the_text_form_holds_no_address(player):
+    viewer = player.recording.show()
+    assert isinstance(viewer, StepViewer)
+    for widget in (player, viewer):
+        bundle = widget._repr_mimebundle_()
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        assert data["text/plain"] == repr(widget)
+        assert "0x" not in data["text/plain"]
+
+
+def test_the_viewer_is_one_module_without_imports():
+    from nanovllm_edu.introspect.html_export import viewer_file
+
+    text = viewer_file("viewer.js")
+    assert "import " not in text.replace("// ", "")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_importing_the_package_loads_no_widgets():
+    code = "import sys, nanovllm_edu.introspect; print('ipywidgets' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
