@@ -10,6 +10,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+CAPTIONS = {
+    "main": "256 requests of 100 to 1,024 tokens in and out, a model of 0.6 billion parameters",
+    "small": "one decode step at batch size 1, 8, 32 and 128",
+    "prefill": "the first token of 256 prompts, nothing cached",
+    "prefix": "the first token of 256 prompts that share 1,024 cached tokens",
+    "machine": "what the engine chose at start",
+}
+"""What was measured, in words."""
+
+UNITS = {
+    "floor_fraction": ("share of the floor reached", "{:.0%}"),
+    "floor_seconds": ("floor: time to read weights and caches once a step", "{:.2f} s"),
+    "floor_ms": ("floor", "{:.2f} ms"),
+    "tokens_per_second": ("generated tokens per second", "{:,.0f}"),
+    "seconds": ("time", "{:.3f} s"),
+    "ms": ("time", "{:.2f} ms"),
+    "tokens": ("tokens computed", "{:,}"),
+}
+"""Key in the file -> what to call it, and how to write its value."""
+
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results" / "gpu.json"
 
 
@@ -26,14 +46,18 @@ class RecordedFigures:
             return _nothing(self.section)
         width = max(len(name) for name, _ in self.rows)
         lines = [f"  {name:<{width}}  {value}" for name, value in self.rows]
-        return "\n".join([f"Recorded on {self.machine}: {self.section}", *lines])
+        return "\n".join([f"Recorded on {self.machine}: {self._caption}", *lines])
 
     def _repr_markdown_(self) -> str:
         if not self.rows:
             return f"*{_nothing(self.section)}*"
         lines = [f"| {name} | {value} |" for name, value in self.rows]
-        head = f"| recorded on {self.machine} | {self.section} |"
-        return "\n".join([head, "|---|---|", *lines])
+        title = f"Recorded on {self.machine}: {self._caption}."
+        return "\n".join([title, "", "| | |", "|---|---:|", *lines])
+
+    @property
+    def _caption(self) -> str:
+        return CAPTIONS.get(self.section, self.section)
 
 
 def recorded(section: str, *keys: str) -> RecordedFigures:
@@ -58,12 +82,15 @@ def _results() -> dict[str, Any]:
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested JSON as rows; lists of raw measurements are left out, their medians stay."""
-    if isinstance(value, dict):
-        parts = [_flat(part, f"{prefix} {key}".strip()) for key, part in value.items()]
-        return [row for part in parts for row in part]
     if isinstance(value, list):
         return []
-    return [(prefix, f"{value:,.4g}" if isinstance(value, float) else str(value))]
+    if isinstance(value, dict):
+        parts = [_flat(part, f"{prefix}/{key}".strip("/")) for key, part in value.items()]
+        return [row for part in parts for row in part]
+    group, _, key = prefix.rpartition("/")
+    name, form = UNITS.get(key, (key, "{:,.4g}" if isinstance(value, float) else "{}"))
+    size = f"batch {group}: " if group.isdigit() else ""
+    return [(size + name, form.format(value))]
 
 
 def _nothing(section: str) -> str:
