@@ -35,7 +35,9 @@ lab: $(STAMP)  ## Open JupyterLab on the lessons
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 test: lint docs chromium  ## Run everything that CI runs
-	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) tests $(NBVAL)
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser" tests
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) $(NBVAL)
+	$(TEST_ENV) $(BIN)/python -m pytest -q -m browser tests  # last: its event loop suits no other
 
 lint: $(STAMP)  ## Format check, lint, types, layers
 	$(BIN)/ruff format --check .

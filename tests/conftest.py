@@ -1,6 +1,7 @@
 """What holds for every test: no network, one thread, shapes checked, GPU tests only on a GPU."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
@@ -29,3 +30,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in gpu_items:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser: the system's if there is one, else Playwright's own. One for all tests."""
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+    system = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        browser = playwright.chromium.launch(executable_path=system, args=CHROMIUM_FLAGS)
+    except Exception as error:
+        playwright.stop()
+        pytest.skip(f"no Chromium here: {str(error).splitlines()[0]}")
+    yield browser
+    browser.close()
+    playwright.stop()

@@ -16,26 +16,7 @@ import pytest
 from tests.browser.recordings import eventful_recording
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 WINDOW = {"width": 1280, "height": 1000}
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The browser: the system's if there is one, else Playwright's own."""
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    system = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        browser = playwright.chromium.launch(executable_path=system, args=FLAGS)
-    except Exception as error:
-        playwright.stop()
-        pytest.skip(f"no Chromium here: {str(error).splitlines()[0]}")
-    yield browser
-    browser.close()
-    playwright.stop()
 
 
 class Opener:

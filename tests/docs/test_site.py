@@ -1,7 +1,6 @@
 """The site builds without a warning, its links lead somewhere, nothing comes from elsewhere."""
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -183,20 +182,6 @@ def address(site):
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The system's browser if there is one, else Playwright's own."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        system = shutil.which("chromium") or shutil.which("chromium-browser")
-        try:
-            browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
-        except api.Error as error:
-            pytest.skip(f"no Chromium here: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
