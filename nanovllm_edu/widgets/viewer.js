@@ -14,7 +14,7 @@ const FORMAT = "nanovllm-edu recording";
 const FRAME_INTERVAL = 32; // steps between the key frames that are kept for scrubbing
 const ROWS_AT_ONCE = 12; // of a list, drawn with the step; the others follow when it is calm
 const MARGIN = 3; // around the block pool, for the ring of the selected block
-const MAX_ROWS = 400; // longest list that is put into the page; the rest is summed up
+const MAX_ROWS = 200; // longest list that is put into the page; the rest is summed up
 
 // What a sequence did in a step. Higher wins where several steps share one pixel.
 const KIND = { none: 0, waiting: 1, idle: 2, decode: 3, prefill: 4, cached: 5, preempted: 6 };
@@ -614,7 +614,7 @@ function fillList(list, items, build) {
   list.timer = setTimeout(() => {
     list.append(...items.slice(ROWS_AT_ONCE, MAX_ROWS).map(build));
     if (items.length > MAX_ROWS) list.append(h("span.nv-more", {}, `and ${items.length - MAX_ROWS} more`));
-  }, 120);
+  }, 300);
 }
 
 function formatSeconds(micros) {
@@ -1037,7 +1037,7 @@ class Why {
     Object.assign(this, { el, note });
   }
 
-  update(moment) {
+  settle(moment) {
     const { replay } = this.viewer;
     if (!moment.entry) {
       this.note.textContent = "";
@@ -1373,7 +1373,7 @@ class SequencePanel {
   constructor(viewer) {
     this.viewer = viewer;
     const { el, note } = panel("sequence", "Sequence",
-      (this.facts = h("p.nv-facts")), (this.text = h("div.nv-text")),
+      (this.facts = h("p.nv-facts")), h("div.nv-scroll", {}, (this.text = h("div.nv-text"))),
       legend([["t-cached", "cached"], ["t-prefill", "prefill"], ["t-decode", "decode"],
         ["t-pending", "not in the cache yet"]]),
       (this.chain = h("p.nv-reason.nv-chain")), (this.blocks = h("div.nv-cards")));
@@ -1414,6 +1414,12 @@ class SequencePanel {
     const seq = moment.sequence(id);
     this.showFacts(request, seq, moment);
     this.showText(seq, moment);
+  }
+
+  settle(moment) {
+    const id = this.viewer.selection.seq;
+    if (!this.viewer.replay.requests.has(id) || !this.viewer.isKnown(id, moment)) return;
+    const seq = moment.sequence(id);
     this.showChain(seq);
     this.showBlocks(seq, moment);
     this.highlight();
@@ -1438,7 +1444,7 @@ class SequencePanel {
   // Spans are kept from step to step; only those that differ are touched.
   showText(seq, { fresh }) {
     const { replay } = this.viewer, tokens = replay.tokens.get(seq.id);
-    const first = Math.max(0, seq.known - 240), keys = [];
+    const first = Math.max(0, Math.floor((seq.known - 160) / 64) * 64), keys = [];
     if (first) keys.push(["", "nv-more", `… ${plural(first, "token")} before … `]);
     for (let i = first; i < seq.known; i++) {
       if (i === seq.prompt && i > first) keys.push(["", "nv-turn", ""]);
@@ -1456,9 +1462,6 @@ class SequencePanel {
       else if (span.dataset.pos !== String(position)) span.dataset.pos = position;
     });
     while (text.children.length > keys.length) text.lastChild.remove();
-    // After the layout, so that reading the height does not force another one.
-    cancelAnimationFrame(this.scrolling);
-    this.scrolling = requestAnimationFrame(() => (text.scrollTop = text.scrollHeight));
   }
 
   showChain(seq) {
@@ -1472,7 +1475,7 @@ class SequencePanel {
 
   showBlocks(seq, moment) {
     const { viewer } = this, { replay } = viewer, size = replay.blockSize;
-    const table = moment.tableOf(seq.id), most = clamp(Math.floor(192 / size), 6, 24);
+    const table = moment.tableOf(seq.id), most = clamp(Math.floor(144 / size), 6, 24);
     const focus = viewer.selection.block === null ? -1 : table.indexOf(viewer.selection.block);
     const first = Math.max(0, Math.min((focus < 0 ? table.length : focus + most / 2) - most, table.length - most));
     const cards = table.slice(first, first + most).map((block, i) => this.cardOf(seq, block, first + i, size, moment));
@@ -1519,6 +1522,9 @@ class SequencePanel {
 
   highlight() {
     const { hovered, selection } = this.viewer;
+    const isCalm = !hovered && selection.block === null && !this.wasMarked;
+    if (isCalm) return;
+    this.wasMarked = hovered || selection.block !== null;
     mark(this.el, "nv-hover", hovered);
     mark(this.el, "nv-selected", selection);
     this.markTokensOf(hovered?.block ?? selection.block);
@@ -1586,6 +1592,10 @@ class Tensors {
     for (const chunk of moment.chunks) this.starts.push(this.starts.at(-1) + chunk.num);
     const total = this.starts.at(-1);
     this.note.textContent = moment.entry ? `${plural(total, "token")} of ${plural(moment.chunks.length, "sequence")}` : "";
+  }
+
+  settle(moment) {
+    const total = this.starts.at(-1);
     this.inner.style.width = `${total * this.width}px`;
     this.el.classList.toggle("nv-none", !total);
     this.drawColumns();
@@ -1787,9 +1797,21 @@ export class Viewer {
     this.update();
   }
 
+  // A panel's `update` draws what must follow every frame of scrubbing, its `settle` the rest. In
+  // a large recording the rest waits until the hand rests.
   update() {
     this.now = this.momentOf(this.step);
-    for (const panel of this.panels) panel.update(this.now);
+    const isLarge = this.now.chunks.length > 48 || this.replay.numBlocks > 1024;
+    const isHurried = isLarge && performance.now() - this.lastUpdate < 400;
+    this.lastUpdate = performance.now();
+    for (const panel of this.panels) panel.update?.(this.now);
+    clearTimeout(this.settling);
+    if (isHurried) this.settling = setTimeout(() => this.settle(), 120);
+    else this.settle();
+  }
+
+  settle() {
+    for (const panel of this.panels) panel.settle?.(this.now);
   }
 
   momentOf(k) {

@@ -26,7 +26,7 @@ def page(shared_page):
 
 def go(page, k):
     page.evaluate(f"{VIEWER}.goto({k})")
-    page.wait_for_timeout(200)  # long lists are completed once nobody scrubs
+    page.wait_for_timeout(350)  # long lists are completed once nobody scrubs
 
 
 def wait_for(page, condition):
