@@ -27,10 +27,11 @@ const BREAKPOINTS = [
   ["eviction", "eviction"], ["finish", "sequence finishes"],
 ];
 
-// Eight colours after Okabe and Ito, chosen to differ for colour-blind eyes in both themes; after
-// eight sequences the same colours come back with another pattern.
-const COLOURS = ["#3f7fd4", "#e08a1e", "#27a07a", "#c65c9c", "#6ab7e6", "#d4572e", "#b5a125",
-  "#7f73cf"];
+// Eight colours that differ for colour-blind eyes too (tests/widgets/test_palette.py measures it)
+// and stand out in both themes; after eight sequences they come back with another pattern.
+const COLOURS = ["#2063a6", "#e58b1a", "#5acfb5", "#a61856", "#a2b6ec", "#7f5d1a", "#c4b974",
+  "#7c29dc"];
+const HAS_DARK_INK = [false, true, true, false, true, false, true, false]; // text on the colour
 const PATTERNS = ["solid", "diagonal", "dots", "horizontal"];
 const PHASE_COLOURS = { plan: 0, prepare: 4, forward: 1, sample: 2, commit: 3 };
 
@@ -1218,11 +1219,12 @@ class Pool {
 
   writeBlock(pen, block, x, y, s, kind, hash, users, state) {
     const { theme } = this.viewer;
-    const ink = kind === "used" ? "#fff" : theme.fg;
+    const isDark = HAS_DARK_INK[users[0] % COLOURS.length], isBusy = users[0] >= COLOURS.length || users.length > 1;
+    const ink = kind === "used" ? (isDark ? "#10161d" : "#fff") : theme.fg;
     pen.textBaseline = "top";
     pen.fillStyle = kind === "free" ? theme.muted : ink;
-    if (kind === "used" && (users[0] >= COLOURS.length || users.length > 1)) {
-      pen.shadowColor = "#000a";
+    if (kind === "used" && isBusy) {
+      pen.shadowColor = isDark ? "#fffc" : "#000a";
       pen.shadowBlur = 3;
     }
     pen.font = theme.font(s >= 40 ? 11 : 9.5, 600);
