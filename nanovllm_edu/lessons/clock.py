@@ -18,6 +18,7 @@ from typing import NamedTuple
 from nanovllm_edu.core.records import Preempted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.lessons.checks import greedy
 
 
@@ -51,18 +52,23 @@ class Served:
     """What the users of a run saw.
 
     Attributes:
-        records: Every step.
+        recording: Every step; `recording.show()` opens it in the viewer.
         arrived_ms: seq_id -> when it came.
         token_ms: seq_id -> when each of its tokens came.
         tokens: seq_id -> those tokens.
         end_ms: When the last step ended.
     """
 
-    records: tuple[StepRecord, ...]
+    recording: Recording
     arrived_ms: dict[int, float]
     token_ms: dict[int, list[float]]
     tokens: dict[int, list[int]]
     end_ms: float
+
+    @property
+    def records(self) -> tuple[StepRecord, ...]:
+        """The records of the steps."""
+        return self.recording.records
 
     def ttft(self, seq_id: int) -> float:
         """Time to first token."""
@@ -115,7 +121,7 @@ def serve(
         max_steps: An engine that needs more runs in circles.
     """
     cost = cost or StepCost()
-    pending, records, now = list(arrivals), [], 0.0
+    pending, recorder, now = list(arrivals), Recorder(engine), 0.0
     arrived: dict[int, float] = {}
     times: dict[int, list[float]] = {}
     tokens: dict[int, list[int]] = {}
@@ -124,16 +130,15 @@ def serve(
             now = max(now, pending[0].at_ms)
         while pending and pending[0].at_ms <= now:
             arrival = pending.pop(0)
-            seq_id = engine.add_request(list(arrival.prompt), greedy(arrival.max_tokens))
+            seq_id = recorder.add_request(list(arrival.prompt), greedy(arrival.max_tokens))
             arrived[seq_id] = arrival.at_ms
-        assert len(records) < max_steps, f"not done after {max_steps} steps"
-        record = engine.step()
-        records.append(record)
+        assert len(recorder) < max_steps, f"not done after {max_steps} steps"
+        record = recorder.step()
         now += cost.of(record.num_tokens)
         for seq_id, token_id in record.new_tokens.items():
             times.setdefault(seq_id, []).append(now)
             tokens.setdefault(seq_id, []).append(token_id)
-    return Served(tuple(records), arrived, times, tokens, now)
+    return Served(recorder.recording, arrived, times, tokens, now)
 
 
 def preemptions(records: Sequence[StepRecord]) -> list[Preempted]:

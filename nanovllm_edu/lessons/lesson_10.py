@@ -1,0 +1,175 @@
+"""Exercises of lesson 10, the model runner: lay a plan out as a batch, and find its logits."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.lessons.checks import require, require_equal, require_written
+from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.llm import LLM
+from nanovllm_edu.runners.batch import Batch, DeviceTables
+
+PROMPTS = (list(range(10, 17)), list(range(30, 53)), [60, 61])
+GREEDY = SamplingParams(temperature=0, max_tokens=5, ignore_eos=True)
+
+
+def _busy_llm() -> LLM:
+    """Three prompts and eight tokens per step: most of the steps mix prefill and decode."""
+    llm = LLM(num_blocks=32, block_size=4, max_num_batched_tokens=8)
+    for prompt in PROMPTS:
+        llm.engine.add_request(prompt, GREEDY)
+    return llm
+
+
+class _LearnersTables(DeviceTables):
+    """Tables that show every plan and batch to somebody, who may answer with another batch."""
+
+    look: Callable[[StepPlan, Batch], Batch]
+
+    __slots__ = ("look",)
+
+    def prepare(self, plan: StepPlan) -> Batch:
+        return self.look(plan, super().prepare(plan))
+
+
+def _run(look: Callable[[StepPlan, Batch], Batch]) -> list[dict[int, int]]:
+    """The tokens of every step of an engine whose batches go through `look`."""
+    with _busy_llm() as llm:
+        runner: Any = llm.engine.runner
+        tables = runner.tables
+        mine = _LearnersTables(tables.block_tables, tables.token_ids, tables.block_size)
+        mine.look = look
+        runner.tables = mine
+        return [dict(record.new_tokens) for record in llm.engine.run(depth=0)]
+
+
+def _describe(chunks: Sequence[Chunk]) -> str:
+    return ", ".join(f"[{chunk.start}, {chunk.end})" for chunk in chunks)
+
+
+# --------------------------------------------------------------------------- 10.1 layout
+
+Layout = Callable[[Sequence[Chunk]], Any]
+NAMES = ("positions", "query_starts", "context_lens")
+
+
+def _check_layout(layout: Layout) -> str:
+    num_steps = 0
+
+    def look(plan: StepPlan, batch: Batch) -> Batch:
+        nonlocal num_steps
+        num_steps += 1
+        got = layout(plan.chunks)
+        require_written(got)
+        is_triple = isinstance(got, tuple) and len(got) == 3
+        require(is_triple, f"Return three lists, {', '.join(NAMES)}; you gave {got!r}.")
+        mine = {name: list(values) for name, values in zip(NAMES, got, strict=True)}
+        _compare_layout(plan.chunks, mine, batch)
+        return replace(
+            batch,
+            positions=torch.tensor(mine["positions"]),
+            query_starts=torch.tensor(mine["query_starts"], dtype=torch.int32),
+            context_lens=torch.tensor(mine["context_lens"], dtype=torch.int32),
+        )
+
+    _run(look)
+    return f"{num_steps} steps of the engine ran on your layout."
+
+
+def _compare_layout(chunks: Sequence[Chunk], mine: Mapping[str, list[int]], batch: Batch) -> None:
+    sizes = [chunk.num_tokens for chunk in chunks]
+    within_chunks = [i for size in sizes for i in range(size)]
+    wrong = {
+        "positions": (
+            (within_chunks, "Positions count from the start of the sequence, not of the chunk."),
+            (
+                list(range(sum(sizes))),
+                "Positions count within each sequence, not over the batch.",
+            ),
+        ),
+        "query_starts": (
+            (
+                batch.query_starts.tolist()[:-1],
+                "There is one entry more than there are sequences: the end of the last one.",
+            ),
+            (sizes, "They are sums: each chunk begins where the one before it ends."),
+        ),
+        "context_lens": (
+            (sizes, "A context is everything up to the end of the chunk, not the chunk alone."),
+            (
+                [chunk.start for chunk in chunks],
+                "The tokens of this step belong to the context too.",
+            ),
+        ),
+    }
+    for name in NAMES:
+        want, got = getattr(batch, name).tolist(), mine[name]
+        reasons = [text for values, text in wrong[name] if values == got]
+        require(
+            got == want,
+            f"Chunks {_describe(chunks)}: {name} is {want}; you gave {got}."
+            + "".join(f" {text}" for text in reasons[:1]),
+        )
+
+
+LAYOUT = Exercise(
+    "10.1",
+    "Lay out a batch",
+    "layout",
+    (
+        "All chunks lie one after the other in one row of tokens. Each chunk is [start, end).",
+        "positions: range(chunk.start, chunk.end) of each chunk. query_starts: 0, then the running "
+        "sum of num_tokens. context_lens: how much of the sequence is in the cache afterwards.",
+        "query_starts = [0]; for chunk in chunks: query_starts.append(query_starts[-1] + "
+        "chunk.num_tokens). context_lens = [chunk.end for chunk in chunks].",
+    ),
+    _check_layout,
+)
+
+# ----------------------------------------------------------------------- 10.2 logit rows
+
+LogitRows = Callable[[Sequence[Chunk]], Any]
+
+
+def _check_logit_rows(logit_rows: LogitRows) -> str:
+    def look(plan: StepPlan, batch: Batch) -> Batch:
+        got = logit_rows(plan.chunks)
+        require_written(got)
+        got, want = list(got), batch.logit_rows.tolist()
+        lengths = [chunk.num_tokens for chunk in plan.chunks]
+        samples = [chunk.samples for chunk in plan.chunks]
+        require(
+            len(got) == len(want),
+            f"Chunks of {lengths} tokens, samples={samples}: {len(want)} row(s) are sampled; you "
+            f"gave {got}. A chunk that does not reach the end of its prompt yields no token.",
+        )
+        require(
+            got == want,
+            f"Chunks of {lengths} tokens, samples={samples}: the rows are {want}; you gave {got}. "
+            "The next token follows from the *last* token of a chunk, counted over the whole "
+            "batch.",
+        )
+        return replace(batch, logit_rows=torch.tensor(got, dtype=torch.int64))
+
+    require_equal(_run(look), _run(lambda plan, batch: batch), "The tokens of the engine")
+    return "The engine samples from your rows, and says what it always said."
+
+
+LOGIT_ROWS = Exercise(
+    "10.2",
+    "Which rows have logits?",
+    "logit_rows",
+    (
+        "Of each chunk only one token's logits are wanted, and only if the chunk samples.",
+        "Keep a running end of the chunks. The last token of a chunk is at that end minus one.",
+        "end = 0; for chunk in chunks: end += chunk.num_tokens; if chunk.samples: "
+        "rows.append(end - 1)",
+    ),
+    _check_logit_rows,
+)
+
+EXERCISES = (LAYOUT, LOGIT_ROWS)

@@ -1,0 +1,132 @@
+"""A pretended GPU with a clock: what the host and the device do when, drawn as two lanes.
+
+    with_overlap = lanes_of(depth=1, host_ms=0.6, device_ms=2.4)
+    draw({"depth 0": ..., "depth 1": with_overlap})
+
+The order of planning, launching and waiting is the engine's own: `LLMEngine.run` drives a runner
+that computes checksums and lets a clock pass. Only the durations are given.
+
+Read next: `engine.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.records import StepPlan, TokenLogprobs
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.lessons.checks import greedy
+from nanovllm_edu.lessons.pictures import INK, PALETTE
+from nanovllm_edu.runners.checksum import ChecksumRunner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Span(NamedTuple):
+    """Something that takes time. `lane` is "host" or "device"."""
+
+    lane: str
+    name: str
+    step_id: int
+    begin_ms: float
+    end_ms: float
+
+
+@dataclass(slots=True)
+class VirtualTicket:
+    """A step on the pretended device."""
+
+    gpu: "VirtualGPU"
+    step_id: int
+    tokens: Mapping[int, int]
+    done_ms: float
+    logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict[int, TokenLogprobs])
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def wait(self) -> Mapping[int, int]:
+        """Lets the host's clock pass until the device is done, and then commits."""
+        self.gpu.now_ms = max(self.gpu.now_ms, self.done_ms)
+        self.gpu.work("commit", self.step_id)
+        return self.tokens
+
+
+class VirtualGPU(ChecksumRunner):
+    """A runner on which a step takes `device_ms`, and planning and committing half a `host_ms`."""
+
+    def __init__(self, host_ms: float, device_ms: float) -> None:
+        super().__init__(num_blocks=64, block_size=4)
+        self.host_ms = host_ms
+        self.device_ms = device_ms
+        self.now_ms = 0.0
+        self.free_at_ms = 0.0
+        self.spans: list[Span] = []
+
+    def launch(self, plan: StepPlan) -> VirtualTicket:  # type: ignore[override]
+        """Queues the step behind whatever the device still has to do."""
+        self.work("plan", plan.step_id)
+        begin = max(self.now_ms, self.free_at_ms)
+        self.free_at_ms = begin + self.device_ms
+        self.spans.append(Span("device", "step", plan.step_id, begin, self.free_at_ms))
+        tokens = super().launch(plan).wait()
+        return VirtualTicket(self, plan.step_id, tokens, self.free_at_ms)
+
+    def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "VirtualGPU":
+        """Another pretended device, at time 0."""
+        return VirtualGPU(self.host_ms, self.device_ms)
+
+    def work(self, name: str, step_id: int) -> None:
+        """Half a `host_ms` of the host's time."""
+        begin, self.now_ms = self.now_ms, self.now_ms + self.host_ms / 2
+        self.spans.append(Span("host", name, step_id, begin, self.now_ms))
+
+
+def lanes_of(depth: int, host_ms: float, device_ms: float, num_steps: int = 6) -> list[Span]:
+    """What host and device do when while a request of `num_steps` tokens is served."""
+    gpu = VirtualGPU(host_ms, device_ms)
+    engine = LLMEngine(gpu, EngineConfig(block_size=4))
+    engine.add_request([1, 2, 3], greedy(num_steps))
+    for _ in engine.run(depth):
+        pass
+    return gpu.spans
+
+
+def end_of(spans: Sequence[Span]) -> float:
+    """When the last span ends, in milliseconds."""
+    return max(span.end_ms for span in spans)
+
+
+def idle_share(spans: Sequence[Span]) -> float:
+    """How much of the time the device has nothing to do."""
+    busy = sum(span.end_ms - span.begin_ms for span in spans if span.lane == "device")
+    return 1 - busy / end_of(spans)
+
+
+def draw(runs: Mapping[str, Sequence[Span]]) -> "Figure":
+    """Two lanes per run, on one time axis. The number is the step."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9.0, 0.5 + 0.95 * len(runs)), layout="constrained")
+    pyplot.close(figure)
+    labels: list[str] = []
+    for name, spans in runs.items():
+        rows = {"host": len(labels), "device": len(labels) + 1}
+        labels += [f"{name}: host", "device"]
+        for span in spans:
+            row, width = rows[span.lane], span.end_ms - span.begin_ms
+            colour = PALETTE[span.step_id % 6]
+            alpha = 0.4 if span.name == "commit" else 1.0
+            axes.barh(
+                row, width, left=span.begin_ms, height=0.7, color=colour, alpha=alpha, ec="white"
+            )
+            if span.lane == "device":
+                middle = span.begin_ms + width / 2
+                axes.text(middle, row, str(span.step_id), ha="center", va="center", fontsize=8)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds   (host: dark plans, light commits)", fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    return figure
