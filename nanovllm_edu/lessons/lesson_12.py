@@ -157,6 +157,7 @@ PATIENT = Exercise(
 
 def _check_careful(policy_class: MakePolicy) -> str:
     policy = _made(policy_class)
+    require_written(policy.order((), ()))
     mine, shipped = score(policy, memory()), score(MixedPolicy(), memory())
     waste, allowed = mine.num_recomputed_tokens, shipped.num_recomputed_tokens // 2
     require(
