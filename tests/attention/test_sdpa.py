@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nanovllm_edu.attention import sdpa
+from nanovllm_edu.attention import rectangles, sdpa
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.attention.sdpa import SdpaAttention
 
@@ -24,26 +24,26 @@ def test_equals_the_reference(step: str, heads: int, kv_heads: int, block_size: 
 def test_decode_does_not_loop_over_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     """One call of torch per rectangle; with a smaller limit, more and smaller ones: same result."""
     case = make_case([(1, n) for n in range(1, 40)])
-    original, rectangles = sdpa.scaled_dot_product_attention, []
+    original, areas = sdpa.scaled_dot_product_attention, []
 
     def counting(queries, keys, *args, **options):
-        rectangles.append(keys.shape[0] * keys.shape[2])
+        areas.append(keys.shape[0] * keys.shape[2])
         return original(queries, keys, *args, **options)
 
     monkeypatch.setattr(sdpa, "scaled_dot_product_attention", counting)
     together = case.attend(SdpaAttention())
-    assert rectangles == [39 * 39]
+    assert areas == [39 * 39]
     token_bytes = case.kv_cache.data[0, :, 0, 0].nbytes
-    monkeypatch.setattr(sdpa, "RECTANGLE_BYTES", 100 * token_bytes)
-    rectangles.clear()
+    monkeypatch.setattr(rectangles, "RECTANGLE_BYTES", 100 * token_bytes)
+    areas.clear()
     torch.testing.assert_close(case.attend(SdpaAttention()), together)
-    assert max(rectangles) <= 100
-    assert sum(rectangles) < 1.2 * sum(range(1, 40))  # little is padded
+    assert max(areas) <= 100
+    assert sum(areas) < 1.2 * sum(range(1, 40))  # little is padded
 
 
 def test_a_context_beyond_the_limit_is_a_rectangle_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sdpa, "RECTANGLE_BYTES", 1)
+    monkeypatch.setattr(rectangles, "RECTANGLE_BYTES", 1)
     case = make_case(STEPS["mixed"])
     torch.testing.assert_close(case.attend(SdpaAttention()), case.attend(ReferenceAttention()))
