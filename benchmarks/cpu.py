@@ -1,13 +1,21 @@
-"""How many tokens a second on this CPU, against Hugging Face, in one process?
+"""How fast is the engine on this CPU, next to Hugging Face `generate` and continuous batching?
 
-    python benchmarks/cpu.py             # both models, with and without a shared prefix
-    python benchmarks/cpu.py --quick     # a quarter of the requests, one repeat
+    python benchmarks/cpu.py              # half an hour on 2 cores; writes results/cpu.*
+    python benchmarks/cpu.py --quick      # under a minute, writes nothing
 
-64 requests of 16 to 256 tokens in and 16 to 256 out, greedy, end tokens ignored, so that everybody
-makes the same number of useful tokens. Hugging Face runs twice: `generate` on padded static batches
-(the best of several batch sizes is reported) and its continuous batching, `generate_batch`. The
-contenders take turns, so that a slow minute of the machine hits all; the figures are medians, and
-what counts is their ratio. Results go to `benchmarks/results/cpu.json` and `cpu.md`.
+64 requests arrive at once: 16 to 256 prompt tokens, 16 to 256 tokens to generate, greedy, float32,
+end-of-text ignored so that everybody makes the same number of tokens. One process, one set of
+weights on disk, the same threads. Who is compared:
+
+    ours                  `LLMEngine`, its prefix cache emptied before each run
+    generate              transformers, static batches in order of arrival, padded on the left; a
+                          batch runs until its longest request is done. Every batch size is tried
+                          with both of its caches ("dynamic" grows, "static" is allocated once), and
+                          the best one is measured against us
+    continuous batching   transformers' own paged scheduler
+
+Runs alternate, so that a busy machine slows everybody; a ratio is the median of the ratios of
+neighbouring runs.
 """
 
 import argparse
@@ -18,185 +26,354 @@ import random
 import statistics
 import sys
 import tempfile
-import time
+import warnings
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    ContinuousBatchingConfig,
+    GenerationConfig,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
-from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu import LLMEngine, SamplingParams
+from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.models.folder import resolve_model_folder
+from nanovllm_edu.models.loader import load_model
+from nanovllm_edu.runners.build import build_runner
 
-BATCH_SIZES = (8, 16, 64)
-Requests = tuple[list[list[int]], list[int]]
+BLOCK_SIZE = 16
+TARGETS = {"random": 2.5, "shared prefix": 5.0}
+"""How many times faster than `generate` the engine is meant to be."""
 
-
-def requests(num_requests: int, shared: int = 0) -> Requests:
-    """Prompts and output lengths; with `shared`, all prompts begin with the same tokens."""
-    rng = random.Random(0)
-    prefix = [rng.randrange(300, 2500) for _ in range(shared)]
-    longest = 32 if shared else 256
-    prompts = [
-        prefix + [rng.randrange(300, 2500) for _ in range(rng.randint(16, longest))]
-        for _ in range(num_requests)
-    ]
-    return prompts, [rng.randint(16, 256) for _ in range(num_requests)]
+Run = Callable[[], list[list[int]]]
 
 
-def save_medium_model(folder: Path) -> None:
-    """A random Qwen3 model of 30 million parameters beside the tiny model's tokenizer."""
+@dataclass(frozen=True)
+class Workload:
+    """Prompts, and how many tokens each of them wants."""
+
+    name: str
+    prompts: list[list[int]]
+    lengths: list[int]
+
+    @classmethod
+    def make(cls, name: str, num_requests: int, longest: int, num_shared: int) -> "Workload":
+        """Random lengths in [16, longest]; the first `num_shared` prompt tokens are the same."""
+        rng = random.Random(0)
+
+        def tokens(count: int) -> list[int]:
+            return [rng.randrange(300, 2500) for _ in range(count)]
+
+        shared = tokens(num_shared)
+        prompts = [shared + tokens(rng.randint(16, longest)) for _ in range(num_requests)]
+        return cls(name, prompts, [rng.randint(16, longest) for _ in range(num_requests)])
+
+
+@dataclass
+class Result:
+    """Runs of one contestant on one workload."""
+
+    model: str
+    workload: str
+    who: str
+    seconds: list[float] = field(default_factory=list)
+    tokens_per_second: float = 0.0
+    ours_is_faster_by: float | None = None
+    same_tokens: float | None = None
+    note: str = ""
+
+
+def model_30m(folder: str) -> str:
+    """Saves a random Qwen3 of 30 million parameters with the proportions of Qwen3-0.6B."""
     config = Qwen3Config(
-        vocab_size=8192, hidden_size=512, intermediate_size=1536, num_hidden_layers=8,
-        num_attention_heads=8, num_key_value_heads=4, head_dim=64, max_position_embeddings=2048,
+        vocab_size=4096,
+        hidden_size=512,
+        num_hidden_layers=7,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=64,
+        intermediate_size=1536,
+        max_position_embeddings=2048,
         tie_word_embeddings=True,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     Qwen3ForCausalLM(config).save_pretrained(folder)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(resolve_model_folder("tiny"))
-    tokenizer.save_pretrained(folder)
+    return folder
 
 
-class HuggingFace:
-    """transformers on the same weights."""
+class Contest:
+    """One model and one workload, to be run by each contestant."""
 
-    def __init__(self, folder: Path) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        self.model.generation_config = GenerationConfig()
-
-    def static(self, prompts: list[list[int]], lengths: list[int], batch_size: int):
-        """`generate`, batch by batch; each runs until its longest output is done."""
-        outputs: list[list[int]] = []
-        for first in range(0, len(prompts), batch_size):
-            batch = prompts[first : first + batch_size]
-            wanted = lengths[first : first + batch_size]
-            width, steps = max(map(len, batch)), max(wanted)
-            ids = torch.tensor([[0] * (width - len(p)) + p for p in batch])
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
-            done = self.model.generate(
-                ids, attention_mask=mask, do_sample=False, max_new_tokens=steps,
-                min_new_tokens=steps, pad_token_id=0,
-            )  # fmt: skip
-            rows = done[:, width:].tolist()
-            outputs += [row[:n] for row, n in zip(rows, wanted, strict=True)]
-        return outputs
-
-    def continuous(self, prompts: list[list[int]], lengths: list[int]):
-        """`generate_batch`: one length for all, so requests go in groups of like length."""
-        outputs: list[list[int] | None] = [None] * len(prompts)
-        order = sorted(range(len(prompts)), key=lengths.__getitem__)
-        for first in range(0, len(order), 16):
-            group = order[first : first + 16]
-            config = GenerationConfig(
-                do_sample=False, max_new_tokens=max(lengths[i] for i in group),
-                eos_token_id=-1, pad_token_id=0,
-            )  # fmt: skip
-            done = self.model.generate_batch([prompts[i] for i in group], generation_config=config)
-            results = sorted(done.items(), key=lambda item: int(str(item[0]).rsplit("_", 1)[-1]))
-            for i, (_, result) in zip(group, results, strict=True):
-                outputs[i] = list(result.generated_tokens)[: lengths[i]]
-        return outputs
-
-
-def ours(llm: LLM, prompts: list[list[int]], lengths: list[int]) -> list[list[int]]:
-    """All requests in one continuous batch, on an empty prefix cache."""
-    llm.engine.scheduler.block_manager.reset_prefix_cache()
-    params = [SamplingParams(temperature=0, ignore_eos=True, max_tokens=n) for n in lengths]
-    return [output.token_ids for output in llm.generate(prompts, params, use_tqdm=False)]
-
-
-def timed(work: Callable[[], list]) -> tuple[float, list]:
-    """Seconds and result."""
-    begin = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begin, result
-
-
-def compare(folder: Path, workload: Requests, repeats: int, label: str) -> dict:
-    """Runs every contender `repeats` times in turn on one workload."""
-    prompts, lengths = workload
-    llm = LLM(folder, device="cpu", dtype="float32", max_num_seqs=64)
-    hugging = HuggingFace(folder)
-    contenders: dict[str, Callable[[], list]] = {"nanovllm-edu": lambda: ours(llm, *workload)}
-    for size in BATCH_SIZES:
-        contenders[f"generate, batches of {size}"] = lambda size=size: hugging.static(
-            prompts, lengths, size
+    def __init__(self, name: str, folder: str | Path, workload: Workload) -> None:
+        self.name, self.workload = name, workload
+        reasons = dict.fromkeys(("device", "dtype", "ops"), "benchmark")
+        model = load_model(folder, dtype=torch.float32, progress=False)
+        needed = [p + n for p, n in zip(map(len, workload.prompts), workload.lengths, strict=True)]
+        config = EngineConfig(
+            block_size=BLOCK_SIZE, num_blocks=sum(-(-n // BLOCK_SIZE) for n in needed)
         )
-    contenders["continuous batching"] = lambda: hugging.continuous(prompts, lengths)
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    results: dict[str, list] = {}
-    errors: dict[str, str] = {}
-    for _ in tqdm(range(repeats), desc=label):
-        for name, work in contenders.items():
-            if name in errors:
-                continue
-            try:
-                elapsed, results[name] = timed(work)
-                seconds[name].append(elapsed)
-            except Exception as error:  # another project's limits are part of the result
-                errors[name] = f"{type(error).__name__}: {error}"[:300]
-    mine = results["nanovllm-edu"]
-    rows = {
-        name: {
-            "tokens_per_second": sum(lengths) / statistics.median(times),
-            "seconds": times,
-            "same_tokens": statistics.mean(map(list.__eq__, mine, results[name])),
-        }
-        for name, times in seconds.items()
-        if times
+        self.engine = LLMEngine(build_runner(model, config, frozenset(), reasons)[0], config)
+        self.reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.reference.generation_config.eos_token_id = None
+        self.reference.config.eos_token_id = None
+        self.num_parameters = sum(p.numel() for p in model.parameters())
+
+    def ours(self) -> list[list[int]]:
+        """The engine, one step after the other."""
+        self.engine.scheduler.block_manager.reset_prefix_cache()
+        outputs: dict[int, list[int]] = {}
+        for prompt, length in zip(self.workload.prompts, self.workload.lengths, strict=True):
+            params = SamplingParams(temperature=0, ignore_eos=True, max_tokens=length)
+            outputs[self.engine.add_request(prompt, params)] = []
+        for record in self.engine.run(depth=0):
+            for seq_id, token_id in record.new_tokens.items():
+                outputs[seq_id].append(token_id)
+        return list(outputs.values())
+
+    def generate(self, batch_size: int, cache: str) -> list[list[int]]:
+        """Hugging Face's static batches."""
+        outputs: list[list[int]] = []
+        for start in range(0, len(self.workload.prompts), batch_size):
+            lengths = self.workload.lengths[start : start + batch_size]
+            outputs += self._padded_batch(
+                self.workload.prompts[start : start + batch_size], lengths, cache
+            )
+        return outputs
+
+    def _padded_batch(
+        self, prompts: list[list[int]], lengths: list[int], cache: str
+    ) -> list[list[int]]:
+        width = max(map(len, prompts))
+        padding = [width - len(prompt) for prompt in prompts]
+        output = self.reference.generate(
+            torch.tensor([[0] * n + prompt for n, prompt in zip(padding, prompts, strict=True)]),
+            attention_mask=torch.tensor([[0] * n + [1] * (width - n) for n in padding]),
+            max_new_tokens=max(lengths),
+            do_sample=False,
+            pad_token_id=0,
+            cache_implementation="static" if cache == "static" else None,
+            disable_compile=True,
+        )
+        return [row[width : width + n].tolist() for row, n in zip(output, lengths, strict=True)]
+
+    def continuous_batching(self) -> list[list[int]]:
+        """Hugging Face's paged scheduler, each request with its own length."""
+        options = ContinuousBatchingConfig(
+            page_size=BLOCK_SIZE, num_blocks=self.engine.runner.num_blocks, max_batch_tokens=2048
+        )
+        greedy = GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=0)
+        outputs: dict[str, list[int]] = {}
+        with self.reference.continuous_batching_context_manager(
+            generation_config=greedy, continuous_batching_config=options
+        ) as manager:
+            for prompt, length in zip(self.workload.prompts, self.workload.lengths, strict=True):
+                outputs[manager.add_request(prompt, max_new_tokens=length)] = []
+            unfinished = len(outputs)
+            while unfinished:
+                result = manager.get_result(timeout=1)
+                if result is None and not manager.is_running():
+                    raise RuntimeError("its thread ended before the requests did")
+                if result is not None and result.error:
+                    raise RuntimeError(result.error)
+                if result is not None and result.is_finished():
+                    outputs[result.request_id] = list(result.generated_tokens)
+                    unfinished -= 1
+        return list(outputs.values())
+
+
+class Judge:
+    """Runs a contest and keeps the score."""
+
+    def __init__(self, contest: Contest, bar: tqdm) -> None:
+        self.contest, self.bar = contest, bar
+        self.expected: list[list[int]] = []
+
+    def score(self, args: argparse.Namespace) -> list[Result]:
+        """Finds the best `generate`, then alternates it with ours; continuous batching once."""
+        ours = self._result("ours")
+        self._run(ours, self.contest.ours)  # warms up, and gives the tokens to compare with
+        ours.seconds.clear()
+        tried = self._try_all(args.batch_sizes)
+        best = min(tried, key=lambda pair: pair[0].seconds[0])
+        best[0].seconds.clear()
+        for _ in range(args.repeats):
+            self._run(ours, self.contest.ours)
+            self._run(*best)
+        others = [result for result, _ in tried]
+        if args.continuous_batching:
+            others.append(self._continuous_batching())
+        for result in [ours, *others]:
+            self._summarise(result, ours)
+        return [ours, *others]
+
+    def _try_all(self, batch_sizes: list[int]) -> list[tuple[Result, Run]]:
+        tried: list[tuple[Result, Run]] = []
+        for batch_size in batch_sizes:
+            for cache in ("dynamic", "static"):
+                result = self._result(f"generate, batches of {batch_size}, {cache} cache")
+
+                def run(batch_size: int = batch_size, cache: str = cache) -> list[list[int]]:
+                    return self.contest.generate(batch_size, cache)
+
+                self._run(result, run)
+                tried.append((result, run))
+        return tried
+
+    def _continuous_batching(self) -> Result:
+        result = self._result("continuous batching of transformers")
+        try:
+            self._run(result, self.contest.continuous_batching)
+        except Exception as error:  # whatever stops it here is what the table must say
+            result.note = f"does not run here: {type(error).__name__}: {error}"
+        return result
+
+    def _result(self, who: str) -> Result:
+        return Result(self.contest.name, self.contest.workload.name, who)
+
+    def _run(self, result: Result, run: Run) -> None:
+        self.bar.set_description(f"{result.model}, {result.workload}: {result.who}")
+        begin = perf_counter()
+        outputs = run()
+        result.seconds.append(perf_counter() - begin)
+        assert [len(tokens) for tokens in outputs] == self.contest.workload.lengths, result.who
+        self.expected = self.expected or outputs
+        pairs = zip(outputs, self.expected, strict=True)
+        same = sum(a == b for one, other in pairs for a, b in zip(one, other, strict=True))
+        result.same_tokens = same / sum(self.contest.workload.lengths)
+        self.bar.update()
+
+    def _summarise(self, result: Result, ours: Result) -> None:
+        if not result.seconds:
+            return
+        num_tokens = sum(self.contest.workload.lengths)
+        result.tokens_per_second = num_tokens / statistics.median(result.seconds)
+        if len(result.seconds) == len(ours.seconds):
+            pairs = zip(result.seconds, ours.seconds, strict=True)
+            result.ours_is_faster_by = statistics.median(theirs / mine for theirs, mine in pairs)
+        else:
+            median = statistics.median(ours.seconds)
+            result.ours_is_faster_by = result.seconds[0] / median
+
+
+def machine() -> dict[str, Any]:
+    """Where, when and with what this was measured."""
+    packages = ("torch", "transformers", "nanovllm-edu")
+    return {
+        "date": date.today().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_at_start": os.getloadavg()[0],
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "command": " ".join(["python", "benchmarks/cpu.py", *sys.argv[1:]]),
     }
-    llm.close()
-    best = max(v["tokens_per_second"] for name, v in rows.items() if name.startswith("generate"))
-    ratio = rows["nanovllm-edu"]["tokens_per_second"] / best
-    return {"rows": rows, "errors": errors, "ratio_to_generate": ratio}
 
 
-def show(results: dict, console: Console) -> None:
-    """Prints one table per workload."""
-    for label, result in results.items():
-        table = Table(title=f"{label}: {result['ratio_to_generate']:.2f}x generate's best")
-        for column in ("who", "tokens/s", "same tokens as ours"):
-            table.add_column(column, justify="left" if column == "who" else "right")
-        for name, row in result["rows"].items():
-            table.add_row(name, f"{row['tokens_per_second']:,.0f}", f"{row['same_tokens']:.0%}")
-        for name, error in result["errors"].items():
-            table.add_row(name, "failed", error)
-        console.print(table)
+def processor() -> str:
+    """The CPU's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def table_of(results: list[Result]) -> Table:
+    """Everybody's figures; the best `generate` of a contest is the one to beat."""
+    table = Table(title="Output tokens per second on a CPU", title_justify="left")
+    for column in ("model", "workload", "who", "tokens/s", "ours is", "target", "same tokens"):
+        table.add_column(
+            column, justify="left" if column in ("model", "workload", "who") else "right"
+        )
+    contest = None
+    for result in results:
+        if contest not in (None, (result.model, result.workload)):
+            table.add_section()
+        contest = (result.model, result.workload)
+        rivals = [r for r in results if (r.model, r.workload) == contest and "generate" in r.who]
+        is_best = result is max(rivals, key=lambda r: r.tokens_per_second)
+        ratio = result.ours_is_faster_by
+        is_rival = result.who != "ours" and ratio is not None
+        table.add_row(
+            result.model,
+            result.workload,
+            result.who + (f" ({result.note})" if result.note else ""),
+            f"{result.tokens_per_second:,.0f}" if result.seconds else "",
+            f"{ratio:.2f}x faster" if is_rival else "",
+            f"{TARGETS[result.workload]}x" if is_best else "",
+            f"{result.same_tokens:.1%}" if result.same_tokens is not None else "",
+            style="bold" if is_best or result.who == "ours" else "",
+        )
+    return table
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few short requests; writes nothing")
+    parser.add_argument("--models", nargs="+", choices=("tiny", "30M"), default=["tiny", "30M"])
+    parser.add_argument("--workloads", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 16, 64])
+    parser.add_argument(
+        "--continuous-batching", action=argparse.BooleanOptionalAction, default=True
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    args = parser.parse_args()
+    if args.quick:
+        args.models, args.repeats, args.batch_sizes = ["tiny"], 1, [8]
+    return args
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    args = parser.parse_args()
+    """Runs every contest and prints, and unless `--quick` writes, the table."""
+    args = arguments()
     transformers.logging.set_verbosity_error()
-    num_requests, repeats = (16, 1) if args.quick else (64, args.repeats)
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        save_medium_model(Path(folder))
-        for name, path in (("tiny", resolve_model_folder("tiny")), ("30M", Path(folder))):
-            for shared in (0, 200):
-                label = f"{name} model" + (f", shared prefix of {shared} tokens" if shared else "")
-                results[label] = compare(path, requests(num_requests, shared), repeats, label)
-    console = Console(record=True, width=100)
-    packages = ("torch", "transformers")
-    console.print(
-        f"{date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        + ", ".join(f"{package} {version(package)}" for package in packages)
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", module="transformers")
+    num_requests, longest, num_shared = (16, 48, 64) if args.quick else (64, 256, 200)
+    results: list[Result] = []
+    report: dict[str, Any] = {"machine": machine(), "parameters": {}}
+    runs = 1 + 2 * len(args.batch_sizes) + 2 * args.repeats + args.continuous_batching
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        tqdm(total=runs * len(args.models) * len(args.workloads), unit="run") as bar,
+    ):
+        for model in args.models:
+            folder = resolve_model_folder("tiny") if model == "tiny" else model_30m(temporary)
+            for name in args.workloads:
+                shared = num_shared if name == "shared prefix" else 0
+                workload = Workload.make(name, num_requests, longest, shared)
+                contest = Contest(model, folder, workload)
+                report["parameters"][model] = contest.num_parameters
+                results += Judge(contest, bar).score(args)
+    report["results"] = [asdict(result) for result in results]
+    console = Console(record=True, width=130)
+    console.print(table_of(results))
+    if not args.quick:
+        write(args.out, report, console.export_text())
+
+
+def write(folder: Path, report: dict[str, Any], table: str) -> None:
+    """Writes cpu.json and cpu.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.json").write_text(json.dumps(report, indent=1) + "\n")
+    facts = json.dumps(report["machine"] | {"parameters": report["parameters"]}, indent=1)
+    (folder / "cpu.md").write_text(
+        f"# CPU benchmark\n\n```text\n{table}```\n\nMeasured with:\n\n```json\n{facts}\n```\n"
     )
-    console.print("python benchmarks/cpu.py " + " ".join(sys.argv[1:]))
-    show(results, console)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "cpu.json").write_text(json.dumps(results, indent=1) + "\n")
-    (args.out / "cpu.md").write_text(f"# CPU benchmark\n\n```text\n{console.export_text()}```\n")
 
 
 if __name__ == "__main__":
