@@ -50,6 +50,9 @@ KEEPS_CACHE = {"policy", "max_num_batched_tokens", "enable_chunked_prefill", "se
 NEEDS_RECOMPUTE = {"block_size", "num_blocks", "enable_prefix_caching", "eviction_policy"}
 """Options a fork may change at the price of computing its sequences anew."""
 
+CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
+"""Sampling parameters that may change while a request runs: each is read anew in every step."""
+
 
 class Tokenizer(Protocol):
     """The part of a tokenizer that the engine needs."""
@@ -134,9 +137,39 @@ class LLMEngine:
         self._check_open()
         return tuple(self.scheduler.abort(seq_id))
 
+    def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
+        """Samples an unfinished request differently, from the next planned step on.
+
+        Args:
+            seq_id: A waiting or running sequence.
+            **changes: New values of `temperature`, `top_k`, `top_p` or `min_p`.
+
+        Returns:
+            The sampling parameters now in force.
+
+        Raises:
+            UnknownRequestError: It was never added, or it has finished.
+            ConfigError: Another option was to be changed, or a value is out of range.
+        """
+        self._check_open()
+        unknown = changes.keys() - CHANGEABLE
+        if unknown:
+            raise ConfigError(
+                f"update_request() cannot change {sorted(unknown)}; it can change "
+                f"{sorted(CHANGEABLE)}."
+            )
+        seq = self.scheduler.sequence(seq_id)
+        seq.params = replace(seq.params, **changes)
+        return seq.params
+
     def has_unfinished_requests(self) -> bool:
         """Whether any sequence waits or runs."""
         return bool(self.scheduler.waiting or self.scheduler.running)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no request was ever added."""
+        return self._next_seq_id == 0
 
     @property
     def num_steps_in_flight(self) -> int:

@@ -19,6 +19,7 @@ from nanovllm_edu.introspect.frame import (
     KINDS,
     encode_events,
     encode_frame,
+    encode_params,
     encode_request,
     hash_to_text,
 )
@@ -29,6 +30,7 @@ from nanovllm_edu.introspect.recording import (
     Recording,
     Resumed,
     Stepped,
+    Updated,
 )
 
 FORMAT = "nanovllm-edu recording"
@@ -85,6 +87,8 @@ def encode_journal(
             case Aborted():
                 order_change = encode_order(order, entry.eviction_order)
                 yield {"abort": encode_events(entry.events), **order_change}
+            case Updated():
+                yield {"update": entry.seq_id, "params": encode_params(entry.params)}
             case Resumed():
                 yield {"resume": encode_frame(entry.frame), "why": entry.why}
             case Stepped():

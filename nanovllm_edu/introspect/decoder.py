@@ -19,6 +19,7 @@ from nanovllm_edu.core.records import (
     TokenLogprobs,
     TokenSampled,
 )
+from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.codec import FORMAT, SCHEMA_VERSION, decode_order
@@ -32,7 +33,15 @@ from nanovllm_edu.introspect.frame import (
     encode_frame,
     hash_from_text,
 )
-from nanovllm_edu.introspect.recording import Aborted, Added, Entry, Recording, Resumed, Stepped
+from nanovllm_edu.introspect.recording import (
+    Aborted,
+    Added,
+    Entry,
+    Recording,
+    Resumed,
+    Stepped,
+    Updated,
+)
 
 
 @dataclass(slots=True)
@@ -94,6 +103,7 @@ class _Decoder:
             history.contents[_hash(key)] = tuple(token_ids)
         self._initial = decode_frame(initial, self._engine, history)
         self._fold = self._initial.copy()
+        self._params: dict[int, SamplingParams] = {}  # of requests that were updated
         self._num_steps = 0
 
     def decode(self) -> Recording:
@@ -111,6 +121,10 @@ class _Decoder:
             events = tuple(decode_events(values["abort"]))
             self._fold.apply(events)
             return Aborted(events, self._reorder(values, before))
+        if "update" in values:
+            params = SamplingParams(**values["params"])
+            self._params[values["update"]] = params
+            return Updated(values["update"], params)
         if "resume" in values:
             self._fold = decode_frame(values["resume"], self._engine, self._fold.history)
             # Steps that were planned and then lost with the failure are not in the document.
@@ -189,7 +203,8 @@ class _Decoder:
         seq, request = self._fold.sequences[seq_id], self._fold.history.requests[seq_id]
         known, start = self._fold.history.token_ids[seq_id], seq.num_computed_tokens
         token_ids = () if seq.is_decoding else tuple(known[start : start + num_tokens])
-        is_new_here = first_block == 0 and start > 0 and request.params.needs_history
+        params = self._params.get(seq_id, request.params)
+        is_new_here = first_block == 0 and start > 0 and params.needs_history
         return Chunk(
             seq_id,
             _not_none(seq.slot),
@@ -199,7 +214,7 @@ class _Decoder:
             first_block,
             tuple(seq.block_table[first_block:]),
             self._fold.advance(seq_id, num_tokens),
-            request.params,
+            params,
             request.seed,
             request.num_prompt_tokens,
             tuple(known[:start]) if is_new_here else (),

@@ -75,14 +75,18 @@ def _frozen(value: Any) -> Any:
 
 def encode_request(request: Request) -> dict[str, Any]:
     """A request; of its sampling parameters those that differ from the defaults."""
-    params = request.params.to_dict()
     return {
         "seq_id": request.seq_id,
         "token_ids": list(request.token_ids),
         "num_prompt_tokens": request.num_prompt_tokens,
-        "params": {k: v for k, v in params.items() if v != _DEFAULTS[k]},
+        "params": encode_params(request.params),
         "seed": request.seed,
     }
+
+
+def encode_params(params: SamplingParams) -> dict[str, Any]:
+    """Those that differ from their defaults."""
+    return {k: v for k, v in params.to_dict().items() if v != _DEFAULTS[k]}
 
 
 def decode_request(values: dict[str, Any]) -> Request:

@@ -24,7 +24,15 @@ from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.fold import Fold, History, Request
-from nanovllm_edu.introspect.recording import Aborted, Added, Entry, Recording, Resumed, Stepped
+from nanovllm_edu.introspect.recording import (
+    Aborted,
+    Added,
+    Entry,
+    Recording,
+    Resumed,
+    Stepped,
+    Updated,
+)
 
 
 class Recorder:
@@ -71,6 +79,13 @@ class Recorder:
         events = self.engine.abort_request(seq_id)
         self._journal.append(Aborted(events, self._eviction_order()))
         return events
+
+    def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
+        """Like `engine.update_request`."""
+        self._notice_requests()
+        params = self.engine.update_request(seq_id, **changes)
+        self._journal.append(Updated(seq_id, params))
+        return params
 
     def step(self) -> StepRecord:
         """Like `engine.step`."""

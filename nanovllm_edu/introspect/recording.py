@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanovllm_edu.core.records import Event
+from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.fold import Fold, Request, split_events
@@ -53,6 +54,14 @@ class Aborted:
 
 
 @dataclass(frozen=True, slots=True)
+class Updated:
+    """A request is sampled differently from here on; its state is the same."""
+
+    seq_id: int
+    params: SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """A step failed and was rolled back; the engine's state then, as a key frame."""
 
@@ -60,7 +69,7 @@ class Resumed:
     why: str = ""
 
 
-Entry = Added | Stepped | Aborted | Resumed
+Entry = Added | Stepped | Aborted | Updated | Resumed
 
 
 class Recording:
@@ -147,6 +156,10 @@ class Recording:
                 self._frames.setdefault(step, (i + 1, fold.copy()))
         return fold
 
+    def entries_to(self, index: int) -> tuple[Entry, ...]:
+        """The journal up to step `index` (-1: up to the first step)."""
+        return self.journal[: self._end(index)]
+
     def _end(self, index: int) -> int:
         """Journal position after step `index`; before the first one, its requests are there."""
         if index >= 0:
@@ -168,6 +181,8 @@ class Recording:
             case Aborted():
                 fold.apply(entry.events)
                 fold.reorder(entry.eviction_order)
+            case Updated():
+                pass
             case Resumed():
                 fold.__dict__.update(entry.frame.copy().__dict__)
             case Stepped():

@@ -1,76 +1,84 @@
 """The buttons of `StepPlayer`, made of core ipywidgets.
 
-They hold no state of the engine: each one calls a verb of the player.
+They hold no state of the engine: each one calls a verb of the player. Read next:
+`widgets/branch.py`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
+from nanovllm_edu.errors import RequestError
 from nanovllm_edu.introspect.breakpoints import BREAKPOINTS
 
 if TYPE_CHECKING:
     from nanovllm_edu.widgets.step_player import StepPlayer
 
-ROW = widgets.Layout(flex_flow="row wrap", align_items="center")
+AS_IT_IS = "as it is"
+SELECTED, ALL = "the selected one", "all unfinished"
 
 
 class Controls(widgets.VBox):
-    """Two rows: moving, and changing what happens."""
+    """Three rows: moving; adding prompts and changing temperatures; forking."""
 
     def __init__(self, player: "StepPlayer", block_size: int) -> None:
         self.player = player
+        self._make_moving()
+        self._make_adding(has_tokenizer=player.engine.tokenizer is not None)
+        self._make_forking(block_size)
         self.status = widgets.HTML()
+        rows = [
+            [self.back, self.next, self.play, self.slider, self.breakpoint, self.run],
+            [self.prompt, self.max_tokens, self.temperature, self.add, self.whose, self.heat],
+            [self.policy, self.block_size, self.fork, self.close_fork],
+        ]
+        super().__init__([*map(_row, rows), self.status])
+        self.layout.margin = "0 0 4px 0"
+        self._connect()
+
+    def _make_moving(self) -> None:
         self.back = _button("Back", "step-backward", "One step back in the recording")
         self.next = _button("Step", "step-forward", "Plan, launch, commit: one step", "primary")
         self.play = widgets.ToggleButton(
             description="Play", icon="play", tooltip="Step on and on", layout=_width("84px")
         )
         self.slider = widgets.IntSlider(
-            -1, min=-1, max=-1, description="step", readout=True, continuous_update=True,
-            layout=widgets.Layout(flex="1 1 200px", min_width="160px"),
+            -1, min=-1, max=-1, description="step", layout=_flexible("220px"),
+            style={"description_width": "34px"},
         )  # fmt: skip
-        self.breakpoint = _choice("run to", list(BREAKPOINTS), "214px")
+        self.breakpoint = _choice("run to", list(BREAKPOINTS), "214px", "44px")
         self.run = _button("Run", "fast-forward", "Step until that happens")
+
+    def _make_adding(self, has_tokenizer: bool) -> None:
         self.prompt = widgets.Text(
-            placeholder="a prompt" if player.engine.tokenizer else "token ids, such as 1 2 3",
-            layout=widgets.Layout(flex="1 1 180px", min_width="140px"),
+            placeholder="a prompt" if has_tokenizer else "token ids, such as 1 2 3",
+            layout=_flexible("200px"),
         )
         self.prompt.add_class("nv-prompt")
-        self.temperature = widgets.BoundedFloatText(
-            0.0, min=0.0, max=5.0, step=0.1, description="temperature", layout=_width("158px"),
-            style={"description_width": "92px"}, tooltip="Of the prompts that you add; 0 is greedy",
-        )  # fmt: skip
         self.max_tokens = widgets.BoundedIntText(
-            32,
-            min=1,
-            max=4096,
-            description="max tokens",
-            layout=_width("146px"),
-            style={"description_width": "80px"},
-        )
+            32, min=1, max=4096, description="max tokens", layout=_width("148px"),
+            style={"description_width": "76px"},
+        )  # fmt: skip
+        self.temperature = widgets.BoundedFloatText(
+            0.0, min=0.0, max=5.0, step=0.1, description="temperature", layout=_width("150px"),
+            style={"description_width": "82px"}, tooltip="0 takes the likeliest token",
+        )  # fmt: skip
         self.add = _button("Add prompt", "plus", "It joins the queue", width="118px")
-        self.policy = _choice("policy", ["as it is", "mixed", "phase-separated"], "206px")
-        self.block_size = widgets.BoundedIntText(
-            block_size,
-            min=1,
-            max=256,
-            description="block size",
-            layout=_width("126px"),
-            style={"description_width": "68px"},
+        self.whose = _choice("temperature of", [SELECTED, ALL], "246px", "98px")
+        self.heat = _button(
+            "Set", "thermometer-half", "Sampled at this temperature from the next step on"
         )
-        self.fork = _button("Fork here", "code-fork", "Go on with a copy as well", width="110px")
-        super().__init__([self._moving(), self._changing(), self.status])
-        self.layout.margin = "0 0 4px 0"
-        self._connect()
 
-    def _moving(self) -> widgets.Box:
-        parts = [self.back, self.next, self.play, self.slider, self.breakpoint, self.run]
-        return widgets.Box(parts, layout=ROW)
-
-    def _changing(self) -> widgets.Box:
-        parts = [self.prompt, self.temperature, self.max_tokens, self.add]
-        return widgets.Box([*parts, self.policy, self.block_size, self.fork], layout=ROW)
+    def _make_forking(self, block_size: int) -> None:
+        self.policy = _choice("policy", [AS_IT_IS, "mixed", "phase-separated"], "206px", "44px")
+        self.block_size = widgets.BoundedIntText(
+            block_size, min=1, max=1024, description="block size", layout=_width("142px"),
+            style={"description_width": "70px"},
+        )  # fmt: skip
+        self.fork = _button(
+            "Fork here", "code-fork", "A copy goes on from the step that is shown", width="168px"
+        )
+        self.close_fork = _button("Close fork", "times", "Go on with one engine", width="112px")
 
     def _connect(self) -> None:
         player = self.player
@@ -78,13 +86,25 @@ class Controls(widgets.VBox):
         self.next.on_click(lambda _: player.attempt(player.step))
         self.run.on_click(lambda _: player.attempt(player.run_to, self.breakpoint.value))
         self.add.on_click(lambda _: player.attempt(self._add_prompt))
+        self.heat.on_click(lambda _: player.attempt(self._set_temperature))
         self.fork.on_click(lambda _: player.attempt(self._fork))
+        self.close_fork.on_click(lambda _: player.attempt(player.close_fork))
         self.play.observe(lambda change: player.attempt(player.play, change["new"]), "value")
-        self.slider.observe(lambda change: player.go_to(change["new"]), "value")
+        self.slider.observe(self._on_slider, "value")
+
+    def _on_slider(self, change: Any) -> None:
+        if change["new"] != self.player.position:
+            self.player.go_to(change["new"])
 
     def _add_prompt(self) -> None:
         self.player.add_prompt(self.prompt.value, self.temperature.value, self.max_tokens.value)
         self.prompt.value = ""
+
+    def _set_temperature(self) -> None:
+        seq_id = self.player.viewer.sequence if self.whose.value == SELECTED else None
+        if seq_id is None and self.whose.value == SELECTED:
+            raise RequestError("No sequence is selected; click one in the view, or choose all.")
+        self.player.set_temperature(self.temperature.value, seq_id)
 
     def _fork(self) -> None:
         from nanovllm_edu.widgets.step_player import POLICIES
@@ -96,11 +116,22 @@ class Controls(widgets.VBox):
             changes["block_size"] = self.block_size.value
         self.player.fork(**changes)
 
-    def refresh(self, step: int, num_steps: int) -> None:
-        """Moves the slider to where the view is."""
-        self.slider.max = num_steps - 1
-        self.slider.value = step
+    def refresh(self) -> None:
+        """Follows the player."""
+        step = self.player.position
+        with self.slider.hold_trait_notifications():
+            self.slider.max = self.player.last
+            self.slider.value = step
         self.back.disabled = step < 0
+        self.fork.description = f"Fork after step {step}" if step >= 0 else "Fork at the start"
+
+    def set_forked(self, is_forked: bool) -> None:
+        """Shows or hides what needs a fork."""
+        self.close_fork.layout.display = "" if is_forked else "none"
+
+
+def _row(parts: list[Any]) -> widgets.Box:
+    return widgets.Box(parts, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
 
 
 def _button(text: str, icon: str, tooltip: str, style: str = "", width: str = "84px") -> Any:
@@ -109,11 +140,16 @@ def _button(text: str, icon: str, tooltip: str, style: str = "", width: str = "8
     )
 
 
-def _choice(text: str, options: list[str], width: str) -> widgets.Dropdown:
+def _choice(text: str, options: list[str], width: str, label_width: str) -> widgets.Dropdown:
     return widgets.Dropdown(
-        description=text, options=options, layout=_width(width), style={"description_width": "56px"}
-    )
+        description=text, options=options, layout=_width(width),
+        style={"description_width": label_width},
+    )  # fmt: skip
 
 
 def _width(width: str) -> widgets.Layout:
     return widgets.Layout(width=width)
+
+
+def _flexible(width: str) -> widgets.Layout:
+    return widgets.Layout(flex=f"1 1 {width}", min_width="140px")

@@ -1,10 +1,10 @@
 """`StepPlayer`: a live engine under your hands.
 
-Step it, go back through what was recorded, run to a breakpoint, add a prompt, and fork it: another
-policy or block size goes on from the same moment, side by side.
+Step it, go back through what was recorded, run to a breakpoint, add a prompt, change a temperature,
+and fork it at any step: another policy or block size goes on from that moment, side by side.
 
 Everything that the buttons do is a method, so it works from a cell as well. Read next:
-`widgets/controls.py`, the buttons; `widgets/step_viewer.py`, the view.
+`widgets/branch.py`, an engine with its recording and view; `widgets/controls.py`, the buttons.
 """
 
 import asyncio
@@ -16,9 +16,11 @@ import ipywidgets as widgets
 from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import NanoVLLMError
+from nanovllm_edu.errors import ConfigError, NanoVLLMError, RequestError
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.introspect.breakpoints import find_breakpoint
+from nanovllm_edu.introspect.rewind import Rewinder
+from nanovllm_edu.widgets.branch import Branch
 from nanovllm_edu.widgets.controls import Controls
 from nanovllm_edu.widgets.step_viewer import StepViewer
 
@@ -33,93 +35,176 @@ class StepPlayer(widgets.VBox):
 
     Args:
         engine: An `LLM` or an `LLMEngine`. From now on, step it with this player.
+
+    Attributes:
+        position: The step that is shown; a fork is shown at the same moment.
     """
 
     def __init__(self, engine: Any) -> None:
-        self.recorder = Recorder(engine)
-        self.forked: Recorder | None = None
-        self.viewer = _new_viewer(self.recorder)
-        self.fork_viewer: StepViewer | None = None
+        self._main = Branch(Recorder(engine), 0, "as it is")
+        self._rewinder = Rewinder(self.engine)
+        self._fork: Branch | None = None
+        self.position = self._main.last
         self.controls = Controls(self, block_size=self.engine.runner.block_size)
         self._playing: asyncio.Task[None] | None = None
-        self._views = widgets.Box([self.viewer], layout=widgets.Layout(width="100%"))
-        self.viewer.layout.width = "100%"
+        self._views = widgets.Box(layout=widgets.Layout(width="100%", flex_flow="row wrap"))
         super().__init__([self.controls, self._views])
-        self.viewer.observe(self._on_view_moved, "step")
-        self._refresh()
+        self._arrange()
+        self._main.viewer.observe(lambda _: self._follow(self._main), "step")
+        self._main.viewer.observe(lambda _: self.controls.refresh(), "sequence")
+        self.controls.refresh()
 
     @property
     def engine(self) -> LLMEngine:
         """The engine that is driven."""
-        return self.recorder.engine
+        return self._main.recorder.engine
+
+    @property
+    def recorder(self) -> Recorder:
+        """Its recorder."""
+        return self._main.recorder
 
     @property
     def recording(self) -> Recording:
         """Everything so far."""
         return self.recorder.recording
 
+    @property
+    def viewer(self) -> StepViewer:
+        """The view of the engine."""
+        return self._main.viewer
+
+    @property
+    def forked(self) -> Recorder | None:
+        """The recorder of the fork, if there is one."""
+        return self._fork and self._fork.recorder
+
+    @property
+    def fork_viewer(self) -> StepViewer | None:
+        """The view of the fork, if there is one."""
+        return self._fork and self._fork.viewer
+
+    @property
+    def last(self) -> int:
+        """The newest step of the engine or of its fork."""
+        return max(branch.last for branch in self._branches())
+
     # ---------------------------------------------------------------------- the verbs
 
     def step(self) -> None:
         """Goes one step forward: through the recording, and at its end with the engine."""
-        if self.viewer.step < len(self.recorder) - 1:
-            self.viewer.step += 1
-            return
-        if not self._step_engines():
+        if self.position == self.last and not self._has_work():
             self._say("Nothing is left to do: add a prompt.")
             return
-        self._refresh()
-        self.viewer.step = len(self.recorder) - 1
+        for branch in self._branches():
+            branch.advance_to(self.position + 1)
+        self.go_to(self.position + 1)
 
     def back(self) -> None:
         """Goes one step back; the engine stays where it is."""
-        self.viewer.step = max(-1, self.viewer.step - 1)
+        self.go_to(self.position - 1)
 
     def go_to(self, step: int) -> None:
         """Shows a recorded step."""
-        self.viewer.step = max(-1, min(step, len(self.recorder) - 1))
+        self.position = max(-1, min(step, self.last))
+        for branch in self._branches():
+            branch.show(self.position)
+        self._set_titles()
+        self.controls.refresh()
 
     def run_to(self, breakpoint_name: str) -> None:
-        """Steps until a breakpoint of `introspect.breakpoints.BREAKPOINTS`."""
+        """Steps until a breakpoint of `introspect.breakpoints.BREAKPOINTS`, in either engine.
+
+        Raises:
+            ConfigError: There is no such breakpoint.
+        """
         is_there = find_breakpoint(breakpoint_name)
-        at = self.viewer.step + 1
-        for _ in range(MAX_STEPS):
-            if at == len(self.recorder) and not self._step_engines():
+        for at in range(self.position + 1, self.position + 1 + MAX_STEPS):
+            if at > self.last and not self._has_work():
                 self._say(f"Nothing is left to do, and no further {breakpoint_name} came.")
                 break
-            record = self.recorder.record(at)
-            if is_there(record):
-                self._say(f"Stopped after step {record.step_id}: {breakpoint_name}.")
-                break
-            at += 1
-        self._refresh()
-        self.viewer.step = min(at, len(self.recorder) - 1)
+            for branch in self._branches():
+                branch.advance_to(at)
+            records = [branch.record(at) for branch in self._branches()]
+            if any(record and is_there(record) for record in records):
+                self._say(f"Stopped after step {at}: {breakpoint_name}.")
+                return self.go_to(at)
+        return self.go_to(self.last)
 
     def add_prompt(self, text: str, temperature: float = 0.0, max_tokens: int = 32) -> int:
-        """Queues a request, in the fork too. Without a tokenizer the text is token ids."""
+        """Queues a request, in the fork too. Without a tokenizer the text is token ids.
+
+        Raises:
+            RequestError: The prompt is empty, or not made of token ids where it has to be.
+        """
         params = SamplingParams(temperature=temperature, max_tokens=max_tokens)
-        prompt = text if self.engine.tokenizer else [int(part) for part in text.split()]
-        seq_id = self.recorder.add_request(prompt, params)
-        if self.forked is not None:
-            self.forked.add_request(prompt, params)
-        self._refresh()
-        self._say(f"Sequence {seq_id} waits.")
+        prompt = text if self.engine.tokenizer else _token_ids(text)
+        if not prompt:
+            raise RequestError("The prompt is empty; type at least one token.")
+        seq_id, *_ = [branch.recorder.add_request(prompt, params) for branch in self._branches()]
+        self._to_newest()
+        self._say(f"Sequence {seq_id} waits; step to see it start.")
         return seq_id
 
-    def fork(self, **changes: Any) -> Recorder:
-        """Goes on with a copy of the engine as well, from its newest step, and shows both.
+    def set_temperature(self, temperature: float, seq_id: int | None = None) -> None:
+        """Samples unfinished requests differently, from the next step on, in the fork too.
 
         Args:
-            **changes: Options that `engine.fork` can change, such as `policy` or `block_size`.
+            temperature: 0 takes the likeliest token.
+            seq_id: One of them; None for all.
+
+        Raises:
+            UnknownRequestError: It has finished, or was never there.
+            RequestError: Nothing waits or runs.
         """
-        self.forked = Recorder(self.engine.fork(**changes))
-        self.fork_viewer = _new_viewer(self.forked)
-        for viewer in (self.viewer, self.fork_viewer):
-            viewer.layout.width = "50%"
-        self._views.children = (self.viewer, self.fork_viewer)
+        if seq_id is None and not self._has_work():
+            raise RequestError("No sequence waits or runs, so there is no temperature to change.")
+        for branch in self._branches():
+            branch.set_temperature(temperature, seq_id, is_lenient=branch is self._fork)
+        self._to_newest()
+        whose = "All unfinished sequences are" if seq_id is None else f"Sequence {seq_id} is"
+        self._say(f"{whose} sampled at temperature {temperature:g} from the next step on.")
+
+    def fork(self, step: int | None = None, **changes: Any) -> Recorder:
+        """Goes on with a copy of the engine as well, from the step that is shown, side by side.
+
+        At an earlier step than the newest the copy is made by taking the steps again
+        (`introspect/rewind.py`).
+
+        Args:
+            step: Another step to fork after.
+            **changes: Options that `engine.fork` can change, such as `policy` or `block_size`.
+
+        Raises:
+            ConfigError: No such step, or an option that a fork cannot change.
+            RecordingError: The steps cannot be repeated.
+        """
+        at = self.position if step is None else step
+        if not -1 <= at <= self._main.last:
+            raise ConfigError(
+                f"step={at!r} is not in [-1, {self._main.last}], the steps of the engine; take the "
+                "engine there first."
+            )
+        engine = self._engine_after(at)
         names = ", ".join(f"{name}={value!r}" for name, value in changes.items()) or "no change"
-        self._say(f"Forked with {names}: the copy is on the right. Step moves both.")
-        return self.forked
+        fork = Branch(Recorder(engine.fork(**changes)), at + 1, f"fork with {names}")
+        self.close_fork()
+        fork.viewer.observe(lambda _: self._follow(fork), "step")
+        self._fork = fork
+        self._arrange()
+        self.go_to(at)
+        moment = f"after step {at}" if at >= 0 else "before the first step"
+        self._say(f"Forked {moment} with {names}: the copy is on the right. Step moves both.")
+        return fork.recorder
+
+    def close_fork(self) -> None:
+        """Goes on with the engine alone."""
+        if self._fork is None:
+            return
+        fork, self._fork = self._fork, None
+        self._arrange()
+        self.go_to(self.position)
+        fork.close()
 
     def play(self, is_on: bool) -> None:
         """Starts or stops taking a step now and then (needs a running event loop)."""
@@ -130,53 +215,66 @@ class StepPlayer(widgets.VBox):
             self._playing = asyncio.get_running_loop().create_task(self._play())
 
     async def _play(self) -> None:
-        while self._has_work() or self.viewer.step < len(self.recorder) - 1:
-            self.step()
+        while self.attempt(self.step) and (self._has_work() or self.position < self.last):
             await asyncio.sleep(SECONDS_PER_STEP)
         self.controls.play.value = False
 
     # ------------------------------------------------------------------------ inside
 
+    def _branches(self) -> list[Branch]:
+        return [self._main] if self._fork is None else [self._main, self._fork]
+
     def _has_work(self) -> bool:
-        return any(recorder.engine.has_unfinished_requests() for recorder in self._recorders())
+        return any(branch.has_work for branch in self._branches())
 
-    def _recorders(self) -> list[Recorder]:
-        return [self.recorder] if self.forked is None else [self.recorder, self.forked]
+    def _engine_after(self, step: int) -> LLMEngine:
+        if step == self._main.last:
+            return self.engine
+        return self._rewinder.engine_at(self.recording, step)
 
-    def _step_engines(self) -> bool:
-        """One step of the engine and of its fork. False if neither had work."""
-        if not self._has_work():
-            return False
-        for recorder in self._recorders():
-            # An engine without work takes an empty step, so that both stay in step.
-            recorder.step()
-        return True
+    def _to_newest(self) -> None:
+        """Shows what was just changed; it takes effect after the newest step."""
+        for branch in self._branches():
+            branch.refresh()
+        self.go_to(self.last)
 
-    def _refresh(self) -> None:
-        self.viewer.append(self.recorder.recording)
-        if self.forked is not None and self.fork_viewer is not None:
-            self.fork_viewer.append(self.forked.recording)
-            self.fork_viewer.step = len(self.forked) - 1
-        self.controls.refresh(self.viewer.step, len(self.recorder))
+    def _follow(self, branch: Branch) -> None:
+        """A view was moved by hand (its timeline, its keys): the rest comes along."""
+        if branch.position != branch.shown_for(self.position):
+            self.go_to(branch.position)
 
-    def _on_view_moved(self, _: Any) -> None:
-        self.controls.refresh(self.viewer.step, len(self.recorder))
-        if self.forked is not None and self.fork_viewer is not None:
-            first = len(self.recorder) - len(self.forked)
-            self.fork_viewer.step = max(-1, self.viewer.step - first)
+    def _arrange(self) -> None:
+        """One view in full width, or two side by side where there is room for both."""
+        branches = self._branches()
+        for branch in branches:
+            branch.column.layout.flex = "1 1 100%" if len(branches) == 1 else "1 1 400px"
+        self._views.children = [branch.column for branch in branches]
+        self._set_titles()
+        self.controls.set_forked(len(branches) > 1)
 
-    def attempt(self, verb: Any, *args: Any, **kwargs: Any) -> None:
-        """Runs a verb for a button; a user's mistake becomes a message."""
+    def _set_titles(self) -> None:
+        for branch in self._branches():
+            branch.set_title(self._fork.begin if self._fork else None)
+
+    def attempt(self, verb: Any, *args: Any, **kwargs: Any) -> bool:
+        """Runs a verb for a button; a mistake or a failed step becomes a message.
+
+        Returns:
+            Whether it went well.
+        """
         try:
             self._say("")
             verb(*args, **kwargs)
-        except (NanoVLLMError, ValueError) as error:
+        except (NanoVLLMError, ValueError, RuntimeError) as error:
             self._say(str(error), is_error=True)
+            return False
+        return True
 
     def _say(self, text: str, is_error: bool = False) -> None:
         colour = "var(--jp-error-color1, #b00020)" if is_error else "inherit"
+        role = "alert" if is_error else "status"
         self.controls.status.value = (
-            f'<span role="status" style="color:{colour}">{escape(text)}</span>'
+            f'<span role="{role}" style="color:{colour}">{escape(text)}</span>'
         )
 
     def __repr__(self) -> str:
@@ -188,5 +286,12 @@ class StepPlayer(widgets.VBox):
         return {**(bundle or {}), "text/plain": repr(self)}
 
 
-def _new_viewer(recorder: Recorder) -> StepViewer:
-    return StepViewer(recorder.recording, step=len(recorder) - 1, controls=False)
+def _token_ids(text: str) -> list[int]:
+    parts = text.replace(",", " ").split()
+    for part in parts:
+        if not part.isdecimal():
+            raise RequestError(
+                f"{part!r} is not a token id; this engine has no tokenizer, so type whole numbers "
+                "such as 1 2 3."
+            )
+    return [int(part) for part in parts]

@@ -178,6 +178,8 @@ export class Replay {
       for (const event of entry.abort) this.applyEvent(state, event);
       this.reorder(state, entry, [...state.order]);
       if (isFirstTime) this.noteEndings(entry.abort, this.stepOf(place));
+    } else if ("update" in entry) {
+      state.seqs.get(entry.update).params = entry.params;
     } else if ("resume" in entry) {
       Object.assign(state, State.fromFrame(entry.resume, this.numBlocks));
       if (isFirstTime) this.plannedKinds.length = 0;
@@ -1432,7 +1434,7 @@ class SequencePanel {
     const isOver = end && end.step <= k;
     this.note.textContent = isOver ? `finished in step ${replay.journal[replay.steps[Math.min(end.step, replay.numSteps - 1)]].step}: ${end.detail}`
       : seq.slot === null ? "waiting" : `running in slot ${seq.slot}`;
-    const params = Object.entries(request.params).map(([name, value]) => `${name} ${value}`);
+    const params = Object.entries(seq.params ?? request.params).map(([name, value]) => `${name} ${value}`);
     this.facts.replaceChildren(...[["prompt", seq.prompt], ["generated", seq.known - seq.prompt],
       ["in the cache", seq.computed], ["cached by prefix", seq.hit]].map(([name, value]) =>
       h("span", {}, `${name} `, h("b", {}, String(value)))), h("span.nv-dim", {}, params.join(" · ")));

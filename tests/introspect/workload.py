@@ -85,6 +85,8 @@ def play(seed: int, *, num_actions: int = 120, depth: int = 0, **options) -> Pla
             add(random_prompt(rng, engine), random_params(rng))
         elif action < 0.25 and unfinished:
             recorder.abort_request(rng.choice(unfinished))
+        elif action < 0.3 and unfinished:
+            recorder.update_request(rng.choice(unfinished), temperature=rng.choice([0.0, 0.7]))
         elif unfinished or engine.num_steps_in_flight:
             try:
                 if depth and next(steps, None) is None:

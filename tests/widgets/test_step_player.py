@@ -9,7 +9,7 @@ from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.eviction import FIFO
 from nanovllm_edu.core.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.errors import ConfigError, EngineClosedError
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.runners.checksum import ChecksumRunner
@@ -68,9 +68,107 @@ def test_a_fork_is_stepped_with_the_original(player, changes):
     for _ in range(3):
         player.step()
     assert len(forked) == 3
-    assert player._views.children == (player.viewer, player.fork_viewer)
+    assert len(player._views.children) == 2
     player.run_to("nothing left to do")
-    assert not forked.engine.has_unfinished_requests() or player._has_work()
+    assert player.viewer.step == player.last or player.fork_viewer.step == len(forked) - 1
+
+
+def tokens_of(recording, first=0):
+    return [(r.new_tokens, r.finished, r.events) for r in recording.records[first:]]
+
+
+@pytest.mark.parametrize("at", [-1, 0, 4, 11])
+def test_an_unchanged_fork_from_an_earlier_step_does_the_same(player, at):
+    player.run_to("nothing left to do")
+    original = player.recording
+    player.go_to(at)
+    forked = player.fork()
+    assert forked.engine.state() == original.state_at(at)
+    assert (player.viewer.step, player.fork_viewer.step) == (at, -1)
+    while player.position < player.last:
+        player.step()
+    assert tokens_of(forked.recording) == tokens_of(original, at + 1)
+    assert player.recording == original  # the original only moved its view
+
+
+def test_a_fork_from_an_earlier_step_goes_another_way(player):
+    player.run_to("nothing left to do")
+    player.go_to(2)
+    forked = player.fork(policy=PhaseSeparatedPolicy())
+    for _ in range(40):
+        player.step()
+    assert type(forked.engine.scheduler.policy) is PhaseSeparatedPolicy
+    assert player.viewer.step == len(player.recording) - 1
+    assert player.fork_viewer.step == len(forked) - 1
+    assert tokens_of(forked.recording) != tokens_of(player.recording, 3)
+    player.go_to(2)
+    assert (player.viewer.step, player.fork_viewer.step) == (2, -1)
+
+
+def test_moving_either_view_moves_the_other(player):
+    player.run_to("preemption")
+    player.go_to(2)
+    player.fork()
+    for _ in range(4):
+        player.step()
+    player.viewer.step = 4
+    assert player.fork_viewer.step == 1
+    player.fork_viewer.step = 0
+    assert player.viewer.step == 3
+    assert player.controls.slider.value == 3
+
+
+def test_closing_the_fork_leaves_the_engine_alone(player):
+    player.step()
+    player.fork(block_size=2)
+    player.step()
+    engine = player.forked.engine
+    player.controls.close_fork.click()
+    assert player.forked is None
+    assert len(player._views.children) == 1
+    with pytest.raises(EngineClosedError):
+        engine.step()
+    player.step()
+
+
+def test_a_temperature_changes_from_the_next_step_on(player):
+    player.step()
+    player.set_temperature(0.9, seq_id=1)
+    player.step()
+    chunks = {chunk.seq_id: chunk for chunk in player.recording[1].chunks}
+    assert chunks[1].params.temperature == 0.9
+    assert chunks[0].params.temperature == 0.0
+    player.set_temperature(0.5)
+    player.step()
+    assert {c.params.temperature for c in player.recording[2].chunks} == {0.5}
+    assert player.recording.state_at(2) == player.engine.state()
+    player.go_to(1)
+    assert player.fork().engine.state() == player.recording.state_at(1)
+
+
+def test_a_temperature_of_nobody_is_a_message(player):
+    player.run_to("nothing left to do")
+    player.controls.whose.value = "all unfinished"
+    player.controls.heat.click()
+    assert "No sequence waits or runs" in player.controls.status.value
+    player.controls.whose.value = "the selected one"
+    player.controls.heat.click()
+    assert "click one in the view" in player.controls.status.value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "prompt is empty"), ("1 x", "is not a token id"), ("99999", "99999")]
+)
+def test_a_prompt_that_cannot_be_is_a_message(player, text, message):
+    player.controls.prompt.value = text
+    player.controls.add.click()
+    assert message in player.controls.status.value
+    assert 'role="alert"' in player.controls.status.value
+
+
+def test_a_step_that_is_not_there_cannot_be_forked(player):
+    with pytest.raises(ConfigError, match=r"step=7 is not in \[-1, -1\]"):
+        player.fork(step=7)
 
 
 def test_buttons_call_the_verbs_and_show_mistakes(player):
