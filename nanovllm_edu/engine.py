@@ -31,6 +31,7 @@ from typing import Any, Protocol, Self
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.model_runner import ModelRunner, Ticket
+from nanovllm_edu.core.packed import PackedChunks, PackedEvents, PackedTables
 from nanovllm_edu.core.records import Event, StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.scheduler import Scheduler
@@ -70,7 +71,7 @@ class _Flight:
     ticket: Ticket
     waiting: tuple[int, ...]
     running: tuple[int, ...]
-    block_tables: Mapping[int, tuple[int, ...]]
+    block_tables: PackedTables
     plan_seconds: float
 
 
@@ -95,6 +96,7 @@ class LLMEngine:
         self.max_model_len = _longest_sequence(self.config, runner)
         self.scheduler = self._new_scheduler()
         self._flights: deque[_Flight] = deque()
+        self._chunks = PackedChunks(())  # of the newest record: the next one may share columns
         self._next_seq_id = 0
         self._is_closed = False
 
@@ -247,12 +249,13 @@ class LLMEngine:
             self.scheduler.rollback(plans)
             raise
         flight = self._flights.popleft()
+        self._chunks = PackedChunks(plan.chunks, self._chunks)
         return StepRecord(
             step_id=plan.step_id,
-            chunks=plan.chunks,
+            chunks=self._chunks,
             new_tokens=result.new_tokens,
             finished=result.finished,
-            events=plan.events + result.events,
+            events=PackedEvents(plan, result),
             waiting=_without(flight.waiting, result.finished),
             running=_without(flight.running, result.finished),
             block_tables=flight.block_tables,
@@ -269,9 +272,9 @@ class LLMEngine:
 
     def _snapshot(self, plan: StepPlan, plan_seconds: float) -> _Flight:
         running = self.scheduler.running
-        tables = {seq_id: tuple(seq.block_table) for seq_id, seq in running.items()}
-        waiting = tuple(self.scheduler.waiting)
-        return _Flight(plan, NOTHING_LAUNCHED, waiting, tuple(running), tables, plan_seconds)
+        seq_ids, waiting = tuple(running), tuple(self.scheduler.waiting)
+        tables = PackedTables(seq_ids, tuple([seq.table() for seq in running.values()]))
+        return _Flight(plan, NOTHING_LAUNCHED, waiting, seq_ids, tables, plan_seconds)
 
     def _find_stop(self, seq: Sequence, token_id: int) -> str | None:
         """The stop string that `token_id`, the next token of `seq`, completes.

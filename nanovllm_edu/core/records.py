@@ -10,7 +10,7 @@ reporting them to somebody: the plan that drives the device is also the trace a 
 Read next: `core/scheduler.py`, which makes plans and commits results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, cast
 
@@ -319,14 +319,29 @@ class StepResult:
     Attributes:
         step_id: The plan's.
         new_tokens: The token appended to each sequence.
+        positions: Where each of them stands in its sequence.
         finished: Reason of each sequence that ended.
-        events: Tokens, newly cached blocks, finishes, freed blocks.
+        caused: What else a sequence's new token brought about: newly cached blocks, its finish,
+            freed blocks. Most tokens bring about nothing.
     """
 
     step_id: int
     new_tokens: Mapping[int, int]
+    positions: tuple[int, ...]
     finished: Mapping[int, str]
-    events: tuple[Event, ...]
+    caused: Mapping[int, tuple[Event, ...]]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Each token with what it caused. Made when read: one object per token is dear to keep."""
+        return tuple(self._events())
+
+    def _events(self) -> Iterator[Event]:
+        for (seq_id, token_id), position in zip(
+            self.new_tokens.items(), self.positions, strict=True
+        ):
+            yield TokenSampled(seq_id, token_id, position)
+            yield from self.caused.get(seq_id, ())
 
 
 EVENT_TYPES: dict[str, type[Event]] = {

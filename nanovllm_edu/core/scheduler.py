@@ -33,7 +33,6 @@ from nanovllm_edu.core.records import (
     PrefixHit,
     StepPlan,
     StepResult,
-    TokenSampled,
 )
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import ConfigError, UnknownRequestError
@@ -109,6 +108,9 @@ class Scheduler:
 
     def add(self, seq: Sequence) -> None:
         """Puts a new sequence at the end of the waiting queue."""
+        seq.max_num_tokens = min(seq.max_num_tokens, self.max_model_len)
+        if not seq.params.ignore_eos:
+            seq.ending_token_ids |= self.eos_token_ids
         self.waiting[seq.seq_id] = seq
 
     def abort(self, seq_id: int) -> list[Event]:
@@ -183,16 +185,14 @@ class Scheduler:
 
     def _continue(self, seq: Sequence, draft: _Draft) -> None:
         """Plans the next tokens of a running sequence, preempting others if blocks are short."""
-        length, start = seq.num_tokens, seq.num_computed_tokens
-        num_tokens = min(length - start, draft.budget)
-        is_at_its_end = length >= seq.max_num_tokens or length >= self.max_model_len
+        start, length = seq.num_computed_tokens, len(seq.token_ids) + seq.num_in_flight
+        num_tokens = length - start if length - start < draft.budget else draft.budget
+        is_at_its_end = length >= seq.max_num_tokens
         if num_tokens == 0 or is_at_its_end or seq.seq_id in draft.planned:
             return
-        first_block = len(seq.block_table)
-        if self.block_manager.fits(seq, start + num_tokens) or self._extend(
-            seq, start + num_tokens, draft
-        ):
-            self._add_chunk(seq, num_tokens, first_block, draft)
+        end, num_blocks = start + num_tokens, len(seq.block_table)
+        if end <= num_blocks * self.block_manager.block_size or self._extend(seq, end, draft):
+            self._add_chunk(seq, num_tokens, num_blocks, draft)
 
     def _extend(self, seq: Sequence, end: int, draft: _Draft) -> bool:
         """Gets blocks for [0, end), from others if need be. False if `seq` itself had to go."""
@@ -280,8 +280,9 @@ class Scheduler:
 
     def _add_chunk(self, seq: Sequence, num_tokens: int, first_block: int, draft: _Draft) -> None:
         """Books [start, start + num_tokens) of `seq` into the step and advances its counters."""
-        start, end = seq.num_computed_tokens, seq.num_computed_tokens + num_tokens
-        samples = end == seq.num_tokens
+        start, token_ids = seq.num_computed_tokens, seq.token_ids
+        end = start + num_tokens
+        samples = end == len(token_ids) + seq.num_in_flight
         assert seq.slot is not None
         is_new_here = first_block == 0 and start > 0 and seq.params.needs_history
         chunk = Chunk(
@@ -289,14 +290,14 @@ class Scheduler:
             seq.slot,
             start,
             num_tokens,
-            () if seq.is_decoding else tuple(seq.token_ids[start:end]),
+            () if seq.is_decoding else tuple(token_ids[start:end]),
             first_block,
             tuple(seq.block_table[first_block:]),
             samples,
             seq.params,
             seq.seed,
             seq.num_prompt_tokens,
-            tuple(seq.token_ids[:start]) if is_new_here else (),
+            tuple(token_ids[:start]) if is_new_here else (),
         )
         draft.chunks.append(chunk)
         draft.planned.add(seq.seq_id)
@@ -305,7 +306,8 @@ class Scheduler:
         if samples:
             seq.num_in_flight += 1
             seq.is_decoding = True
-        draft.events += self.block_manager.cache_full_blocks(seq)
+        if num_tokens > 1 or end % self.block_manager.block_size == 0:
+            draft.events += self.block_manager.cache_full_blocks(seq)
 
     def _choose_victim(self, seq: Sequence, draft: _Draft) -> Sequence:
         """Asks the policy among running sequences that are not in this step's plan yet.
@@ -379,25 +381,43 @@ class Scheduler:
         """
         # Decide first, then do: a stop string is looked for in decoded text, and if that raises,
         # no sequence must have moved.
+        due = self._due(plan, tokens, find_stop)
+        new_tokens: dict[int, int] = {}
+        positions: list[int] = []
+        finished: dict[int, str] = {}
+        caused: dict[int, tuple[Event, ...]] = {}
+        block_size = self.block_manager.block_size
+        for seq, token_id, ending in due:
+            position = len(seq.token_ids)
+            new_tokens[seq.seq_id] = token_id
+            positions.append(position)
+            seq.token_ids.append(token_id)
+            seq.num_in_flight -= 1
+            if ending or (position + 1) % block_size == 0:
+                events = self.block_manager.cache_full_blocks(seq)
+                if ending:
+                    finished[seq.seq_id] = ending[0]
+                    events += self._finish(seq, *ending)
+                caused[seq.seq_id] = tuple(events)
+        return StepResult(plan.step_id, new_tokens, tuple(positions), finished, caused)
+
+    def _due(
+        self, plan: StepPlan, tokens: Mapping[int, int], find_stop: FindStop | None
+    ) -> list[tuple[Sequence, int, tuple[str, str] | None]]:
+        """Each sequence that gets a token, the token, and how it ends if it does."""
         due: list[tuple[Sequence, int, tuple[str, str] | None]] = []
         for chunk in plan.chunks:
             seq = self._find(chunk.seq_id) if chunk.samples else None
-            if seq:  # else no token is due, or it has ended meanwhile
-                token_id = tokens[seq.seq_id]
-                due.append((seq, token_id, self._ending(seq, token_id, find_stop)))
-        new_tokens: dict[int, int] = {}
-        finished: dict[int, str] = {}
-        events: list[Event] = []
-        for seq, token_id, ending in due:
-            events.append(TokenSampled(seq.seq_id, token_id, len(seq.token_ids)))
-            new_tokens[seq.seq_id] = token_id
-            seq.token_ids.append(token_id)
-            seq.num_in_flight -= 1
-            events += self.block_manager.cache_full_blocks(seq)
-            if ending:
-                finished[seq.seq_id] = ending[0]
-                events += self._finish(seq, *ending)
-        return StepResult(plan.step_id, new_tokens, finished, tuple(events))
+            if seq is None:
+                continue  # no token is due, or it has ended meanwhile
+            token_id = tokens[chunk.seq_id]
+            may_end = (
+                len(seq.token_ids) + 1 >= seq.max_num_tokens
+                or token_id in seq.ending_token_ids
+                or seq.params.stop
+            )
+            due.append((seq, token_id, self._ending(seq, token_id, find_stop) if may_end else None))
+        return due
 
     def rollback(self, plans: Seq[StepPlan]) -> list[Event]:
         """Undoes launched plans whose device work failed, oldest plan first in `plans`.
@@ -464,6 +484,7 @@ class Scheduler:
         assert seq.slot is not None
         self._free_slots.append(seq.slot)
         seq.slot, seq.is_decoding = None, False
+        seq.forget_table()
         return self.block_manager.free(seq)
 
     def _find(self, seq_id: int) -> Sequence | None:

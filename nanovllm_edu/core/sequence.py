@@ -53,7 +53,10 @@ class Sequence:
         is_decoding: The device already holds the next input token (it sampled it), so a chunk
             need not carry it.
         num_prefix_hit_tokens: Prompt tokens found in the cache when first admitted.
-        max_num_tokens: Prompt and `params.max_tokens`: the longest that the request lets it grow.
+        max_num_tokens: The longest it may grow: prompt and `params.max_tokens`, or what fits the
+            scheduler's `max_model_len`.
+        ending_token_ids: Tokens that end it: its `stop_token_ids`, and the model's end of sequence
+            unless it ignores that.
         finish_reason: "stop", "length" or "abort" once finished.
     """
 
@@ -74,10 +77,13 @@ class Sequence:
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
     finish_reason: str | None = None
+    _table: tuple[int, ...] = ()
     max_num_tokens: int = field(init=False)
+    ending_token_ids: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.max_num_tokens = self.num_prompt_tokens + self.params.max_tokens
+        self.ending_token_ids = frozenset(self.params.stop_token_ids)
 
     @property
     def num_tokens(self) -> int:
@@ -93,6 +99,16 @@ class Sequence:
     def output_token_ids(self) -> list[int]:
         """The generated tokens whose values are known."""
         return self.token_ids[self.num_prompt_tokens :]
+
+    def table(self) -> tuple[int, ...]:
+        """The block table as a tuple: the same object until the table grows or is given up."""
+        if len(self._table) != len(self.block_table):
+            self._table = tuple(self.block_table)
+        return self._table
+
+    def forget_table(self) -> None:
+        """The next block table is another one, even if it is as long."""
+        self._table = ()
 
     def restarted(self) -> "Sequence":
         """A copy with the same tokens, of which nothing is computed yet."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nanovllm_edu.core import html
+from nanovllm_edu.core.packed import PackedField
 from nanovllm_edu.core.records import Blocked, Chunk, Event, TokenLogprobs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """Everything that one `engine.step()` decided and did.
 
@@ -38,13 +39,13 @@ class StepRecord:
     """
 
     step_id: int
-    chunks: tuple[Chunk, ...]
+    chunks: PackedField[tuple[Chunk, ...]] = PackedField()
     new_tokens: Mapping[int, int]
     finished: Mapping[int, str]
-    events: tuple[Event, ...]
+    events: PackedField[tuple[Event, ...]] = PackedField()
     waiting: tuple[int, ...]
     running: tuple[int, ...]
-    block_tables: Mapping[int, tuple[int, ...]]
+    block_tables: PackedField[Mapping[int, tuple[int, ...]]] = PackedField()
     blocked: Blocked | None
     preempted: tuple[int, ...] = ()
     logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict[int, TokenLogprobs])
