@@ -16,7 +16,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadscope -q
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test lint docs demo bench chromium format
+.PHONY: help setup lab notebooks test lint docs demo bench chromium format
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,7 +32,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(STAMP)  ## Open JupyterLab on the lessons
-	$(BIN)/jupyter lab --notebook-dir=notebooks $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+
+notebooks: $(STAMP)  ## Run all notebooks and store their outputs
+	$(TEST_ENV) $(BIN)/python notebooks/refresh.py $(NOTEBOOKS)
 
 test: lint docs chromium  ## Run everything that CI runs
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser" tests

@@ -15,7 +15,7 @@ from mkdocs.structure.toc import get_toc
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-ROW = re.compile(r"^\| (\d\d) \| (.+?) \| (.+?) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (\d\d) \| (.+?) \| (.+?) \| (\d+ min) \| (.*?) ?\|$", re.MULTILINE)
 
 SCRIPT = re.compile(r"<script\b(?P<attributes>[^>]*)>(?P<body>.*?)</script>", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\w)", re.DOTALL)
@@ -51,7 +51,7 @@ on_files = CombinedEvent(_add_notebooks, _restore_paths)
 
 
 def on_page_markdown(markdown, **_):
-    """Replaces `{{ lessons }}` by the table of the README, linked to the pages."""
+    """Replaces `{{ lessons }}` by the table of lessons."""
     return markdown.replace("{{ lessons }}", lessons_table()) if "{{ lessons" in markdown else None
 
 
@@ -77,13 +77,12 @@ def contents(html):
 
 
 def lessons_table():
-    """Number, title and question of every lesson; those that are written are links."""
+    """The README's table of lessons, linked to their pages."""
     pages = {path.name[:2]: path.name for path in NOTEBOOKS}
-    rows = ["| | lesson | the question |", "|---|---|---|"]
-    for number, title, question in ROW.findall((ROOT / "README.md").read_text("utf-8")):
+    rows = ["| | lesson | the question | time | before |", "|---|---|---|---|---|"]
+    for number, title, *others in ROW.findall((ROOT / "README.md").read_text("utf-8")):
         title = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", title)
-        shown = f"[{title}]({pages[number]})" if number in pages else f"{title} *(being written)*"
-        rows.append(f"| {number} | {shown} | {question} |")
+        rows.append(f"| {number} | [{title}]({pages[number]}) | {' | '.join(others)} |")
     return "\n".join(rows)
 
 

@@ -51,8 +51,7 @@ def bars(
         axes, colour = panels[0][column], PALETTE[column % len(PALETTE)]
         axes.barh(range(len(labels)), values, color=colour)
         for row, value in enumerate(values):
-            text = f" {value:.3f}" if value < 1 else f" {value:,.4g}"
-            axes.text(value, row, text if value else " –", va="center", fontsize=8, color=INK)
+            axes.text(value, row, f" {_short(value)}", va="center", fontsize=8, color=INK)
         axes.set_xlim(0, limit)
         axes.locator_params(axis="x", nbins=4)
         axes.set_title(name, fontsize=9, loc="left")
@@ -110,6 +109,15 @@ def lines(
         axes.legend(fontsize=8, frameon=False)
     _plain(axes)
     return figure
+
+
+def _short(value: float) -> str:
+    """Three digits; whole numbers whole, and nothing a dash."""
+    if not value:
+        return "–"
+    if value == int(value) or value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if value < 1 else f"{value:.3g}"
 
 
 def _plain(axes: "Axes") -> None:

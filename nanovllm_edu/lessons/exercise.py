@@ -17,6 +17,11 @@ from typing import Any
 NUM_HINTS = 3
 
 
+def prose(text: str) -> str:
+    """Our messages as HTML: escaped, and what stands in `backticks` as code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text))
+
+
 class Wrong(Exception):
     """The answer is wrong; the message says what is wrong with the numbers."""
 
@@ -67,10 +72,10 @@ class CheckResult:
             f'<div style="border-left:4px solid var({colour});padding:4px 12px;margin:4px 0;'
             'color:var(--jp-content-font-color1,inherit)">'
             f'<div><b style="color:var({colour})">{self._mark}</b> '
-            f"<b>{escape(self.exercise_id)} {escape(self.title)}</b></div>"
-            f'<div style="white-space:pre-wrap">{escape(self.message)}</div>'
+            f"<b>{escape(self.exercise_id)} {prose(self.title)}</b></div>"
+            f'<div style="white-space:pre-wrap">{prose(self.message)}</div>'
             '<div style="color:var(--jp-content-font-color2,#666);font-size:90%">'
-            f"{escape(self.next_step)}</div></div>"
+            f"{prose(self.next_step)}</div></div>"
         )
 
     @property
@@ -93,5 +98,5 @@ class Hint:
         return (
             '<div style="border-left:4px solid var(--jp-info-color1,#1976d2);padding:4px 12px;'
             'color:var(--jp-content-font-color1,inherit)">'
-            f"<b>Hint {self.rung} of {NUM_HINTS}</b> · {escape(self.text)}</div>"
+            f"<b>Hint {self.rung} of {NUM_HINTS}</b> · {prose(self.text)}</div>"
         )

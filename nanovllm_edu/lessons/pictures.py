@@ -3,8 +3,9 @@
     timeline(records)    sequences x steps: who computed how many tokens when
     pool(state)          every physical block: whose it is, shared, cached or free
 
-Colours follow the Okabe-Ito palette, which people with colour blindness can tell apart, and every
-colour comes with a number or a pattern. Drawn from what the engine returned, and nothing else.
+Colours are the viewer's, so that a sequence looks the same in both; colour-blind eyes can tell them
+apart, and every colour comes with a number or a pattern. Drawn from what the engine returned, and
+nothing else.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F6A00", "#777777")
+PALETTE = ("#2063a6", "#e58b1a", "#5acfb5", "#a61856", "#a2b6ec", "#7f5d1a", "#c4b974", "#7c29dc")
 INK, PALE, LINE = "#222222", "#F4F4F4", "#BBBBBB"
 
 
 def colour_of(seq_id: int) -> str:
     """The same colour for a sequence in every picture."""
     return PALETTE[seq_id % len(PALETTE)]
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever can be read on a colour."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 125 else "white"
 
 
 def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str] = ()) -> "Figure":
@@ -46,7 +53,7 @@ def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str
             alpha = 0.45 if chunk.is_decode else 1.0
             row, colour = seq_ids.index(chunk.seq_id), colour_of(chunk.seq_id)
             size = 8 if len(records) <= 36 else 6
-            _cell(axes, column, row, colour, label, alpha=alpha, ink="white", size=size)
+            _cell(axes, column, row, colour, label, alpha=alpha, ink=ink_on(colour), size=size)
     _frame(axes, len(records), len(seq_ids), title)
     step = max(1, len(records) // 20)
     axes.set_xticks([i + 0.5 for i in range(0, len(records), step)])
@@ -68,7 +75,7 @@ def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
         columns: Blocks in a row.
     """
     rows = -(-len(state.blocks) // columns)
-    figure, axes = _canvas(min(11.0, 0.55 * columns + 0.6), 0.6 * rows + 0.7)
+    figure, axes = _canvas(min(11.0, 0.62 * columns + 0.2), 0.6 * rows + 0.7)
     users: dict[int, list[int]] = {}
     for seq_id, table in state.block_tables.items():
         for block_id in table:
@@ -78,7 +85,7 @@ def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
         owners = users.get(block.block_id, [])
         label = f"{block.block_id}\n{_owners(owners)}"
         if owners:
-            _cell(axes, column, row, colour_of(owners[0]), label, alpha=0.8)
+            _shared_cell(axes, column, row, [colour_of(i) for i in owners[:4]], label)
         elif block.state == "cached":
             _cell(axes, column, row, "#D9D9D9", label, hatch="///")
         else:
@@ -86,9 +93,7 @@ def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
     _frame(axes, columns, rows, title)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(
-        "colour and s-number: the sequences that use it · striped: cached · white: free"
-    )
+    axes.set_xlabel("colours and s-numbers: who uses it · striped: cached · white: free")
     return figure
 
 
@@ -96,6 +101,21 @@ def _owners(seq_ids: Sequence[int]) -> str:
     if len(seq_ids) <= 2:
         return "+".join(f"s{i}" for i in seq_ids)
     return f"s{seq_ids[0]} +{len(seq_ids) - 1}"
+
+
+def _shared_cell(axes: "Axes", column: int, row: int, colours: Sequence[str], label: str) -> None:
+    """A block with a strip for each of its first users; the label lies on the widest."""
+    from matplotlib.patches import Rectangle
+
+    _cell(axes, column, row, colours[0], "")
+    for i, colour in enumerate(colours[1:]):
+        left = column + 0.7 + 0.3 * i / len(colours[1:])
+        width = 0.3 / len(colours[1:])
+        axes.add_patch(Rectangle((left, row), width, 1, facecolor=colour, edgecolor="none"))
+    middle = column + (0.5 if len(colours) == 1 else 0.36)
+    axes.text(
+        middle, row + 0.5, label, ha="center", va="center", fontsize=8, color=ink_on(colours[0])
+    )
 
 
 def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
@@ -129,8 +149,8 @@ def _cell(
 
 
 def _frame(axes: "Axes", columns: int, rows: int, title: str) -> None:
-    axes.set_xlim(0, columns)
-    axes.set_ylim(rows, 0)
+    axes.set_xlim(-0.02, columns + 0.02)  # the edges of the outermost cells, too
+    axes.set_ylim(rows + 0.02, -0.02)
     axes.set_facecolor(PALE)
     axes.tick_params(length=0, labelsize=8)
     axes.xaxis.label.set_fontsize(8)

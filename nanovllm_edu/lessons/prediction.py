@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-_BOX = (
-    "border:1px solid var(--jp-border-color1,#bbb);"
-    "border-left:4px solid var(--jp-warn-color1,#f9a825);padding:6px 12px;margin:4px 0;"
-    "color:var(--jp-content-font-color1,inherit)"
-)
+_EDGES = {
+    "border_top": "1px solid var(--jp-border-color1,#bbb)",
+    "border_right": "1px solid var(--jp-border-color1,#bbb)",
+    "border_bottom": "1px solid var(--jp-border-color1,#bbb)",
+    "border_left": "4px solid var(--jp-warn-color1,#f9a825)",
+    "padding": "6px 12px",
+    "margin": "4px 0",
+}
+_BOX = "".join(f"{name.replace('_', '-')}:{value};" for name, value in _EDGES.items())
+_BOX += "color:var(--jp-content-font-color1,inherit)"
 
 
 @dataclass(eq=False)
@@ -66,7 +71,7 @@ class Prediction:
                 options=self.options, value=self.picked, layout={"width": "max-content"}
             )
             buttons.observe(lambda change: self.pick(change["new"]), "value")
-            self._widget = ipywidgets.VBox([title, buttons])
+            self._widget = ipywidgets.VBox([title, buttons], layout=_EDGES)
         return self._widget
 
 
@@ -83,7 +88,8 @@ class Reveal:
 
     def _repr_html_(self) -> str:
         because = f"<div>{escape(self.because)}</div>" if self.because else ""
-        return f'<div style="{_BOX}">{self._verdict}<b>{escape(self.answer)}</b>{because}</div>'
+        answer = f"{escape(self._verdict)}<b>{escape(self.answer)}</b>"
+        return f'<div style="{_BOX}">{answer}{because}</div>'
 
     @property
     def _verdict(self) -> str:
@@ -91,7 +97,7 @@ class Reveal:
             return "Answer: "
         if self.picked == self.answer:
             return "✓ As you predicted: "
-        return f"You predicted {escape(self.picked)}; it is "
+        return f"You predicted {self.picked}; it is "
 
 
 def predict(question: str, *options: object) -> Prediction:

@@ -1,7 +1,9 @@
 """`recorded`: what was measured on a GPU, for readers who have none.
 
+    recorded("main")          a table of the recorded run
+
 The figures are those of `benchmarks/results/gpu.json`, written by `benchmarks/gpu.py` on a real
-GPU. This module only reads them; it measures nothing.
+GPU. This module only reads them; it measures nothing, and a new file changes what it shows.
 """
 
 import json
@@ -12,7 +14,7 @@ from typing import Any
 
 CAPTIONS = {
     "main": "256 requests of 100 to 1,024 tokens in and out, a model of 0.6 billion parameters",
-    "small": "one decode step at batch size 1, 8, 32 and 128",
+    "small": "one decode step of 1, 8, 32 and 128 sequences, a model of 0.6 billion parameters",
     "prefill": "the first token of 256 prompts, nothing cached",
     "prefix": "the first token of 256 prompts that share 1,024 cached tokens",
     "machine": "what the engine chose at start",
@@ -32,32 +34,43 @@ UNITS = {
 
 RESULTS = Path(__file__).parent.parent.parent / "benchmarks" / "results" / "gpu.json"
 
+Cells = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedFigures:
-    """One section of the recorded run, flattened to (name, value) rows."""
+    """One section of the recorded run as a table. Without `rows` it says how to measure them.
+
+    Attributes:
+        section: Its name in the file.
+        machine: The GPU's name and the date.
+        header: Names of the columns; all empty if rows are (name, value).
+        rows: The cells, as text.
+    """
 
     section: str
     machine: str
-    rows: tuple[tuple[str, str], ...]
+    header: Cells
+    rows: tuple[Cells, ...]
 
     def __repr__(self) -> str:
         if not self.rows:
             return _nothing(self.section)
-        width = max(len(name) for name, _ in self.rows)
-        lines = [f"  {name:<{width}}  {value}" for name, value in self.rows]
-        return "\n".join([f"Recorded on {self.machine}: {self._caption}", *lines])
+        table = [self.header, *self.rows] if any(self.header) else self.rows
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
+        return "\n  ".join([self._title, *lines])
 
     def _repr_markdown_(self) -> str:
         if not self.rows:
             return f"*{_nothing(self.section)}*"
-        lines = [f"| {name} | {value} |" for name, value in self.rows]
-        title = f"Recorded on {self.machine}: {self._caption}."
-        return "\n".join([title, "", "| | |", "|---|---:|", *lines])
+        lines = [f"| {' | '.join(row)} |" for row in (self.header, *self.rows)]
+        rule = f"|---|{'---:|' * (len(self.header) - 1)}"
+        return "\n".join([f"{self._title}.", "", lines[0], rule, *lines[1:]])
 
     @property
-    def _caption(self) -> str:
-        return CAPTIONS.get(self.section, self.section)
+    def _title(self) -> str:
+        return f"Recorded on {self.machine}: {CAPTIONS.get(self.section, self.section)}"
 
 
 def recorded(section: str, *keys: str) -> RecordedFigures:
@@ -67,30 +80,45 @@ def recorded(section: str, *keys: str) -> RecordedFigures:
         section: Such as "main", "small", "prefill" or "prefix".
         *keys: Only rows whose name contains one of these; all rows if none is given.
     """
-    results = _results()
-    rows = _flat(results.get(section, {}))
-    chosen = [row for row in rows if not keys or any(key in row[0] for key in keys)]
-    machine = results.get("machine", {})
-    name = machine.get("gpu", "a GPU") if isinstance(machine, dict) else str(machine)
-    return RecordedFigures(section, name, tuple(chosen))
+    header, rows = _by_batch_size() if section == "small" else _by_name(section)
+    rows = tuple(row for row in rows if not keys or any(key in row[0] for key in keys))
+    machine = results().get("machine", {})
+    name = f"{machine.get('gpu', 'a GPU')}, {machine.get('date', 'undated')}"
+    return RecordedFigures(section, name, header, rows)
 
 
 @cache
-def _results() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def results() -> dict[str, Any]:
+    """The whole file; empty if there is none."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
 
 
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def decode_steps() -> dict[int, tuple[float, float]]:
+    """Sequences in a decode step -> (its milliseconds, its floor in milliseconds), as recorded."""
+    small = results().get("small", {})
+    return {int(size): (row["ms"], row["floor_ms"]) for size, row in small.items()}
+
+
+def _by_batch_size() -> tuple[Cells, tuple[Cells, ...]]:
+    header = ("sequences", "time", "floor", "generated tokens per second")
+    return header, tuple(
+        (str(size), f"{ms:.2f} ms", f"{floor:.2f} ms", f"{1000 * size / ms:,.0f}")
+        for size, (ms, floor) in decode_steps().items()
+    )
+
+
+def _by_name(section: str) -> tuple[Cells, tuple[Cells, ...]]:
+    return ("", ""), tuple(_flat(results().get(section, {})))
+
+
+def _flat(value: Any, key: str = "") -> list[tuple[str, str]]:
     """Nested JSON as rows; lists of raw measurements are left out, their medians stay."""
     if isinstance(value, list):
         return []
     if isinstance(value, dict):
-        parts = [_flat(part, f"{prefix}/{key}".strip("/")) for key, part in value.items()]
-        return [row for part in parts for row in part]
-    group, _, key = prefix.rpartition("/")
+        return [row for name, part in value.items() for row in _flat(part, name)]
     name, form = UNITS.get(key, (key, "{:,.4g}" if isinstance(value, float) else "{}"))
-    size = f"batch {group}: " if group.isdigit() else ""
-    return [(size + name, form.format(value))]
+    return [(name, form.format(value))]
 
 
 def _nothing(section: str) -> str:

@@ -1,7 +1,7 @@
-"""A pretended GPU with a clock: what the host and the device do when, drawn as two lanes.
+"""A pretended GPU with a clock: what the host and the device do when.
 
     with_overlap = lanes_of(depth=1, host_ms=0.6, device_ms=2.4)
-    draw({"depth 0": ..., "depth 1": with_overlap})
+    idle_share(with_overlap)
 
 The order of planning, launching and waiting is the engine's own: `LLMEngine.run` drives a runner
 that computes checksums and lets a clock pass. Only the durations are given.
@@ -11,17 +11,13 @@ Read next: `engine.py`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.records import StepPlan, TokenLogprobs
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons.checks import greedy
-from nanovllm_edu.lessons.pictures import INK, PALETTE
 from nanovllm_edu.runners.checksum import ChecksumRunner
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class Span(NamedTuple):
@@ -101,32 +97,3 @@ def idle_share(spans: Sequence[Span]) -> float:
     """How much of the time the device has nothing to do."""
     busy = sum(span.end_ms - span.begin_ms for span in spans if span.lane == "device")
     return 1 - busy / end_of(spans)
-
-
-def draw(runs: Mapping[str, Sequence[Span]]) -> "Figure":
-    """Two lanes per run, on one time axis. The number is the step."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(9.0, 0.5 + 0.95 * len(runs)), layout="constrained")
-    pyplot.close(figure)
-    labels: list[str] = []
-    for name, spans in runs.items():
-        rows = {"host": len(labels), "device": len(labels) + 1}
-        labels += [f"{name}: host", "device"]
-        for span in spans:
-            row, width = rows[span.lane], span.end_ms - span.begin_ms
-            colour = PALETTE[span.step_id % 6]
-            alpha = 0.4 if span.name == "commit" else 1.0
-            axes.barh(
-                row, width, left=span.begin_ms, height=0.7, color=colour, alpha=alpha, ec="white"
-            )
-            if span.lane == "device":
-                middle = span.begin_ms + width / 2
-                axes.text(middle, row, str(span.step_id), ha="center", va="center", fontsize=8)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.set_xlabel("milliseconds   (host: dark plans, light commits)", fontsize=9, color=INK)
-    axes.tick_params(labelsize=8, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    return figure

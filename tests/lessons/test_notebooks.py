@@ -1,0 +1,83 @@
+"""Every notebook has the parts of a lesson, its links lead somewhere, and no error is stored."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARTS_AT_THE_END = ["What production engines do differently", "On a GPU", "Read next"]
+
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+TIME = re.compile(r"^Before: .+?Time: (\d+) minutes\.", re.MULTILINE | re.DOTALL)
+RECORDED = re.compile(r"\b(recorded|recorded_timeline|decode_steps)\(|print\(overlap\)")
+
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def cells(path, kind):
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+
+
+def text(path, kind):
+    return "\n\n".join(cell.source for cell in cells(path, kind))
+
+
+def test_there_are_fourteen_lessons():
+    assert [path.stem[:2] for path in PATHS] == [f"{number:02}" for number in range(14)]
+
+
+@each_notebook
+def test_begins_with_a_question_and_what_it_takes(path):
+    first = cells(path, "markdown")[0].source
+    title, question = first.split("\n\n")[:2]
+    assert title.startswith(f"# {path.stem[:2]} · ")
+    assert re.fullmatch(r"\*\*[^*]+\?\*\*", question)
+    assert TIME.search(first)
+
+
+@each_notebook
+def test_has_the_parts_of_a_lesson(path):
+    code = text(path, "code")
+    for part in ("predict(", ".reveal(", "show_source(", "hint("):
+        assert part in code
+    assert re.search(r"\.show\(\)$|^player$", code, re.MULTILINE), "no viewer"
+    num_exercises = len(re.findall(r"^check\(", code, re.MULTILINE))
+    assert 1 <= num_exercises <= (8 if path.stem == "13_bug_hunt" else 3)
+    headings = re.findall(r"^#+ (.+)$", text(path, "markdown"), re.MULTILINE)
+    assert any(heading.startswith("Break it") for heading in headings)
+    assert headings[-3:] == PARTS_AT_THE_END
+
+
+@each_notebook
+def test_links_lead_to_files(path):
+    targets = {t for t in LINK.findall(text(path, "markdown")) if not t.startswith("https://")}
+    assert "../docs/glossary.md" in targets
+    assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+@each_notebook
+def test_recorded_figures_are_not_compared(path):
+    """A new GPU run changes them, and that must not break the tests."""
+    for cell in cells(path, "code"):
+        if RECORDED.search(cell.source):
+            assert "nbval-ignore-output" in cell.metadata.get("tags", ()), cell.source
+
+
+@each_notebook
+def test_no_stored_output_is_an_error(path):
+    outputs = [output for cell in cells(path, "code") for output in cell.outputs]
+    assert outputs, "not executed"
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+@each_notebook
+def test_readme_has_the_lesson_with_its_time(path):
+    (minutes,) = TIME.findall(text(path, "markdown"))
+    row = re.search(rf"^\| {path.stem[:2]} \|.+$", README, re.MULTILINE)
+    assert row
+    assert f"(notebooks/{path.name})" in row[0]
+    assert f"| {minutes} min |" in row[0]

@@ -1,0 +1,49 @@
+"""Still pictures: the viewer's colours, and cells for what the records say."""
+
+import re
+
+from nanovllm_edu.introspect.html_export import viewer_file
+from nanovllm_edu.lessons.charts import bars
+from nanovllm_edu.lessons.checks import checksum_engine, finish, greedy
+from nanovllm_edu.lessons.pictures import PALETTE, ink_on, pool, timeline
+
+
+def test_a_sequence_has_the_viewers_colour():
+    listed = re.search(r"const COLOURS = \[(.*?)\];", viewer_file("viewer.js"), re.DOTALL)
+    assert listed
+    assert tuple(re.findall(r"#[0-9a-f]{6}", listed[1])) == PALETTE
+
+
+def test_ink_can_be_read():
+    assert ink_on("#ffffff") != "white"
+    assert ink_on("#102040") == "white"
+
+
+def test_timeline_has_a_cell_per_chunk_and_per_wait():
+    engine = checksum_engine(num_blocks=16, max_num_seqs=1)
+    for _ in range(2):
+        engine.add_request([1, 2, 3], greedy(2))
+    records = finish(engine)
+    axes = timeline(records, names=("first", "second")).axes[0]
+    num_chunks = sum(len(record.chunks) for record in records)
+    num_waiting = sum(len(record.waiting) for record in records)
+    assert len(axes.patches) == num_chunks + num_waiting
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["3", "3"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+
+
+def test_a_shared_block_has_a_strip_per_user():
+    engine = checksum_engine(num_blocks=6)
+    for tail in (5, 6):
+        engine.add_request([1, 2, 3, 4, tail], greedy(3))
+    engine.step()
+    axes = pool(engine.state(), columns=6).axes[0]
+    assert len(axes.patches) == 6 + 1
+    labels = [text.get_text() for text in axes.texts if text.get_text()]
+    assert labels[:3] == ["0\ns0+s1", "1\ns0", "2\ns1"]
+
+
+def test_bars_are_labelled_with_short_numbers():
+    axes = bars(list("abcde"), {"": [0, 0.12345, 27.324, 143, 12345.6]}).axes[0]
+    labels = [text.get_text().strip() for text in axes.texts]
+    assert labels == ["–", "0.123", "27.3", "143", "12,346"]
