@@ -19,14 +19,13 @@ Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eag
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
-from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import perf_counter
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_manager import BlockManager
@@ -44,6 +43,7 @@ from nanovllm_edu.errors import (
     PromptTooLongError,
     RequestError,
 )
+from nanovllm_edu.prompt import Tokenizer, read_prompt
 
 KEEPS_CACHE = {"policy", "max_num_batched_tokens", "enable_chunked_prefill", "seed"}
 """Options a fork may change while its sequences go on where they are."""
@@ -53,14 +53,6 @@ NEEDS_RECOMPUTE = {"block_size", "num_blocks", "enable_prefix_caching", "evictio
 
 CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
 """Sampling parameters that may change while a request runs: each is read anew in every step."""
-
-
-class Tokenizer(Protocol):
-    """The part of a tokenizer that the engine needs."""
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, token_ids: list[int]) -> str: ...
 
 
 @dataclass(slots=True)
@@ -122,12 +114,15 @@ class LLMEngine:
         params = sampling_params if sampling_params is not None else SamplingParams()
         if not isinstance(params, SamplingParams):
             raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
-        token_ids = self._checked_prompt(prompt)
+        token_ids, packed = read_prompt(prompt, self.tokenizer, self.runner.vocab_size)
+        self._check_length(len(token_ids))
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
         seq_id, self._next_seq_id = self._next_seq_id, self._next_seq_id + 1
         seed = params.seed if params.seed is not None else self.config.seed * 1_000_003 + seq_id
-        self.scheduler.add(Sequence(seq_id, token_ids, len(token_ids), params, seed))
+        seq = Sequence(seq_id, token_ids, len(token_ids), params, seed)
+        seq.packed_token_ids = packed
+        self.scheduler.add(seq)
         return seq_id
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
@@ -394,24 +389,6 @@ class LLMEngine:
             enable_chunked_prefill=config.enable_chunked_prefill,
             eos_token_ids=runner.eos_token_ids,
         )
-
-    def _checked_prompt(self, prompt: str | list[int]) -> list[int]:
-        if isinstance(prompt, str):
-            if self.tokenizer is None:
-                raise RequestError("this engine has no tokenizer; give token ids.")
-            prompt = self.tokenizer.encode(prompt)
-        try:
-            token_ids = array("q", prompt).tolist()  # takes integers alone: 1.5 is not a token id
-        except (TypeError, OverflowError):
-            raise RequestError(f"prompt={prompt!r} is neither text nor token ids.") from None
-        if not token_ids:
-            raise RequestError("the prompt is empty; give at least one token.")
-        vocab_size = self.runner.vocab_size
-        for bad in (min(token_ids), max(token_ids)):
-            if not 0 <= bad < vocab_size:
-                raise RequestError(f"token id {bad} is not in [0, {vocab_size}), the vocabulary.")
-        self._check_length(len(token_ids))
-        return token_ids
 
     def _check_length(self, num_tokens: int) -> None:
         if num_tokens >= self.max_model_len:

@@ -27,8 +27,7 @@ def block_hash(parent: int | None, token_ids: Sequence[int]) -> int:
     Returns:
         An unsigned 64-bit integer.
     """
-    digest = xxhash.xxh64()
+    content = array("q", token_ids).tobytes()
     if parent is not None:
-        digest.update(parent.to_bytes(8, "little"))
-    digest.update(array("q", token_ids).tobytes())
-    return digest.intdigest()
+        content = parent.to_bytes(8, "little") + content
+    return xxhash.xxh64_intdigest(content)

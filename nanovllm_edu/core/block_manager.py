@@ -18,7 +18,9 @@ Source: PagedAttention (Kwon et al., 2023) and vLLM's automatic prefix caching.
 Read next: `core/block_hash.py`, `core/eviction.py`, then `core/scheduler.py`, the only caller.
 """
 
+from array import array
 from collections.abc import Callable
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,7 +48,7 @@ class Block:
     block_id: int
     ref_count: int = 0
     hash: int | None = None
-    token_ids: tuple[int, ...] = ()
+    token_ids: Seq[int] = ()
     content_id: int = ROOT
     parent_content_id: int = ROOT
 
@@ -248,7 +250,7 @@ class BlockManager:
                 "block_id": block.block_id,
                 "ref_count": block.ref_count,
                 "hash": block.hash,
-                "token_ids": block.token_ids,
+                "token_ids": tuple(block.token_ids),
                 "state": block.state,
             }
             for block in self.blocks
@@ -335,9 +337,9 @@ class BlockManager:
             seq.block_hashes.append(self._hash(parent, tokens))
         return seq.block_hashes[index]
 
-    def _tokens_of(self, seq: Sequence, index: int) -> tuple[int, ...]:
+    def _tokens_of(self, seq: Sequence, index: int) -> "array[int]":
         start = index * self.block_size
-        return tuple(seq.token_ids[start : start + self.block_size])
+        return seq.packed(start, start + self.block_size)
 
     def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
         """Whether `block` holds exactly the KV of block `index` of `seq`."""

@@ -16,6 +16,7 @@ num_computed_tokens` tokens, or a part of them. One left over is what others cal
 Read next: `core/records.py`.
 """
 
+from array import array
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -55,6 +56,8 @@ class Sequence:
         num_prefix_hit_tokens: Prompt tokens found in the cache when first admitted.
         max_num_tokens: The longest it may grow: prompt and `params.max_tokens`, or what fits the
             scheduler's `max_model_len`.
+        packed_token_ids: The first of `token_ids`, maybe all, as 8-byte integers: cutting and
+            comparing them goes at the speed of memory.
         ending_token_ids: Tokens that end it: its `stop_token_ids`, and the model's end of sequence
             unless it ignores that.
         finish_reason: "stop", "length" or "abort" once finished.
@@ -77,6 +80,7 @@ class Sequence:
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
     finish_reason: str | None = None
+    packed_token_ids: "array[int]" = field(default_factory=lambda: array("q"))
     _table: tuple[int, ...] = ()
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
@@ -99,6 +103,13 @@ class Sequence:
     def output_token_ids(self) -> list[int]:
         """The generated tokens whose values are known."""
         return self.token_ids[self.num_prompt_tokens :]
+
+    def packed(self, start: int, end: int) -> "array[int]":
+        """Tokens [start, end), packed."""
+        num_packed = len(self.packed_token_ids)
+        if num_packed < end:
+            self.packed_token_ids.extend(self.token_ids[num_packed:])
+        return self.packed_token_ids[start:end]
 
     def table(self) -> tuple[int, ...]:
         """The block table as a tuple: the same object until the table grows or is given up."""

@@ -121,7 +121,7 @@ class Fold:
             fold.ref_counts[block.block_id] = block.ref_count
             fold.hashes[block.block_id] = block.hash
             if block.hash is not None:
-                history.contents[block.hash] = block.token_ids
+                history.contents[block.hash] = tuple(block.token_ids)
         fold.evictable.update(dict.fromkeys(manager.evictable))
         return fold
 
