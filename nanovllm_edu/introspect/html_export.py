@@ -4,18 +4,18 @@ The page holds the viewer's module, its style sheet and the recording, and a pol
 to load anything at all. Text of users and models travels as JSON data and becomes text nodes, never
 markup.
 
-Read next: `widgets/viewer.js`, the very file that the notebook widget uses too.
+Read next: `introspect/viewer_source.py`; the notebook widget shows the very same view.
 """
 
 import json
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.viewer_source import viewer_script, viewer_style
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -47,15 +47,10 @@ mount(document.getElementById("viewer"), data);
 """
 
 
-def viewer_file(name: str) -> str:
-    """The text of `viewer.js` or `viewer.css`."""
-    return files("nanovllm_edu").joinpath("widgets", name).read_text(encoding="utf-8")
-
-
 def to_html(recording: Recording, title: str) -> str:
     """The page as text."""
-    script = viewer_file("viewer.js") + START
-    style = viewer_file("viewer.css") + PAGE_STYLE
+    script = viewer_script() + START
+    style = viewer_style() + PAGE_STYLE
     return PAGE.format(
         title=escape(title),
         style=style,

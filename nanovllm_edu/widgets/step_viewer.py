@@ -3,10 +3,9 @@
 The recording travels once, when a view opens; after that only what is new does. The module folds
 the states itself, so moving through a recording needs no kernel.
 
-Read next: `widgets/viewer.js`; `widgets/step_player.py`, which drives an engine.
+Read next: `widgets/js/main.js`; `widgets/step_player.py`, which drives an engine.
 """
 
-from pathlib import Path
 from typing import Any, Self
 
 import anywidget
@@ -14,8 +13,7 @@ import traitlets
 
 from nanovllm_edu.introspect.codec import encode, encode_journal
 from nanovllm_edu.introspect.recording import Entry, Recording, Resumed
-
-FOLDER = Path(__file__).parent
+from nanovllm_edu.introspect.viewer_source import viewer_script, viewer_style
 
 
 class StepViewer(anywidget.AnyWidget):
@@ -27,8 +25,8 @@ class StepViewer(anywidget.AnyWidget):
         controls: Whether the view has buttons and a slider of its own.
     """
 
-    _esm = FOLDER / "viewer.js"
-    _css = FOLDER / "viewer.css"
+    _esm = viewer_script()
+    _css = viewer_style()
 
     # Never assigned: a view that opens asks for it, and gets whatever is recorded by then.
     recording = traitlets.Any().tag(sync=True, to_json=lambda _, widget: widget.document())

@@ -73,7 +73,7 @@ def test_javascript_says_what_python_says(page):
         values = event.to_dict()
         why = values.pop("why")
         row = [list(EVENT_TYPES).index(values.pop("kind")), *values.values()]
-        assert page.evaluate(f"row => {VIEWER}.replay.event(row, 'plan').why", row) == why
+        assert page.evaluate(f"row => {VIEWER}.replay.readEvent(row).why", row) == why
 
 
 def test_events_come_in_the_order_of_the_record(page, recording):

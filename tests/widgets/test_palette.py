@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from nanovllm_edu.introspect.html_export import viewer_file
+from nanovllm_edu.introspect.viewer_source import module_source
 
 SIMULATIONS = {
     "normal": np.eye(3),
@@ -28,7 +28,7 @@ TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 
 
 
 def palette() -> list[str]:
-    listed = re.search(r"const COLOURS = \[(.*?)\];", viewer_file("viewer.js"), re.DOTALL)
+    listed = re.search(r"const COLOURS = \[(.*?)\];", module_source("ink"), re.DOTALL)
     assert listed
     return re.findall(r"#[0-9a-f]{6}", listed[1])
 

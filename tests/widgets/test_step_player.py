@@ -221,14 +221,6 @@ def test_the_text_form_holds_no_address(player):
         assert "0x" not in data["text/plain"]
 
 
-def test_the_viewer_is_one_module_without_imports():
-    from nanovllm_edu.introspect.html_export import viewer_file
-
-    text = viewer_file("viewer.js")
-    assert "import " not in text.replace("// ", "")
-    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
-
-
 def test_importing_the_package_loads_no_widgets():
     code = "import sys, nanovllm_edu.introspect; print('ipywidgets' in sys.modules)"
     result = subprocess.run(

@@ -1,0 +1,88 @@
+// The tokens of this step against the most that a step may compute, by sequence.
+
+import { h, panel, plural, Rows, setAttribute, setText } from "./dom.js";
+import { canvasFill, paintSwatch, Sheet, swatch } from "./ink.js";
+
+const HEIGHT = 18;
+
+export class Budget {
+  constructor(viewer) {
+    this.viewer = viewer;
+    this.sheet = new Sheet("nv-sheet");
+    this.bar = h("div.nv-budget-bar", { role: "img",
+      onpointermove: (event) => (this.bar.title = this.describe(this.find(event))),
+      onclick: (event) => {
+        const chunk = this.find(event);
+        if (chunk) viewer.select({ seq: chunk.seq });
+      } }, this.sheet.canvas);
+    this.empty = h("p.nv-empty");
+    const list = h("div.nv-rows");
+    const { el, note } = panel("budget", "Token budget", this.bar, this.empty, list);
+    Object.assign(this, { el, note, rows: new Rows(list, () => this.row()) });
+  }
+
+  measure() {
+    this.width = Math.max(100, this.bar.clientWidth);
+  }
+
+  update({ chunks, entry }) {
+    const limit = this.viewer.replay.engine.max_num_batched_tokens;
+    const total = chunks.reduce((sum, chunk) => sum + chunk.num, 0);
+    setText(this.note, entry ? `${total} of ${limit} tokens in this step` : "");
+    this.chunks = chunks;
+    this.scale = this.width / Math.max(limit, total);
+    this.draw();
+    setText(this.empty, entry ? "This step computed nothing."
+      : "No step yet: move right to see the first one.");
+    this.empty.hidden = chunks.length > 0;
+    this.rows.show(chunks);
+  }
+
+  settle() {
+    setAttribute(this.bar, "aria-label", `${this.note.textContent}: ${this.chunks.slice(0, 30)
+      .map((chunk) => `seq ${chunk.seq} ${chunk.num}`).join(", ")}`);
+  }
+
+  draw() {
+    const pen = this.sheet.size(this.width, HEIGHT), { theme } = this.viewer;
+    let x = 0;
+    for (const { seq, num, isDecode } of this.chunks) {
+      const width = num * this.scale, gap = width > 4 ? 1 : width > 2 ? 0.5 : 0;
+      pen.fillStyle = canvasFill(pen, seq, isDecode ? 0.5 : 1);
+      pen.fillRect(x, 0, width - gap, HEIGHT);
+      x += width;
+    }
+    if (this.scale > 4) return;
+    pen.fillStyle = theme.fg; // where it ends must be seen even if it is a sliver
+    pen.fillRect(Math.max(0, x - 0.5), 0, x ? 1 : 0, HEIGHT);
+  }
+
+  find(event) {
+    let left = (event.clientX - this.bar.getBoundingClientRect().left) / this.scale;
+    return this.chunks.find((chunk) => (left -= chunk.num) < 0);
+  }
+
+  describe(chunk) {
+    return chunk ? `seq ${chunk.seq}: ${plural(chunk.num, "token")}` : "not used";
+  }
+
+  row() {
+    const { viewer } = this, mark = swatch(), [name, kind, range, num, rest] = ["b", "span.nv-kind",
+      "span.nv-num", "span.nv-num", "span.nv-dim"].map((tag) => h(tag));
+    const el = h("button.nv-row", { type: "button",
+      onclick: () => viewer.select({ seq: Number(el.dataset.seq) }) }, mark, name, kind, range, num, rest);
+    const fill = (chunk) => {
+      if (el.dataset.seq !== String(chunk.seq)) {
+        el.dataset.seq = chunk.seq;
+        paintSwatch(mark, chunk.seq);
+        setText(name, `seq ${chunk.seq}`);
+      }
+      setText(kind, chunk.isDecode ? "decode" : "prefill");
+      setText(range, `[${chunk.start}, ${chunk.end})`);
+      setText(num, plural(chunk.num, "token"));
+      setText(rest, chunk.hit ? `${chunk.hit} cached` : chunk.samples ? "" : "samples later");
+      setAttribute(el, "aria-pressed", viewer.selection.seq === chunk.seq);
+    };
+    return { el, fill };
+  }
+}

@@ -1,0 +1,61 @@
+// Where the view begins: `mount` for the exported page, `render` for the notebook widget.
+
+import { h } from "./dom.js";
+import { Replay } from "./replay.js";
+import { Viewer } from "./viewer.js";
+
+function showError(el, error) {
+  el.replaceChildren(h("div.nv.nv-error", { role: "alert" }, h("h3", {}, "This recording cannot be shown"),
+    h("p", {}, error.message)));
+}
+
+// The exported page: everything is in the document.
+export function mount(el, doc, options = {}) {
+  try {
+    return new Viewer(el, new Replay(doc), { themeToggle: true, ...options });
+  } catch (error) {
+    showError(el, error);
+    return null;
+  }
+}
+
+// The notebook widget (anywidget). The model holds the recording as it was when the model was made;
+// what has come since, the view asks for, and from then on it is told.
+function render({ model, el }) {
+  let viewer;
+  try {
+    viewer = new Viewer(el, new Replay(model.get("recording")), {
+      controls: model.get("controls"), step: model.get("step"), seq: model.get("sequence"),
+      onStep: (k) => { model.set("step", k); model.save_changes(); },
+      onSelect: (seq) => { model.set("sequence", seq); model.save_changes(); },
+    });
+  } catch (error) {
+    showError(el, error);
+    return undefined;
+  }
+  const { replay } = viewer;
+  const ask = () => model.send({ type: "need", first: replay.journal.length });
+  const onMessage = (message) => {
+    if (message?.type !== "append") return;
+    const known = replay.journal.length - message.first; // an answer to another view may come too
+    if (known < 0) ask();
+    else replay.append(message.entries.slice(known), message.pieces);
+    onStep();
+  };
+  const onStep = () => viewer.goto(model.get("step"));
+  const onSequence = () => {
+    if (model.get("sequence") !== viewer.selection.seq) viewer.select({ seq: model.get("sequence") });
+  };
+  model.on("msg:custom", onMessage);
+  model.on("change:step", onStep);
+  model.on("change:sequence", onSequence);
+  ask();
+  return () => {
+    model.off("msg:custom", onMessage);
+    model.off("change:step", onStep);
+    model.off("change:sequence", onSequence);
+    viewer.destroy();
+  };
+}
+
+export default { render };

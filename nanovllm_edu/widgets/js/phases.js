@@ -1,0 +1,71 @@
+// plan → prepare → forward → sample → commit, with their times. If steps overlapped, those that
+// shared time with this one are drawn under one another, on one axis.
+
+import { overlapping, spansOf } from "./clock.js";
+import { formatSeconds, h, panel, setText } from "./dom.js";
+import { COLOURS } from "./ink.js";
+
+const PHASE_COLOURS = { plan: 0, prepare: 4, forward: 1, sample: 2, commit: 3 };
+const colourOfPhase = (phase) => COLOURS[PHASE_COLOURS[phase] ?? 5];
+
+export class Phases {
+  constructor(viewer) {
+    this.viewer = viewer;
+    const { el, note } = panel("phases", "Phases", (this.lanes = h("div.nv-lanes")),
+      (this.bar = h("div.nv-phase-bar")));
+    Object.assign(this, { el, note });
+  }
+
+  update({ k, entry }) {
+    const { replay } = this.viewer;
+    const times = (entry?.times ?? []).map((time, i) => [replay.phases[i], time])
+      .filter(([, time]) => time !== null);
+    const steps = entry ? overlapping(replay, k) : [];
+    const isOverlapped = steps.length > 1;
+    const total = times.reduce((sum, [, time]) => sum + time, 0);
+    this.el.classList.toggle("nv-overlapped", isOverlapped);
+    this.showBar(times, total);
+    if (isOverlapped) this.showLanes(k, steps);
+    else {
+      this.lanes.replaceChildren();
+      setText(this.note, entry ? `${formatSeconds(total)} in all` : "");
+    }
+  }
+
+  showBar(times, total) {
+    this.bar.replaceChildren(...times.map(([name, time]) => h("div.nv-phase", {
+      style: { "flex-grow": String(Math.round((1000 * time) / Math.max(total, 1e-9))),
+        "--seq": colourOfPhase(name) }, title: `${name}: ${formatSeconds(time)}` },
+    h("i"), h("span", {}, name), h("b", {}, formatSeconds(time)))));
+    if (!times.length) this.bar.append(h("p.nv-empty", {}, "plan → prepare → forward → sample → commit"));
+  }
+
+  showLanes(k, steps) {
+    const { replay } = this.viewer, own = spansOf(replay, k);
+    const begin = own.launch[0]?.[1] ?? own.commit[0], length = Math.max(1, own.commit[1] - begin);
+    const flight = own.flight[1] - own.flight[0], { step } = replay.entry(k);
+    setText(this.note, `${formatSeconds(length)} from plan to commit, ${formatSeconds(flight)} of ` +
+      "them in flight while the host did other work");
+    const bar = (name, from, to, title) => {
+      const left = Math.max(0, (from - begin) / length), right = Math.min(1, (to - begin) / length);
+      return right <= left ? null : h(`i.nv-span.nv-span-${name}`, { title, style: {
+        left: `${100 * left}%`, width: `${100 * (right - left)}%`, "--seq": colourOfPhase(name) } });
+    };
+    this.lanes.replaceChildren(...steps.map((at) => {
+      const { launch, flight: [from, to], commit } = spansOf(replay, at), id = replay.entry(at).step;
+      return h("div.nv-lane", { data: { step: id }, "aria-current": at === k ? "step" : null },
+        h("span", {}, at === k ? h("b", {}, `step ${id}`) : `step ${id}`),
+        h("div.nv-lane-track", { role: "img", "aria-label": laneLabel(id, step, own, launch[0]?.[1] ?? from) },
+          bar("flight", from, to, `step ${id} in flight: ${formatSeconds(to - from)}`),
+          launch.map(([phase, a, b]) => bar(phase, a, b, `step ${id}, ${phase}: ${formatSeconds(b - a)}`)),
+          bar("commit", ...commit, `step ${id}, commit: ${formatSeconds(commit[1] - commit[0])}`)));
+    }));
+  }
+}
+
+function laneLabel(id, step, own, begin) {
+  if (id === step) return `step ${id}, from its plan to its commit`;
+  return begin >= own.flight[0] && begin < own.commit[0]
+    ? `step ${id} was planned while step ${step} was in flight`
+    : `step ${id} was in flight when step ${step} was planned`;
+}

@@ -1,0 +1,225 @@
+// Puts the panels together, and holds what they share: the step, what is selected, what is hovered,
+// the theme. A panel has `update(moment)` for what must follow every frame of scrubbing, and may
+// have `settle(moment)` for the rest and `measure()` for what depends on its width.
+
+import { Budget } from "./budget.js";
+import { clamp, h } from "./dom.js";
+import { forgetPatterns } from "./ink.js";
+import { MARK } from "./notes.js";
+import { Phases } from "./phases.js";
+import { Pool } from "./pool.js";
+import { Queues } from "./queues.js";
+import { SequencePanel } from "./sequence.js";
+import { Tensors } from "./tensors.js";
+import { readTheme, watchTheme } from "./theme.js";
+import { Timeline } from "./timeline.js";
+import { labelOfBreakpoint, Transport } from "./transport.js";
+import { Why } from "./why.js";
+
+export class Viewer {
+  // options: controls, themeToggle, step, seq, onStep(k), onSelect(seq)
+  constructor(host, replay, options = {}) {
+    this.host = host;
+    this.replay = replay;
+    this.options = options;
+    this.step = clamp(options.step ?? 0, -1, replay.numSteps - 1);
+    this.chosen = this.selection = { seq: options.seq ?? null, position: null, block: null };
+    this.hovered = null;
+    this.root = h("div.nv", { tabIndex: 0, role: "region", "aria-label": "Steps of the engine",
+      onkeydown: (event) => this.onKey(event) });
+    this.root.viewer = this;
+    this.build();
+    host.replaceChildren(this.root);
+    this.unwatchTheme = watchTheme(() => this.redraw());
+    this.watchSize();
+    this.onAppend = () => this.redraw();
+    replay.listeners.add(this.onAppend);
+    this.redraw();
+  }
+
+  build() {
+    this.transport = new Transport(this);
+    this.timeline = new Timeline(this);
+    this.pool = new Pool(this);
+    this.sequence = new SequencePanel(this);
+    this.tensors = new Tensors(this);
+    const queues = new Queues(this), budget = new Budget(this), why = new Why(this);
+    const phases = new Phases(this);
+    this.panels = [this.transport, this.timeline, queues, budget, why, this.pool, this.sequence,
+      this.tensors, phases];
+    const engine = this.replay.engine;
+    const about = h("p.nv-about", {}, [
+      engine.runner, `${engine.num_blocks} blocks of ${engine.block_size} tokens`, engine.policy,
+      `${engine.eviction_policy} eviction`,
+      engine.enable_prefix_caching ? "prefix caching" : "no prefix caching",
+      `at most ${engine.max_num_seqs} sequences and ${engine.max_num_batched_tokens} tokens a step`,
+    ].map((part) => h("span", {}, part)));
+    this.root.append(about);
+    if (this.options.controls !== false) this.root.append(this.transport.el);
+    this.root.append(this.timeline.el,
+      h("div.nv-grid.nv-top", {}, queues.el, budget.el, why.el),
+      h("div.nv-grid.nv-middle", {}, this.pool.el, this.sequence.el),
+      this.tensors.el, phases.el);
+  }
+
+  // ---- moving
+
+  goto(k) {
+    const to = clamp(k, -1, this.replay.numSteps - 1);
+    if (to === this.step) return;
+    this.step = to;
+    this.update();
+    this.options.onStep?.(to);
+  }
+
+  // While a slider is dragged, only the newest position of each frame is drawn.
+  gotoSoon(k) {
+    if (this.soon === undefined) requestAnimationFrame(() => {
+      const to = this.soon;
+      this.soon = undefined;
+      this.goto(to);
+    });
+    this.soon = k;
+  }
+
+  runTo(name) {
+    const bit = MARK[name], { marks } = this.replay.notes;
+    for (let k = this.step + 1; k < marks.length; k++) if (marks[k] & bit) return this.goto(k);
+    this.transport.say(`no further ${labelOfBreakpoint(name)} in this recording`);
+  }
+
+  togglePlay() {
+    if (this.timer) return this.stop();
+    if (this.step >= this.replay.numSteps - 1) this.goto(-1);
+    this.transport.setPlaying(true);
+    this.timer = setInterval(() => {
+      this.goto(this.step + 1);
+      if (this.step >= this.replay.numSteps - 1 || !this.root.isConnected) this.stop();
+    }, this.options.interval ?? 450);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.transport.setPlaying(false);
+  }
+
+  select({ seq = this.selection.seq, position = null, block = null }) {
+    this.chosen = { seq, position, block };
+    this.update();
+  }
+
+  hover(link) {
+    if (link === this.hovered || (link?.block === this.hovered?.block && link?.position === this.hovered?.position
+      && link?.seq === this.hovered?.seq)) return;
+    this.hovered = link;
+    for (const panel of [this.pool, this.sequence, this.tensors]) panel.highlight();
+  }
+
+  linkOfPosition(seq, position) {
+    const table = this.now.tables.get(seq) ?? this.now.tableOf(seq);
+    const block = table[Math.floor(position / this.replay.blockSize)];
+    return { seq, position, block: block ?? null };
+  }
+
+  isKnown(id, { state, k }) {
+    const end = this.replay.notes.ended.get(id);
+    return state.seqs.has(id) || (end !== undefined && end.step <= k);
+  }
+
+  // ---- drawing
+
+  redraw() {
+    if (!this.host.isConnected && this.now) return;
+    this.theme = readTheme(this.root, this.forcedTheme, this.options.themeToggle);
+    forgetPatterns();
+    for (const panel of this.panels) panel.measure?.();
+    this.timeline.draw();
+    this.update();
+  }
+
+  // A panel's `update` draws what must follow every frame of scrubbing, its `settle` the rest. In
+  // a large recording the rest waits until the hand rests.
+  update() {
+    this.now = this.momentOf(this.step);
+    const isLarge = this.now.chunks.length > 48 || this.replay.numBlocks > 1024;
+    const isHurried = isLarge && performance.now() - this.lastUpdate < 400;
+    this.lastUpdate = performance.now();
+    for (const panel of this.panels) panel.update?.(this.now);
+    clearTimeout(this.settling);
+    if (isHurried) this.settling = setTimeout(() => this.settle(), 120);
+    else this.settle();
+  }
+
+  settle() {
+    for (const panel of this.panels) panel.settle?.(this.now);
+  }
+
+  momentOf(k) {
+    const { replay } = this, moment = replay.moment(k), { state } = moment;
+    const users = new Map();
+    for (const id of state.running) {
+      for (const block of state.seqs.get(id).table) {
+        if (users.has(block)) users.get(block).push(id);
+        else users.set(block, [id]);
+      }
+    }
+    const fresh = new Map(moment.chunks.filter((c) => c.samples).map((c) => [c.seq, c.end]));
+    const tableOf = (id) => state.seqs.get(id)?.table ?? moment.tables.get(id) ?? [];
+    const sequence = (id) => state.seqs.get(id) ?? this.finishedSequence(id);
+    this.findSelection(moment);
+    return { ...moment, users, fresh, tableOf, sequence, isGone: !state.seqs.has(this.selection.seq) };
+  }
+
+  // What was chosen, or somebody else at a step where that sequence is not there yet.
+  findSelection(moment) {
+    const { running, waiting } = moment.state, before = this.selection.seq;
+    const stand = running[0] ?? waiting[0] ?? null;
+    if (this.isKnown(this.chosen.seq, moment)) this.selection = this.chosen;
+    else if (before !== stand) this.selection = { seq: stand, position: null, block: null };
+    if (this.selection.seq !== before) this.options.onSelect?.(this.selection.seq);
+  }
+
+  // A finished sequence has left the state, and its blocks may be another's by now.
+  finishedSequence(id) {
+    const seq = this.replay.lastSeen.get(id);
+    return { ...seq, computed: Math.min(seq.computed, seq.known), slot: null, table: [] };
+  }
+
+  onKey(event) {
+    if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    const actions = {
+      ArrowLeft: () => this.goto(this.step - 1), ArrowRight: () => this.goto(this.step + 1),
+      Home: () => this.goto(-1), End: () => this.goto(Infinity), " ": () => this.togglePlay(),
+    };
+    const isButton = event.target.tagName === "BUTTON" && [" ", "Enter"].includes(event.key);
+    if (!(event.key in actions) || isButton || event.ctrlKey || event.metaKey || event.altKey) return;
+    actions[event.key]();
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // ---- theme and size
+
+  toggleTheme() {
+    this.forcedTheme = this.theme.isDark ? "light" : "dark";
+    this.redraw();
+  }
+
+  watchSize() {
+    let width = 0;
+    this.sizeWatch = new ResizeObserver(() => {
+      if (this.root.clientWidth === width || !this.root.clientWidth) return;
+      width = this.root.clientWidth;
+      requestAnimationFrame(() => this.redraw());
+    });
+    this.sizeWatch.observe(this.root);
+  }
+
+  destroy() {
+    this.stop();
+    this.replay.listeners.delete(this.onAppend);
+    this.unwatchTheme();
+    this.sizeWatch.disconnect();
+  }
+}
