@@ -1,6 +1,7 @@
 """Every exercise: its starter fails, its solution passes, wrong answers are told what is wrong."""
 
 import runpy
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def starter_cell(exercise):
     return cell
 
 
+@cache
+def verdict(wrong):
+    """What a wrong answer is told; each is run once."""
+    return check(wrong.exercise_id, wrong.answer)
+
+
 @each_exercise
 def test_starter_fails_without_a_traceback(exercise, tmp_path):
     path = tmp_path / "starter.py"
@@ -59,15 +66,15 @@ def test_solution_passes(exercise):
 
 
 @each_exercise
-def test_has_three_wrong_answers(exercise):
-    answers = [w for w in WRONG_ANSWERS if w.exercise_id == exercise.exercise_id]
-    assert len(answers) >= 3
+def test_three_wrong_answers_are_told_three_things(exercise):
+    results = [verdict(w) for w in WRONG_ANSWERS if w.exercise_id == exercise.exercise_id]
+    assert len({result.message for result in results}) >= 3
 
 
 @pytest.mark.parametrize(
     "wrong", WRONG_ANSWERS, ids=lambda w: f"{w.exercise_id}-{w.answer.__name__}"
 )
 def test_wrong_answer_is_told_what_is_wrong(wrong):
-    result = check(wrong.exercise_id, wrong.answer)
+    result = verdict(wrong)
     assert not result
     assert wrong.expected in result.message
