@@ -13,7 +13,7 @@ PARTS_AT_THE_END = ["What production engines do differently", "On a GPU", "Read 
 
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 TIME = re.compile(r"^Before: .+?Time: (\d+) minutes\.", re.MULTILINE | re.DOTALL)
-RECORDED = re.compile(r"\b(recorded|recorded_timeline|decode_steps)\(|print\(overlap\)")
+RECORDED = re.compile(r"\b(recorded|recorded_timeline|decode_steps)\(")
 
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
