@@ -50,7 +50,7 @@ from nanovllm_edu.kernels.projections import (
     project_add,
 )
 from nanovllm_edu.kernels.store_kv import store_kv
-from nanovllm_edu.kernels.tile_plan import plan_for
+from nanovllm_edu.kernels.tile_plan import decode_tiles, plan_for
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.layers.ops import TorchOps
 from nanovllm_edu.layers.rotary import rotary_table
@@ -211,7 +211,7 @@ def check_fused_attention(block_size: int) -> str:
     arguments = (tables, rows, context_lens)
     expected = twins.decode_attention(qkv, expected_cache.data[0], *arguments, HEADS, new)
     workspace = DecodeWorkspace.allocate(
-        len(lengths), 4096, HEADS, KV_HEADS, HEAD_DIM, DEVICE, plan_for(8).attention
+        len(lengths), 4096, HEADS, KV_HEADS, HEAD_DIM, DEVICE, decode_tiles(len(lengths) * KV_HEADS)
     )
     for _ in range(3):
         out = torch.full_like(expected, float("nan"))
@@ -230,6 +230,11 @@ def make_stream(residual: torch.Tensor, norm_weight: torch.Tensor, parts: int) -
     return Stream(residual.clone(), weighted, squares)
 
 
+def ones(num_rows: int) -> torch.Tensor:
+    """The weight of a norm that is folded into the matrix after it."""
+    return torch.ones(num_rows, dtype=DTYPE, device=DEVICE)
+
+
 def check_products(num_rows: int) -> str:
     """All four products and the sampling of one bucket; the largest error of them."""
     plan, residual, norm = plan_for(num_rows), randn(num_rows, HIDDEN), randn(HIDDEN)
@@ -242,16 +247,16 @@ def check_products(num_rows: int) -> str:
     w = randn(QKV, HIDDEN, scale=0.03)
     out = randn(num_rows, QKV) * float("nan")
     norm_project(make_stream(residual, norm, parts), w, out, EPS, plan.qkv, OVERLAPPED)
-    compare(out, twins.norm_project(residual.float(), norm, w.float(), EPS))
+    compare(out, twins.norm_project(residual.float(), ones(HIDDEN), w.float(), EPS))
     w = randn(2 * INTERMEDIATE, HIDDEN, scale=0.03)
     out = randn(num_rows, INTERMEDIATE) * float("nan")
     norm_gate_up(make_stream(residual, norm, parts), w, out, EPS, plan.gate_up, OVERLAPPED)
-    compare(out, twins.norm_gate_up(residual.float(), norm, w.float(), EPS))
+    compare(out, twins.norm_gate_up(residual.float(), ones(HIDDEN), w.float(), EPS))
     scratch = SplitScratch.allocate(num_rows, HIDDEN, (plan.o, plan.down), DEVICE)
     for depth, tiles in ((HEADS * HEAD_DIM, plan.o), (INTERMEDIATE, plan.down)):
         x, w = randn(num_rows, depth), randn(HIDDEN, depth, scale=0.03)
         stream = make_stream(residual, norm, parts)
-        project_add(x, w, stream, norm, scratch, tiles, OVERLAPPED)
+        project_add(x, w, stream, scratch, tiles, OVERLAPPED, norm)
         expected = twins.project_add(x.float(), w.float(), residual.float())
         compare(stream.residual, expected)
         compare(stream.weighted, expected * norm)
@@ -304,13 +309,11 @@ def make_inputs(num_rows, max_len, lengths, seeds, temperatures, tables=None) ->
 def make_weights(layers: int) -> ModelWeights:
     def layer() -> LayerWeights:
         return LayerWeights(
-            input_norm=1 + randn(HIDDEN, scale=0.1),
             qkv=randn(QKV, HIDDEN, scale=0.03),
             qkv_bias=None,
             q_norm=1 + randn(HEAD_DIM, scale=0.1),
             k_norm=1 + randn(HEAD_DIM, scale=0.1),
             o=randn(HIDDEN, HEADS * HEAD_DIM, scale=0.02),
-            post_norm=1 + randn(HIDDEN, scale=0.1),
             gate_up=randn(2 * INTERMEDIATE, HIDDEN, scale=0.03),
             down=randn(HIDDEN, INTERMEDIATE, scale=0.02),
         )
@@ -473,17 +476,21 @@ def attempt_row(name: str, work: Callable[[], str]) -> None:
 
 ATTENTION_TILES = {
     256: [
-        DecodeTiles(16, 64, 2, 4, 168, 3),
-        DecodeTiles(8, 64, 2, 4, 168, 3),
-        DecodeTiles(4, 64, 2, 4, 168, 3),
-        DecodeTiles(2, 128, 2, 8, 128, 1),
-        DecodeTiles(1, 128, 2, 8, 128),
-        DecodeTiles(1, 64, 2, 4, 168),
-        DecodeTiles(1, 64, 2, 4, 128),
-        DecodeTiles(1, 32, 2, 2, 168),
-        DecodeTiles(1, 32, 2, 1, 255),
+        DecodeTiles(8, 64, 64, 2, 4, 168),
+        DecodeTiles(8, 64, 64, 2, 2, 255),
+        DecodeTiles(8, 128, 64, 2, 2, 255),
+        DecodeTiles(8, 256, 64, 2, 2, 255),
+        DecodeTiles(8, 512, 64, 2, 2, 255),
+        DecodeTiles(8, 512, 32, 2, 2, 168),
+        DecodeTiles(8, 1024, 64, 2, 2, 255),
+        DecodeTiles(8, 1024, 32, 2, 2, 168),
+        DecodeTiles(1, 64, 64, 2, 4, 168),
+        DecodeTiles(1, 64, 64, 2, 4, 128),
+        DecodeTiles(1, 64, 64, 2, 2, 255),
+        DecodeTiles(1, 32, 32, 2, 2, 168),
+        DecodeTiles(1, 32, 32, 2, 1, 255),
     ],
-    16: [DecodeTiles(1, 64, 3, 4, 128), DecodeTiles(1, 16, 2, 1, 255)],
+    16: [DecodeTiles(1, 64, 64, 3, 4, 128), DecodeTiles(1, 16, 16, 2, 1, 255)],
 }
 
 
@@ -506,9 +513,14 @@ def workloads() -> dict[str, list[int]]:
     return {
         "1 x 256": [256],
         "8 x 128..384": lengths(8, 128, 384),
+        "16 x 600..2000": lengths(16, 600, 2000),
         "32 x 128..384": lengths(32, 128, 384),
+        "32 x 600..2000": lengths(32, 600, 2000),
+        "64 x 500..2000": lengths(64, 500, 2000),
+        "96 x 500..2000": lengths(96, 500, 2000),
         "128 x 128..384": lengths(128, 128, 384),
         "128 x 500..2000": lengths(128, 500, 2000),
+        "192 x 300..1700": lengths(192, 300, 1700),
         "256 x 200..1500": lengths(256, 200, 1500),
     }
 
@@ -546,7 +558,7 @@ def attention_data(lengths: list[int], block_size: int, layers: int):
 
 def measure_attention(bandwidth: float) -> None:
     say("\n## Fused decode attention: us per layer, share of the copy bandwidth\n")
-    say("tiles: chunk, tile, stages, warps, registers, programs per multiprocessor")
+    say("tiles: chunks at most, tokens of a chunk at least, tile, stages, warps, registers")
     for name, lengths in workloads().items():
         size = sum(lengths) * 2 * KV_HEADS * HEAD_DIM * 2
         layers = max(4, min(28, 200_000_000 // size))
@@ -653,7 +665,7 @@ def product_launcher(
     if role in ("o", "down"):
         x = randn(num_rows, depth)
         scratch = SplitScratch.allocate(num_rows, HIDDEN, (tiles,), DEVICE)
-        return lambda: [project_add(x, w, stream, norm, scratch, tiles, options) for w in weights]
+        return lambda: [project_add(x, w, stream, scratch, tiles, options, norm) for w in weights]
     if role == "head":
         best = SampleScratch.allocate(num_rows, VOCAB, tiles, DEVICE)
         seeds = torch.arange(num_rows, device=DEVICE)

@@ -14,14 +14,10 @@ from torch import Tensor
 from nanovllm_edu.attention.base import Attend
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.launch import launch_options
-from nanovllm_edu.kernels.paged_decode import (
-    DecodeTiles,
-    DecodeWorkspace,
-    launch_decode,
-    tiles_for,
-)
+from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, launch_decode
 from nanovllm_edu.kernels.paged_prefill import paged_prefill
 from nanovllm_edu.kernels.store_kv import store_kv
+from nanovllm_edu.kernels.tile_plan import decode_tiles
 from nanovllm_edu.runners.batch import Batch
 from nanovllm_edu.runners.kv_cache import KVCache
 
@@ -70,7 +66,7 @@ class TritonPagedAttention:
                 workspace.append(
                     DecodeWorkspace.allocate(
                         len(table_rows), max_context_len, q.shape[1], num_kv_heads, head_dim,
-                        device, self._tiles or tiles_for(len(table_rows) * num_kv_heads, device),
+                        device, self._tiles or decode_tiles(len(table_rows) * num_kv_heads),
                     )
                 )  # fmt: skip
             out = torch.empty(q.shape, dtype=q.dtype, device=device)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.launch import IS_INTERPRETED, launch_options
+from nanovllm_edu.kernels.launch import can_overlap, launch_options
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
 from nanovllm_edu.kernels.projections import (
@@ -36,7 +36,7 @@ from nanovllm_edu.kernels.projections import (
     norm_project,
     project_add,
 )
-from nanovllm_edu.kernels.tile_plan import TilePlan, plan_for
+from nanovllm_edu.kernels.tile_plan import TilePlan, decode_tiles, plan_for
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.runners.kv_cache import KVCache
@@ -115,7 +115,7 @@ class _Buffers:
                 weights.num_kv_heads,
                 weights.head_dim,
                 device,
-                plan.attention,
+                decode_tiles(num_rows * weights.num_kv_heads),
             ),
         )
 
@@ -127,7 +127,8 @@ class FusedDecoder:
         weights: The model's.
         kv_cache: Read and written.
         inputs: What a step reads and writes besides.
-        is_overlapped: Let kernels start before their predecessors have ended (needs Hopper).
+        is_overlapped: Let kernels start before their predecessors have ended; by default if the
+            device can.
     """
 
     def __init__(
@@ -136,11 +137,13 @@ class FusedDecoder:
         kv_cache: KVCache,
         inputs: DecodeInputs,
         *,
-        is_overlapped: bool = not IS_INTERPRETED,
+        is_overlapped: bool | None = None,
     ) -> None:
         self.weights = weights
         self.kv_cache = kv_cache
         self.inputs = inputs
+        if is_overlapped is None:
+            is_overlapped = can_overlap(weights.embedding.device)
         self._options = launch_options(is_overlapped)
         self._buffers: dict[int, _Buffers] = {}
 
@@ -160,11 +163,11 @@ class FusedDecoder:
             self._buffers[num_rows] = _Buffers.allocate(self.weights, num_rows, max_len, plan)
         buffers = self._buffers[num_rows]
         layers = self.weights.layers
-        next_norms = [layer.input_norm for layer in layers[1:]] + [self.weights.final_norm]
         self._embed(buffers)
-        for index, (layer, next_norm) in enumerate(zip(layers, next_norms, strict=True)):
+        for index, layer in enumerate(layers):
             self._attention(index, layer, buffers)
-            self._mlp(layer, next_norm, buffers)
+            is_last = index == len(layers) - 1
+            self._mlp(layer, self.weights.final_norm if is_last else None, buffers)
         self._sample(buffers)
 
     def _embed(self, buffers: _Buffers) -> None:
@@ -174,8 +177,8 @@ class FusedDecoder:
             inputs.table_rows,
             inputs.context_lens,
             self.weights.embedding,
-            self.weights.layers[0].input_norm,
-            buffers.stream,
+            buffers.stream.residual,
+            buffers.stream.squares,
             self._options,
         )
 
@@ -201,13 +204,12 @@ class FusedDecoder:
             buffers.attention.flatten(1),
             layer.o,
             buffers.stream,
-            layer.post_norm,
             buffers.split_scratch,
             plan.o,
             options,
         )
 
-    def _mlp(self, layer: LayerWeights, next_norm: Tensor, buffers: _Buffers) -> None:
+    def _mlp(self, layer: LayerWeights, last_norm: Tensor | None, buffers: _Buffers) -> None:
         plan, options = buffers.plan, self._options
         norm_gate_up(
             buffers.stream,
@@ -221,10 +223,10 @@ class FusedDecoder:
             buffers.activation,
             layer.down,
             buffers.stream,
-            next_norm,
             buffers.split_scratch,
             plan.down,
             options,
+            last_norm,
         )
 
     def _sample(self, buffers: _Buffers) -> None:

@@ -7,11 +7,15 @@ be launched early, do what does not depend on its predecessor (fetch its weights
     predecessor  ... compute ...........| end
     this kernel        fetch weights ...| wait returns, read activations, compute
 
+Between kernels of the library, which do not take part, ours still gain the microsecond that a
+launch takes: a kernel that does not allow a successor is one that allows it at its end.
+
 The rules that keep this equal to running one after the other, for every kernel of the chain:
 
 - before `wait_for_predecessor`, only read what no kernel of the graph writes (weights, and the
   block tables and lengths, which only the graph's last kernel changes);
-- call it in every program, because "my predecessor has ended" then implies that all before it have;
+- some program of every kernel waits, because "my predecessor has ended" then implies that all
+  before it have;
 - a step's first kernel waits before it allows a successor, so that two steps never overlap.
 
 Source: CUDA's programmatic dependent launch; `griddepcontrol` in the PTX manual.
@@ -21,11 +25,17 @@ Read next: `matmul.py`, which loads its weights before it waits.
 
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 IS_INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET=1: kernels run on the CPU
+
+
+def can_overlap(device: torch.device) -> bool:
+    """Whether the device has programmatic dependent launch: Hopper and later do."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 def launch_options(is_overlapped: bool) -> dict[str, Any]:

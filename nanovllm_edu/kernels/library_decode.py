@@ -1,21 +1,24 @@
 """`LibraryDecoder`: a decode step of many rows, with the library's matrix products.
 
-    embed_normed     the newest token of each row                        -> residual, normed
+    embed            the newest token of each row                        -> stream
     28 times
-      product        normed                                              -> qkv          cuBLAS
+      product        stream                                              -> qkv          cuBLAS
       decode         qkv, the paged cache (norm, RoPE, store, attention) -> mixed
-      product        mixed                                               -> x            cuBLAS
-      add, norm      x, residual                                         -> residual, normed
-      product        normed                                              -> gate_up      cuBLAS
-      gate           gate_up                                             -> activation
-      product        activation                                          -> x            cuBLAS
-      add, norm      x, residual                                         -> residual, normed
+      product        stream + mixed w^T                                  -> stream       cuBLAS
+      product        stream                                              -> gate_up      cuBLAS
+      gate           gate_up (norm, SiLU, product)                       -> activation
+      product        stream + activation w^T                             -> stream       cuBLAS
+    norm             stream                                              -> normed
     product          normed                                              -> logits       cuBLAS
     propose, pick    logits, noise                                       -> one token per row
 
-Three kernels a layer more than `fused_decode.py`, of 2 us each. From some number of rows on that is
-less than what the library's products gain: they use hardware (the tensor memory accelerator,
-clusters of multiprocessors) that ours leave alone. `tile_plan.py` says where the two meet.
+One kernel a layer more than `fused_decode.py`. From some number of rows on that is less than what
+the library's products gain: they use hardware (the tensor memory accelerator, clusters of
+multiprocessors) that ours leave alone. `tile_plan.py` says where the two meet.
+
+The library multiplies what it is given, so a norm has to fit around its product: the weight is
+folded into the matrix (`weights.py`), and the division by the row's rms, which commutes with the
+product, is made by whoever reads the result. That reader has the stream to compute it from.
 
 Like `FusedDecoder` it reads and writes `DecodeInputs` and can be captured in a CUDA graph; its
 intermediate results live in the graph's own memory. Read next: `runners/decode_graphs.py`.
@@ -24,23 +27,20 @@ intermediate results live in the graph's own memory. Read next: `runners/decode_
 from torch import Tensor
 from torch.nn import functional as F
 
-from nanovllm_edu.kernels.embed import embed_normed
+from nanovllm_edu.kernels.activation import silu_and_mul
+from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.fused_decode import DecodeInputs
-from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.launch import can_overlap, launch_options
 from nanovllm_edu.kernels.lm_head import pick
-from nanovllm_edu.kernels.ops import TritonOps
-from nanovllm_edu.kernels.paged_decode import (
-    DecodeWorkspace,
-    NewTokens,
-    launch_decode,
-    tiles_for,
-)
+from nanovllm_edu.kernels.norm import rms_norm
+from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
 from nanovllm_edu.kernels.sampling import propose
+from nanovllm_edu.kernels.tile_plan import decode_tiles
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.runners.kv_cache import KVCache
 
-PLAIN = launch_options(is_overlapped=False)  # the library's kernels do not take part
+PLAIN = launch_options(is_overlapped=False)
 
 
 class LibraryDecoder:
@@ -50,13 +50,24 @@ class LibraryDecoder:
         weights: The model's.
         kv_cache: Read and written.
         inputs: What a step reads and writes besides.
+        is_overlapped: Launch our kernels before the library's have ended; by default if the device
+            can.
     """
 
-    def __init__(self, weights: ModelWeights, kv_cache: KVCache, inputs: DecodeInputs) -> None:
+    def __init__(
+        self,
+        weights: ModelWeights,
+        kv_cache: KVCache,
+        inputs: DecodeInputs,
+        *,
+        is_overlapped: bool | None = None,
+    ) -> None:
         self.weights = weights
         self.kv_cache = kv_cache
         self.inputs = inputs
-        self._ops = TritonOps()
+        if is_overlapped is None:
+            is_overlapped = can_overlap(weights.embedding.device)
+        self._is_overlapped = is_overlapped
         self._workspaces: dict[int, DecodeWorkspace] = {}
 
     def step(self, num_rows: int) -> None:
@@ -66,26 +77,26 @@ class LibraryDecoder:
         capture.
         """
         weights, inputs = self.weights, self.inputs
-        normed, residual = embed_normed(
+        stream = weights.embedding.new_empty(num_rows, weights.hidden_size)
+        embed(
             inputs.token_table,
-            inputs.table_rows[:num_rows],
+            inputs.table_rows,
             inputs.context_lens,
             weights.embedding,
-            weights.layers[0].input_norm,
-            weights.eps,
+            stream,
+            None,
+            PLAIN,
         )
-        next_norms = [layer.input_norm for layer in weights.layers[1:]] + [weights.final_norm]
-        for index, (layer, next_norm) in enumerate(zip(weights.layers, next_norms, strict=True)):
-            x = self._mix(index, layer, normed)
-            normed, residual = self._ops.add_rms_norm(x, residual, layer.post_norm, weights.eps)
-            x = self._think(layer, normed)
-            normed, residual = self._ops.add_rms_norm(x, residual, next_norm, weights.eps)
+        for index, layer in enumerate(weights.layers):
+            self._mix(index, layer, stream)
+            self._think(layer, stream)
+        normed = rms_norm(stream, weights.final_norm, weights.eps)
         self._sample(F.linear(normed, weights.head))
 
-    def _mix(self, index: int, layer: LayerWeights, normed: Tensor) -> Tensor:
-        """The attention sublayer."""
-        weights, inputs, num_rows = self.weights, self.inputs, len(normed)
-        qkv = F.linear(normed, layer.qkv)
+    def _mix(self, index: int, layer: LayerWeights, stream: Tensor) -> None:
+        """The attention sublayer, added to the stream."""
+        weights, inputs, num_rows = self.weights, self.inputs, len(stream)
+        qkv = F.linear(stream, layer.qkv)
         mixed = qkv.new_empty(num_rows, weights.num_heads, weights.head_dim)
         launch_decode(
             qkv,
@@ -97,15 +108,19 @@ class LibraryDecoder:
             self._workspace(num_rows),
             scale=weights.head_dim**-0.5 * LOG2_E,
             fused=NewTokens(
-                weights.cos_sin, layer.qkv_bias, layer.q_norm, layer.k_norm, weights.eps
+                weights.cos_sin, layer.qkv_bias, layer.q_norm, layer.k_norm, weights.eps, stream
             ),
-            options=PLAIN,
+            options=launch_options(self._is_overlapped),
         )
-        return F.linear(mixed.flatten(1), layer.o)
+        stream.addmm_(mixed.flatten(1), layer.o.T)
 
-    def _think(self, layer: LayerWeights, normed: Tensor) -> Tensor:
-        """The MLP sublayer."""
-        return F.linear(self._ops.silu_and_mul(F.linear(normed, layer.gate_up)), layer.down)
+    def _think(self, layer: LayerWeights, stream: Tensor) -> None:
+        """The MLP sublayer, added to the stream."""
+        gate_up = F.linear(stream, layer.gate_up)
+        activation = silu_and_mul(
+            gate_up, stream, self.weights.eps, is_overlapped=self._is_overlapped
+        )
+        stream.addmm_(activation, layer.down.T)
 
     def _sample(self, logits: Tensor) -> None:
         inputs = self.inputs
@@ -131,6 +146,6 @@ class LibraryDecoder:
                 weights.num_kv_heads,
                 weights.head_dim,
                 device,
-                tiles_for(num_rows * weights.num_kv_heads, device),
+                decode_tiles(num_rows * weights.num_kv_heads),
             )
         return self._workspaces[num_rows]

@@ -14,6 +14,8 @@ With few rows, the time is that of reading `w` once. Three things help:
 
       [16, K] x [K, 8]   =   sum over lanes of   [LANES, 16, K / LANES] x [LANES, K / LANES, 8]
 
+- One row alone needs no matrix units: each weight is used once, where it arrives (`m` = 1).
+
 Knows nothing of norms and activations. Read next: `projections.py`.
 """
 
@@ -75,6 +77,10 @@ def product(
     Rows from `num_rows` on count as zeros. IS_WHOLE: the depth is a multiple of a loop step.
     It waits for the predecessor itself, because the weights of IS_ONE_STEP need not.
     """
+    if BLOCK_M == 1:
+        return _row_product(
+            x_ptr, w_ptr, rows, columns, k_begin, k_end, K, BLOCK_K, IS_WHOLE, OVERLAP
+        )
     x_depths = (tl.arange(0, LANES) * BLOCK_K)[:, None, None] + tl.arange(0, BLOCK_K)
     w_depths = tl.trans(x_depths, 0, 2, 1)
     x_pointers = x_ptr + rows[None, :, None] * K + x_depths
@@ -113,6 +119,29 @@ def product(
             acc = tl.dot(x, w, acc, input_precision="ieee")
         allow_successor(OVERLAP)
         return tl.sum(acc, axis=0)
+
+
+@triton.jit
+def _row_product(
+    x_ptr, w_ptr, rows, columns, k_begin, k_end,
+    K: tl.constexpr, BLOCK_K: tl.constexpr, IS_WHOLE: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """One row. The first weights are on their way before the row exists."""
+    depths = k_begin + tl.arange(0, BLOCK_K)
+    x_pointers = x_ptr + rows[:, None] * K + depths[None, :]
+    w_pointers = w_ptr + columns[:, None].to(tl.int64) * K + depths[None, :]
+    is_inside = (depths < k_end)[None, :]
+    w = tl.load(w_pointers) if IS_WHOLE else tl.load(w_pointers, mask=is_inside, other=0.0)
+    allow_successor(OVERLAP)
+    wait_for_predecessor(OVERLAP)
+    x = tl.load(x_pointers, mask=is_inside, other=0.0)
+    acc = tl.sum(x.to(tl.float32) * w.to(tl.float32), axis=1)
+    for first in range(BLOCK_K, k_end - k_begin, BLOCK_K):
+        is_inside = (first + depths < k_end)[None, :]
+        x = tl.load(x_pointers + first, mask=is_inside, other=0.0)
+        w = tl.load(w_pointers + first, mask=is_inside, other=0.0)
+        acc += tl.sum(x.to(tl.float32) * w.to(tl.float32), axis=1)
+    return acc[None, :]
 
 
 @triton.jit

@@ -2,6 +2,8 @@
 
     x [T, N]   residual [T, N]   weight [N]
 
+`inverse_rms_of` is the norm's scale alone, for kernels that apply it to a product of the row.
+
 Torch twin: `layers/ops.py`, `TorchOps.rms_norm` and `add_rms_norm`.
 
 Read next: `rope.py`.
@@ -12,6 +14,14 @@ import triton
 import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
+
+
+@triton.jit
+def inverse_rms_of(row_ptr, eps, N: tl.constexpr, BLOCK_N: tl.constexpr):
+    """1 / sqrt(mean square + eps) of the N numbers at `row_ptr`."""
+    columns = tl.arange(0, BLOCK_N)
+    x = tl.load(row_ptr + columns, mask=columns < N, other=0.0).to(tl.float32)
+    return tl.rsqrt(tl.sum(x * x, axis=0) / N + eps)
 
 
 @triton.jit

@@ -6,13 +6,14 @@
 Nothing is computed here to speak of: the time is that of streaming the cache. Two things decide how
 close it comes to the memory's speed.
 
-*Enough programs.* With many sequences a program takes one whole sequence and key-value head. With
-few, each sequence is cut into at most MAX_CHUNKS chunks, and a fixed number of programs per
-key-value head ("workers") share all chunks of all sequences:
+*Enough programs, of like size.* With many sequences a program takes a whole sequence and key-value
+head, the longest first. With few, sequences are cut into chunks, so that all multiprocessors have
+work and no long sequence is left running alone at the end. A chunk has at least `chunk` tokens, and
+a sequence at most `max_chunks` of them:
 
-    sequence 0   |--------|--------|---|        chunks 0 1 2
-    sequence 1   |--|                           chunk  3             worker w takes chunks
-    sequence 2   |--------|------|              chunks 4 5           w, w + W, w + 2 W, ...
+    sequence 0   |--------|--------|---|        programs (0, 0) (0, 1) (0, 2)
+    sequence 1   |--|                                    (1, 0)             and (1, 1), which leaves
+    sequence 2   |--------|------|                       (2, 0) (2, 1)
 
 The grid does not depend on the lengths, which are read on the device: one CUDA graph serves every
 step. Where a chunk begins depends on its own sequence only, so a result does not depend on which
@@ -25,9 +26,10 @@ the chunks, so that the sum is the same in every run. No second kernel is needed
 
 With `IS_FUSED` a program also normalises and rotates its queries, and the one whose chunk holds the
 newest token makes that token's key, stores key and value, and uses both from registers: nobody else
-reads them in this kernel, so there is no race.
+reads them in this kernel, so there is no race. If the projection was made of rows that were not
+divided by their rms (`library_decode.py`), it does that too.
 
-Source: flash-decoding (Dao et al., 2023); equal shares as in stream-K (Osama et al., 2023).
+Source: flash-decoding (Dao et al., 2023).
 
 Torch twin: `attention/reference.py`, and `twins.py` for the fused form. Read next: `matmul.py`.
 """
@@ -47,6 +49,7 @@ from nanovllm_edu.kernels.flash import (
     update,
 )
 from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
+from nanovllm_edu.kernels.norm import inverse_rms_of
 from nanovllm_edu.kernels.rope import rotated_heads
 
 
@@ -83,128 +86,119 @@ def _combine_chunks(
 
 
 @triton.jit
-def chunk_length(lengths, MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr):
-    """The fewest whole tiles that cut a sequence into at most MAX_CHUNKS chunks."""
-    return tl.maximum(tl.cdiv(lengths, MAX_CHUNKS * TILE), 1) * TILE
+def chunk_length(length, CHUNK: tl.constexpr, MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr):
+    """Tokens of a sequence's chunks: CHUNK, or more whole tiles if there would be too many."""
+    return tl.maximum(tl.cdiv(length, MAX_CHUNKS * TILE) * TILE, CHUNK)
 
 
-@triton.jit(do_not_specialize=["num_rows", "table_stride", "max_chunks"])
+@triton.jit(do_not_specialize=["table_stride", "max_chunks"])
 def _decode_kernel(
-    q_ptr, bias_ptr, q_weight_ptr, k_weight_ptr, cos_sin_ptr, k_cache_ptr, v_cache_ptr, out_ptr,
+    q_ptr, stream_ptr, bias_ptr, q_weight_ptr, k_weight_ptr, cos_sin_ptr,
+    k_cache_ptr, v_cache_ptr, out_ptr,
     tables_ptr, table_rows_ptr, context_lens_ptr, partial_ptr, stats_ptr, arrivals_ptr,
-    num_rows, q_stride, table_stride, max_chunks, scale, eps,
+    q_stride, table_stride, max_chunks, scale, eps,
     KH: tl.constexpr, G: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
-    ROWS: tl.constexpr, M: tl.constexpr, BLOCK_GD: tl.constexpr,
-    MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
+    M: tl.constexpr, BLOCK_GD: tl.constexpr, HIDDEN: tl.constexpr, BLOCK_HIDDEN: tl.constexpr,
+    CHUNK: tl.constexpr, MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
     IS_FUSED: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_QK_NORM: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
     allow_successor(OVERLAP)
-    kv_head = tl.program_id(0)
+    kv_head, row, chunk = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     IS_SPLIT: tl.constexpr = MAX_CHUNKS > 1
-    num_items = num_rows
-    if IS_SPLIT:
-        rows = tl.arange(0, ROWS)
-        lengths = tl.load(context_lens_ptr + rows, mask=rows < num_rows, other=0)
-        num_chunks_of = tl.cdiv(lengths, chunk_length(lengths, MAX_CHUNKS, TILE))
-        chunk_ends = tl.cumsum(num_chunks_of, axis=0)
-        num_items = tl.sum(num_chunks_of, axis=0)
-
+    IS_PRELOADED: tl.constexpr = IS_SPLIT  # a short program is mostly its first tile
     heads = tl.arange(0, M)
     is_head = heads < G
     dims = tl.arange(0, D)
     k_ptr, v_ptr = k_cache_ptr + kv_head * D, v_cache_ptr + kv_head * D
-    if not IS_SPLIT:
-        wait_for_predecessor(OVERLAP)
 
-    for item in range(tl.program_id(1), num_items, tl.num_programs(1)):
-        row, chunk = tl.full([], 0, tl.int32) + item, 0
-        if IS_SPLIT:
-            is_before = chunk_ends <= item
-            row = tl.sum(is_before.to(tl.int32), axis=0)
-            chunk = item - tl.max(tl.where(is_before, chunk_ends, 0), axis=0)
-        length = tl.load(context_lens_ptr + row)
-        table_row = tl.load(table_rows_ptr + row).to(tl.int64)
-        table_ptr = tables_ptr + table_row * table_stride
-        size = chunk_length(length, MAX_CHUNKS, TILE) if IS_SPLIT else length
-        num_chunks = tl.cdiv(length, size)
-        begin = chunk * size
-        end = tl.minimum(begin + size, length)
-        row_ptr = q_ptr + row.to(tl.int64) * q_stride
-        group_ptr = row_ptr + kv_head * (G * D)
+    length = tl.load(context_lens_ptr + row)
+    table_row = tl.load(table_rows_ptr + row).to(tl.int64)
+    table_ptr = tables_ptr + table_row * table_stride
+    size = chunk_length(length, CHUNK, MAX_CHUNKS, TILE) if IS_SPLIT else length
+    num_chunks = tl.cdiv(length, size)
+    begin = chunk * size
+    end = tl.minimum(begin + size, length)
+    if begin >= length:
+        return  # without waiting: the programs of first chunks do, which is enough
+    row_ptr = q_ptr + row.to(tl.int64) * q_stride
+    group_ptr = row_ptr + kv_head * (G * D)
 
-        if IS_SPLIT:  # what is in the cache depends on no other kernel of this step
-            tokens = begin + tl.arange(0, TILE)
-            is_cached = tokens < (tl.minimum(end, length - 1) if IS_FUSED else end)
-            cached = cache_rows(table_ptr, tokens, is_cached, B) * (KH * D)
-            k, v = load_tile(k_ptr, v_ptr, cached, is_cached, D)
-            wait_for_predecessor(OVERLAP)
-        highest, total, acc = empty_state(M, D)
-        if IS_FUSED:
-            is_newest = end == length
-            newest = length - 1
-            angle_ptr = cos_sin_ptr + newest.to(tl.int64) * D
-            q = rotated_heads(
-                group_ptr, bias_ptr + kv_head * (G * D) if HAS_BIAS else None, q_weight_ptr,
-                angle_ptr, heads, is_head, eps, D, HAS_BIAS, HAS_QK_NORM,
-            ).to(q_ptr.dtype.element_ty)  # fmt: skip
-            one = tl.arange(0, 1)  # the key is a group of one head
-            is_mine = one == length - end  # true if the chunk ends with the newest token
-            k_offset = (KH * G + kv_head) * D
-            new_k = rotated_heads(
-                row_ptr + k_offset, bias_ptr + k_offset if HAS_BIAS else None, k_weight_ptr,
-                angle_ptr, one, is_mine, eps, D, HAS_BIAS, HAS_QK_NORM,
-            ).to(q_ptr.dtype.element_ty)  # fmt: skip
-            v_columns = k_offset + KH * D + one[:, None] * D + dims[None, :]
-            new_v = tl.load(row_ptr + v_columns)
-            if HAS_BIAS:
-                new_v += tl.load(bias_ptr + v_columns)
-            block_id = tl.load(table_ptr + newest // B).to(tl.int64)
-            slot = (block_id * B + newest % B) * (KH * D) + one[:, None] * D + dims[None, :]
-            tl.store(k_ptr + slot, new_k, mask=is_mine[:, None])
-            tl.store(v_ptr + slot, new_v, mask=is_mine[:, None])
+    if IS_PRELOADED:  # what is in the cache depends on no other kernel of this step
+        tokens = begin + tl.arange(0, TILE)
+        is_cached = tokens < (tl.minimum(end, length - 1) if IS_FUSED else end)
+        cached = cache_rows(table_ptr, tokens, is_cached, B) * (KH * D)
+        k, v = load_tile(k_ptr, v_ptr, cached, is_cached, D)
+    wait_for_predecessor(OVERLAP)
+    highest, total, acc = empty_state(M, D)
+    if IS_FUSED:
+        is_newest = end == length
+        newest = length - 1
+        angle_ptr = cos_sin_ptr + newest.to(tl.int64) * D
+        factor = 1.0
+        if HIDDEN > 0:
+            stream_row = stream_ptr + row.to(tl.int64) * HIDDEN
+            factor = inverse_rms_of(stream_row, eps, HIDDEN, BLOCK_HIDDEN)
+        q = rotated_heads(
+            group_ptr, factor, bias_ptr + kv_head * (G * D) if HAS_BIAS else None, q_weight_ptr,
+            angle_ptr, heads, is_head, eps, D, HAS_BIAS, HAS_QK_NORM,
+        ).to(q_ptr.dtype.element_ty)  # fmt: skip
+        one = tl.arange(0, 1)  # the key is a group of one head
+        is_mine = one == length - end  # true if the chunk ends with the newest token
+        k_offset = (KH * G + kv_head) * D
+        new_k = rotated_heads(
+            row_ptr + k_offset, factor, bias_ptr + k_offset if HAS_BIAS else None, k_weight_ptr,
+            angle_ptr, one, is_mine, eps, D, HAS_BIAS, HAS_QK_NORM,
+        ).to(q_ptr.dtype.element_ty)  # fmt: skip
+        v_columns = k_offset + KH * D + one[:, None] * D + dims[None, :]
+        new_v = tl.load(row_ptr + v_columns).to(tl.float32) * factor
+        if HAS_BIAS:
+            new_v += tl.load(bias_ptr + v_columns).to(tl.float32)
+        new_v = new_v.to(q_ptr.dtype.element_ty)
+        block_id = tl.load(table_ptr + newest // B).to(tl.int64)
+        slot = (block_id * B + newest % B) * (KH * D) + one[:, None] * D + dims[None, :]
+        tl.store(k_ptr + slot, new_k, mask=is_mine[:, None])
+        tl.store(v_ptr + slot, new_v, mask=is_mine[:, None])
 
-            score = tl.sum(q.to(tl.float32) * new_k.to(tl.float32), axis=1) * scale
-            highest = tl.where(is_newest, score, highest)
-            total = tl.where(is_newest, 1.0, total)
-            acc += tl.where(is_newest, new_v.to(tl.float32), 0.0)
-            end = tl.minimum(end, newest)
-        else:
-            q_pointers = group_ptr + heads[:, None] * D + dims[None, :]
-            q = tl.load(q_pointers, mask=is_head[:, None], other=0.0)
+        score = tl.sum(q.to(tl.float32) * new_k.to(tl.float32), axis=1) * scale
+        highest = tl.where(is_newest, score, highest)
+        total = tl.where(is_newest, 1.0, total)
+        acc += tl.where(is_newest, new_v.to(tl.float32), 0.0)
+        end = tl.minimum(end, newest)
+    else:
+        q_pointers = group_ptr + heads[:, None] * D + dims[None, :]
+        q = tl.load(q_pointers, mask=is_head[:, None], other=0.0)
 
-        if IS_SPLIT:
-            is_visible = is_cached[None, :]
-            highest, total, acc = update(q, k, v, is_visible, highest, total, acc, scale)
-            begin += TILE
-        highest, total, acc = attend_cached(
-            q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
-            KH * D, B, D, TILE, False, NUM_STAGES,
-        )  # fmt: skip
+    if IS_PRELOADED:
+        is_visible = is_cached[None, :]
+        highest, total, acc = update(q, k, v, is_visible, highest, total, acc, scale)
+        begin += TILE
+    highest, total, acc = attend_cached(
+        q, highest, total, acc, heads, k_ptr, v_ptr, table_ptr, begin, end, scale,
+        KH * D, B, D, TILE, False, NUM_STAGES,
+    )  # fmt: skip
 
-        out_group_ptr = out_ptr + (row.to(tl.int64) * KH + kv_head) * (G * D)
-        group_columns = heads[:, None] * D + dims[None, :]
-        if (not IS_SPLIT) or num_chunks == 1:
-            out = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
-            tl.store(out_group_ptr + group_columns, out, mask=is_head[:, None])
-        else:
-            pair = row * KH + kv_head
-            group_stats_ptr = stats_ptr + pair.to(tl.int64) * max_chunks * (2 * G)
-            group_partial_ptr = partial_ptr + pair.to(tl.int64) * max_chunks * (G * D)
-            tl.store(group_stats_ptr + chunk * (2 * G) + heads, highest, mask=is_head)
-            tl.store(group_stats_ptr + chunk * (2 * G) + G + heads, total, mask=is_head)
-            partial_pointers = group_partial_ptr + chunk * (G * D) + group_columns
-            tl.store(partial_pointers, acc, mask=is_head[:, None])
-            tl.debug_barrier()  # all threads' stores first, then the one thread that announces them
-            if tl.atomic_add(arrivals_ptr + pair, 1, sem="acq_rel") == num_chunks - 1:
-                out = _combine_chunks(
-                    group_partial_ptr, group_stats_ptr, num_chunks, G, D, BLOCK_GD
-                ).to(out_ptr.dtype.element_ty)
-                columns = tl.arange(0, BLOCK_GD)
-                tl.store(out_group_ptr + columns, out, mask=columns < G * D)
-                tl.store(arrivals_ptr + pair, 0)  # ready for the next layer
-    if IS_SPLIT:
-        wait_for_predecessor(OVERLAP)  # also where there was nothing to do
+    out_group_ptr = out_ptr + (row.to(tl.int64) * KH + kv_head) * (G * D)
+    group_columns = heads[:, None] * D + dims[None, :]
+    if (not IS_SPLIT) or num_chunks == 1:
+        out = (acc / total[:, None]).to(out_ptr.dtype.element_ty)
+        tl.store(out_group_ptr + group_columns, out, mask=is_head[:, None])
+    else:
+        pair = row * KH + kv_head
+        group_stats_ptr = stats_ptr + pair.to(tl.int64) * max_chunks * (2 * G)
+        group_partial_ptr = partial_ptr + pair.to(tl.int64) * max_chunks * (G * D)
+        tl.store(group_stats_ptr + chunk * (2 * G) + heads, highest, mask=is_head)
+        tl.store(group_stats_ptr + chunk * (2 * G) + G + heads, total, mask=is_head)
+        partial_pointers = group_partial_ptr + chunk * (G * D) + group_columns
+        tl.store(partial_pointers, acc, mask=is_head[:, None])
+        tl.debug_barrier()  # all threads' stores first, then the one thread that announces them
+        if tl.atomic_add(arrivals_ptr + pair, 1, sem="acq_rel") == num_chunks - 1:
+            out = _combine_chunks(
+                group_partial_ptr, group_stats_ptr, num_chunks, G, D, BLOCK_GD
+            ).to(out_ptr.dtype.element_ty)
+            columns = tl.arange(0, BLOCK_GD)
+            tl.store(out_group_ptr + columns, out, mask=columns < G * D)
+            tl.store(arrivals_ptr + pair, 0)  # ready for the next layer
 
 
 @dataclass(frozen=True)
@@ -213,19 +207,22 @@ class DecodeTiles:
 
     Attributes:
         max_chunks: Of a sequence; 1: a program takes a whole sequence.
-        tile: Tokens of one step of the loop.
+        chunk: The fewest tokens that a sequence is cut for.
+        tile: Tokens of one step of the loop; divides `chunk`.
         num_stages: Tiles in flight.
         num_warps: Warps of a program.
         max_registers: Of a thread, so that enough programs fit.
-        programs_per_multiprocessor: How many of them share the chunks.
     """
 
     max_chunks: int = 8
+    chunk: int = 64
     tile: int = 64
     num_stages: int = 2
     num_warps: int = 4
     max_registers: int = 168
-    programs_per_multiprocessor: int = 3
+
+    def __post_init__(self) -> None:
+        assert self.chunk % self.tile == 0
 
 
 @dataclass(frozen=True)
@@ -237,14 +234,12 @@ class DecodeWorkspace:
         stats: float32 [S, KH, max_chunks, 2, G], highest score and total weight of a chunk.
         arrivals: int32 [S, KH], zero between kernels.
         tiles: How the work is cut.
-        num_workers: Programs per key-value head.
     """
 
     partial: Tensor
     stats: Tensor
     arrivals: Tensor
     tiles: DecodeTiles
-    num_workers: int
 
     @classmethod
     def allocate(
@@ -259,35 +254,15 @@ class DecodeWorkspace:
     ) -> "DecodeWorkspace":
         """Scratch memory for `num_rows` sequences of at most `max_context_len` tokens."""
         tiles = tiles or DecodeTiles()
-        max_chunks = min(tiles.max_chunks, triton.cdiv(max_context_len, tiles.tile))
+        max_chunks = min(tiles.max_chunks, triton.cdiv(max_context_len, tiles.chunk))
         group = num_heads // num_kv_heads
         shape = (num_rows, num_kv_heads, max_chunks)
-        wanted = num_multiprocessors(device) * tiles.programs_per_multiprocessor
         return cls(
             partial=torch.empty(*shape, group * head_dim, dtype=torch.float32, device=device),
             stats=torch.empty(*shape, 2, group, dtype=torch.float32, device=device),
             arrivals=torch.zeros(num_rows, num_kv_heads, dtype=torch.int32, device=device),
             tiles=tiles,
-            num_workers=max(1, min(wanted // num_kv_heads, num_rows * max_chunks))
-            if tiles.max_chunks > 1
-            else num_rows,
         )
-
-
-WHOLE = DecodeTiles(1, 32, 2, 2, 168)
-SPLIT = DecodeTiles()
-
-
-def tiles_for(num_pairs: int, device: torch.device) -> DecodeTiles:
-    """Whole sequences if there are enough pairs of row and key-value head to fill the device."""
-    return WHOLE if num_pairs >= num_multiprocessors(device) else SPLIT
-
-
-def num_multiprocessors(device: torch.device) -> int:
-    """How many programs run truly side by side; a small number in the interpreter."""
-    if device.type != "cuda":
-        return 4
-    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def launch_decode(
@@ -308,18 +283,21 @@ def launch_decode(
     _, _, block_size, num_kv_heads, head_dim = cache_layer.shape
     group = out.shape[-2] // num_kv_heads
     tiles = workspace.tiles
-    _decode_kernel[(num_kv_heads, workspace.num_workers)](
-        q, fused and fused.bias, fused and fused.q_weight, fused and fused.k_weight,
+    stream = fused and fused.stream
+    hidden = 0 if stream is None else stream.shape[1]
+    _decode_kernel[(num_kv_heads, num_rows, workspace.partial.shape[2])](
+        q, stream, fused and fused.bias, fused and fused.q_weight, fused and fused.k_weight,
         fused and fused.cos_sin, cache_layer[0], cache_layer[1], out,
         block_tables, table_rows, context_lens,
         workspace.partial, workspace.stats, workspace.arrivals,
-        num_rows, q.stride(0), block_tables.stride(0), workspace.partial.shape[2], scale,
+        q.stride(0), block_tables.stride(0), workspace.partial.shape[2], scale,
         fused.eps if fused else 0.0,
         KH=num_kv_heads, G=group, D=head_dim, B=block_size,
-        ROWS=max(16, triton.next_power_of_2(num_rows)) if tiles.max_chunks > 1 else 16,
         M=max(16, triton.next_power_of_2(group)),
         BLOCK_GD=triton.next_power_of_2(group * head_dim),
-        MAX_CHUNKS=tiles.max_chunks, TILE=tiles.tile, NUM_STAGES=tiles.num_stages,
+        HIDDEN=hidden, BLOCK_HIDDEN=triton.next_power_of_2(max(hidden, 1)),
+        CHUNK=tiles.chunk, MAX_CHUNKS=tiles.max_chunks, TILE=tiles.tile,
+        NUM_STAGES=tiles.num_stages,
         IS_FUSED=fused is not None, HAS_BIAS=bool(fused and fused.bias is not None),
         HAS_QK_NORM=bool(fused and fused.q_weight is not None),
         num_warps=tiles.num_warps, maxnreg=tiles.max_registers, **options,
@@ -335,7 +313,9 @@ class NewTokens:
         bias: [(H + 2 KH) D] or None (Qwen2 has one).
         q_weight: [D], the per-head norm of queries, or None (Llama has none).
         k_weight: [D], of keys, or None.
-        eps: Of that norm.
+        eps: Of every norm.
+        stream: [S, hidden], what was projected, if its rows must still be divided by their rms; or
+            None.
     """
 
     cos_sin: Tensor
@@ -343,3 +323,4 @@ class NewTokens:
     q_weight: Tensor | None
     k_weight: Tensor | None
     eps: float
+    stream: Tensor | None = None

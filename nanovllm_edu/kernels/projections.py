@@ -1,13 +1,16 @@
 """The four matrix products of a decoder layer, each with what surrounds it folded in.
 
-RMSNorm is `x * weight / rms(x)`. The division is one number per row, so it can wait until after the
-product: `(x * weight) w^T / rms(x)`. What is left in front of it is `x * weight`, and whoever
-writes the residual stream can write that beside it, together with the sums of squares from which
-`rms` follows. So a `Stream` is three tensors, and no kernel for norms remains:
+RMSNorm is `x * g / rms(x)`. Its weight g is folded into the product that follows (`weights.py`),
+and the division is one number per row, so it can wait until after the product: `(x w^T) / rms(x)`.
+`rms` follows from sums of squares, which whoever writes the residual stream leaves beside it. So no
+kernel for norms remains:
 
-    project_add       residual += x w^T;   also weighted = residual * next norm's weight, squares
-    norm_project      (weighted w^T) / rms                                    the qkv projection
-    norm_gate_up      silu(gate) * up, of gate_up = (weighted w^T) / rms      the MLP's first half
+    project_add       residual += x w^T;  also its squares
+    norm_project      (residual w^T) / rms                                the qkv projection
+    norm_gate_up      silu(gate) * up, of gate_up = (residual w^T) / rms  the MLP's first half
+
+Only the last norm's weight cannot be folded, because the product after it is the embedding. The
+last `project_add` multiplies by it.
 
 `squares[row, tile]` is the sum over one tile's columns: whoever needs the whole sum adds the tiles
 up, always in the same order. There are no floating-point atomics in this package.
@@ -32,7 +35,7 @@ class Stream:
 
     Attributes:
         residual: [M, hidden]
-        weighted: [M, hidden], `residual * weight` of the norm that comes next.
+        weighted: [M, hidden], after the last layer: `residual * weight` of the last norm.
         squares: float32 [M, parts], partial sums of `residual ** 2`.
     """
 
@@ -116,7 +119,7 @@ def _norm_gate_up_kernel(
 def _project_add_kernel(
     x_ptr, w_ptr, residual_ptr, weighted_ptr, squares_ptr, norm_weight_ptr,
     partial_ptr, arrivals_ptr, num_rows,
-    N: tl.constexpr, K: tl.constexpr, SPLITS: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, SPLITS: tl.constexpr, HAS_NORM: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
     IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -128,7 +131,6 @@ def _project_add_kernel(
     columns = part * BLOCK_N + tl.arange(0, BLOCK_N)
     split = tl.program_id(2)
     k_begin = split * SPLIT_K
-    norm_weight = tl.load(norm_weight_ptr + columns).to(tl.float32)
 
     mask = (rows < num_rows)[:, None] & (columns < N)[None, :]
     cells = rows[:, None] * N + columns[None, :]
@@ -153,8 +155,10 @@ def _project_add_kernel(
     residual = residual.to(residual_ptr.dtype.element_ty)
     tl.store(residual_ptr + cells, residual, mask=mask)
     residual = residual.to(tl.float32)  # the norm must see what the stream stores
-    weighted = (residual * norm_weight[None, :]).to(weighted_ptr.dtype.element_ty)
-    tl.store(weighted_ptr + cells, weighted, mask=mask)
+    if HAS_NORM:
+        norm_weight = tl.load(norm_weight_ptr + columns).to(tl.float32)
+        weighted = (residual * norm_weight[None, :]).to(weighted_ptr.dtype.element_ty)
+        tl.store(weighted_ptr + cells, weighted, mask=mask)
     is_mine = tl.max(mask.to(tl.int32), axis=1) > 0
     tl.store(squares_ptr + rows * PARTS + part, tl.sum(residual * residual, axis=1), mask=is_mine)
 
@@ -180,7 +184,7 @@ def _launch_normed(kernel, stream, w, out, eps, tiles, columns_per_tile, options
     assert num_columns % columns_per_tile == 0
     assert tiles.splits == 1
     kernel[(num_columns // columns_per_tile, triton.cdiv(num_rows, tiles.m))](
-        stream.weighted, stream.squares, w, out, num_rows, eps,
+        stream.residual, stream.squares, w, out, num_rows, eps,
         N=num_columns, K=depth, PARTS=num_parts, BLOCK_PARTS=triton.next_power_of_2(num_parts),
         **tiles.as_constants(depth), **options,
     )  # fmt: skip
@@ -190,12 +194,12 @@ def project_add(
     x: Tensor,
     w: Tensor,
     stream: Stream,
-    norm_weight: Tensor,
     scratch: "SplitScratch",
     tiles: Tiles,
     options: dict[str, object],
+    norm_weight: Tensor | None = None,
 ) -> None:
-    """`residual += x w^T`, in place, and the stream made ready for the norm of `norm_weight`."""
+    """`residual += x w^T`, in place, with its squares; `weighted` too if `norm_weight` is given."""
     num_rows = x.shape[0]
     num_columns, depth = w.shape
     assert num_columns % tiles.n == 0
@@ -205,8 +209,8 @@ def project_add(
     _project_add_kernel[grid](
         x, w, stream.residual, stream.weighted, stream.squares, norm_weight,
         scratch.partial, scratch.arrivals, num_rows,
-        N=num_columns, K=depth, SPLITS=tiles.splits, **tiles.as_constants(depth // tiles.splits),
-        **options,
+        N=num_columns, K=depth, SPLITS=tiles.splits, HAS_NORM=norm_weight is not None,
+        **tiles.as_constants(depth // tiles.splits), **options,
     )  # fmt: skip
 
 

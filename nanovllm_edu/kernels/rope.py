@@ -20,10 +20,10 @@ from torch import Tensor
 
 @triton.jit
 def rotated_heads(
-    heads_ptr, bias_ptr, weight_ptr, angle_ptr, heads, is_head, eps,
+    heads_ptr, factor, bias_ptr, weight_ptr, angle_ptr, heads, is_head, eps,
     D: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_NORM: tl.constexpr,
 ):  # fmt: skip
-    """Some heads of one token, normalised and rotated: float32 [heads, D].
+    """Some heads of one token, times a factor, normalised and rotated: float32 [heads, D].
 
     `angle_ptr` is the token's row of `cos_sin`. Rows outside `is_head` come out as zeros.
     """
@@ -31,8 +31,8 @@ def rotated_heads(
     partners = (dims + D // 2) % D
     here = heads[:, None] * D + dims[None, :]
     there = heads[:, None] * D + partners[None, :]
-    x = tl.load(heads_ptr + here, mask=is_head[:, None], other=0.0).to(tl.float32)
-    y = tl.load(heads_ptr + there, mask=is_head[:, None], other=0.0).to(tl.float32)
+    x = tl.load(heads_ptr + here, mask=is_head[:, None], other=0.0).to(tl.float32) * factor
+    y = tl.load(heads_ptr + there, mask=is_head[:, None], other=0.0).to(tl.float32) * factor
     if HAS_BIAS:
         x += tl.load(bias_ptr + here, mask=is_head[:, None], other=0.0).to(tl.float32)
         y += tl.load(bias_ptr + there, mask=is_head[:, None], other=0.0).to(tl.float32)
@@ -61,7 +61,7 @@ def _qk_norm_rope_kernel(
 
     heads = tl.arange(0, BLOCK_H)
     q = rotated_heads(
-        q_ptr + token * q_stride, None, q_weight_ptr, angle_ptr, heads, heads < H, eps,
+        q_ptr + token * q_stride, 1.0, None, q_weight_ptr, angle_ptr, heads, heads < H, eps,
         D, False, HAS_Q_NORM,
     )  # fmt: skip
     out = q_out_ptr + token * H * D + heads[:, None] * D + dims[None, :]
@@ -69,7 +69,7 @@ def _qk_norm_rope_kernel(
 
     heads = tl.arange(0, BLOCK_KH)
     k = rotated_heads(
-        k_ptr + token * k_stride, None, k_weight_ptr, angle_ptr, heads, heads < KH, eps,
+        k_ptr + token * k_stride, 1.0, None, k_weight_ptr, angle_ptr, heads, heads < KH, eps,
         D, False, HAS_K_NORM,
     )  # fmt: skip
     out = k_out_ptr + token * KH * D + heads[:, None] * D + dims[None, :]

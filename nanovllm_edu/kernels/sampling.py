@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nanovllm_edu.kernels.lm_head import SampleScratch, noisy_scores
 
-TOKENS_PER_TILE = 8192
+TOKENS_PER_TILE = 4096
 
 
 @triton.jit(do_not_specialize=["num_tiles"])
@@ -57,6 +57,6 @@ def propose(
     scratch = SampleScratch.of_tiles(num_rows, num_tiles, logits.device)
     _propose_kernel[(num_rows, num_tiles)](
         logits, scratch.best_scores, scratch.best_tokens, seeds, temperatures, positions,
-        num_tiles, V=vocab_size, BLOCK=block, num_warps=8,
+        num_tiles, V=vocab_size, BLOCK=block, num_warps=4,
     )  # fmt: skip
     return scratch

@@ -9,6 +9,7 @@ result never depends on a race between timings.
 Read next: `fused_decode.py`.
 """
 
+import sys
 from dataclasses import dataclass
 
 from nanovllm_edu.kernels.matmul import Tiles
@@ -17,10 +18,9 @@ from nanovllm_edu.kernels.paged_decode import DecodeTiles
 
 @dataclass(frozen=True)
 class TilePlan:
-    """The tiles of a step's kernels. `o` and `down` write the same stream, so their `n` is one."""
+    """The tiles of a step's products. `o` and `down` write the same stream, so their `n` is one."""
 
     qkv: Tiles
-    attention: DecodeTiles
     o: Tiles
     gate_up: Tiles
     down: Tiles
@@ -32,17 +32,22 @@ class TilePlan:
 
 #         rows  (m, n, k, lanes, splits, num_warps, num_stages)
 _PLANS: dict[int, TilePlan] = {
+    1: TilePlan(
+        qkv=Tiles(1, 16, 1024, 1, 1, 4, 1),
+        o=Tiles(1, 8, 2048, 1, 1, 4, 1),
+        gate_up=Tiles(1, 16, 1024, 1, 1, 4, 1),
+        down=Tiles(1, 8, 4096, 1, 1, 8, 1),
+        head=Tiles(16, 32, 128, 1, 1, 4, 5),
+    ),
     8: TilePlan(
         qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
-        attention=DecodeTiles(8, 64, 2, 4, 168, 3),
         o=Tiles(16, 16, 256, 4, 2, 4, 1),
-        gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
+        gate_up=Tiles(16, 32, 256, 4, 1, 4, 1),
         down=Tiles(16, 16, 256, 4, 3, 4, 1),
         head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
     16: TilePlan(
         qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
-        attention=DecodeTiles(4, 64, 2, 4, 168, 3),
         o=Tiles(16, 16, 256, 4, 2, 4, 1),
         gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
         down=Tiles(16, 16, 256, 4, 3, 4, 1),
@@ -50,7 +55,6 @@ _PLANS: dict[int, TilePlan] = {
     ),
     32: TilePlan(
         qkv=Tiles(32, 32, 128, 1, 1, 4, 4),
-        attention=DecodeTiles(1, 64, 2, 4, 168),
         o=Tiles(32, 32, 128, 1, 4, 4, 4),
         gate_up=Tiles(32, 32, 128, 1, 1, 4, 4),
         down=Tiles(32, 32, 128, 1, 4, 4, 4),
@@ -58,7 +62,6 @@ _PLANS: dict[int, TilePlan] = {
     ),
     64: TilePlan(
         qkv=Tiles(64, 32, 128, 1, 1, 4, 4),
-        attention=DecodeTiles(),
         o=Tiles(64, 32, 128, 1, 4, 4, 4),
         gate_up=Tiles(64, 64, 64, 1, 1, 4, 4),
         down=Tiles(64, 32, 128, 1, 4, 4, 4),
@@ -68,10 +71,29 @@ _PLANS: dict[int, TilePlan] = {
 
 LAST_PLAN = max(_PLANS)
 
-MAX_FUSED_ROWS = 32
+MAX_FUSED_ROWS = 64
 """With more rows, the library's products are faster: `library_decode.py`."""
 
 
 def plan_for(num_rows: int) -> TilePlan:
     """The plan of the smallest bucket that holds `num_rows`; the last one for more."""
     return _PLANS[min((rows for rows in _PLANS if rows >= num_rows), default=LAST_PLAN)]
+
+
+#    pairs of row and key-value head, and how to cut them
+_DECODE_TILES: dict[int, DecodeTiles] = {
+    8: DecodeTiles(8, 64, 64, 2, 4, 168),
+    64: DecodeTiles(8, 128, 64, 2, 2, 255),
+    256: DecodeTiles(4, 512, 64, 2, 4, 168),
+    640: DecodeTiles(1, 64, 64, 2, 4, 168),
+    1280: DecodeTiles(1, 64, 64, 2, 2, 255),
+    sys.maxsize: DecodeTiles(1, 32, 32, 2, 2, 168),
+}
+
+
+def decode_tiles(num_pairs: int) -> DecodeTiles:
+    """How decode attention over `num_pairs` of a row and a key-value head is cut.
+
+    With many pairs a program takes a whole sequence, with few a chunk of it.
+    """
+    return next(tiles for limit, tiles in _DECODE_TILES.items() if num_pairs <= limit)

@@ -56,6 +56,9 @@ def decode_attention(
 ) -> Float[Tensor, "rows heads head_dim"]:
     """Norm and rotate queries and keys, store key and value, attend. Writes to the cache."""
     _, _, block_size, num_kv_heads, head_dim = cache_layer.shape
+    if new.stream is not None:
+        rms = (new.stream.square().mean(1, keepdim=True) + new.eps).sqrt()
+        qkv = qkv / rms
     if new.bias is not None:
         qkv = qkv + new.bias
     parts = (num_heads, num_kv_heads, num_kv_heads)

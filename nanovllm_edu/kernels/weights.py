@@ -1,12 +1,18 @@
 """A decoder's weights as plain tensors, which is all that kernels need to know of a model.
 
-Nothing is copied: these are the model's own parameters.
+Nothing is copied: these are the model's own parameters. `fold_norms` rewrites some of them into an
+equivalent form, in which the weight g of a norm has moved into the product w that follows it:
+
+    norm(x) w^T = (x / rms(x) * g) w^T = (x / rms(x)) (w * g)^T
+
+After that a norm is a division of each row by one number, and a division can wait.
 
 Read next: `fused_decode.py`.
 """
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -14,27 +20,23 @@ from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One decoder layer. `hidden` is the residual stream's width, I the MLP's.
+    """One decoder layer, its two norms folded. `hidden` is the stream's width, I the MLP's.
 
     Attributes:
-        input_norm: [hidden]
         qkv: [(H + 2 KH) D, hidden]
         qkv_bias: [(H + 2 KH) D] or None.
         q_norm: [D] or None.
         k_norm: [D] or None.
         o: [hidden, H D]
-        post_norm: [hidden], the norm between attention and MLP.
         gate_up: [2 I, hidden]
         down: [hidden, I]
     """
 
-    input_norm: Tensor
     qkv: Tensor
     qkv_bias: Tensor | None
     q_norm: Tensor | None
     k_norm: Tensor | None
     o: Tensor
-    post_norm: Tensor
     gate_up: Tensor
     down: Tensor
 
@@ -77,7 +79,8 @@ class ModelWeights:
 
     @classmethod
     def collect(cls, model: Qwen3ForCausalLM) -> "ModelWeights":
-        """The parameters of a model of the Qwen3, Qwen2 or Llama family."""
+        """The parameters of a model of the Qwen3, Qwen2 or Llama family, its norms folded."""
+        fold_norms(model)
         config = model.config
         return cls(
             embedding=model.embed_tokens.weight,
@@ -92,16 +95,31 @@ class ModelWeights:
         )
 
 
+@torch.no_grad()
+def fold_norms(model: Qwen3ForCausalLM) -> None:
+    """Moves each layer norm's weight into the product after it, in place.
+
+    The model computes what it did before, but for one rounding of each weight. A second call finds
+    weights of 1 and changes nothing. The last norm stays: the matrix after it may be the embedding.
+    """
+    for layer in model.layers:
+        pairs = (
+            (layer.input_layernorm, layer.self_attn.qkv_proj),
+            (layer.post_attention_layernorm, layer.mlp.gate_up_proj),
+        )
+        for norm, projection in pairs:
+            projection.weight.copy_(projection.weight.float() * norm.weight.float())
+            norm.weight.fill_(1.0)
+
+
 def _layer(layer) -> LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     return LayerWeights(
-        input_norm=layer.input_layernorm.weight,
         qkv=attention.qkv_proj.weight,
         qkv_bias=attention.qkv_proj.bias,
         q_norm=getattr(attention.q_norm, "weight", None),
         k_norm=getattr(attention.k_norm, "weight", None),
         o=attention.o_proj.weight,
-        post_norm=layer.post_attention_layernorm.weight,
         gate_up=mlp.gate_up_proj.weight,
         down=mlp.down_proj.weight,
     )

@@ -9,7 +9,7 @@ from nanovllm_edu.kernels.paged_decode import DecodeTiles
 from nanovllm_edu.runners.batch import Batch
 from nanovllm_edu.runners.kv_cache import KVCache
 
-SMALL_TILES = DecodeTiles(max_chunks=3, tile=16)
+SMALL_TILES = DecodeTiles(max_chunks=3, chunk=16, tile=16)
 
 
 def make_batch(query_lens, context_lens, block_size, device):

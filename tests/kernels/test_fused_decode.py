@@ -1,5 +1,7 @@
 """The fused decode kernels equal their twins, and a whole step equals the model."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -32,55 +34,59 @@ from nanovllm_edu.runners.kv_cache import KVCache
 PLAIN = launch_options(is_overlapped=False)
 IN_LANES = Tiles(16, 8, 16, 2, 1, 2, 2)
 IN_ONE = Tiles(16, 16, 32, 1, 1, 4, 2)
+BY_ROW = Tiles(1, 16, 32, 1, 1, 4, 1)
 
 
 def assert_close(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def make_stream(residual, norm_weight, num_parts=2):
+def make_stream(residual, num_parts=2):
     squares = residual.square().unflatten(1, (num_parts, -1)).sum(2)
-    return Stream(residual.clone(), residual * norm_weight, squares)
+    return Stream(residual.clone(), torch.full_like(residual, float("nan")), squares)
 
 
-@pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE])
+@pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE, BY_ROW])
 @pytest.mark.parametrize(("num_rows", "depth"), [(1, 64), (19, 112)])
 def test_norm_project(device, tiles, num_rows, depth):
     residual = 3 * torch.randn(num_rows, depth, device=device)
     norm_weight, w = torch.randn(depth, device=device), torch.randn(48, depth, device=device)
     out = torch.full((num_rows, 48), float("nan"), device=device)
-    norm_project(make_stream(residual, norm_weight), w, out, 1e-6, tiles, PLAIN)
+    norm_project(make_stream(residual), w * norm_weight, out, 1e-6, tiles, PLAIN)
     assert_close(out, twins.norm_project(residual, norm_weight, w, 1e-6))
 
 
-@pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE])
+@pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE, BY_ROW])
 def test_norm_gate_up(device, tiles):
     residual, norm_weight = torch.randn(5, 64, device=device), torch.randn(64, device=device)
     w = torch.randn(96, 64, device=device)
     out = torch.full((5, 48), float("nan"), device=device)
-    norm_gate_up(make_stream(residual, norm_weight), w, out, 1e-6, tiles, PLAIN)
+    norm_gate_up(make_stream(residual), w * norm_weight, out, 1e-6, tiles, PLAIN)
     assert_close(out, twins.norm_gate_up(residual, norm_weight, w, 1e-6))
 
 
-@pytest.mark.parametrize("splits", [1, 4])
+@pytest.mark.parametrize(
+    "tiles",
+    [Tiles(16, 8, 16, 2, 1, 2, 2), Tiles(16, 8, 16, 2, 4, 2, 2), Tiles(1, 8, 128, 1, 1, 4, 1)],
+)
 @pytest.mark.parametrize("num_rows", [3, 20])
-def test_project_add_leaves_the_stream_ready_for_the_next_norm(device, splits, num_rows):
-    tiles = Tiles(16, 8, 16, 2, splits, 2, 2)
+def test_project_add_leaves_the_stream_ready_for_the_next_norm(device, tiles, num_rows):
     x, w = torch.randn(num_rows, 128, device=device), torch.randn(32, 128, device=device)
     residual, norm_weight = torch.randn(num_rows, 32, device=device), torch.randn(32, device=device)
-    stream = make_stream(residual, norm_weight, num_parts=4)
+    stream = make_stream(residual, num_parts=4)
     scratch = SplitScratch.allocate(num_rows, 32, (tiles,), torch.device(device))
-    for _ in range(2):  # twice: the arrival counters must be zero again
-        project_add(x, w, stream, norm_weight, scratch, tiles, PLAIN)
+    for last_norm in (None, norm_weight):  # twice: the arrival counters must be zero again
+        project_add(x, w, stream, scratch, tiles, PLAIN, last_norm)
         residual = twins.project_add(x, w, residual)
-    assert_close(stream.residual, residual)
+        assert_close(stream.residual, residual)
+        assert_close(stream.squares.sum(1), residual.square().sum(1))
     assert_close(stream.weighted, residual * norm_weight)
-    assert_close(stream.squares.sum(1), residual.square().sum(1))
 
 
+@pytest.mark.parametrize("is_scaled", [True, False])
 @pytest.mark.parametrize(("has_norm", "has_bias"), [(True, False), (False, True)])
 @pytest.mark.parametrize(("num_heads", "block_size"), [(4, 8), (6, 32)])
-def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has_bias):
+def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has_bias, is_scaled):
     num_kv_heads, head_dim, max_len = 2, 64, 128
     lengths = torch.tensor([1, 32, 33, 80], dtype=torch.int32, device=device)
     width = (num_heads + 2 * num_kv_heads) * head_dim
@@ -91,13 +97,14 @@ def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has
     cache = torch.randn(2, 6 * num_blocks, block_size, num_kv_heads, head_dim, device=device)
     weights = torch.randn(2, head_dim, device=device) if has_norm else (None, None)
     bias = torch.randn(width, device=device) if has_bias else None
-    new = NewTokens(torch.randn(max_len, head_dim, device=device), bias, *weights, 1e-6)
+    stream = 3 * torch.randn(4, 48, device=device) if is_scaled else None
+    new = NewTokens(torch.randn(max_len, head_dim, device=device), bias, *weights, 1e-6, stream)
     expected_cache = cache.clone()
     expected = twins.decode_attention(qkv, expected_cache, tables, rows, lengths, num_heads, new)
 
     workspace = DecodeWorkspace.allocate(
         4, max_len, num_heads, num_kv_heads, head_dim, torch.device(device),
-        DecodeTiles(max_chunks=3, tile=16),
+        DecodeTiles(max_chunks=3, chunk=16, tile=16),
     )  # fmt: skip
     out = torch.full((4, num_heads, head_dim), float("nan"), device=device)
     launch_decode(
@@ -124,7 +131,7 @@ def small_model(device, **changes):
 def test_steps_sample_the_models_tokens_and_advance(device):
     num_rows, block_size, max_len = 3, 8, 64
     model = small_model(device)
-    weights = ModelWeights.collect(model)
+    weights = ModelWeights.collect(deepcopy(model))  # folds its norms
     num_blocks = max_len // block_size
     tables = torch.randperm(5 * num_blocks, device=device).int().view(5, -1)
     lengths = [9, 1, 40]
@@ -141,7 +148,6 @@ def test_steps_sample_the_models_tokens_and_advance(device):
     )
     plan = TilePlan(
         qkv=IN_LANES,
-        attention=DecodeTiles(max_chunks=3, tile=16),
         o=Tiles(16, 8, 16, 2, 2, 2, 2),
         gate_up=IN_ONE,
         down=IN_LANES,
