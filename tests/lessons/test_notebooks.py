@@ -14,6 +14,13 @@ PARTS_AT_THE_END = ["What production engines do differently", "On a GPU", "Read 
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 TIME = re.compile(r"^Before: .+?Time: (\d+) minutes\.", re.MULTILINE | re.DOTALL)
 RECORDED = re.compile(r"\b(recorded|recorded_timeline|decode_steps)\(")
+BOLD = re.compile(r"\*\*([^*]+)\*\*")
+TERM = re.compile(r"^\*\*(.+?)\*\*", re.MULTILINE)
+STRESSED = {
+    *("shift + enter", "predict", "exercise", "gathered", "all four", "the suspects."),
+    *("and its parent's hash", "all weights, once."),
+}
+"""In bold, and no terms."""
 
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
@@ -81,3 +88,12 @@ def test_readme_has_the_lesson_with_its_time(path):
     assert row
     assert f"(notebooks/{path.name})" in row[0]
     assert f"| {minutes} min |" in row[0]
+
+
+@each_notebook
+def test_bold_terms_are_in_the_glossary(path):
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = {word[:5].lower() for word in re.findall(r"\w{3,}", " ".join(TERM.findall(glossary)))}
+    bold = {" ".join(term.lower().split()) for term in BOLD.findall(text(path, "markdown"))}
+    bold = {term for term in bold - STRESSED if "?" not in term}
+    assert not [term for term in bold if not any(word in term for word in words)]
