@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(STAMP)  ## Open JupyterLab on the lessons
-	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --notebook-dir=. $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 notebooks: $(STAMP)  ## Run all notebooks and store their outputs
 	$(TEST_ENV) $(BIN)/python notebooks/refresh.py $(NOTEBOOKS)
