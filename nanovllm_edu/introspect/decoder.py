@@ -94,6 +94,7 @@ class _Decoder:
         self._document = document
         self._engine = document["engine"]
         self._steps = [entry for entry in document["journal"] if "step" in entry]
+        self._failures = _failures(document["journal"])
         self._planned: list[_Planned] = []
         initial = document["initial"]
         history = History()
@@ -126,6 +127,10 @@ class _Decoder:
             self._params[values["update"]] = params
             return Updated(values["update"], params)
         if "resume" in values:
+            # Plans that it left were made before it, even if no commit has mentioned them yet.
+            self._plan_to(
+                min(values["resume"]["planned"], self._last_planned(self._num_steps - 1) + 1)
+            )
             self._fold = decode_frame(values["resume"], self._engine, self._fold.history)
             # Steps that were planned and then lost with the failure are not in the document.
             del self._planned[self._fold.num_planned :]
@@ -153,9 +158,7 @@ class _Decoder:
 
     def _record(self, values: dict[str, Any]) -> StepRecord:
         index = self._num_steps
-        last = min(index + values.get("in_flight", 0), self._last_planned(index))
-        while len(self._planned) <= last:
-            self._planned.append(self._plan(self._steps[len(self._planned)]))
+        self._plan_to(min(index + values.get("in_flight", 0), self._last_planned(index)) + 1)
         planned = self._planned[index]
         events, new_tokens = self._commit(planned, values)
         finished = {e.seq_id: e.reason for e in events if isinstance(e, Finished)}
@@ -179,14 +182,14 @@ class _Decoder:
             },
         )
 
+    def _plan_to(self, num_planned: int) -> None:
+        while len(self._planned) < num_planned:
+            self._planned.append(self._plan(self._steps[len(self._planned)]))
+
     def _last_planned(self, index: int) -> int:
-        """Not beyond the next failure: what was planned across it was rolled back."""
-        step = -1
-        for entry in self._document["journal"]:
-            step += "step" in entry
-            if "resume" in entry and step >= index:
-                return step
-        return step
+        """Not beyond what a later failure left: the rest was rolled back."""
+        survived = [kept for end, kept in self._failures if end >= index]
+        return min([len(self._steps) - 1, *survived])
 
     def _plan(self, values: dict[str, Any]) -> _Planned:
         fold, numbers = self._fold, values["chunks"]
@@ -241,6 +244,16 @@ class _Decoder:
         if rest:
             raise RecordingError(f"step {values['step']} has events without a cause; save again.")
         return events, new_tokens
+
+
+def _failures(journal: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """For each failure: the last step before it, and the last one whose plan it left."""
+    failures, step = [], -1
+    for values in journal:
+        step += "step" in values
+        if "resume" in values:
+            failures.append((step, values["resume"]["planned"] - 1))
+    return failures
 
 
 def _logprobs(token_id: int, logprob: float, top: list[list[Any]]) -> TokenLogprobs:

@@ -1,6 +1,7 @@
 """A recording as a trace for ui.perfetto.dev and chrome://tracing.
 
-Two processes. "engine" has the phases of each step and the counters; "sequences" has one track per
+Two processes. "engine" has what the host does (the phases, in the order they happened), the steps
+from plan to commit (in as many rows as overlap), and the counters. "sequences" has one track per
 sequence: waiting, prefill, decode, and a mark where it was preempted. Times are those measured.
 
 Source of the format: "Trace Event Format" (the Chromium project's public description): complete
@@ -14,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.introspect.codec import PHASES
 from nanovllm_edu.introspect.recording import Added, Recording, Stepped
+from nanovllm_edu.introspect.spans import StepSpans, step_spans
 
 ENGINE, SEQUENCES = 1, 2  # process ids
-SHORTEST = 1.0
-"""Microseconds of a step that measured no phase at all, so that it can be seen."""
+HOST, STEPS = 1, 2  # threads of the engine; there is a row of steps for each that can be in flight
 
 TraceEvent = dict[str, Any]
 
@@ -44,42 +44,38 @@ def to_trace(recording: Recording) -> dict[str, Any]:
 def _names(recording: Recording) -> Iterator[TraceEvent]:
     yield _metadata("process_name", ENGINE, 0, "engine")
     yield _metadata("process_name", SEQUENCES, 0, "sequences")
-    yield _metadata("thread_name", ENGINE, 1, "phases")
+    yield _metadata("thread_name", ENGINE, HOST, "host")
+    for row in range(_num_rows(recording)):
+        yield _metadata("thread_name", ENGINE, STEPS + row, "steps in flight" if row else "steps")
     for seq_id in sorted(recording.requests):
         yield _metadata("thread_name", SEQUENCES, seq_id + 1, f"seq {seq_id}")
 
 
+def _num_rows(recording: Recording) -> int:
+    return 1 + max((record.num_in_flight for record in recording), default=0)
+
+
 def _timeline(recording: Recording) -> Iterator[TraceEvent]:
     waiting_since = dict.fromkeys(recording.initial.waiting, 0.0)
-    index, end = 0, 0.0
+    all_spans, num_rows = step_spans(recording), _num_rows(recording)
+    index, end = 0, 0.0  # `end`: of the step before
     for entry in recording.journal:
         if isinstance(entry, Added):
-            waiting_since[entry.request.seq_id] = max(end, entry.seconds * 1e6)
-        if not isinstance(entry, Stepped):
-            continue
-        begin, end = _span(entry, end)
-        yield from _phases(entry.record, begin, end)
-        yield from _sequences(entry.record, begin, end, waiting_since)
-        yield from _counters(recording, index, begin)
-        index += 1
+            waiting_since[entry.request.seq_id] = entry.seconds
+        elif isinstance(entry, Stepped):
+            record, spans = entry.record, all_spans[index]
+            yield from _step(record, spans, STEPS + index % num_rows)
+            # What a sequence does begins once the step before has ended, so that nothing overlaps.
+            yield from _sequences(record, max(end, spans.begin), spans.end, waiting_since)
+            yield from _counters(recording, index, spans.end)
+            index, end = index + 1, spans.end
 
 
-def _span(entry: Stepped, earliest: float) -> tuple[float, float]:
-    """When a step began and ended; steps that overlapped are drawn one after the other."""
-    total = sum(entry.record.timings.values()) * 1e6 or SHORTEST
-    begin = max(earliest, entry.seconds * 1e6 - total)
-    return begin, begin + total
-
-
-def _phases(record: StepRecord, begin: float, end: float) -> Iterator[TraceEvent]:
+def _step(record: StepRecord, spans: StepSpans, row: int) -> Iterator[TraceEvent]:
     name = f"step {record.step_id}"
-    yield _slice(name, ENGINE, 1, begin, end - begin, _about(record))
-    at = begin
-    for phase in PHASES:
-        if phase in record.timings:
-            duration = record.timings[phase] * 1e6
-            yield _slice(phase, ENGINE, 1, at, min(duration, end - at), {})
-            at += duration
+    yield _slice(name, ENGINE, row, spans.begin, spans.end, _about(record))
+    for phase, begin, end in (*spans.launch, ("commit", *spans.commit)):
+        yield _slice(phase, ENGINE, HOST, begin, end, {"step": record.step_id})
 
 
 def _about(record: StepRecord) -> dict[str, Any]:
@@ -93,14 +89,14 @@ def _sequences(
     for chunk in record.chunks:
         since = waiting_since.pop(chunk.seq_id, None)
         if since is not None and since < begin:
-            yield _slice("waiting", SEQUENCES, chunk.seq_id + 1, since, begin - since, {})
+            yield _slice("waiting", SEQUENCES, chunk.seq_id + 1, since, begin, {})
         name = "decode" if chunk.is_decode else "prefill"
         about = {
             "positions": f"[{chunk.start}, {chunk.end})",
             "token": record.new_tokens.get(chunk.seq_id),
             "new blocks": list(chunk.new_block_ids),
         }
-        yield _slice(name, SEQUENCES, chunk.seq_id + 1, begin, end - begin, about)
+        yield _slice(name, SEQUENCES, chunk.seq_id + 1, begin, end, about)
     for seq_id in record.preempted:
         waiting_since[seq_id] = begin
         yield _instant("preempted", seq_id, begin)
@@ -119,24 +115,29 @@ def _counters(recording: Recording, index: int, at: float) -> Iterator[TraceEven
 
 
 def _slice(
-    name: str, pid: int, tid: int, at: float, duration: float, args: dict[str, Any]
+    name: str, pid: int, tid: int, begin: float, end: float, args: dict[str, Any]
 ) -> TraceEvent:
+    at = _micros(begin)
     return {
         "ph": "X", "name": name, "cat": "step", "pid": pid, "tid": tid,
-        "ts": round(at, 3), "dur": round(max(0.0, duration), 3), "args": args,
+        "ts": at, "dur": round(max(0.0, _micros(end) - at), 3), "args": args,
     }  # fmt: skip
 
 
 def _instant(name: str, seq_id: int, at: float) -> TraceEvent:
     return {
         "ph": "i", "name": name, "cat": "step", "s": "t",
-        "pid": SEQUENCES, "tid": seq_id + 1, "ts": round(at, 3), "args": {},
+        "pid": SEQUENCES, "tid": seq_id + 1, "ts": _micros(at), "args": {},
     }  # fmt: skip
 
 
 def _counter(name: str, at: float, values: dict[str, int]) -> TraceEvent:
-    return {"ph": "C", "name": name, "pid": ENGINE, "tid": 0, "ts": round(at, 3), "args": values}
+    return {"ph": "C", "name": name, "pid": ENGINE, "tid": 0, "ts": _micros(at), "args": values}
 
 
 def _metadata(kind: str, pid: int, tid: int, name: str) -> TraceEvent:
     return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": name}}
+
+
+def _micros(seconds: float) -> float:
+    return round(max(0.0, seconds) * 1e6, 3)

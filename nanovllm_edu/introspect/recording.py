@@ -192,8 +192,7 @@ class Recording:
         """Plans that were made before this commit take effect first (`run` plans ahead)."""
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
         try:
-            last = min(step + entry.record.num_in_flight, self._last_step_before_failure(step))
-            while fold.num_planned <= last:
+            while fold.num_planned <= self.last_planned(step):
                 record = self.records[fold.num_planned]
                 fold.plan(split_events(record)[0], record.chunks)
             fold.apply(split_events(entry.record)[1])
@@ -203,18 +202,20 @@ class Recording:
         if is_alone and tuple(fold.running) != entry.record.running:
             raise _missing(step)
 
-    def _last_step_before_failure(self, step: int) -> int:
-        return next((end for end in self._failures if end >= step), len(self) - 1)
+    def last_planned(self, step: int) -> int:
+        """The newest step that was planned when `step` was committed, and not rolled back."""
+        survived = [kept for end, kept in self._failures if end >= step]
+        return min([step + self.records[step].num_in_flight, len(self) - 1, *survived])
 
     @cached_property
-    def _failures(self) -> list[int]:
-        """The last step before each `Resumed`: what was planned beyond it was rolled back."""
-        ends, step = [], -1
+    def _failures(self) -> list[tuple[int, int]]:
+        """For each `Resumed`: the last step before it, and the last one whose plan it left."""
+        failures, step = [], -1
         for entry in self.journal:
             step += isinstance(entry, Stepped)
             if isinstance(entry, Resumed):
-                ends.append(step)
-        return ends
+                failures.append((step, entry.frame.num_planned - 1))
+        return failures
 
     # ----------------------------------------------------------------- five ways to look
 

@@ -6,6 +6,7 @@ import pytest
 
 from nanovllm_edu.core.records import EVENT_TYPES
 from nanovllm_edu.introspect.codec import encode
+from nanovllm_edu.introspect.spans import step_spans
 from tests.browser.recordings import Letters, eventful_recording
 from tests.core.test_records import EXAMPLES
 from tests.introspect.workload import play
@@ -52,7 +53,9 @@ def block_at(page, block):
 # ------------------------------------------------------------------- the same states
 
 
-@pytest.mark.parametrize("options", [{}, {"depth": 2}, {"fail_at": (9, 17)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"depth": 2}, {"fail_at": (9, 17)}, {"depth": 2, "fail_at": (9, 17)}]
+)
 def test_javascript_folds_the_states_that_python_folds(page, options):
     for seed in range(4):
         recording = play(seed, **options).recorder.recording
@@ -66,6 +69,25 @@ def test_javascript_folds_the_states_that_python_folds(page, options):
         for k in range(len(recording) - 1):  # after the last step the page shows later requests too
             expected = json.loads(json.dumps(recording.state_at(k).to_dict()))
             assert states[k] == expected, f"seed {seed}, step {k}"
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": 1}, {"depth": 2, "fail_at": (9, 17)}])
+def test_javascript_times_the_phases_as_python_does(page, options):
+    recording = play(2, **options).recorder.recording
+    shown = page.evaluate(
+        f"""doc => {{
+          const Replay = {VIEWER}.replay.constructor, replay = new Replay(doc);
+          return replay.steps.map((_, k) => replay.spans(k));
+        }}""",
+        encode(recording),
+    )
+    for spans, seen in zip(step_spans(recording), shown, strict=True):
+        assert [phase for phase, *_ in seen["launch"]] == [phase for phase, *_ in spans.launch]
+        edges = [edge for _, *pair in seen["launch"] for edge in pair]
+        expected = [edge for _, *pair in spans.launch for edge in pair]
+        assert edges == pytest.approx([1e6 * edge for edge in expected], abs=2)
+        for name in ("flight", "commit"):
+            assert seen[name] == pytest.approx([1e6 * x for x in getattr(spans, name)], abs=2)
 
 
 def test_javascript_says_what_python_says(page):
@@ -98,9 +120,7 @@ def test_the_panels_show_the_step(page, recording, k):
     for kind in ("used", "cached", "free"):
         assert f"{state.num_blocks(kind)} {kind}" in note
     assert f"{record.num_tokens} of 12 tokens" in page.locator(".nv-budget .nv-note").inner_text()
-    rows = texts(
-        page, ".nv-budget .nv-row .nv-num:first-of-type, .nv-budget .nv-row .nv-kind + span"
-    )
+    rows = texts(page, ".nv-budget .nv-row .nv-num")
     assert rows == [f"[{c.start}, {c.end})" for c in record.chunks]
     assert len(texts(page, ".nv-event")) == len(record.events)
     for event, shown in zip(record.events, texts(page, ".nv-event span:last-child"), strict=True):

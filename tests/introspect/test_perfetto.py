@@ -2,9 +2,11 @@
 
 import json
 from collections import defaultdict
+from itertools import pairwise
 
 import pytest
 
+from nanovllm_edu.introspect.perfetto import to_trace
 from tests.introspect.workload import play
 
 NEEDED = {
@@ -54,6 +56,21 @@ def test_the_trace_is_valid(seed, tmp_path):
 def test_a_slice_across_another_is_noticed():
     with pytest.raises(AssertionError):
         check_nested([(0.0, 2.0), (1.0, 3.0)])
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_every_step_is_there_with_its_phases(depth):
+    recording = play(5, depth=depth).recorder.recording
+    trace = to_trace(recording)["traceEvents"]
+    host = [e for e in trace if e["ph"] == "X" and (e["pid"], e["tid"]) == (1, 1)]
+    for phase in ("plan", "commit"):
+        assert [e["args"]["step"] for e in host if e["name"] == phase] == [
+            record.step_id for record in recording
+        ]
+    steps = [e for e in trace if e["ph"] == "X" and e["pid"] == 1 and e["tid"] >= 2]
+    assert [e["name"] for e in steps] == [f"step {record.step_id}" for record in recording]
+    overlaps = sum(a["ts"] + a["dur"] > b["ts"] + 0.01 for a, b in pairwise(steps))
+    assert (overlaps > 0) == (depth > 0)
 
 
 def test_the_trace_says_what_the_recording_says(tmp_path):

@@ -26,7 +26,10 @@ def test_what_is_loaded_equals_what_was_saved(seed, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("options", [{"depth": 2}, {"fail_at": (9, 17)}, {"num_actions": 700}])
+@pytest.mark.parametrize(
+    "options",
+    [{"depth": 2}, {"fail_at": (9, 17)}, {"depth": 2, "fail_at": (9, 17)}, {"num_actions": 700}],
+)
 def test_planning_ahead_failures_and_key_frames_survive(seed, options, tmp_path):
     recording = play(seed, **options).recorder.recording
     assert Recording.load(recording.save(tmp_path / "x.json.gz")) == recording

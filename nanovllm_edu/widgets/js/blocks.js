@@ -65,9 +65,9 @@ export class BlockCards {
     const end = focus < 0 ? table.length : Math.floor(focus + most / 2);
     const first = clamp(end - most, 0, Math.max(0, table.length - most));
     const cards = table.slice(first, first + most).map((block, i) => this.cardOf(seq, block, first + i));
-    if (first) cards.unshift(h("span.nv-more", {}, `${first} blocks before`));
+    if (first) cards.unshift(h("span.nv-more", {}, `${plural(first, "block")} before`));
     const rest = table.length - first - most;
-    if (rest > 0) cards.push(h("span.nv-more", {}, `${rest} blocks after`));
+    if (rest > 0) cards.push(h("span.nv-more", {}, `${plural(rest, "block")} after`));
     if (!table.length) cards.push(h("p.nv-empty", {}, moment.isGone ? "Its blocks were let go."
       : "It holds no blocks now."));
     const { children } = this.el;

@@ -28,7 +28,7 @@ export class Budget {
   update({ chunks, entry }) {
     const limit = this.viewer.replay.engine.max_num_batched_tokens;
     const total = chunks.reduce((sum, chunk) => sum + chunk.num, 0);
-    setText(this.note, entry ? `${total} of ${limit} tokens in this step` : "");
+    setText(this.note, entry ? `${total} of ${limit} tokens` : "");
     this.chunks = chunks;
     this.scale = this.width / Math.max(limit, total);
     this.draw();
@@ -67,20 +67,19 @@ export class Budget {
   }
 
   row() {
-    const { viewer } = this, mark = swatch(), [name, kind, range, num, rest] = ["b", "span.nv-kind",
-      "span.nv-num", "span.nv-num", "span.nv-dim"].map((tag) => h(tag));
+    const { viewer } = this, mark = swatch();
+    const [name, kind, range] = ["b", "span.nv-kind", "span.nv-num"].map((tag) => h(tag));
     const el = h("button.nv-row", { type: "button",
-      onclick: () => viewer.select({ seq: Number(el.dataset.seq) }) }, mark, name, kind, range, num, rest);
+      onclick: () => viewer.select({ seq: Number(el.dataset.seq) }) }, mark, name, kind, range);
     const fill = (chunk) => {
       if (el.dataset.seq !== String(chunk.seq)) {
         el.dataset.seq = chunk.seq;
         paintSwatch(mark, chunk.seq);
         setText(name, `seq ${chunk.seq}`);
       }
-      setText(kind, chunk.isDecode ? "decode" : "prefill");
+      const rest = chunk.hit ? `, ${chunk.hit} cached` : chunk.samples ? "" : ", samples later";
+      setText(kind, `${chunk.num} ${chunk.isDecode ? "decode" : "prefill"}${rest}`);
       setText(range, `[${chunk.start}, ${chunk.end})`);
-      setText(num, plural(chunk.num, "token"));
-      setText(rest, chunk.hit ? `${chunk.hit} cached` : chunk.samples ? "" : "samples later");
       setAttribute(el, "aria-pressed", viewer.selection.seq === chunk.seq);
     };
     return { el, fill };

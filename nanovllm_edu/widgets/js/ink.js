@@ -116,7 +116,7 @@ export function packed(ink, paper, alpha) {
   return ((255 << 24) | (bl << 16) | (g << 8) | r) >>> 0;
 }
 
-function rgb(text) {
+export function rgb(text) {
   const hex = /^#(..)(..)(..)/.exec(text);
   if (hex) return hex.slice(1).map((part) => parseInt(part, 16));
   return (text.match(/[\d.]+/g) ?? [0, 0, 0]).slice(0, 3).map(Number);

@@ -1,7 +1,6 @@
 // plan → prepare → forward → sample → commit, with their times. If steps overlapped, those that
 // shared time with this one are drawn under one another, on one axis.
 
-import { overlapping, spansOf } from "./clock.js";
 import { formatSeconds, h, panel, setText } from "./dom.js";
 import { COLOURS } from "./ink.js";
 
@@ -20,7 +19,7 @@ export class Phases {
     const { replay } = this.viewer;
     const times = (entry?.times ?? []).map((time, i) => [replay.phases[i], time])
       .filter(([, time]) => time !== null);
-    const steps = entry ? overlapping(replay, k) : [];
+    const steps = entry ? replay.overlapping(k) : [];
     const isOverlapped = steps.length > 1;
     const total = times.reduce((sum, [, time]) => sum + time, 0);
     this.el.classList.toggle("nv-overlapped", isOverlapped);
@@ -41,7 +40,7 @@ export class Phases {
   }
 
   showLanes(k, steps) {
-    const { replay } = this.viewer, own = spansOf(replay, k);
+    const { replay } = this.viewer, own = replay.spans(k);
     const begin = own.launch[0]?.[1] ?? own.commit[0], length = Math.max(1, own.commit[1] - begin);
     const flight = own.flight[1] - own.flight[0], { step } = replay.entry(k);
     setText(this.note, `${formatSeconds(length)} from plan to commit, ${formatSeconds(flight)} of ` +
@@ -52,7 +51,7 @@ export class Phases {
         left: `${100 * left}%`, width: `${100 * (right - left)}%`, "--seq": colourOfPhase(name) } });
     };
     this.lanes.replaceChildren(...steps.map((at) => {
-      const { launch, flight: [from, to], commit } = spansOf(replay, at), id = replay.entry(at).step;
+      const { launch, flight: [from, to], commit } = replay.spans(at), id = replay.entry(at).step;
       return h("div.nv-lane", { data: { step: id }, "aria-current": at === k ? "step" : null },
         h("span", {}, at === k ? h("b", {}, `step ${id}`) : `step ${id}`),
         h("div.nv-lane-track", { role: "img", "aria-label": laneLabel(id, step, own, launch[0]?.[1] ?? from) },

@@ -1,12 +1,13 @@
 // How the block pool looks: fill = whose, frame = free / cached / used / shared / written now.
 // Large blocks carry their number, ref count and hash; thousands of blocks become plain pixels.
 
-import { canvasFill, colourOf, COLOURS, dashedFrame, drawHatch, HAS_DARK_INK, packed } from "./ink.js";
+import { canvasFill, colourOf, COLOURS, dashedFrame, drawHatch, HAS_DARK_INK, packed, rgb } from "./ink.js";
 
 const MARGIN = 3; // around the pool, for the ring of the selected block
 const MOST_HEIGHT = 330;
 const SIZES = [62, 54, 46, 40, 34, 28, 24, 20, 17, 14, 12, 10, 9, 8, 7, 6, 5, 4]; // CSS pixels
 const PIXELS_BELOW = 12; // smaller blocks have no room for patterns
+const NUMBERS_FROM = 24; // smaller blocks have no room for numbers
 
 export class PoolPicture {
   constructor(viewer) {
@@ -104,12 +105,13 @@ export class PoolPicture {
     const [x, y] = this.place(block), s = size - (size >= 20 ? 3 : 1.5);
     const kind = state.blockState(block), users = this.moment.users.get(block) ?? [];
     if (kind === "used") this.fillUsed(pen, x, y, s, users);
-    else if (kind === "cached") this.fillCached(pen, x, y, s, state.hash[block]);
+    else if (kind === "cached") this.fillCached(pen, block, x, y, s);
     else frame(pen, x + 0.5, y + 0.5, s - 1, theme.border, 1);
     if (users.length > 1) frame(pen, x + 1.5, y + 1.5, s - 3, theme.fg, size >= 20 ? 2 : 1);
     if (this.written.has(block)) this.drawCorner(pen, x, y, s);
-    if (size >= 24) this.write(pen, block, x, y, s, kind, users);
-    if (size >= 14 && this.ranks.has(block)) this.writeRank(pen, block, x, y, s);
+    if (size < NUMBERS_FROM) return;
+    this.write(pen, block, x, y, s, kind, users);
+    if (this.ranks.has(block)) this.writeRank(pen, block, x, y, s);
   }
 
   // Of several users, the first three share the square.
@@ -124,12 +126,25 @@ export class PoolPicture {
     pen.fillRect(x, y, s, s);
   }
 
-  fillCached(pen, x, y, s, hash) {
-    const { theme, replay } = this.viewer, { size } = this.g, owner = replay.ownerOf(hash);
+  fillCached(pen, block, x, y, s) {
+    const { theme, replay } = this.viewer, { size } = this.g;
+    const owner = replay.ownerOf(this.moment.state.hash[block]);
+    if (size < NUMBERS_FROM && this.ranks.has(block)) {
+      pen.fillStyle = this.rankInk(block);
+      return pen.fillRect(x, y, s, s);
+    }
     pen.fillStyle = owner === null ? theme.track : canvasFill(pen, owner, 0.22);
     pen.fillRect(x, y, s, s);
     drawHatch(pen, x, y, s, s, theme.bg, size >= 20 ? 6 : 4);
     if (size >= 14) dashedFrame(pen, x, y, s, owner === null ? theme.muted : colourOf(owner));
+    return undefined;
+  }
+
+  // Where there is no room for numbers: the next to be evicted is the strongest.
+  rankInk(block) {
+    const { ranks } = this, { theme } = this.viewer;
+    const [r, g, b] = rgb(theme.warn);
+    return `rgb(${r} ${g} ${b} / ${1 - (0.85 * (ranks.get(block) - 1)) / ranks.size})`;
   }
 
   drawCorner(pen, x, y, s) {

@@ -25,7 +25,7 @@ export class Queues {
     this.reason.hidden = !blocked;
     this.running.show(state.running, (id) => {
       const seq = state.seqs.get(id);
-      return `${count(seq.computed)} of ${plural(seq.known, "token")} · ${plural(seq.table.length, "block")}`;
+      return `${count(seq.computed)} of ${count(seq.known)} · ${plural(seq.table.length, "block")}`;
     });
     const { ended } = this.viewer.replay.notes;
     const gone = [...ended].filter(([, end]) => end.step <= k).sort((a, b) => b[1].step - a[1].step);

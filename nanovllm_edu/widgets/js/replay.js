@@ -4,6 +4,7 @@
 import { checkDocument, EventKinds } from "./format.js";
 import { KIND, Notes } from "./notes.js";
 import { withWhy } from "./sentences.js";
+import { overlapping, spansOf } from "./spans.js";
 import { State } from "./state.js";
 
 const FRAME_INTERVAL = 32; // steps between the key frames that are kept for scrubbing
@@ -28,7 +29,7 @@ export class Replay {
     }
     this.journal = [];
     this.steps = []; // step -> place in the journal
-    this.failures = []; // the last step before each failure
+    this.failures = []; // the last step before each, and the last one whose plan it left
     this.plannedBy = []; // step -> the step before whose commit it was planned
     this.head = State.fromFrame(doc.initial, this.numBlocks);
     this.frames = [{ place: 0, state: this.head.clone(), step: -1 }];
@@ -45,7 +46,9 @@ export class Replay {
     Object.assign(this.pieces, pieces);
     for (const entry of entries) {
       if ("step" in entry) this.steps.push(this.journal.length);
-      if ("resume" in entry) this.failures.push(this.steps.length - 1);
+      if ("resume" in entry) {
+        this.failures.push({ end: this.steps.length - 1, kept: entry.resume.planned - 1 });
+      }
       this.journal.push(entry);
     }
     for (let i = this.journal.length - entries.length; i < this.journal.length; i++) {
@@ -96,8 +99,7 @@ export class Replay {
       state.reorder(entry, [...state.order]);
       if (isHead) this.notes.noteEndings(entry.abort, this.stepOf(place));
     } else if ("resume" in entry) {
-      Object.assign(state, State.fromFrame(entry.resume, this.numBlocks));
-      if (isHead) this.notes.planned.length = 0;
+      this.resume(state, entry.resume, this.stepOf(place), isHead);
     } else {
       this.applyStep(state, entry, place, isHead);
     }
@@ -107,11 +109,7 @@ export class Replay {
   applyStep(state, entry, place, isHead) {
     const step = this.stepOf(place);
     const before = "order_change" in entry ? [...state.order] : [];
-    const aheadTo = Math.min(step + (entry.in_flight ?? 0), this.lastPlanned(step));
-    while (state.planned <= aheadTo) {
-      if (isHead) this.plannedBy[state.planned] = step;
-      this.plan(state, state.planned, isHead);
-    }
+    this.planTo(state, Math.min(step + (entry.in_flight ?? 0), this.lastPlanned(step)), step, isHead);
     this.commit(state, entry);
     state.reorder(entry, before);
     if (!isHead) return;
@@ -119,6 +117,23 @@ export class Replay {
     if ((step + 1) % FRAME_INTERVAL === 0) {
       this.frames.push({ place: place + 1, state: state.clone(), step });
     }
+  }
+
+  planTo(state, last, step, isHead) {
+    while (state.planned <= last) {
+      if (isHead) this.plannedBy[state.planned] = step;
+      this.plan(state, state.planned, isHead);
+    }
+  }
+
+  // A failed step was rolled back. Plans that it left were made before it.
+  resume(state, frame, step, isHead) {
+    this.planTo(state, Math.min(frame.planned - 1, this.lastPlanned(step - 1)), step, isHead);
+    const numInFlight = frame.planned - step, sampling = state.sampling.slice(0, numInFlight);
+    const before = state.seqs;
+    Object.assign(state, State.fromFrame(frame, this.numBlocks), { sampling });
+    for (const seq of state.seqs.values()) keepHistory(seq, before.get(seq.id));
+    if (isHead) this.notes.planned.length = Math.min(this.notes.planned.length, numInFlight);
   }
 
   stepOf(place) {
@@ -132,7 +147,8 @@ export class Replay {
   }
 
   lastPlanned(step) {
-    return this.failures.find((end) => end >= step) ?? this.numSteps - 1;
+    return this.failures.reduce((last, { end, kept }) => (end >= step ? Math.min(last, kept) : last),
+      this.numSteps - 1);
   }
 
   plan(state, step, isHead) {
@@ -210,6 +226,15 @@ export class Replay {
     return events;
   }
 
+  // When the phases of step k took place, in microseconds.
+  spans(k) {
+    return spansOf(this, k);
+  }
+
+  overlapping(k) {
+    return overlapping(this, k);
+  }
+
   readEvent(row) {
     return withWhy(this.kinds.read(row));
   }
@@ -243,4 +268,13 @@ export class Replay {
       eviction_order: [...state.order],
     };
   }
+}
+
+// A key frame says where a sequence stands, not how it came there.
+function keepHistory(seq, before) {
+  if (!before) return;
+  seq.params = before.params;
+  if (!seq.computed) return; // it starts anew
+  const { hit, prefillEnd, match } = before;
+  Object.assign(seq, { hit, prefillEnd, match });
 }
