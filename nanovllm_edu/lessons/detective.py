@@ -1,4 +1,4 @@
-"""Runs the cases of `bugs.py`, compares every token with the truth, and audits the books.
+"""Runs the cases of `cases.py`, compares every token with the truth, and audits the books.
 
     report = investigate(case(1))        the symptom, in words
     report.recording.show()              the same run in the viewer
@@ -17,7 +17,7 @@ from nanovllm_edu.core.records import PrefixHit
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
-from nanovllm_edu.lessons.bugs import CASES, Case, Request, build_engine, right_tokens
+from nanovllm_edu.lessons.cases import CASES, Case, Request, build_engine, right_tokens
 from nanovllm_edu.lessons.checks import greedy
 
 MAX_STEPS = 400

@@ -7,7 +7,7 @@ token compared and the books audited after every step. A cure that costs cache h
 from collections.abc import Callable
 from typing import Any
 
-from nanovllm_edu.lessons.bugs import case
+from nanovllm_edu.lessons.cases import case
 from nanovllm_edu.lessons.checks import NOTHING_YET, require
 from nanovllm_edu.lessons.detective import NUM_RANDOM_RUNS, prove
 from nanovllm_edu.lessons.exercise import Exercise
