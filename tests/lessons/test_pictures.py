@@ -2,14 +2,14 @@
 
 import re
 
-from nanovllm_edu.introspect.html_export import viewer_file
+from nanovllm_edu.introspect.viewer_source import module_source
 from nanovllm_edu.lessons.charts import bars
 from nanovllm_edu.lessons.checks import checksum_engine, finish, greedy
 from nanovllm_edu.lessons.pictures import PALETTE, ink_on, pool, timeline
 
 
 def test_a_sequence_has_the_viewers_colour():
-    listed = re.search(r"const COLOURS = \[(.*?)\];", viewer_file("viewer.js"), re.DOTALL)
+    listed = re.search(r"const COLOURS = \[(.*?)\];", module_source("ink"), re.DOTALL)
     assert listed
     assert tuple(re.findall(r"#[0-9a-f]{6}", listed[1])) == PALETTE
 
