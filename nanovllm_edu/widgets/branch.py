@@ -30,7 +30,7 @@ class Branch:
         self.viewer = StepViewer(recorder.recording, step=last, controls=False)
         self.viewer.layout.width = "100%"
         self.title = widgets.HTML()
-        self.column = widgets.VBox([self.viewer], layout=widgets.Layout(min_width="0"))
+        self.column = widgets.VBox([self.title, self.viewer], layout=widgets.Layout(min_width="0"))
 
     @property
     def last(self) -> int:
@@ -82,10 +82,10 @@ class Branch:
 
     def set_title(self, fork_begin: int | None) -> None:
         """A line above the view if there are two: its name, and what it did since the fork."""
+        # Hidden, not taken out: a box that loses a child draws the others anew.
+        self.title.layout.display = "none" if fork_begin is None else ""
         if fork_begin is None:
-            self.column.children = (self.viewer,)
             return
-        self.column.children = (self.title, self.viewer)
         own = range(fork_begin - self.begin, self.viewer.step + 1)
         records = [self.recorder.record(index) for index in own]
         facts = [

@@ -28,9 +28,13 @@ class Controls(widgets.VBox):
         self._make_forking(block_size)
         self.status = widgets.HTML()
         rows = [
-            [self.back, self.next, self.play, self.slider, self.breakpoint, self.run],
-            [self.prompt, self.max_tokens, self.temperature, self.add, self.whose, self.heat],
-            [self.policy, self.block_size, self.fork, self.close_fork],
+            [self.back, self.next, self.play, self.slider, _group(self.breakpoint, self.run)],
+            [
+                self.prompt,
+                _group(self.max_tokens, self.temperature, self.add),
+                _group(self.whose, self.heat),
+            ],
+            [_group(self.policy, self.block_size), self.fork, self.close_fork],
         ]
         super().__init__([*map(_row, rows), self.status])
         self.layout.margin = "0 0 4px 0"
@@ -64,7 +68,7 @@ class Controls(widgets.VBox):
             style={"description_width": "82px"}, tooltip="0 takes the likeliest token",
         )  # fmt: skip
         self.add = _button("Add prompt", "plus", "It joins the queue", width="118px")
-        self.whose = _choice("temperature of", [SELECTED, ALL], "246px", "98px")
+        self.whose = _choice("temperature of", [SELECTED, ALL], "262px", "112px")
         self.heat = _button(
             "Set", "thermometer-half", "Sampled at this temperature from the next step on"
         )
@@ -132,6 +136,11 @@ class Controls(widgets.VBox):
 
 def _row(parts: list[Any]) -> widgets.Box:
     return widgets.Box(parts, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
+
+
+def _group(*parts: Any) -> widgets.Box:
+    """Parts that stay together when a row is too narrow, unless they alone are too wide."""
+    return _row(list(parts))
 
 
 def _button(text: str, icon: str, tooltip: str, style: str = "", width: str = "84px") -> Any:

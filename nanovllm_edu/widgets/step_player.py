@@ -51,7 +51,7 @@ class StepPlayer(widgets.VBox):
         super().__init__([self.controls, self._views])
         self._arrange()
         self._main.viewer.observe(lambda _: self._follow(self._main), "step")
-        self._main.viewer.observe(lambda _: self.controls.refresh(), "sequence")
+        self._main.viewer.observe(lambda change: self._select(change["new"]), "sequence")
         self.controls.refresh()
 
     @property
@@ -191,6 +191,7 @@ class StepPlayer(widgets.VBox):
         self.close_fork()
         fork.viewer.observe(lambda _: self._follow(fork), "step")
         self._fork = fork
+        fork.viewer.sequence = self.viewer.sequence
         self._arrange()
         self.go_to(at)
         moment = f"after step {at}" if at >= 0 else "before the first step"
@@ -242,6 +243,11 @@ class StepPlayer(widgets.VBox):
         """A view was moved by hand (its timeline, its keys): the rest comes along."""
         if branch.position != branch.shown_for(self.position):
             self.go_to(branch.position)
+
+    def _select(self, seq_id: int | None) -> None:
+        """What is selected in the view of the engine is selected in its fork too."""
+        if self.fork_viewer is not None:
+            self.fork_viewer.sequence = seq_id
 
     def _arrange(self) -> None:
         """One view in full width, or two side by side where there is room for both."""

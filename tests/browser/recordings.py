@@ -19,6 +19,31 @@ class Letters:
         return "".join("<b>&amp;</b>" if i == 7 else chr(97 + i % 26) for i in token_ids)
 
 
+def large_block_recording() -> Recording:
+    """Blocks of 256 tokens, as on a GPU, long prompts with a shared beginning, no tokenizer."""
+    runner = ChecksumRunner(24, 256, vocab_size=150_000)
+    engine = LLMEngine(runner, EngineConfig(max_num_seqs=4, max_num_batched_tokens=2048))
+    recorder = Recorder(engine)
+    shared = [1000 + i for i in range(600)]
+    for number in range(3):
+        prompt = [*shared, *range(5000 * number, 5000 * number + 200)]
+        recorder.add_request(prompt, SamplingParams(temperature=0.0, max_tokens=6))
+    for _ in recorder.run(0):
+        pass
+    return recorder.recording
+
+
+def overlapped_recording() -> Recording:
+    """Each step is planned while the one before is in flight."""
+    engine = LLMEngine(ChecksumRunner(16, 4), EngineConfig(max_num_seqs=4))
+    recorder = Recorder(engine)
+    for number in range(3):
+        recorder.add_request([*SHARED, number], SamplingParams(max_tokens=10))
+    for _ in recorder.run(1):
+        pass
+    return recorder.recording
+
+
 def eventful_recording(tokenizer: object = None) -> Recording:
     """Six requests on 14 blocks: hits, chunked prefill, preemption, eviction, a queue."""
     engine = LLMEngine(

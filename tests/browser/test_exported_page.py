@@ -7,7 +7,12 @@ import pytest
 from nanovllm_edu.core.records import EVENT_TYPES
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.spans import step_spans
-from tests.browser.recordings import Letters, eventful_recording
+from tests.browser.recordings import (
+    Letters,
+    eventful_recording,
+    large_block_recording,
+    overlapped_recording,
+)
 from tests.core.test_records import EXAMPLES
 from tests.introspect.workload import play
 
@@ -193,6 +198,96 @@ def test_the_text_is_coloured_by_how_it_came(page, recording):
     )
 
 
+def test_a_finished_sequence_keeps_its_colours(page, recording):
+    seq_id, k = next((i, k) for k, r in enumerate(recording) for i in r.finished)
+    go(page, k + 2)
+    page.locator(f".nv-chip[data-seq='{seq_id}']").click()
+    kinds = page.eval_on_selector_all(
+        ".nv-text .nv-token", "all => all.map(e => /nv-t-(\\w+)/.exec(e.className)[1])"
+    )
+    assert "decode" in kinds
+    assert kinds.count("pending") == 1  # its last token was never put through the model
+    assert f"finished in step {recording[k].step_id}" in page.locator(".nv-sequence").inner_text()
+
+
+def test_the_hash_chain_shows_where_the_match_stopped(page, recording):
+    go(page, 8)
+    hit = next(c for c in recording[0].chunks[::-1] if c.start)
+    page.locator(f".nv-chip[data-seq='{hit.seq_id}']").click()
+    state = recording.state_at(8)
+    blocks = [state.blocks[i] for i in state.block_tables[hit.seq_id]]
+    links = texts(page, ".nv-links li")
+    expected = ["no hash" if b.hash is None else f"{b.hash:016x}"[:6] for b in blocks]
+    num_found = hit.start // 4
+    assert links == [*expected[:num_found], "match stopped here", *expected[num_found:]]
+    assert page.locator(".nv-link.nv-found").count() == num_found
+    why = next(e for e in recording[0].events if getattr(e, "stopped_at", 0))
+    assert why.stopped_because in page.locator(".nv-chain .nv-reason").inner_text()
+
+
+def test_a_choice_survives_steps_at_which_it_is_not_there(page, recording):
+    go(page, 14)
+    page.locator(".nv-chip[data-seq='5']").click()
+    go(page, 0)
+    assert "Sequence 0" in page.locator(".nv-sequence h3").inner_text()
+    go(page, 14)
+    assert "Sequence 5" in page.locator(".nv-sequence h3").inner_text()
+
+
+def test_the_budget_bar_leads_to_its_sequences(page, recording):
+    go(page, 1)
+    chunk = recording[1].chunks[-1]
+    box = page.locator(".nv-budget-bar").bounding_box()
+    tokens_before = recording[1].num_tokens - chunk.num_tokens / 2
+    page.locator(".nv-budget-bar").click(
+        position={"x": box["width"] * tokens_before / 12, "y": box["height"] / 2}
+    )
+    assert page.evaluate(f"{VIEWER}.selection.seq") == chunk.seq_id
+
+
+# ---------------------------------------------------------------- other kinds of recordings
+
+
+def test_large_blocks_without_a_tokenizer(open_page, tmp_path, shoot):
+    recording = large_block_recording()
+    page = open_page(recording.to_html(tmp_path / "x.html").as_uri())
+    go(page, 3)
+    state = recording.state_at(3)
+    page.locator(".nv-chip[data-seq='1']").click()
+    block = state.block_tables[1][1]
+    page.locator(".nv-pool-frame").click(position=block_at(page, block))
+    linked = page.eval_on_selector_all(".nv-linked", "all => all.map(e => +e.dataset.pos)")
+    assert linked[0] == 256
+    assert linked == list(range(256, 256 + len(linked)))
+    tokens = state.sequences[1].token_ids
+    assert page.locator(".nv-text [data-pos='300']").inner_text() == str(tokens[300])
+    page.locator(".nv-text [data-pos='300']").click()
+    here = page.locator(".nv-card.nv-selected .nv-here")
+    assert here.evaluate("e => e.style.left") == f"{100 * 44.5 / 256:.4f}%".rstrip("0")
+    strip = page.locator(".nv-card").nth(0).locator(".nv-strip")
+    box = strip.bounding_box()
+    strip.click(position={"x": box["width"] * 100.5 / 256, "y": 5})
+    assert abs(page.evaluate(f"{VIEWER}.selection.position") - 100) <= 1  # a slot is one pixel
+    foot = page.locator(".nv-card .nv-card-foot").last.inner_text()
+    assert f"{state.sequences[1].num_computed_tokens - 768} of 256 filled" in foot
+    shoot(page, "page-large-blocks")
+
+
+def test_overlapped_steps_share_an_axis(open_page, tmp_path, shoot):
+    recording = overlapped_recording()
+    page = open_page(recording.to_html(tmp_path / "x.html").as_uri())
+    go(page, 4)
+    assert texts(page, ".nv-lane > span") == ["step 3", "step 4", "step 5"]
+    labels = page.eval_on_selector_all(".nv-lane-track", "all => all.map(e => e.ariaLabel)")
+    assert labels == [
+        "step 3 was in flight when step 4 was planned",
+        "step 4, from its plan to its commit",
+        "step 5 was planned while step 4 was in flight",
+    ]
+    assert page.locator(".nv-lane[aria-current] .nv-span-flight").count() == 1
+    shoot(page, "page-overlapped")
+
+
 # ------------------------------------------------------------------------------- moving
 
 
@@ -260,6 +355,16 @@ def test_the_keyboard_is_enough(page, recording, shoot):
     assert page.evaluate(f"{VIEWER}.selection.block") == 1
     assert page.evaluate(f"{VIEWER}.step") == 8
     assert "block 1 · used" in page.locator(".nv-pool [aria-live]").inner_text()
+    page.locator(".nv-text").focus()
+    newest = page.evaluate(f"{VIEWER}.now.sequence({VIEWER}.selection.seq).known") - 1
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(f"{VIEWER}.selection.position") == newest - 1
+    assert f"token {newest - 1}" in page.locator(".nv-sequence [aria-live]").inner_text()
+    event = page.locator(".nv-event").last
+    event.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate(f"{VIEWER}.selection.seq") == recording[8].events[-1].seq_id
     shoot(page, "page-keyboard")
 
 
@@ -276,12 +381,16 @@ def test_the_eviction_order_is_shown_on_demand(page, recording):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [900, 1280])
+@pytest.mark.parametrize("width", [390, 900, 1280])
 def test_it_fits_and_follows_the_theme(open_page, exported, theme, width, shoot):
     page = open_page(exported, color_scheme=theme, viewport={"width": width, "height": 1000})
     go(page, 12)
     assert page.locator(".nv").get_attribute("data-theme") == theme
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for part in page.locator(".nv-bar > *, .nv-step b").all():
+        box = part.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
     shoot(page, f"page-{theme}-{width}")
     page.locator("[data-action=theme]").click()
     assert page.locator(".nv").get_attribute("data-theme") != theme

@@ -80,8 +80,11 @@ def lab(chromium, jupyterlab):
 
 
 def run_the_cell(page) -> None:
-    """The editor takes keys only some time after it is there."""
+    """The editor takes keys only some time after it is there, and dialogs may come before."""
     for _ in range(30):
+        accept = page.locator(".jp-Dialog .jp-mod-accept")
+        if accept.count():  # on a busy machine JupyterLab asks for a kernel, or for patience
+            accept.first.click()
         page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+Enter")
         page.wait_for_timeout(700)
@@ -181,6 +184,61 @@ def test_a_fork_goes_on_beside_it(lab):
         assert lab.state(begin + k) == plain(lab.twin.recording.state_at(begin + k))
         assert lab.state(k, view=1) == plain(forked.recording.state_at(k))
     lab.shoot("lab-fork")
+
+
+def test_a_fork_from_an_earlier_step_repeats_what_was(lab):
+    lab.click("Close fork")
+    lab.page.wait_for_function("document.querySelectorAll('.nv').length === 1")
+    lab.page.evaluate(f"{VIEWER.format(0)}.goto(4)")
+    lab.button("Fork after step 4").wait_for()
+    lab.choice("policy").select_option("as it is")
+    lab.click("Fork after step 4")
+    lab.page.wait_for_function("document.querySelectorAll('.nv').length === 2")
+    lab.wait_for_step(-1, view=1)
+    assert lab.state(-1, view=1) == plain(lab.twin.recording.state_at(4))
+    for k in range(3):
+        lab.click("Step")
+        lab.wait_for_step(k, view=1)
+        lab.wait_for_step(5 + k)
+        assert lab.state(k, view=1) == plain(lab.twin.recording.state_at(5 + k))
+    titles = [title for title in lab.page.locator(".widget-html").all_inner_texts() if title]
+    tokens = sum(len(record.new_tokens) for record in lab.twin.recording.records[5:8])
+    assert sum(f"since the fork: 3 steps, {tokens} tokens" in title for title in titles) == 2
+    lab.shoot("lab-fork-earlier")
+    lab.click("Close fork")
+    lab.page.wait_for_function("document.querySelectorAll('.nv').length === 1")
+
+
+def test_a_temperature_is_changed_while_it_runs(lab):
+    seq_id = lab.twin.engine.state().running[-1]
+    lab.page.evaluate(f"{VIEWER.format(0)}.goto(Infinity)")
+    lab.page.locator(f".nv-chip[data-seq='{seq_id}']").click()
+    lab.page.get_by_label("temperature", exact=True).fill("0.9")
+    lab.page.get_by_label("temperature", exact=True).press("Tab")
+    lab.click("Set")
+    lab.wait_for_text(f"Sequence {seq_id} is sampled at temperature 0.9")
+    lab.twin.update_request(seq_id, temperature=0.9)
+    for _ in range(2):
+        lab.click("Step")
+        lab.twin.step()
+        lab.wait_for_step(len(lab.twin) - 1)
+    k = len(lab.twin) - 1
+    assert lab.state(k) == plain(lab.twin.recording.state_at(k))
+    lab.page.wait_for_function(
+        "document.querySelector('.nv-facts').innerText.includes('temperature 0.9')"
+    )
+
+
+def test_it_is_usable_at_900_pixels(lab):
+    lab.page.set_viewport_size({"width": 900, "height": 1250})
+    lab.page.wait_for_timeout(600)
+    output = lab.page.locator(".jp-OutputArea-output").last.bounding_box()
+    view = lab.page.locator(".nv").bounding_box()
+    assert view["x"] + view["width"] <= output["x"] + output["width"] + 1
+    assert lab.page.locator(".nv").evaluate("e => e.scrollWidth <= e.clientWidth")
+    lab.shoot("lab-900")
+    lab.page.set_viewport_size({"width": 1500, "height": 1250})
+    lab.page.wait_for_timeout(300)
 
 
 def test_the_dark_theme_is_followed(lab):

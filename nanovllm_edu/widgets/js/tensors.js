@@ -20,8 +20,9 @@ export class Tensors {
       } }, this.inner);
     this.left = 0;
     this.perSeq = h("div.nv-tensor-seqs");
-    const { el, note } = panel("tensors", "Tensors of the step",
-      h("div.nv-tensor", {}, this.names, this.scroll), this.perSeq);
+    this.empty = h("p.nv-empty", {}, "No token goes through the model.");
+    this.filled = h("div", {}, h("div.nv-tensor", {}, this.names, this.scroll), this.perSeq);
+    const { el, note } = panel("tensors", "Tensors of the step", this.empty, this.filled);
     Object.assign(this, { el, note });
     this.inner.addEventListener("pointerover", (event) => {
       const el = event.target.closest("[data-seq]");
@@ -35,7 +36,7 @@ export class Tensors {
   }
 
   measure() {
-    this.visible = this.scroll.clientWidth;
+    this.visible = this.scroll.clientWidth || this.visible || this.el.clientWidth;
   }
 
   update(moment) {
@@ -49,7 +50,8 @@ export class Tensors {
   settle(moment) {
     const total = this.starts.at(-1);
     this.inner.style.width = `${total * this.width}px`;
-    this.el.classList.toggle("nv-none", !total);
+    this.empty.hidden = total > 0;
+    this.filled.hidden = !total;
     this.drawColumns();
     this.drawPerSequence(moment);
   }

@@ -20,7 +20,8 @@ export class Timeline {
       onpointerleave: () => (this.tip.hidden = true),
       onkeydown: (e) => this.onKey(e) }, this.sheet.canvas, this.band,
       this.playhead, this.tip);
-    const { el, note } = panel("timeline", "Timeline", this.frame);
+    this.empty = h("p.nv-empty", {}, "No step yet: sequences will be rows here, and steps columns.");
+    const { el, note } = panel("timeline", "Timeline", this.frame, this.empty);
     note.append(legend([["prefill", "prefill"], ["cached", "prefill after a prefix hit"],
       ["decode", "decode"], ["waiting", "waiting"], ["preempted", "preempted"]]),
     legend([["mark-hit", "hit"], ["mark-preemption", "preemption"], ["mark-eviction", "eviction"],
@@ -43,6 +44,7 @@ export class Timeline {
 
   draw() {
     const g = (this.g = this.layout());
+    this.empty.hidden = g.ids.length > 0;
     const pen = this.sheet.size(g.width, g.height);
     const isSmall = g.cell < 4 || g.rowHeight < 4;
     this.drawLabels(pen, g);
