@@ -17,6 +17,7 @@ CAPTIONS = {
     "small": "one decode step of 1, 8, 32 and 128 sequences, a model of 0.6 billion parameters",
     "prefill": "the first token of 256 prompts, nothing cached",
     "prefix": "the first token of 256 prompts that share 1,024 cached tokens",
+    "records": "the 256 requests again, keeping every StepRecord of the run",
     "machine": "what the engine chose at start",
 }
 """What was measured, in words."""
@@ -29,6 +30,7 @@ UNITS = {
     "seconds": ("time", "{:.3f} s"),
     "ms": ("time", "{:.2f} ms"),
     "tokens": ("tokens computed", "{:,}"),
+    "cost": ("more time", "{:.1%}"),
 }
 """Key in the file -> what to call it, and how to write its value."""
 
