@@ -1,12 +1,16 @@
-"""Adds notebooks/*.ipynb to the site as pages, with their stored outputs; nothing is executed.
+"""Adds notebooks/*.ipynb to the site as pages, with their stored outputs.
 
-What nbconvert would fetch from elsewhere (MathJax, Mermaid) is taken out: formulas become MathML,
-which browsers draw themselves.
+Where a live view stood, the page shows its recording (`lesson_views.py`). What nbconvert would
+fetch from elsewhere (MathJax, Mermaid) is taken out: formulas become MathML, which browsers draw
+themselves. Jupyter's style sheets, the same in every lesson, become files that are loaded once.
 """
 
 import re
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from urllib.parse import urljoin
 
+import lesson_views
 from latex2mathml.converter import convert
 from markdown.extensions.toc import nest_toc_tokens
 from mkdocs.plugins import CombinedEvent, event_priority
@@ -17,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ROW = re.compile(r"^\| (\d\d) \| (.+?) \| (.+?) \| (\d+ min) \| (.*?) ?\|$", re.MULTILINE)
 
+STYLE = re.compile(r"<style\b[^>]*>(.{20000,}?)</style>", re.DOTALL)
 SCRIPT = re.compile(r"<script\b(?P<attributes>[^>]*)>(?P<body>.*?)</script>", re.DOTALL)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?!\w)", re.DOTALL)
 CODE = re.compile(
@@ -35,15 +40,20 @@ def on_config(config):
 
 @event_priority(100)  # before the plugin that turns notebooks into pages looks for them
 def _add_notebooks(files, config):
-    for path in NOTEBOOKS:
-        files.append(File.generated(config, f"learn/{path.name}", abs_src_path=str(path)))
+    for path, pages in lesson_views.perform_all(NOTEBOOKS).items():
+        copy = str(lesson_views.embedded(path))
+        files.append(File.generated(config, f"learn/{path.name}", abs_src_path=copy))
+        for index, page in pages.items():
+            name = lesson_views.page_name(path, index)
+            files.append(File.generated(config, name, content=page))
     return files
 
 
 @event_priority(-100)  # after it: its own kind of file has forgotten where the notebook lies
 def _restore_paths(files, config):
     for path in NOTEBOOKS:
-        files.get_file_from_path(f"learn/{path.name}").abs_src_path = str(path)
+        copy = str(lesson_views.embedded(path))
+        files.get_file_from_path(f"learn/{path.name}").abs_src_path = copy
     return files
 
 
@@ -55,10 +65,19 @@ def on_page_markdown(markdown, **_):
     return markdown.replace("{{ lessons }}", lessons_table()) if "{{ lessons" in markdown else None
 
 
-def on_page_content(html, page, **_):
-    """Makes a rendered notebook self-contained."""
+def on_pre_page(page, config, **_):
+    """The edit link of a lesson leads to its notebook."""
+    if config.edit_uri and page.file.src_uri.endswith(".ipynb"):
+        base = urljoin(f"{config.repo_url}/", config.edit_uri)
+        page.edit_url = urljoin(base, f"../notebooks/{PurePosixPath(page.file.src_uri).name}")
+    return page
+
+
+def on_page_content(html, page, config, files):
+    """Makes a rendered notebook self-contained, and small."""
     if not page.file.src_uri.endswith(".ipynb"):
         return html
+    html = STYLE.sub(lambda match: _style_sheet(match[1], config, files), html)
     html = SCRIPT.sub(_kept_script, html)
     html = LINK.sub(lambda match: _link(match), html)
     parts = CODE.split(html)  # code and styles are at odd places
@@ -84,6 +103,14 @@ def lessons_table():
         title = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", title)
         rows.append(f"| {number} | [{title}]({pages[number]}) | {' | '.join(others)} |")
     return "\n".join(rows)
+
+
+def _style_sheet(text, config, files):
+    """A link to a file with the text."""
+    name = f"learn/jupyter-{sha256(text.encode()).hexdigest()[:8]}.css"
+    if files.get_file_from_path(name) is None:
+        files.append(File.generated(config, name, content=text))
+    return f'<link rel="stylesheet" href="{PurePosixPath(name).name}">'
 
 
 def _kept_script(match):

@@ -1,109 +1,33 @@
 """Runs the engine, records it, and adds each recording to the site as a self-contained page.
 
-`{{ recording preemption }}` embeds one. The runs are real: the model in the box, on the machine
-that builds the site. They are kept in .cache/site until the engine, the viewer or this file
-changes.
+`{{ recording preemption }}` embeds one, `{{ side_by_side one another }}` two that move together,
+`{{ waits one another }}` compares how long their requests waited, `{{ run gpu_run }}` says what was
+run. The runs of `scenes.py` are kept in .cache/site until they, the engine or the viewer change;
+recordings of other machines are files.
 """
 
-import gzip
-import json
 import re
-from dataclasses import dataclass, field
-from hashlib import sha256
+from functools import cache
 from html import escape
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
 
+from embedding import ROOT, cached, fingerprint, frame
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
+from scenes import Scene, scenes
 
-ROOT = Path(__file__).parents[2]
-CACHE = ROOT / ".cache" / "site"
-STORED = ROOT / "docs" / "recordings"
-DIRECTIVE = re.compile(r"^\{\{ recording (\w+) \}\}$", re.MULTILINE)
-LESSONS = {"05": "shared_prompt", "07": "chunked_mixed", "08": "preemption"}
-"""Lesson -> the recording that its page ends with."""
-
-SYSTEM = (
-    "You are Nano-vLLM, a small and friendly model. Answer in short and simple sentences. "
-    "Explain technical terms in plain words."
+FILES = {
+    "gpu_run": (ROOT / "benchmarks" / "results" / "gpu_run.json.gz", "A run on a real GPU"),
+}
+"""Recording -> where it is stored, and its title. It may be missing: its page says so."""
+DIRECTIVE = re.compile(r"^\{\{ (recording|side_by_side|waits|run) ([\w ]+) \}\}$", re.MULTILINE)
+MISSING = (
+    '!!! info "Not recorded yet"\n\n'
+    "    There is no `{path}` yet. On a machine with a GPU, run the code below and save the "
+    "recording under that name; this page then shows it."
 )
-STORIES = (
-    "Once upon a time in Willow Bay",
-    "One morning the baker",
-    "It was a rainy day and",
-    "Tell me a story about the harbour.",
-)
-LONG = (
-    "Mira the baker has a plan for the spring fair. She wants to make bread, apple pie and soup "
-    "for the whole village. First she asks the farmer for apples and milk. Then she asks the "
-    "miller for flour. The fisherman brings two baskets of fish, and the gardener brings herbs "
-    "and salt. In the evening all neighbours meet at the harbour, light the lamps and eat together."
-)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A run: engine options, and who arrives before which step."""
-
-    title: str
-    options: dict[str, object]
-    arrivals: dict[int, tuple[object, ...]] = field(default_factory=dict)
-    max_tokens: int = 48
-
-
-def ask(question: str) -> list[dict[str, str]]:
-    """A question under the system message that all share."""
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
-
-
-def scenes() -> dict[str, Scene]:
-    """All runs. The engine is imported here, so that reading the site's configuration is fast."""
-    from nanovllm_edu import MixedPolicy, PhaseSeparatedPolicy
-
-    late = {0: STORIES[:3], 8: (LONG,)}
-    return {
-        "shared_prompt": Scene(
-            "One system message, five questions",
-            {"block_size": 8, "num_blocks": 40, "max_num_batched_tokens": 64},
-            {
-                0: (ask("What is a KV cache?"),),
-                3: (ask("What is preemption?"), ask("Who is the baker?")),
-                8: (ask("What is chunked prefill?"), ask("What is LRU eviction?")),
-            },
-        ),
-        "preemption": Scene(
-            "Four stories in a pool that is too small",
-            {"block_size": 8, "num_blocks": 20, "max_num_batched_tokens": 64},
-            {0: STORIES},
-            max_tokens=64,
-        ),
-        "chunked_mixed": Scene(
-            "Mixed: the long prompt in pieces",
-            {"block_size": 8, "num_blocks": 64, "max_num_batched_tokens": 24}
-            | {"policy": MixedPolicy()},
-            late,
-            max_tokens=32,
-        ),
-        "chunked_phases": Scene(
-            "Phase-separated: the long prompt at once",
-            {"block_size": 8, "num_blocks": 64, "max_num_batched_tokens": 512}
-            | {"policy": PhaseSeparatedPolicy()},
-            late,
-            max_tokens=32,
-        ),
-        "eviction": Scene(
-            "A cached prompt is overwritten block by block",
-            {"block_size": 8, "num_blocks": 16, "max_num_batched_tokens": 64},
-            {
-                0: (ask("What is a KV cache?"),),
-                30: (STORIES[0],),
-                90: (STORIES[1],),
-                140: (ask("What is a KV cache?"),),
-                180: (STORIES[2], STORIES[3]),
-                240: (ask("What is a KV cache?"),),
-            },
-        ),
-    }
 
 
 def perform(scene: Scene):
@@ -126,82 +50,129 @@ def perform(scene: Scene):
         return recorder.recording
 
 
+@cache
+def recordings():
+    """Name -> recording, of all that there are."""
+    from nanovllm_edu.introspect import Recording
+    from nanovllm_edu.introspect.decoder import decode
+
+    here = Path(__file__)
+    documents = cached("recordings", fingerprint(here, here.with_name("scenes.py")), _perform_all)
+    found = {name: decode(document) for name, document in documents.items()}
+    return found | {name: Recording.load(p) for name, (p, _) in FILES.items() if p.exists()}
+
+
+def _perform_all():
+    perform(Scene("", {}, {0: ("The first step of a process is slow.",)}, max_tokens=2))
+    return {name: perform(scene).to_dict() for name, scene in scenes().items()}
+
+
+def titles() -> dict[str, str]:
+    """Recording -> title."""
+    made = {name: scene.title for name, scene in scenes().items()}
+    return made | {name: title for name, (_, title) in FILES.items()}
+
+
 def on_files(files, config):
-    """Adds a page for every recording, those of docs/recordings/ too."""
-    for name, page in {**performed(), **stored()}.items():
+    """Adds a page for every recording."""
+    from nanovllm_edu.introspect.html_export import to_html
+
+    names = titles()
+    for name, recording in recordings().items():
+        page = to_html(recording, names[name])
         files.append(File.generated(config, page_name(name), content=page))
     return files
 
 
 def on_page_markdown(markdown, page, files, **_):
-    """Replaces each directive by a frame."""
-    return DIRECTIVE.sub(lambda match: frame(match[1], page.file, files), markdown)
-
-
-def on_page_content(html, page, files, **_):
-    """A lesson about something that can be watched ends with its recording."""
-    path = PurePosixPath(page.file.src_uri)
-    name = LESSONS.get(path.name[:2]) if path.suffix == ".ipynb" else None
-    return html if name is None else f"{html}\n<h2>Watch it</h2>\n{frame(name, page.file, files)}"
-
-
-def frame(name, file, files):
-    """The element that shows a recording, and a link for those who want it alone."""
-    target = files.get_file_from_path(page_name(name))
-    if target is None:
-        raise LookupError(f"{file.src_uri} embeds the recording {name!r}, which does not exist")
-    url, title = get_relative_url(target.url, file.url), escape(titles()[name])
-    return (
-        f'<iframe class="recording" src="{url}" title="{title}" loading="lazy"></iframe>\n'
-        f'<p class="recording-link"><a href="{url}" target="_blank" rel="noopener">'
-        "Open the recording on a page of its own</a></p>"
-    )
+    """Replaces each directive."""
+    return DIRECTIVE.sub(lambda match: _shown(match[1], match[2].split(), page.file), markdown)
 
 
 def page_name(name: str) -> str:
+    """Where a recording lies in the site."""
     return f"watch/recordings/{name}.html"
 
 
-def titles() -> dict[str, str]:
-    """Recording -> title."""
-    return {name: scene.title for name, scene in scenes().items()} | {
-        path.name.removesuffix(".json.gz"): path.name.removesuffix(".json.gz").replace("_", " ")
-        for path in STORED.glob("*.json.gz")
+def _shown(kind, names, file):
+    for name in names:
+        if name not in titles():
+            raise LookupError(f"{file.src_uri} shows the recording {name!r}, which does not exist")
+        if name not in recordings():
+            where = FILES[name][0].relative_to(ROOT)
+            return MISSING.format(path=where) if kind == "recording" else ""
+    match kind:
+        case "recording":
+            return _frame(names[0], file)
+        case "side_by_side":
+            return _side_by_side(names, file)
+        case "waits":
+            return waits_table(names)
+    return run_table(names[0])
+
+
+def _frame(name, file):
+    return frame(get_relative_url(page_name(name), file.url), titles()[name])
+
+
+def _side_by_side(names, file):
+    """Two frames that show the same step; `assets/site.js` links them."""
+    figures = "\n".join(
+        f"<div>\n<h2>{escape(titles()[name])}</h2>\n{_frame(name, file)}\n</div>" for name in names
+    )
+    return f'<div class="side-by-side">\n{figures}\n</div>'
+
+
+# ----------------------------------------------------------------------- what a run came to
+
+
+def waits_table(names):
+    """In steps, which are the same on every machine: who waited, and how large a step became."""
+    rows = [
+        "| | first token of the late prompt | longest gap between two tokens of the others "
+        "| largest step |",
+        "|---|---:|---:|---:|",
+    ]
+    for name in names:
+        first, gap, largest = waits(recordings()[name])
+        shown = f"after {first} {_steps(first)} | {gap} {_steps(gap)} | {largest} tokens"
+        rows.append(f"| {titles()[name]} | {shown} |")
+    return "\n".join(rows)
+
+
+def _steps(number):
+    return "step" if number == 1 else "steps"
+
+
+def waits(recording):
+    """Steps to the last request's first token and between two of the others; the largest step."""
+    late = max(recording.requests)
+    arrival = next(i for i, r in enumerate(recording) if any(c.seq_id == late for c in r.chunks))
+    steps_of = {
+        seq_id: [i for i, record in enumerate(recording) if seq_id in record.new_tokens]
+        for seq_id in recording.requests
     }
+    gaps = [b - a for i in steps_of if i != late for a, b in pairwise(steps_of[i])]
+    return steps_of[late][0] - arrival + 1, max(gaps), max(r.num_tokens for r in recording)
 
 
-def performed() -> dict[str, str]:
-    """Pages of the scenes, from the cache if nothing they depend on has changed."""
-    cached = CACHE / f"recordings-{fingerprint()}.json.gz"
-    if not cached.exists():
-        from nanovllm_edu.introspect.html_export import to_html
-
-        pages = {name: to_html(perform(scene), scene.title) for name, scene in scenes().items()}
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob("recordings-*"):
-            old.unlink(missing_ok=True)
-        cached.write_bytes(gzip.compress(json.dumps(pages).encode()))
-        return pages
-    return json.loads(gzip.decompress(cached.read_bytes()))
-
-
-def stored() -> dict[str, str]:
-    """Pages of recordings that were made elsewhere, such as on a GPU."""
-    from nanovllm_edu.introspect.html_export import to_html
-    from nanovllm_edu.introspect.recording import Recording
-
-    names = titles()
-    paths = {path.name.removesuffix(".json.gz"): path for path in sorted(STORED.glob("*.json.gz"))}
-    return {name: to_html(Recording.load(path), names[name]) for name, path in paths.items()}
+def run_table(name):
+    """What was run, and how long its steps took."""
+    recording = recordings()[name]
+    engine, records = recording.engine, recording.records
+    generated = sum(len(record.new_tokens) for record in records)
+    decode = [r for r in records if r.chunks and all(c.num_tokens == 1 for c in r.chunks)]
+    rows = [
+        ("engine", f"{engine['runner']}, {engine['policy']}"),
+        ("cache", f"{engine['num_blocks']:,} blocks of {engine['block_size']} tokens"),
+        ("requests", f"{len(recording.requests)}, with {generated:,} generated tokens"),
+        ("steps", f"{len(records)}, of which {len(decode)} decode only"),
+        ("a decode step", f"{_ms(decode)} in the middle, {_ms(decode, max)} at most"),
+        ("a step with prompts", _ms([r for r in records if r not in decode and r.chunks])),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)])
 
 
-def fingerprint() -> str:
-    """Changes when a recording or its page could."""
-    digest = sha256(Path(__file__).read_bytes())
-    package = ROOT / "nanovllm_edu"
-    for folder in ("core", "introspect", "widgets", "runners", "models", "attention", "sampling"):
-        for path in sorted((package / folder).glob("*.*")):
-            digest.update(path.read_bytes())
-    digest.update((package / "engine.py").read_bytes())
-    digest.update((package / "tiny" / "model" / "model.safetensors").read_bytes())
-    return digest.hexdigest()[:16]
+def _ms(records, of=median):
+    times = [sum(record.timings.values()) for record in records if record.timings]
+    return f"{of(times) * 1e3:.2f} ms" if times else "not measured"

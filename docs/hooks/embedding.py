@@ -1,0 +1,45 @@
+"""Pages that hold one recording each, and the frames in which other pages show them."""
+
+import gzip
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "site"
+PARTS = ("core", "introspect", "widgets", "runners", "models", "attention", "sampling", "lessons")
+
+
+def frame(url: str, title: str) -> str:
+    """The element that shows a recording, and a link for those who want it alone."""
+    url, title = escape(url), escape(title)
+    return (
+        f'<iframe class="recording" src="{url}" title="{title}" loading="lazy"></iframe>\n'
+        f'<p class="recording-link"><a href="{url}" target="_blank" rel="noopener">'
+        "Open the recording on a page of its own</a></p>"
+    )
+
+
+def cached(name: str, key: str, make: Callable[[], object]) -> object:
+    """What `make` returns, as JSON in .cache/site until the key changes."""
+    path = CACHE / f"{name}-{key}.json.gz"
+    if not path.exists():
+        value = make()
+        CACHE.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.glob(f"{name}-*"):
+            old.unlink(missing_ok=True)
+        path.write_bytes(gzip.compress(json.dumps(value).encode()))
+    return json.loads(gzip.decompress(path.read_bytes()))
+
+
+def fingerprint(*sources: Path) -> str:
+    """Changes when one of the files, the engine, the model or the viewer does."""
+    package = ROOT / "nanovllm_edu"
+    files = [path for part in PARTS for path in sorted((package / part).glob("*.*"))]
+    model = package / "tiny" / "model" / "model.safetensors"
+    digest = sha256()
+    for path in (*sources, *files, *sorted(package.glob("*.py")), model):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

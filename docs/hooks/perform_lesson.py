@@ -1,0 +1,77 @@
+"""Runs a lesson up to its last live view and keeps the recordings: a page cannot show widgets.
+
+    python docs/hooks/perform_lesson.py notebooks/05_prefix_caching.ipynb OUT.json
+
+OUT.json maps the index of each cell with a view to the page of its recording. Each lesson runs in a
+process of its own, as in Jupyter: lesson 04 chooses Triton's interpreter before anything else.
+"""
+
+import json
+import os
+import sys
+from contextlib import chdir, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+VIEWS = ("StepViewer(", "StepPlayer(")
+
+
+def view_cells(notebook: dict[str, Any]) -> dict[int, str]:
+    """Index of each cell that shows a live view -> how its stored output describes it."""
+    return {
+        index: text
+        for index, cell in enumerate(notebook["cells"])
+        for output in cell.get("outputs", ())
+        if (text := "".join(output.get("data", {}).get("text/plain", ""))).startswith(VIEWS)
+    }
+
+
+def perform(path: Path) -> dict[int, str]:
+    """Cell index -> page, for every live view of a notebook."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    notebook = json.loads(path.read_text("utf-8"))
+    expected, pages = view_cells(notebook), {}
+    shell = InteractiveShell.instance()
+    for index, cell in enumerate(notebook["cells"][: max(expected, default=-1) + 1]):
+        if cell["cell_type"] == "code":
+            done = shell.run_cell("".join(cell["source"]))
+            if index in expected:
+                done.raise_error()
+                check(done.result, expected[index], f"{path.name}, cell {index}")
+                pages[index] = page_of(done.result, title_of(notebook))
+    return pages
+
+
+def check(view: object, stored: str, where: str) -> None:
+    """What is embedded is what the stored output speaks of."""
+    if repr(view) != stored:
+        raise ValueError(
+            f"{where} shows {view!r}, but its stored output says {stored}: run the notebook again "
+            "and store it."
+        )
+
+
+def title_of(notebook: dict[str, Any]) -> str:
+    """The first heading."""
+    return "".join(notebook["cells"][0]["source"]).split("\n")[0].lstrip("# ")
+
+
+def page_of(view: Any, title: str) -> str:
+    """The page of a viewer's recording; what a player has queued is run to its end."""
+    from nanovllm_edu.introspect.decoder import decode
+    from nanovllm_edu.introspect.html_export import to_html
+
+    if hasattr(view, "recorder"):
+        for _ in view.recorder.run(depth=0):
+            pass
+        return to_html(view.recording, title)
+    return to_html(decode(view.document()), title)
+
+
+if __name__ == "__main__":
+    os.environ["MPLBACKEND"] = "agg"
+    source, target = (Path(name).resolve() for name in sys.argv[1:])
+    with chdir(source.parent), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        found = perform(source)
+    target.write_text(json.dumps(found), "utf-8")
