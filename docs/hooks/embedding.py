@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -36,10 +37,18 @@ def cached(name: str, key: str, make: Callable[[], object]) -> object:
 
 def fingerprint(*sources: Path) -> str:
     """Changes when one of the files, the engine, the model or the viewer does."""
+    digest = sha256(_package_digest())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _package_digest() -> bytes:
     package = ROOT / "nanovllm_edu"
     files = [path for part in PARTS for path in sorted((package / part).glob("*.*"))]
     model = package / "tiny" / "model" / "model.safetensors"
     digest = sha256()
-    for path in (*sources, *files, *sorted(package.glob("*.py")), model):
+    for path in (*files, *sorted(package.glob("*.py")), model):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.digest()

@@ -1,18 +1,17 @@
 """Puts the recording in the place of every live view of a lesson.
 
-The lessons are run for it, two at a time, each in a process of its own, and only up to the last
-view; what comes out is kept in .cache/site until the lesson or the engine changes.
+The lessons are run for it (`perform_lesson.py`), and only up to the last view; what comes out is
+kept in .cache/site until the lesson or the engine changes.
 """
 
+import gzip
 import json
-import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from embedding import CACHE, cached, fingerprint, frame
+from embedding import CACHE, fingerprint, frame
 from perform_lesson import title_of, view_cells
 
 SCRIPT = Path(__file__).with_name("perform_lesson.py")
@@ -24,8 +23,15 @@ PLAYER = (
 
 def perform_all(notebooks: list[Path]) -> dict[Path, dict[int, str]]:
     """Notebook -> cell index -> page of the recording that the cell shows."""
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(notebooks, pool.map(_pages, notebooks), strict=True))
+    shown = [path for path in notebooks if view_cells(json.loads(path.read_text("utf-8")))]
+    stale = [path for path in shown if not _stored(path).exists()]
+    if stale:
+        _perform(stale)
+    pages = {path: json.loads(gzip.decompress(_stored(path).read_bytes())) for path in shown}
+    return {
+        path: {int(index): page for index, page in pages.get(path, {}).items()}
+        for path in notebooks
+    }
 
 
 def page_name(notebook: Path, index: int) -> str:
@@ -50,20 +56,20 @@ def embedded(path: Path) -> Path:
     return copy
 
 
-def _pages(notebook: Path) -> dict[int, str]:
-    if not view_cells(json.loads(notebook.read_text("utf-8"))):
-        return {}
-    key = fingerprint(notebook, SCRIPT)
-    pages = cached(f"lesson_{notebook.stem}", key, lambda: _perform(notebook))
-    return {int(index): page for index, page in pages.items()}
+def _stored(notebook: Path) -> Path:
+    return CACHE / f"lesson_{notebook.stem}-{fingerprint(notebook, SCRIPT)}.json.gz"
 
 
-def _perform(notebook: Path) -> dict[str, str]:
+def _perform(notebooks: list[Path]) -> None:
+    """Runs them, and keeps what came out."""
     with TemporaryDirectory() as folder:
-        target = Path(folder) / "pages.json"
-        command = [sys.executable, str(SCRIPT), str(notebook), str(target)]
-        threads = os.environ | {"OMP_NUM_THREADS": "1"}  # two lessons at a time
-        done = subprocess.run(command, capture_output=True, text=True, env=threads)
+        command = [sys.executable, str(SCRIPT), folder, *map(str, notebooks)]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{notebook.name} could not be run:\n{done.stderr[-2000:]}")
-        return json.loads(target.read_text("utf-8"))
+            raise RuntimeError(f"the lessons could not be run:\n{done.stderr[-3000:]}")
+        for notebook in notebooks:
+            for old in CACHE.glob(f"lesson_{notebook.stem}-*"):
+                old.unlink(missing_ok=True)
+            pages = (Path(folder) / f"{notebook.stem}.json").read_bytes()
+            _stored(notebook).parent.mkdir(parents=True, exist_ok=True)
+            _stored(notebook).write_bytes(gzip.compress(pages))

@@ -1,19 +1,23 @@
-"""Runs a lesson up to its last live view and keeps the recordings: a page cannot show widgets.
+"""Runs lessons up to their last live view and keeps the recordings: a page cannot show widgets.
 
-    python docs/hooks/perform_lesson.py notebooks/05_prefix_caching.ipynb OUT.json
+    python docs/hooks/perform_lesson.py OUT_FOLDER notebooks/05_prefix_caching.ipynb ...
 
-OUT.json maps the index of each cell with a view to the page of its recording. Each lesson runs in a
-process of its own, as in Jupyter: lesson 04 chooses Triton's interpreter before anything else.
+For each notebook OUT_FOLDER gets a JSON file that maps the index of each cell with a view to the
+page of its recording. Each lesson runs in a process of its own, as in Jupyter. They are forked from
+one that has imported the large libraries already, which is most of the work.
 """
 
 import json
 import os
 import sys
 from contextlib import chdir, redirect_stdout
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 VIEWS = ("StepViewer(", "StepPlayer(")
+LIBRARIES = ["torch", "transformers", "matplotlib.pyplot", "anywidget", "IPython", "nanovllm_edu"]
 
 
 def view_cells(notebook: dict[str, Any]) -> dict[int, str]:
@@ -69,9 +73,25 @@ def page_of(view: Any, title: str) -> str:
     return to_html(decode(view.document()), title)
 
 
+def save(folder: Path, notebook: Path) -> None:
+    """Performs one notebook, silently, where it lies."""
+    with chdir(notebook.parent), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        pages = perform(notebook)
+    (folder / f"{notebook.stem}.json").write_text(json.dumps(pages), "utf-8")
+
+
+def main() -> None:
+    """Performs all notebooks of the command line, two at a time."""
+    folder, *notebooks = (Path(name).resolve() for name in sys.argv[1:])
+    # Lesson 04 runs GPU kernels on the CPU and says so before it imports them; here the import is
+    # already done when it begins.
+    os.environ |= {"MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
+    context = get_context("forkserver")
+    context.set_forkserver_preload(LIBRARIES)
+    with context.Pool(2, maxtasksperchild=1) as pool:
+        for _ in pool.imap_unordered(partial(save, folder), notebooks):
+            pass
+
+
 if __name__ == "__main__":
-    os.environ["MPLBACKEND"] = "agg"
-    source, target = (Path(name).resolve() for name in sys.argv[1:])
-    with chdir(source.parent), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        found = perform(source)
-    target.write_text(json.dumps(found), "utf-8")
+    main()

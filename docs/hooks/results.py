@@ -1,15 +1,19 @@
 """Adds benchmarks/results/* to the site: a page each, and a list of them for `{{ results }}`.
 
-A `.md` file is a page as it is, a `.json` file becomes tables, a `.txt` file a block of text.
-Nothing is measured here.
+A benchmark that writes JSON and is known to `benchmark_pages.py` is drawn; of the others a `.md`
+file is a page as it is, a `.json` file becomes tables, a `.txt` file blocks of text. Nothing is
+measured here.
 """
 
 import json
+import re
 from pathlib import Path
 
+from benchmark_pages import PAGES
 from mkdocs.structure.files import File
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
 RENDERERS = {}
 
 
@@ -23,8 +27,7 @@ def on_config(config):
 def on_files(files, config):
     """Adds the generated pages."""
     for path in result_files():
-        content = RENDERERS[path.suffix](path)
-        files.append(File.generated(config, page_name(path), content=content))
+        files.append(File.generated(config, page_name(path), content=content(path)))
     return files
 
 
@@ -35,8 +38,9 @@ def on_page_markdown(markdown, **_):
 
 
 def result_files():
-    """Results of which each is shown once: `.md` before `.json` before `.txt`."""
-    chosen = {}
+    """Each result once: drawn if it can be, `.md` before `.json` before `.txt`."""
+    chosen = {name: RESULTS / f"{name}.json" for name in PAGES}
+    chosen = {name: path for name, path in chosen.items() if path.exists()}
     for suffix in (".md", ".json", ".txt"):
         for path in sorted(RESULTS.glob(f"*{suffix}")):
             chosen.setdefault(path.stem, path)
@@ -48,8 +52,18 @@ def page_name(path):
 
 
 def title(path):
-    first = path.read_text("utf-8").split("\n", 1)[0]
-    return first[2:] if first.startswith("# ") else path.stem.replace("_", " ").capitalize()
+    return content(path).split("\n", 1)[0].removeprefix("# ")
+
+
+def content(path):
+    """The page; it says which command makes it anew, if the file itself does not."""
+    drawn = PAGES.get(path.stem) if path.suffix == ".json" else None
+    text = (
+        drawn(json.loads(path.read_text("utf-8"))) if drawn else RENDERERS[path.suffix](path)
+    ).rstrip()
+    if "python benchmarks/" not in text and (BENCHMARKS / f"{path.stem}.py").exists():
+        text += f"\n\nMeasured with `python benchmarks/{path.stem}.py`."
+    return text + "\n"
 
 
 def _markdown(path):
@@ -57,14 +71,27 @@ def _markdown(path):
 
 
 def _text(path):
-    return f"# {title(path)}\n\n```text\n{path.read_text('utf-8').rstrip()}\n```\n"
+    """A heading for every line that begins like one, and blocks of text between."""
+    first, *rest = path.read_text("utf-8").strip().split("\n")
+    parts = [f"# {first.lstrip('# ')}" if first.startswith("#") else f"# {_name(path)}\n\n{first}"]
+    for section in re.split(r"^(?=## )", "\n".join(rest), flags=re.MULTILINE):
+        heading, _, body = (
+            section.partition("\n") if section.startswith("## ") else ("", "", section)
+        )
+        parts += [heading] * bool(heading)
+        parts += [f"```text\n{body.strip()}\n```"] * bool(body.strip())
+    return "\n\n".join(parts)
 
 
 def _json(path):
-    parts = [f"# {title(path).upper() if len(path.stem) < 4 else title(path)}"]
+    parts = [f"# {_name(path)}"]
     for name, value in json.loads(path.read_text("utf-8")).items():
         parts += [f"## {str(name).replace('_', ' ').capitalize()}", _table(value)]
     return "\n\n".join(parts)
+
+
+def _name(path):
+    return path.stem.upper() if len(path.stem) < 4 else path.stem.replace("_", " ").capitalize()
 
 
 def _table(value):

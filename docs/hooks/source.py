@@ -1,7 +1,7 @@
 """`{{ source core/scheduler.py Scheduler.plan }}`: code on a page, taken from the file by name.
 
 Nothing is copied, so nothing can go stale: a name that no longer exists fails the build. Without a
-name the whole file is shown, folded.
+name the whole file is shown, folded. `vllm:v1/request.py` links a file of another project.
 """
 
 import ast
@@ -11,11 +11,18 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "nanovllm_edu"
 DIRECTIVE = re.compile(r"^\{\{ source (\S+\.py)((?: \S+)*) \}\}$", re.MULTILINE)
 LINK = re.compile(r"\{\{ file (\S+) \}\}")
+ELSEWHERE = re.compile(r"\b(vllm|nano|go):([\w./]+\w)")
+PROJECTS = {
+    "vllm": "https://github.com/vllm-project/vllm/blob/main/vllm/",
+    "nano": "https://github.com/GeeeekExplorer/nano-vllm/blob/main/nanovllm/",
+    "go": "https://github.com/hashneo/nano-vllm-go/blob/main/",
+}
 
 
 def on_page_markdown(markdown, **_):
     """Replaces every directive by a fenced block."""
     markdown = LINK.sub(lambda match: f"`{_existing(match[1])}`", markdown)
+    markdown = ELSEWHERE.sub(lambda m: f"[`{m[2]}`]({PROJECTS[m[1]]}{m[2]})", markdown)
     return DIRECTIVE.sub(lambda match: _blocks(match[1], match[2].split()), markdown)
 
 

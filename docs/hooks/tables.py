@@ -27,7 +27,8 @@ def options_table(module, name):
         f"| {cell(meanings[field.name])} |"
         for field in fields(cls)
     ]
-    return "\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows])
+    table = "\n".join(["| option | type | default | meaning |", "|---|---|---|---|", *rows])
+    return f'<div class="stack" markdown>\n\n{table}\n\n</div>'
 
 
 def events_table():

@@ -1,0 +1,194 @@
+"""Pages of the benchmarks that write JSON: what was measured, drawn, and with what.
+
+Goals and published figures are read from the benchmark that compares with them. Whatever a file
+holds beyond what is drawn is shown as a table.
+"""
+
+import ast
+from pathlib import Path
+
+from bars import Bar, chart, number
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def constant(script: str, name: str):
+    """The value of a literal constant of a benchmark, without running it."""
+    for node in ast.parse((BENCHMARKS / script).read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and name in [getattr(t, "id", "") for t in node.targets]:
+            return ast.literal_eval(node.value)
+    raise LookupError(f"benchmarks/{script} has no constant {name}")
+
+
+def machine_table(machine: dict) -> str:
+    """Where and how it was measured."""
+    rows = []
+    for name, value in machine.items():
+        if name == "command":
+            value = f"`{' '.join(str(value).split())}`"
+        elif isinstance(value, dict):
+            value = "<br>".join(f"{key}: {text}" for key, text in value.items())
+        elif isinstance(value, float):
+            value = number(value)
+        rows.append(f"| {name.replace('_', ' ')} | {str(value).replace('|', '/')} |")
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+# ------------------------------------------------------------------------------------ the GPU
+
+
+def gpu_page(report: dict) -> str:
+    """`gpu.json`."""
+    published = constant("gpu.py", "PUBLISHED")
+    parts = ["# GPU benchmark", _gpu_headline(report)]
+    for draw in (_gpu_main, _gpu_decode, _gpu_prompts, _gpu_records):
+        parts += draw(report, published)
+    parts += [
+        "## How it was measured",
+        "Shape of Qwen3-0.6B, random weights, bfloat16. The *floor* is the time to read every "
+        "weight once and every live sequence's keys and values once per step, at the copy "
+        "bandwidth that the same run measured. *Target* is what we aim at. Figures of other "
+        "engines were measured on one H200 beforehand, with the versions named, unless they say "
+        "*in the same run*.",
+        machine_table(report["machine"]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _gpu_headline(report):
+    main = report.get("main")
+    if not main:
+        return ""
+    return (
+        f"256 requests with 133,966 output tokens take **{main['seconds']:.2f} s** on one "
+        f"{report['machine']['gpu']}: **{main['tokens_per_second']:,.0f} tokens/s**, "
+        f"{main['floor_fraction']:.0%} of what the memory allows."
+    )
+
+
+def _gpu_main(report, published):
+    if "main" not in report:
+        return []
+    main = report["main"]
+    bars = [
+        Bar("this engine", main["seconds"], "ours"),
+        Bar("floor", main["floor_seconds"], "floor"),
+        *_published(published["main"]),
+        *_same_run(report),
+    ]
+    return ["## 256 requests at once", chart("main", "Seconds; less is better.", "s", {"": bars})]
+
+
+def _same_run(report):
+    """Other engines that ran on the same machine right before or after ours."""
+    return [
+        Bar(name.replace("_vllm", "-vllm"), entry["seconds"], "other", "in the same run")
+        for name, entry in report.items()
+        if "vllm" in name.lower() and isinstance(entry, dict) and "seconds" in entry
+    ]
+
+
+def _gpu_decode(report, published):
+    groups = {
+        f"{size} sequence{'s' * (int(size) > 1)}": [
+            Bar("this engine", entry["ms"], "ours"),
+            Bar("floor", entry["floor_ms"], "floor"),
+            *_published({who: v.get(int(size)) for who, v in published["small"].items()}),
+        ]
+        for size, entry in report.get("small", {}).items()
+    }
+    if not groups:
+        return []
+    caption = "Milliseconds of a decode step, by the number of sequences in it; less is better."
+    return ["## A decode step", chart("decode", caption, "ms", groups)]
+
+
+def _gpu_prompts(report, published):
+    names = {"prefill": "Prefill of 256 prompts", "prefix": "256 requests on a warm prefix"}
+    groups = {
+        title: [Bar("this engine", report[key]["seconds"], "ours"), *_published(published[key])]
+        for key, title in names.items()
+        if key in report
+    }
+    if not groups:
+        return []
+    return ["## Prompts", chart("prompts", "Seconds; less is better.", "s", groups)]
+
+
+def _gpu_records(report, _):
+    if "records" not in report:
+        return []
+    return [
+        "## Keeping every record",
+        f"Recording keeps every `StepRecord`. The run above with all of them kept takes "
+        f"**{report['records']['cost']:+.1%}** (goal: at most 2%).",
+    ]
+
+
+def _published(figures):
+    known = {who: value for who, value in figures.items() if value is not None}
+    target = [Bar("target", known.pop("target"), "target")] if "target" in known else []
+    return target + [Bar(who, value, "other") for who, value in known.items()]
+
+
+# ------------------------------------------------------------------------------------ the CPU
+
+
+def cpu_page(report: dict) -> str:
+    """`cpu.json`."""
+    targets = constant("cpu.py", "TARGETS")
+    parts = ["# CPU benchmark", _cpu_headline(report["results"])]
+    contests = dict.fromkeys((r["model"], r["workload"]) for r in report["results"])
+    for number_, (model, workload) in enumerate(contests):
+        entries = [r for r in report["results"] if (r["model"], r["workload"]) == (model, workload)]
+        parts += _cpu_contest(f"cpu-{number_}", model, workload, entries, targets)
+    sizes = {f"parameters, {name}": n for name, n in report["parameters"].items()}
+    parts += [
+        "## How it was measured",
+        "64 requests at once, 16 to 256 prompt tokens and 16 to 256 tokens to generate, greedy, "
+        "float32. Runs alternate; a ratio is the median of the ratios of neighbouring runs.",
+        machine_table(report["machine"] | sizes),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _cpu_headline(results):
+    best = [r for r in results if "generate" in r["who"] and r["ours_is_faster_by"]]
+    ratios = [min(r["ours_is_faster_by"] for r in best)] if best else []
+    return (
+        f"Against the best setting of Hugging Face `generate` the engine is at least "
+        f"**{ratios[0]:.2f} times** as fast."
+        if ratios
+        else ""
+    )
+
+
+def _cpu_contest(name, model, workload, entries, targets):
+    bars = [
+        Bar(
+            "this engine" if entry["who"] == "ours" else entry["who"],
+            entry["tokens_per_second"],
+            "ours" if entry["who"] == "ours" else "other",
+            _cpu_note(entry),
+        )
+        for entry in entries
+        if entry["tokens_per_second"]
+    ]
+    if not bars:
+        return []
+    caption = (
+        f"Output tokens per second; more is better. Goal: {targets[workload]} times the best "
+        "setting of generate."
+    )
+    title = f"## {'The model in the box' if model == 'tiny' else model}, {workload} prompts"
+    return [title, chart(name, caption, "tokens/s", {"": bars})]
+
+
+def _cpu_note(entry):
+    ratio = entry["ours_is_faster_by"]
+    notes = [f"ours is {ratio:.2f}x"] if ratio and entry["who"] != "ours" else []
+    return " · ".join([*notes, *([entry["note"]] if entry["note"] else [])])
+
+
+PAGES = {"gpu": gpu_page, "cpu": cpu_page}
+"""Stem of a JSON file -> what draws it."""
