@@ -12,7 +12,9 @@ import shutil
 import statistics
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
+from platform import python_version
 from random import Random
 from time import perf_counter, process_time
 
@@ -139,7 +141,8 @@ def main() -> None:
     text = (
         "# What looking costs\n\n"
         f"`python benchmarks/viewer.py`: {NUM_STEPS:,} steps × {NUM_SEQUENCES} sequences × "
-        f"{NUM_BLOCKS:,} blocks in headless Chromium, {os.cpu_count()} cores, load average {load} "
+        f"{NUM_BLOCKS:,} blocks in headless Chromium, {os.cpu_count()} cores, load average {load}, "
+        f"{date.today()}, Python {python_version()} "
         f"(making the recording took {made:.0f} s of processor time).\n\n" + "\n".join(table) + "\n"
     )
     print(text)

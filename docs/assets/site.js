@@ -30,7 +30,7 @@ function fit(frame) {
 
 function follow(frame) {
   const viewer = viewerOf(frame);
-  if (viewer && viewer.isDark !== isDark()) viewer.toggleTheme();
+  if (viewer && (viewer.root.dataset.theme === "dark") !== isDark()) viewer.toggleTheme();
 }
 
 function link(frame, viewer) {

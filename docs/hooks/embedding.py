@@ -46,7 +46,12 @@ def fingerprint(*sources: Path) -> str:
 @cache
 def _package_digest() -> bytes:
     package = ROOT / "nanovllm_edu"
-    files = [path for part in PARTS for path in sorted((package / part).glob("*.*"))]
+    files = [
+        path
+        for part in PARTS
+        for path in sorted((package / part).rglob("*.*"))
+        if path.suffix in (".py", ".js", ".css")
+    ]
     model = package / "tiny" / "model" / "model.safetensors"
     digest = sha256()
     for path in (*files, *sorted(package.glob("*.py")), model):

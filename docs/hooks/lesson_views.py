@@ -45,8 +45,9 @@ def embedded(path: Path) -> Path:
     title = title_of(notebook)
     for index, text in view_cells(notebook).items():
         url = page_name(path, index).removeprefix("learn/")
-        html = frame(url, f"{title}: {text[text.index('(') + 1 : -1]}")
-        html = PLAYER + html if text.startswith("StepPlayer") else html
+        is_player = text.startswith("StepPlayer")
+        what = "a live engine, run to its end" if is_player else text[text.index("(") + 1 : -1]
+        html = PLAYER * is_player + frame(url, f"{title}: {what}")
         notebook["cells"][index]["outputs"] = [
             {"output_type": "display_data", "data": {"text/html": html}, "metadata": {}}
         ]

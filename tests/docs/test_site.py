@@ -1,77 +1,21 @@
 """The site builds without a warning, its links lead somewhere, nothing comes from elsewhere."""
 
-import os
-import subprocess
-import sys
-from dataclasses import dataclass, field
-from functools import partial
-from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
+import json
+import re
+from dataclasses import fields
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-pytest.importorskip("mkdocs")
-pytest.importorskip("mkdocs_jupyter")
+from tests.docs.conftest import HOSTED
+from tests.docs.site_pages import ROOT, Page
 
-ROOT = Path(__file__).parents[2]
-LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
-"""Elements that make a browser fetch something, and the attribute that says what."""
-NOT_LOADED = {"canonical", "prev", "next", "edit"}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 RECORDINGS = ("shared_prompt", "preemption", "chunked_mixed", "chunked_phases", "eviction")
+VIEWS = ("StepViewer(", "StepPlayer(")
 
 
-@dataclass(repr=False)
-class Page(HTMLParser):
-    """What a page points to, and what can be pointed to in it."""
-
-    text: str
-    links: list[str] = field(default_factory=list)
-    loads: list[str] = field(default_factory=list)
-    anchors: set[str] = field(default_factory=set)
-    images: list[dict] = field(default_factory=list)
-    frames: list[dict] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.feed(self.text)
-
-    def handle_starttag(self, tag, attributes) -> None:
-        values = dict(attributes)
-        self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
-        if tag == "a" and values.get("href"):
-            self.links.append(values["href"])
-        if tag in LOADED and values.get(LOADED[tag]) and values.get("rel") not in NOT_LOADED:
-            self.loads.append(values[LOADED[tag]])
-        if tag == "img":
-            self.images.append(values)
-        if tag == "iframe":
-            self.frames.append(values)
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory) -> Path:
-    """The site, built once. Warnings are errors."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
-
-
-@pytest.fixture(scope="session")
-def pages(site) -> dict[Path, Page]:
-    """Every page but the recordings, which hold JSON and a script, no markup."""
-    paths = [p for p in sorted(site.rglob("*.html")) if p.parent.name != "recordings"]
-    return {path: Page(path.read_text("utf-8")) for path in paths}
+# ------------------------------------------------------------------- links and what is loaded
 
 
 def test_internal_links_and_anchors_lead_somewhere(site, pages):
@@ -89,7 +33,7 @@ def test_internal_links_and_anchors_lead_somewhere(site, pages):
     assert not broken, "\n".join(broken)
 
 
-def has(page: Page, anchor: str) -> bool:
+def has(page, anchor: str) -> bool:
     """`__tabbed_…` and the like are made by the theme's script."""
     return anchor in page.anchors or anchor.startswith("__")
 
@@ -125,118 +69,120 @@ def test_what_a_page_loads_exists(site, pages):
     assert not missing, "\n".join(missing)
 
 
+def test_frames_and_pictures_say_what_they_show(site, pages):
+    silent = [
+        f"{path.relative_to(site)}: {element.get('src', '')[:60]}"
+        for path, page in pages.items()
+        for element, name in [
+            *((picture, "alt") for picture in page.pictures),
+            *((frame, "title") for frame in page.frames),
+        ]
+        if not element.get(name, "").strip()
+    ]
+    assert not silent, "\n".join(silent)
+
+
+def test_edit_links_lead_to_the_source(site):
+    base = f"{HOSTED['REPO_URL']}/edit/main"
+    for page, source in {
+        "use/install.html": "docs/use/install.md",
+        "learn/05_prefix_caching.html": "notebooks/05_prefix_caching.ipynb",
+    }.items():
+        assert f'href="{base}/{source}"' in (site / page).read_text("utf-8")
+        assert (ROOT / source).exists()
+
+
+def test_pages_follow_one_another(pages):
+    """Every page but the last has a next one, and nothing can be reached by search alone."""
+    without = [p.name for p, page in pages.items() if 'rel="next"' not in page.text]
+    assert sorted(without) == ["404.html", "glossary.html"]
+
+
+# ------------------------------------------------------------------------------- recordings
+
+
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recordings_are_embedded_and_self_contained(site, pages, name):
-    page = site / "watch" / "recordings" / f"{name}.html"
-    text = page.read_text("utf-8")
+    text = (site / "watch" / "recordings" / f"{name}.html").read_text("utf-8")
     assert "default-src 'none'" in text, "the page's policy forbids it to load anything"
     assert '"format":"nanovllm-edu recording"' in text
     frames = [frame["src"] for parsed in pages.values() for frame in parsed.frames]
     assert any(src.endswith(f"recordings/{name}.html") for src in frames), "nobody shows it"
 
 
-def test_frames_and_images_say_what_they_show(site, pages):
-    silent = [
-        f"{path.relative_to(site)}: {element.get('src', '')[:60]}"
-        for path, page in pages.items()
-        for element, name in [
-            *((image, "alt") for image in page.images),
-            *((frame, "title") for frame in page.frames),
-        ]
-        if name not in element
-    ]
-    assert not silent, "\n".join(silent)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_where_a_lesson_shows_a_view_its_page_shows_that_recording(site, recorded, notebook):
+    text = (site / "learn" / f"{notebook.stem}.html").read_text("utf-8")
+    shown = re.split(r'<div class="jp-Cell jp-CodeCell[^>]* id=', text)[1:]
+    cells = [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
+    assert len(shown) == len(cells)
+    for cell, html in zip(cells, shown, strict=True):
+        stored = "".join(
+            "".join(output.get("data", {}).get("text/plain", "")) for output in cell["outputs"]
+        )
+        frames = [frame["src"] for frame in Page(html).frames]
+        assert len(frames) == stored.startswith(VIEWS), "".join(cell["source"])
+        for frame in frames:
+            recording = recorded[site / "learn" / frame]
+            if stored.startswith("StepViewer("):
+                assert f"StepViewer({recording!r})" == stored
+            else:  # a live engine: what was queued has been run to its end
+                assert len(recording) > 0
+                assert not recording.state_at(len(recording) - 1).running
 
 
-def test_every_lesson_is_a_page(site):
-    for notebook in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+def test_lessons_are_rendered_without_requirejs_and_share_their_style(site):
+    for notebook in NOTEBOOKS:
         text = (site / "learn" / f"{notebook.stem}.html").read_text("utf-8")
-        assert "jp-Cell" in text
         assert "requirejs" not in text.lower()
+        assert len(text) < 600_000, "style sheets are in files of their own"
 
 
-def test_every_option_is_explained(site):
-    from dataclasses import fields
+def test_a_gpu_run_is_shown_or_said_to_be_missing(site):
+    text = (site / "watch" / "gpu.html").read_text("utf-8")
+    is_there = (ROOT / "benchmarks" / "results" / "gpu_run.json.gz").exists()
+    assert ("recordings/gpu_run.html" in text) == is_there
+    assert ("Not recorded yet" in text) != is_there
 
+
+# ---------------------------------------------------------------------------- generated pages
+
+
+def test_every_option_is_explained(site, pages):
     from nanovllm_edu import EngineConfig
 
-    page = Page((site / "reference" / "configuration.html").read_text("utf-8"))
+    page = pages[site / "reference" / "configuration.html"]
     assert {option.name for option in fields(EngineConfig)} <= page.anchors
 
 
-# ------------------------------------------------------------------------------ in a browser
+def test_measured_pages_say_when_and_how(site):
+    results = ROOT / "benchmarks" / "results"
+    for stem in {path.stem for path in results.iterdir() if not path.name.endswith(".gz")}:
+        text = (site / "measured" / f"{stem}.html").read_text("utf-8")
+        text = re.sub(r"<[^>]+>", "", text.split("<article")[1])
+        assert "python benchmarks/" in text, f"{stem}: by which command?"
+        assert re.search(r"20\d\d-\d\d-\d\d", text), f"{stem}: when?"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_) -> None:
-        """Requests are no news."""
+def test_the_gpu_page_shows_the_figures_of_its_file(site):
+    report = json.loads((ROOT / "benchmarks" / "results" / "gpu.json").read_text())
+    text = (site / "measured" / "gpu.html").read_text("utf-8")
+    assert f"{report['main']['seconds']:.2f} s" in text
+    for entry in report["small"].values():
+        assert f"this engine {entry['ms']:.3g} ms" in text
+    assert report["machine"]["gpu"] in text
 
 
-@pytest.fixture(scope="module")
-def address(site):
-    """The site, served on the loopback."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def test_the_map_names_every_file_of_the_engine(site):
+    text = (site / "tour" / "map.html").read_text("utf-8")
+    folders = ("core", "runners", "attention", "layers", "models", "sampling")
+    files = [p for folder in folders for p in (ROOT / "nanovllm_edu" / folder).glob("[a-z]*.py")]
+    names = [f"{path.parent.name}/{path.name}" for path in files]
+    missing = [name for name in sorted(names) if f"<code>{name}</code>" not in text]
+    assert not missing, "docs/tour/map.md says what these are elsewhere, or that they are our own"
 
 
-@pytest.fixture
-def open_page(chromium, address):
-    """Opens a page of the site; afterwards there was no error, and nothing left this machine."""
-    problems, contexts = [], []
-
-    def go(name, **options):
-        context = chromium.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        page.on("request", lambda r: check_address(r.url, address, problems))
-        page.goto(f"{address}/{name}", wait_until="networkidle")
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert not problems
-
-
-def check_address(url, address, problems) -> None:
-    if not url.startswith((address, "data:", "blob:")):
-        problems.append(f"a request left this machine: {url}")
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("name", ["index", "watch/preemption", "watch/chunked", "watch/eviction"])
-def test_an_embedded_recording_steps(open_page, name):
-    page = open_page(f"{name}.html")
-    frames = page.frames[1:]
-    assert frames
-    for frame in frames:
-        bar = frame.locator(".nv-bar").first
-        assert "step 0" in bar.inner_text()
-        frame.locator('[data-action="next"]').click()
-        frame.wait_for_function("document.querySelector('.nv-bar').innerText.includes('step 1')")
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize(
-    "name",
-    ["index", "learn/00_start_here", "tour/02_scheduler", "use/install", "reference/api_engine"],
-)
-def test_a_narrow_page_does_not_scroll_sideways(open_page, name):
-    page = open_page(f"{name}.html", viewport={"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-@pytest.mark.browser
-def test_frames_follow_the_theme_of_the_page(open_page):
-    page = open_page("index.html", color_scheme="light")
-    root = page.frames[1].locator("[data-theme]").first
-    assert root.get_attribute("data-theme") == "light"
-    page.locator("label[for=__palette_1]").click()
-    page.frames[1].wait_for_function("document.querySelector('[data-theme=dark]') !== null")
+def test_glossary_terms_lead_to_their_lessons(site, pages):
+    page = pages[site / "glossary.html"]
+    assert {"block-table", "kv-cache", "prefix-caching"} <= page.anchors
+    assert "learn/05_prefix_caching.html" in page.links

@@ -9,7 +9,7 @@ export class Why {
   constructor(viewer) {
     this.viewer = viewer;
     this.empty = h("p.nv-empty", {}, "Each decision of a step is explained here.");
-    const list = h("ol.nv-events");
+    const list = h("ol.nv-events", { tabIndex: 0, "aria-label": "Reasons" });
     const { el, note } = panel("why", "Why", this.empty, list);
     Object.assign(this, { el, note, rows: new Rows(list, () => this.row()) });
   }

@@ -1,0 +1,60 @@
+"""The site, built once for everything that looks at it, with warnings as errors."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.site_pages import ROOT, Page, fingerprint, is_recording
+
+BUILDS = ROOT / ".cache" / "site-tests"
+HOSTED = {"REPO_URL": "https://example.org/nanovllm-edu", "EDIT_URI": "edit/main/docs/"}
+"""As if the project were hosted somewhere, so that pages have edit links."""
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The site's folder. A build is kept, and used again while its sources stay as they are."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocs_jupyter")
+    folder = BUILDS / fingerprint()
+    if not folder.exists():
+        shutil.rmtree(BUILDS, ignore_errors=True)
+        building = BUILDS / "building"
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", building]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=os.environ | HOSTED | {"NO_MKDOCS_2_WARNING": "1"},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        building.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site) -> dict[Path, Page]:
+    """Every page but the recordings."""
+    paths = [path for path in sorted(site.rglob("*.html")) if not is_recording(path)]
+    return {path: Page(path.read_text("utf-8")) for path in paths}
+
+
+@pytest.fixture(scope="session")
+def recorded(site):
+    """Path -> recording, for every page that is one."""
+    import json
+
+    from nanovllm_edu.introspect.decoder import decode
+
+    found = {}
+    for path in sorted(site.rglob("recordings/*.html")):
+        text = path.read_text("utf-8")
+        data = text.split('id="recording">')[1].split("</script>")[0]
+        found[path] = decode(json.loads(data))
+    return found

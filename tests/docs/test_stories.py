@@ -1,0 +1,63 @@
+"""What the pages under Watch say about their recordings is so."""
+
+import pytest
+
+from nanovllm_edu.core.records import BlockEvicted, PrefixHit
+from tests.docs.site_pages import ROOT
+
+
+@pytest.fixture
+def story(site, recorded):
+    return lambda name: recorded[site / "watch" / "recordings" / f"{name}.html"]
+
+
+def text_of(name: str) -> str:
+    return (ROOT / "docs" / "watch" / f"{name}.md").read_text("utf-8")
+
+
+def events(record, kind) -> list:
+    return [event for event in record.events if isinstance(event, kind)]
+
+
+def test_the_shared_prompt_is_found_at_step_3(story):
+    step = story("shared_prompt")[3]
+    assert [hit.num_tokens for hit in events(step, PrefixHit)] == [32, 32]
+    assert sorted(chunk.num_tokens for chunk in step.chunks) == [1, 10, 11]
+    tables = [step.block_tables[hit.seq_id][:5] for hit in events(step, PrefixHit)]
+    assert tables[0][:4] == tables[1][:4]
+    assert tables[0][4] != tables[1][4]
+    last = story("shared_prompt").state_at(len(story("shared_prompt")) - 1)
+    assert last.num_blocks("used") == 0 < last.num_blocks("cached")
+
+
+def test_the_storm_preempts_when_the_page_says(story):
+    storm = story("preemption")
+    preempted = [k for k, record in enumerate(storm) if record.preempted]
+    assert preempted == [33, 45]
+    assert storm.state_at(32).num_blocks("free") + storm.state_at(32).num_blocks("cached") == 0
+    back = {c.seq_id for c in storm[64].chunks} - {c.seq_id for c in storm[63].chunks}
+    assert back == {seq_id for k in preempted for seq_id in storm[k].preempted}
+    assert [hit.num_tokens for hit in events(storm[64], PrefixHit) if hit.num_tokens] == [16]
+    for step in (*preempted, 64):
+        assert f"**Step {step}**" in text_of("preemption")
+
+
+def test_the_long_prompt_stalls_others_only_in_phases(story):
+    mixed, phases = story("chunked_mixed"), story("chunked_phases")
+    long = max(mixed.requests)
+    assert len(mixed.requests[long].token_ids) == 89
+    assert all({0, 1, 2} <= set(mixed[k].new_tokens) for k in range(8, 12))
+    assert max(record.num_tokens for record in mixed) <= 24
+    assert phases[8].num_tokens == 89
+    assert set(phases[8].new_tokens) == {long}
+
+
+def test_the_evicted_question_finds_less_each_time(story):
+    eviction = story("eviction")
+    questions = {seq: 0 for seq, r in eviction.requests.items() if len(r.token_ids) > 40}
+    for record in eviction:
+        for hit in events(record, PrefixHit):
+            if hit.seq_id in questions:
+                questions[hit.seq_id] += hit.num_tokens
+    assert list(questions.values()) == [0, 24, 16]
+    assert any(events(record, BlockEvicted) for record in eviction)
