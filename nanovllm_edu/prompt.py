@@ -7,7 +7,6 @@ Read next: `engine.py`, the only caller.
 """
 
 from array import array
-from operator import countOf
 from typing import Protocol
 
 import numpy as np
@@ -41,7 +40,7 @@ def read_prompt(
         raise RequestError("the prompt is empty; give at least one token.")
     if (largest := integers.max()) >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size)
-    is_plain = countOf(map(type, prompt), int) == len(integers)  # no numpy scalar among them
+    is_plain = type(sum(prompt)) is int  # a single numpy scalar would make the sum one
     token_ids = list(prompt) if is_plain else integers.tolist()
     return token_ids, array("q", integers.astype(np.int64).tobytes())
 

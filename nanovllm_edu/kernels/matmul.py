@@ -37,7 +37,7 @@ class Tiles:
         n: Columns of a tile.
         k: Depth of one step of the loop, per lane.
         lanes: Parts of the depth that a program's warps work on side by side; 1 for big tiles.
-        splits: Parts of the depth that different programs work on.
+        splits: Parts of the depth that different programs work on, at most.
         num_warps: Warps of a program.
         num_stages: Loads in flight.
     """
@@ -49,6 +49,10 @@ class Tiles:
     splits: int
     num_warps: int
     num_stages: int
+
+    def splits_of(self, depth: int) -> int:
+        """The most parts, up to `splits`, into which a depth divides evenly."""
+        return next(parts for parts in range(self.splits, 0, -1) if depth % parts == 0)
 
     def as_constants(self, depth: int) -> dict[str, Any]:
         """Keyword arguments of a launch, for a product that is `depth` deep per split."""

@@ -203,14 +203,14 @@ def project_add(
     num_rows = x.shape[0]
     num_columns, depth = w.shape
     assert num_columns % tiles.n == 0
-    assert depth % tiles.splits == 0
     assert stream.squares.shape[1] == num_columns // tiles.n
-    grid = (num_columns // tiles.n, triton.cdiv(num_rows, tiles.m), tiles.splits)
+    splits = tiles.splits_of(depth)
+    grid = (num_columns // tiles.n, triton.cdiv(num_rows, tiles.m), splits)
     _project_add_kernel[grid](
         x, w, stream.residual, stream.weighted, stream.squares, norm_weight,
         scratch.partial, scratch.arrivals, num_rows,
-        N=num_columns, K=depth, SPLITS=tiles.splits, HAS_NORM=norm_weight is not None,
-        **tiles.as_constants(depth // tiles.splits), **options,
+        N=num_columns, K=depth, SPLITS=splits, HAS_NORM=norm_weight is not None,
+        **tiles.as_constants(depth // splits), **options,
     )  # fmt: skip
 
 

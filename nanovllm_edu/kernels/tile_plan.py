@@ -84,10 +84,11 @@ def plan_for(num_rows: int) -> TilePlan:
 _DECODE_TILES: dict[int, DecodeTiles] = {
     8: DecodeTiles(8, 64, 64, 2, 4, 168),
     64: DecodeTiles(8, 128, 64, 2, 2, 255),
-    256: DecodeTiles(4, 512, 64, 2, 4, 168),
-    640: DecodeTiles(1, 64, 64, 2, 4, 168),
-    1280: DecodeTiles(1, 64, 64, 2, 2, 255),
-    sys.maxsize: DecodeTiles(1, 32, 32, 2, 2, 168),
+    128: DecodeTiles(4, 512, 64, 2, 4, 168),
+    768: DecodeTiles(1, 64, 64, 2, 4, 168),
+    1024: DecodeTiles(1, 64, 64, 2, 2, 255),
+    1600: DecodeTiles(1, 32, 32, 2, 2, 168),
+    sys.maxsize: DecodeTiles(1, 32, 32, 2, 2, 128),
 }
 
 

@@ -118,7 +118,7 @@ def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has
 def small_model(device, **changes):
     config = ModelConfig(
         architecture="Qwen3ForCausalLM", vocab_size=150, hidden_size=64, num_layers=2,
-        num_heads=4, num_kv_heads=2, head_dim=64, intermediate_size=96,
+        num_heads=4, num_kv_heads=2, head_dim=64, intermediate_size=160,
         max_position_embeddings=256, tie_word_embeddings=True, qk_norm=True, **changes,
     )  # fmt: skip
     with torch.device(device):
@@ -128,7 +128,17 @@ def small_model(device, **changes):
     return model
 
 
-def test_steps_sample_the_models_tokens_and_advance(device):
+SMALL_PLAN = TilePlan(
+    qkv=IN_LANES,
+    o=Tiles(16, 8, 16, 2, 2, 2, 2),
+    gate_up=IN_ONE,
+    down=IN_LANES,
+    head=Tiles(16, 64, 32, 1, 1, 4, 2),
+)
+
+
+@pytest.mark.parametrize("plan", [SMALL_PLAN, None], ids=["small tiles", "the table's tiles"])
+def test_steps_sample_the_models_tokens_and_advance(device, plan):
     num_rows, block_size, max_len = 3, 8, 64
     model = small_model(device)
     weights = ModelWeights.collect(deepcopy(model))  # folds its norms
@@ -146,17 +156,10 @@ def test_steps_sample_the_models_tokens_and_advance(device):
         temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
         sampled=torch.full((num_rows,), 999, device=device),
     )
-    plan = TilePlan(
-        qkv=IN_LANES,
-        o=Tiles(16, 8, 16, 2, 2, 2, 2),
-        gate_up=IN_ONE,
-        down=IN_LANES,
-        head=Tiles(16, 64, 32, 1, 1, 4, 2),
-    )
     decoder = FusedDecoder(weights, cache, inputs, is_overlapped=False)
     expected_cache, table = cache.copy(), inputs.token_table.clone()
-    for step in range(2):
-        decoder.step(num_rows, plan if step == 0 else None)
+    for given in (plan, None):  # None: as before
+        decoder.step(num_rows, given)
         tokens = model_step(model, expected_cache, table, inputs, lengths)
         assert inputs.sampled.tolist() == tokens
         assert_close(cache.data, expected_cache.data)
