@@ -31,8 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,lab,docs]'
 	@touch $@
 
-lab: $(STAMP)  ## Open JupyterLab on the lessons
-	$(BIN)/jupyter lab --notebook-dir=. $(AS_ROOT) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+lab: $(STAMP)  ## Open JupyterLab on your copies of the lessons, in my_lessons/
+	$(BIN)/python notebooks/copy_lessons.py
+	$(BIN)/jupyter lab --notebook-dir=. $(AS_ROOT) $(LAB_FLAGS) my_lessons/00_start_here.ipynb
 
 notebooks: $(STAMP)  ## Run all notebooks and store their outputs
 	$(TEST_ENV) $(BIN)/python notebooks/refresh.py $(NOTEBOOKS)

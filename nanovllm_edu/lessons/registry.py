@@ -86,7 +86,7 @@ class Ladders:
         if shown < NUM_HINTS:
             return f'Stuck? hint("{exercise_id}") gives hint {shown + 1} of {NUM_HINTS}.'
         lesson = exercise_id.partition(".")[0]
-        return f"You have seen every hint. The solution is in solutions/lesson_{lesson}.py."
+        return f"You have seen every hint. The solution: notebooks/solutions/lesson_{lesson}.py."
 
 
 _LADDERS = Ladders()
