@@ -1,7 +1,7 @@
 """Puts drawings into the page itself, where they follow its theme.
 
-`![what it shows](assets/drawn/name.svg)` is an image wherever Markdown is read; on the site it becomes
-a figure with the same words for those who do not see it.
+`![what it shows](assets/drawn/name.svg)` is an image wherever Markdown is read; on the site it
+becomes a figure with the same words for those who do not see it.
 """
 
 import re

@@ -19,7 +19,6 @@ from mkdocs.structure.toc import get_toc
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-MINUTES = re.compile(r"Time: (\d+) minutes")
 ROW = re.compile(r"^\| (\d\d) \| (.+?) \| (.+?) \| (\d+ min) \| (.*?) ?\|$", re.MULTILINE)
 
 STYLE = re.compile(r"<style\b[^>]*>(.{20000,}?)</style>", re.DOTALL)
@@ -97,17 +96,12 @@ def contents(html):
 
 
 def lessons_table():
-    """Number, title, question and time of every lesson; those that are written are links."""
-    pages = {path.name[:2]: path for path in NOTEBOOKS}
-    rows = ["| | lesson | the question | minutes |", "|---|---|---|---:|"]
-    for number, title, question in ROW.findall((ROOT / "README.md").read_text("utf-8")):
+    """The README's table of lessons, linked to their pages."""
+    pages = {path.name[:2]: path.name for path in NOTEBOOKS}
+    rows = ["| | lesson | the question | time | before |", "|---|---|---|---|---|"]
+    for number, title, *others in ROW.findall((ROOT / "README.md").read_text("utf-8")):
         title = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", title)
-        if number in pages:
-            title = f"[{title}]({pages[number].name})"
-            minutes = MINUTES.search(pages[number].read_text("utf-8"))
-            rows.append(f"| {number} | {title} | {question} | {minutes[1] if minutes else ''} |")
-        else:
-            rows.append(f"| {number} | {title} *(being written)* | {question} | |")
+        rows.append(f"| {number} | [{title}]({pages[number]}) | {' | '.join(others)} |")
     return "\n".join(rows)
 
 
