@@ -29,8 +29,9 @@ import triton
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.attention.triton_paged import TritonPagedAttention
 from nanovllm_edu.kernels import twins
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.fused_decode import DecodeInputs, FusedDecoder
+from nanovllm_edu.kernels.fused_decode import FusedDecoder
 from nanovllm_edu.kernels.launch import launch_options
 from nanovllm_edu.kernels.library_decode import LibraryDecoder
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
@@ -302,6 +303,9 @@ def make_inputs(num_rows, max_len, lengths, seeds, temperatures, tables=None) ->
         advances=torch.ones(num_rows, dtype=torch.int32, device=DEVICE),
         seeds=seeds,
         temperatures=temperatures,
+        top_ks=torch.full((num_rows,), 50, dtype=torch.int32, device=DEVICE),
+        top_ps=torch.full((num_rows,), 0.9, device=DEVICE),
+        min_ps=torch.zeros(num_rows, device=DEVICE),
         sampled=torch.zeros(num_rows, dtype=torch.int64, device=DEVICE),
     )
 

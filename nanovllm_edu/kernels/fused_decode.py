@@ -23,11 +23,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.launch import can_overlap, launch_options
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
+from nanovllm_edu.kernels.norm import rms_norm
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
 from nanovllm_edu.kernels.projections import (
     SplitScratch,
@@ -36,6 +39,7 @@ from nanovllm_edu.kernels.projections import (
     norm_project,
     project_add,
 )
+from nanovllm_edu.kernels.sampling import sample
 from nanovllm_edu.kernels.tile_plan import TilePlan, decode_tiles, plan_for
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.models.config import ModelConfig
@@ -43,36 +47,6 @@ from nanovllm_edu.runners.kv_cache import KVCache
 
 COLUMNS_MULTIPLE = 128
 """Every tile of `tile_plan.py` divides it, so no product has a ragged edge."""
-
-
-@dataclass(frozen=True)
-class DecodeInputs:
-    """What a step reads and writes, at fixed addresses; R rows, of which a step uses the first few.
-
-    A padding row points at a table row of its own whose blocks are the scratch block, has a context
-    length of 1 and does not advance.
-
-    Attributes:
-        token_table: int64 [slots, length], every sequence's tokens. A step reads each row's newest
-            and writes the one after it.
-        block_tables: int32 [slots, max_blocks].
-        table_rows: int64 [R], each row's slot in these two tables.
-        context_lens: int32 [R], tokens in the cache once this step has stored its own. A step adds
-            `advances` when it is done.
-        advances: int32 [R], 1 for sequences, 0 for padding.
-        seeds: int64 [R].
-        temperatures: float32 [R]; 0 is greedy.
-        sampled: int64 [R], the step's result.
-    """
-
-    token_table: Tensor
-    block_tables: Tensor
-    table_rows: Tensor
-    context_lens: Tensor
-    advances: Tensor
-    seeds: Tensor
-    temperatures: Tensor
-    sampled: Tensor
 
 
 @dataclass(frozen=True)
@@ -147,7 +121,9 @@ class FusedDecoder:
         self._options = launch_options(is_overlapped)
         self._buffers: dict[int, _Buffers] = {}
 
-    def step(self, num_rows: int, plan: TilePlan | None = None) -> None:
+    def step(
+        self, num_rows: int, plan: TilePlan | None = None, *, is_filtered: bool = False
+    ) -> None:
         """Launch one step of the first `num_rows` rows; nothing waits for the device.
 
         Buffers are made at the first call with a number of rows, so that call comes before a
@@ -156,6 +132,7 @@ class FusedDecoder:
         Args:
             num_rows: Rows of the inputs to use.
             plan: Tiles to use instead of the table's (for measuring).
+            is_filtered: Apply top-k, top-p and min-p, at the price of logits in memory.
         """
         if plan is not None or num_rows not in self._buffers:
             plan = plan or plan_for(num_rows)
@@ -168,7 +145,11 @@ class FusedDecoder:
             self._attention(index, layer, buffers)
             is_last = index == len(layers) - 1
             self._mlp(layer, self.weights.final_norm if is_last else None, buffers)
-        self._sample(buffers)
+        if is_filtered:
+            normed = rms_norm(buffers.stream.residual, self.weights.final_norm, self.weights.eps)
+            sample(F.linear(normed, self.weights.head), self.inputs, is_filtered)
+        else:
+            self._sample(buffers)
 
     def _embed(self, buffers: _Buffers) -> None:
         inputs = self.inputs

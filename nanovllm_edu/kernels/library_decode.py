@@ -10,7 +10,8 @@
       product        stream + activation w^T                             -> stream       cuBLAS
     norm             stream                                              -> normed
     product          normed                                              -> logits       cuBLAS
-    propose, pick    logits, noise                                       -> one token per row
+    cut, propose,    logits, noise                                       -> one token per row
+    pick
 
 One kernel a layer more than `fused_decode.py`. From some number of rows on that is less than what
 the library's products gain: they use hardware (the tensor memory accelerator, clusters of
@@ -28,14 +29,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nanovllm_edu.kernels.activation import silu_and_mul
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.fused_decode import DecodeInputs
 from nanovllm_edu.kernels.launch import can_overlap, launch_options
-from nanovllm_edu.kernels.lm_head import pick
 from nanovllm_edu.kernels.norm import rms_norm
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
-from nanovllm_edu.kernels.sampling import propose
+from nanovllm_edu.kernels.sampling import sample
 from nanovllm_edu.kernels.tile_plan import decode_tiles
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.runners.kv_cache import KVCache
@@ -70,11 +70,15 @@ class LibraryDecoder:
         self._is_overlapped = is_overlapped
         self._workspaces: dict[int, DecodeWorkspace] = {}
 
-    def step(self, num_rows: int) -> None:
+    def step(self, num_rows: int, *, is_filtered: bool = False) -> None:
         """Launch one step of the first `num_rows` rows; nothing waits for the device.
 
         Scratch memory is made at the first call with a number of rows, so that call comes before a
         capture.
+
+        Args:
+            num_rows: Rows of the inputs to use.
+            is_filtered: Apply top-k, top-p and min-p.
         """
         weights, inputs = self.weights, self.inputs
         stream = weights.embedding.new_empty(num_rows, weights.hidden_size)
@@ -91,7 +95,7 @@ class LibraryDecoder:
             self._mix(index, layer, stream)
             self._think(layer, stream)
         normed = rms_norm(stream, weights.final_norm, weights.eps)
-        self._sample(F.linear(normed, weights.head))
+        sample(F.linear(normed, weights.head), inputs, is_filtered)
 
     def _mix(self, index: int, layer: LayerWeights, stream: Tensor) -> None:
         """The attention sublayer, added to the stream."""
@@ -121,20 +125,6 @@ class LibraryDecoder:
             gate_up, stream, self.weights.eps, is_overlapped=self._is_overlapped
         )
         stream.addmm_(activation, layer.down.T)
-
-    def _sample(self, logits: Tensor) -> None:
-        inputs = self.inputs
-        # A token's position is the number of tokens before it.
-        best = propose(logits, inputs.seeds, inputs.temperatures, inputs.context_lens)
-        pick(
-            best,
-            inputs.sampled,
-            inputs.token_table,
-            inputs.table_rows,
-            inputs.context_lens,
-            inputs.advances,
-            PLAIN,
-        )
 
     def _workspace(self, num_rows: int) -> DecodeWorkspace:
         if num_rows not in self._workspaces:

@@ -11,6 +11,7 @@ from torch import Tensor
 from nanovllm_edu.attention.reference import attend_one, gather
 from nanovllm_edu.kernels.paged_decode import NewTokens
 from nanovllm_edu.layers.ops import TorchOps
+from nanovllm_edu.sampling import stages
 from nanovllm_edu.sampling.random import gumbel_noise
 
 OPS = TorchOps()
@@ -73,6 +74,22 @@ def decode_attention(
         keys, values = (gather(part, table, length) for part in cache_layer)
         out[row] = attend_one(q[row], keys, values)
     return out
+
+
+def drop_unlikely(
+    logits: Float[Tensor, "rows vocab"],
+    temperatures: Float[Tensor, " rows"],
+    top_ks: Int[Tensor, " rows"],
+    top_ps: Float[Tensor, " rows"],
+    min_ps: Float[Tensor, " rows"],
+) -> Float[Tensor, "rows vocab"]:
+    """The logits with those that the filters drop at -inf; greedy rows keep all of theirs."""
+    divisors = torch.where(temperatures > 0, temperatures, 1.0)
+    scaled = stages.apply_temperature(logits.float(), divisors)
+    kept = stages.apply_min_p(scaled, min_ps)
+    kept = stages.apply_top_p(stages.apply_top_k(kept, top_ks), top_ps)
+    is_dropped = (kept == stages.DROPPED) & (temperatures > 0)[:, None]
+    return logits.masked_fill(is_dropped, stages.DROPPED)
 
 
 def sample(

@@ -42,7 +42,10 @@ class CudaGraphRunner(EagerRunner):
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Captures the graphs that include sampling, for every number of rows, largest first."""
+        """Captures the graphs that sample without filters, for every number of rows, largest first.
+
+        Graphs of the other kinds are captured when a request first needs them.
+        """
         assert self._graphs is not None
         for num_rows in tqdm(self._graphs.sizes[::-1], desc="Capturing CUDA graphs", delay=1):
             self._graphs.sampled(num_rows)
@@ -57,8 +60,9 @@ class CudaGraphRunner(EagerRunner):
             return super().launch(plan)
         times = [perf_counter()]
         num_rows = graphs.size_for(len(plan.chunks))
-        is_plain = all(is_plain_sampling(chunk.params) for chunk in plan.chunks)
-        graph = graphs.sampled(num_rows) if is_plain else None
+        graph = None
+        if all(samples_in_graph(chunk.params) for chunk in plan.chunks):
+            graph = graphs.sampled(num_rows, any(has_filter(c.params) for c in plan.chunks))
         if graph is not None:
             rows = graphs.inputs.update(plan)
             times.append(perf_counter())
@@ -88,12 +92,11 @@ class CudaGraphRunner(EagerRunner):
         self._graphs = None
 
 
-def is_plain_sampling(params: SamplingParams) -> bool:
-    """Whether a temperature is all that the sampling needs."""
-    return (
-        params.top_k == 0
-        and params.top_p == 1.0
-        and params.min_p == 0.0
-        and params.logprobs is None
-        and not params.needs_history
-    )
+def samples_in_graph(params: SamplingParams) -> bool:
+    """Whether the sampling needs neither the sequence's history nor log probabilities."""
+    return params.logprobs is None and not params.needs_history
+
+
+def has_filter(params: SamplingParams) -> bool:
+    """Whether some tokens cannot be drawn."""
+    return params.top_k > 0 or params.top_p < 1.0 or params.min_p > 0.0

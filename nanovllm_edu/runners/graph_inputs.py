@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.kernels.fused_decode import DecodeInputs
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.runners.batch import Batch, DeviceTables
 
 
@@ -47,6 +47,9 @@ class GraphInputs:
             advances=torch.zeros(num_rows, dtype=torch.int32, device=device),
             seeds=torch.zeros(num_rows, dtype=torch.int64, device=device),
             temperatures=torch.zeros(num_rows, dtype=torch.float32, device=device),
+            top_ks=torch.zeros(num_rows, dtype=torch.int32, device=device),
+            top_ps=torch.ones(num_rows, dtype=torch.float32, device=device),
+            min_ps=torch.zeros(num_rows, dtype=torch.float32, device=device),
             sampled=torch.zeros(num_rows, dtype=torch.int64, device=device),
         )
 
@@ -82,7 +85,7 @@ class GraphInputs:
     def _send_rows(self, chunks: Sequence[Chunk]) -> None:
         """One packed copy of every row; rows without a sequence become padding."""
         inputs = self.tensors
-        packed = np.zeros((5, len(inputs.table_rows)), np.int64)
+        packed = np.zeros((8, len(inputs.table_rows)), np.int64)
         packed[0] = self._padding_slot
         packed[1] = 1
         used = packed[:, : len(chunks)]
@@ -90,7 +93,9 @@ class GraphInputs:
         used[1] = [chunk.end for chunk in chunks]
         used[2] = 1
         used[3] = np.array([chunk.seed % 2**64 for chunk in chunks], np.uint64).view(np.int64)
-        used[4] = np.array([c.params.temperature for c in chunks], np.float64).view(np.int64)
+        used[4] = [chunk.params.top_k for chunk in chunks]
+        numbers = [(c.params.temperature, c.params.top_p, c.params.min_p) for c in chunks]
+        used[5:] = np.array(numbers, np.float64).T.copy().view(np.int64)
         on_device = (
             torch.from_numpy(packed).pin_memory().to(inputs.table_rows.device, non_blocking=True)
         )
@@ -98,7 +103,10 @@ class GraphInputs:
         inputs.context_lens.copy_(on_device[1])
         inputs.advances.copy_(on_device[2])
         inputs.seeds.copy_(on_device[3])
-        inputs.temperatures.copy_(on_device[4].view(torch.float64))
+        inputs.top_ks.copy_(on_device[4])
+        floats = (inputs.temperatures, inputs.top_ps, inputs.min_ps)
+        for tensor, row in zip(floats, on_device[5:], strict=True):
+            tensor.copy_(row.view(torch.float64))
 
     def batch(self, num_rows: int) -> Batch:
         """The first rows as a `Batch`, computed on the device: part of what a graph records."""

@@ -7,8 +7,9 @@ import torch
 
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.kernels import twins
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.fused_decode import DecodeInputs, FusedDecoder
+from nanovllm_edu.kernels.fused_decode import FusedDecoder
 from nanovllm_edu.kernels.launch import launch_options
 from nanovllm_edu.kernels.matmul import Tiles
 from nanovllm_edu.kernels.paged_decode import (
@@ -137,8 +138,12 @@ SMALL_PLAN = TilePlan(
 )
 
 
-@pytest.mark.parametrize("plan", [SMALL_PLAN, None], ids=["small tiles", "the table's tiles"])
-def test_steps_sample_the_models_tokens_and_advance(device, plan):
+@pytest.mark.parametrize(
+    ("plan", "is_filtered"),
+    [(SMALL_PLAN, False), (SMALL_PLAN, True), (None, False)],
+    ids=["small tiles", "filters", "the table's tiles"],
+)
+def test_steps_sample_the_models_tokens_and_advance(device, plan, is_filtered):
     num_rows, block_size, max_len = 3, 8, 64
     model = small_model(device)
     weights = ModelWeights.collect(deepcopy(model))  # folds its norms
@@ -154,13 +159,16 @@ def test_steps_sample_the_models_tokens_and_advance(device, plan):
         advances=torch.tensor([1, 0, 1], dtype=torch.int32, device=device),
         seeds=torch.tensor([1, 2, 3], device=device),
         temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
+        top_ks=torch.tensor([0, 5, 0], dtype=torch.int32, device=device),
+        top_ps=torch.tensor([0.5, 1.0, 0.6], device=device),
+        min_ps=torch.tensor([0.0, 0.0, 0.01], device=device),
         sampled=torch.full((num_rows,), 999, device=device),
     )
     decoder = FusedDecoder(weights, cache, inputs, is_overlapped=False)
     expected_cache, table = cache.copy(), inputs.token_table.clone()
     for given in (plan, None):  # None: as before
-        decoder.step(num_rows, given)
-        tokens = model_step(model, expected_cache, table, inputs, lengths)
+        decoder.step(num_rows, given, is_filtered=is_filtered)
+        tokens = model_step(model, expected_cache, table, inputs, lengths, is_filtered)
         assert inputs.sampled.tolist() == tokens
         assert_close(cache.data, expected_cache.data)
         lengths = [n + a for n, a in zip(lengths, inputs.advances.tolist(), strict=True)]
@@ -168,7 +176,7 @@ def test_steps_sample_the_models_tokens_and_advance(device, plan):
     assert torch.equal(inputs.token_table, table)
 
 
-def model_step(model, cache, table, inputs, lengths):
+def model_step(model, cache, table, inputs, lengths, is_filtered):
     """The same step with the model, the reference attention and the sampler's noise."""
     rows, device = inputs.table_rows, table.device
     ends = torch.tensor(lengths, device=device)
@@ -190,7 +198,11 @@ def model_step(model, cache, table, inputs, lengths):
         has_prefix=True,
     )
     hidden = model(batch.token_ids, positions, ReferenceAttention().bind(batch, cache))
-    scores = twins.sample(hidden @ model.lm_head.weight.T, inputs.seeds, ends, inputs.temperatures)
-    tokens = scores.argmax(1)
+    logits = hidden @ model.lm_head.weight.T
+    if is_filtered:
+        logits = twins.drop_unlikely(
+            logits, inputs.temperatures, inputs.top_ks, inputs.top_ps, inputs.min_ps
+        )
+    tokens = twins.sample(logits, inputs.seeds, ends, inputs.temperatures).argmax(1)
     table[rows, ends] = tokens
     return tokens.tolist()

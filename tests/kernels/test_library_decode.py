@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nanovllm_edu.kernels import twins
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.fused_decode import DecodeInputs
 from nanovllm_edu.kernels.launch import launch_options
 from nanovllm_edu.kernels.library_decode import LibraryDecoder
 from nanovllm_edu.kernels.lm_head import pick
@@ -27,11 +27,15 @@ def make_inputs(device, num_rows, max_len, lengths, tables):
         advances=torch.ones(num_rows, dtype=torch.int32, device=device),
         seeds=torch.arange(num_rows, device=device) - 1,
         temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
+        top_ks=torch.tensor([0, 5, 0], dtype=torch.int32, device=device),
+        top_ps=torch.tensor([0.5, 1.0, 0.6], device=device),
+        min_ps=torch.tensor([0.0, 0.0, 0.01], device=device),
         sampled=torch.full((num_rows,), 999, device=device),
     )
 
 
-def test_steps_sample_the_models_tokens_and_advance(device):
+@pytest.mark.parametrize("is_filtered", [False, True])
+def test_steps_sample_the_models_tokens_and_advance(device, is_filtered):
     num_rows, block_size, max_len, lengths = 3, 8, 64, [9, 1, 40]
     model = small_model(device)
     tables = torch.randperm(5 * 8, device=device).int().view(5, 8)
@@ -41,8 +45,9 @@ def test_steps_sample_the_models_tokens_and_advance(device):
     decoder = LibraryDecoder(weights, cache, inputs)
     expected_cache, table = cache.copy(), inputs.token_table.clone()
     for _ in range(2):
-        decoder.step(num_rows)
-        assert inputs.sampled.tolist() == model_step(model, expected_cache, table, inputs, lengths)
+        decoder.step(num_rows, is_filtered=is_filtered)
+        tokens = model_step(model, expected_cache, table, inputs, lengths, is_filtered)
+        assert inputs.sampled.tolist() == tokens
         torch.testing.assert_close(cache.data, expected_cache.data, rtol=1e-4, atol=1e-4)
         lengths = [length + 1 for length in lengths]
         assert inputs.context_lens.tolist() == lengths

@@ -1,0 +1,132 @@
+"""Where min-p, top-k and top-p cut: the smallest logit of each row that may still be drawn.
+
+    logits [R, V]   ->   cut-offs [R], of which `sampling.py` drops what lies below
+
+Each filter keeps all logits from some value on, so it is one number per row, and a number can be
+found without sorting the vocabulary: try its bits from the highest down, and keep a bit if what
+lies at or above the candidate is still enough. Enough is k tokens for top-k, a share p of the
+probability for top-p. A bfloat16 has 16 bits, so that is 16 looks at a row that stays in the L2
+cache; a sort of 150,000 logits moves them through memory many times over.
+
+    a float's bits, as a key whose unsigned order is the order of the floats:
+        0 xxx  (positive)  ->  1 xxx          1 xxx  (negative)  ->  0, and xxx inverted
+
+Equal logits share their fate, and the likeliest is never dropped, as in the twins.
+
+Torch twins: `sampling/stages.py`, `apply_min_p`, `apply_top_k` and `apply_top_p`.
+
+Read next: `sampling.py`.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+TOKENS_PER_TILE = 4096
+
+
+@triton.jit
+def key_of(x):
+    """Bits of float32 numbers as uint32 in the same order."""
+    bits = x.to(tl.uint32, bitcast=True)
+    is_negative = (bits >> 31) == 1
+    return bits ^ tl.where(is_negative, 0xFFFFFFFF, 0x80000000).to(tl.uint32)
+
+
+@triton.jit
+def number_of(key):
+    """The float32 number that has this key."""
+    is_positive = (key >> 31) == 1
+    bits = key ^ tl.where(is_positive, 0x80000000, 0xFFFFFFFF).to(tl.uint32)
+    return bits.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _load(row_ptr, first, V: tl.constexpr, BLOCK: tl.constexpr):
+    tokens = first + tl.arange(0, BLOCK)
+    return tl.load(row_ptr + tokens, mask=tokens < V, other=float("-inf")).to(tl.float32)
+
+
+@triton.jit
+def _amount_from(
+    row_ptr, key, factor, highest, IS_COUNT: tl.constexpr, V: tl.constexpr, BLOCK: tl.constexpr
+):
+    """What lies at or above a key: how many tokens, or the sum of exp((x - highest) factor)."""
+    amount = tl.zeros([BLOCK], tl.float32)
+    for first in range(0, V, BLOCK):
+        x = _load(row_ptr, first, V, BLOCK)
+        weight = 1.0 if IS_COUNT else tl.exp((x - highest) * factor)
+        is_token = first + tl.arange(0, BLOCK) < V
+        amount += tl.where((key_of(x) >= key) & is_token, weight, 0.0)
+    return tl.sum(amount, axis=0)
+
+
+@triton.jit
+def _last_key_with(
+    row_ptr, enough, least_key, factor, highest,
+    IS_COUNT: tl.constexpr, NUM_BITS: tl.constexpr, V: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The largest key, of at least `least_key`, from which on there is `enough`."""
+    key = tl.zeros([], tl.uint32)
+    for bit in range(NUM_BITS):
+        candidate = key | (tl.full([], 0x80000000, tl.uint32) >> bit)
+        from_key = tl.maximum(candidate, least_key)
+        amount = _amount_from(row_ptr, from_key, factor, highest, IS_COUNT, V, BLOCK)
+        key = tl.where(amount >= enough, candidate, key)
+    return tl.maximum(key, least_key)
+
+
+@triton.jit
+def _cutoffs_kernel(
+    logits_ptr, cutoffs_ptr, temperatures_ptr, top_ks_ptr, top_ps_ptr, min_ps_ptr,
+    V: tl.constexpr, NUM_BITS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0)
+    temperature = tl.load(temperatures_ptr + row)
+    top_k, top_p = tl.load(top_ks_ptr + row), tl.load(top_ps_ptr + row)
+    min_p = tl.load(min_ps_ptr + row)
+    is_filtered = (top_k > 0) | (top_p < 1.0) | (min_p > 0.0)
+    key = tl.zeros([], tl.uint32)
+    if is_filtered & (temperature > 0):
+        row_ptr = logits_ptr + row.to(tl.int64) * V
+        best = tl.full([BLOCK], float("-inf"), tl.float32)
+        for first in range(0, V, BLOCK):
+            best = tl.maximum(best, _load(row_ptr, first, V, BLOCK))
+        highest = tl.max(best, axis=0)
+        if min_p > 0.0:  # a ratio of probabilities is a difference of logits
+            key = key_of(highest + temperature * tl.log(min_p))
+        if top_k > 0:
+            key = _last_key_with(
+                row_ptr, top_k.to(tl.float32), key, 0.0, 0.0, True, NUM_BITS, V, BLOCK
+            )
+        if top_p < 1.0:
+            factor = 1.0 / temperature
+            total = _amount_from(row_ptr, key, factor, highest, False, V, BLOCK)
+            key = _last_key_with(
+                row_ptr, top_p * total, key, factor, highest, False, NUM_BITS, V, BLOCK
+            )
+    cutoff = tl.where(key == 0, float("-inf"), number_of(key))
+    tl.store(cutoffs_ptr + row, cutoff)
+
+
+def cutoffs_of(
+    logits: Tensor, temperatures: Tensor, top_ks: Tensor, top_ps: Tensor, min_ps: Tensor
+) -> Tensor:
+    """Each row's cut-off: float32 [R], -inf where nothing is dropped.
+
+    Args:
+        logits: `[R, V]`, contiguous, before the temperature (which changes no order).
+        temperatures: float32 [R]; a greedy row, 0, keeps all.
+        top_ks: int32 [R]; 0 is no top-k.
+        top_ps: float32 [R]; 1 is no top-p.
+        min_ps: float32 [R]; 0 is no min-p.
+    """
+    num_rows, vocab_size = logits.shape
+    cutoffs = torch.empty(num_rows, dtype=torch.float32, device=logits.device)
+    block = min(TOKENS_PER_TILE, triton.next_power_of_2(vocab_size))
+    _cutoffs_kernel[(num_rows,)](
+        logits, cutoffs, temperatures, top_ks, top_ps, min_ps, V=vocab_size,
+        NUM_BITS=16 if logits.dtype == torch.bfloat16 else 32, BLOCK=block, num_warps=8,
+    )  # fmt: skip
+    return cutoffs
