@@ -93,9 +93,8 @@ def roofline(
             name = "decode only" if is_decode else "prefill in it"
             points[name].append((flops / moved, flops / record.timings["forward"]))
     for (name, pairs), colour, mark in zip(points.items(), (BLUE, GREEN), "so", strict=True):
-        axes.scatter(*zip(*pairs, strict=True), c=colour, marker=mark, s=18, label=name) if (
-            pairs
-        ) else None
+        if pairs:
+            axes.scatter(*zip(*pairs, strict=True), c=colour, marker=mark, s=18, label=name)
     _roof(axes, peak_flops, peak_bandwidth)
     return _done(figure, axes)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -9,11 +10,11 @@ from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError
-from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.introspect import Recorder, Recording, figures
 from nanovllm_edu.introspect.diff import diff
 from nanovllm_edu.introspect.html_export import embedded_json
 from nanovllm_edu.introspect.latency import latencies
-from nanovllm_edu.runners.checksum import ChecksumRunner
+from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
 from tests.introspect.workload import play
 
 
@@ -81,19 +82,71 @@ def test_latencies_count_from_when_a_request_came():
     recorder.add_request([1, 2], SamplingParams(max_tokens=4))
     for _ in recorder.run(0):
         pass
-    seconds = latencies(recorder.recording)
-    assert seconds.first_token.keys() == {0}
-    assert len(seconds.between_tokens) == 3
-    assert all(value > 0 for value in (*seconds.between_tokens, seconds.first_token[0]))
+    recording, clock = recorder.recording, iter([2.0, 5.0, 6.0, 7.5, 11.0])
+    journal = tuple(replace(entry, seconds=next(clock)) for entry in recording.journal)
+    seconds = latencies(Recording(recording.initial, journal, recording.engine))
+    assert seconds.first_token == {0: 3.0}
+    assert seconds.between_tokens == (1.0, 1.5, 3.5)
 
 
 @pytest.mark.parametrize("name", ["cache_occupancy", "batch_composition", "latency_distribution"])
 def test_figures_draw_the_recording(name, recording):
-    from nanovllm_edu.introspect import figures
-
     figure = getattr(figures, name)(recording)
     assert figure.axes[0].get_title(loc="left")
     assert len(figure.axes[0].get_legend().get_texts()) >= 2
+
+
+def test_cache_occupancy_stacks_used_and_cached_blocks(recording):
+    areas = figures.cache_occupancy(recording).axes[0].collections
+    used, cached = (area.get_paths()[0] for area in areas)
+    for k in range(len(recording) - 1):  # a step's level is drawn up to the next step
+        state, x = recording.state_at(k), k + 0.5
+        num_used, num_cached = state.num_blocks("used"), state.num_blocks("cached")
+        inside = [used.contains_point((x, y - 0.5)) for y in range(1, 14)]
+        assert inside == [y <= num_used for y in range(1, 14)]
+        inside = [cached.contains_point((x, y - 0.5)) for y in range(1, 14)]
+        assert inside == [num_used < y <= num_used + num_cached for y in range(1, 14)]
+
+
+def test_batch_composition_stacks_decode_and_prefill(recording):
+    decode, prefill = figures.batch_composition(recording).axes[0].containers[:2]
+    for record, low, high in zip(recording, decode, prefill, strict=True):
+        num_decode = sum(chunk.num_tokens for chunk in record.chunks if chunk.is_decode)
+        assert low.get_height() == num_decode
+        assert high.get_height() == record.num_tokens - num_decode
+        assert high.get_y() == num_decode
+
+
+def test_latency_distribution_is_that_of_the_latencies(recording):
+    lines = figures.latency_distribution(recording).axes[0].lines
+    seconds = latencies(recording)
+    for line, values in zip(
+        lines, (seconds.first_token.values(), seconds.between_tokens), strict=True
+    ):
+        assert list(line.get_xdata()) == [1e3 * value for value in sorted(values)]
+        assert line.get_ydata()[-1] == 1.0
+
+
+def test_roofline_places_each_step_under_the_roof():
+    engine = LLMEngine(ChecksumRunner(), EngineConfig())
+    launch, seconds = engine.runner.launch, 0.002
+    engine.runner.launch = lambda plan: ReadyTicket(
+        launch(plan).wait(), timings={"forward": seconds}
+    )
+    recorder = Recorder(engine)
+    recorder.add_request([1, 2, 3], SamplingParams(max_tokens=3))
+    for _ in recorder.run(0):
+        pass
+    axes = figures.roofline(
+        recorder.recording, num_parameters=1000, bytes_per_value=2, kv_bytes_per_token=10,
+        peak_flops=1e9, peak_bandwidth=1e6,
+    ).axes[0]  # fmt: skip
+    prefill, decode = (points.get_offsets() for points in axes.collections)
+    assert prefill.tolist() == [[2 * 1000 * 3 / (2000 + 30), 2 * 1000 * 3 / seconds]]
+    assert decode.tolist() == [[2000 / (2000 + 10 * end), 2000 / seconds] for end in (4, 5)]
+    roof = axes.lines[0]
+    assert roof.get_xdata()[1] == 1000.0
+    assert list(roof.get_ydata()) == [1e6, 1e9, 1e9]
 
 
 def test_the_package_and_its_recorder_import_neither_widgets_nor_matplotlib():

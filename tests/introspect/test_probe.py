@@ -1,5 +1,7 @@
 """A probe sees what the next step will do, and leaves no trace."""
 
+from math import exp
+
 import pytest
 import torch
 
@@ -41,6 +43,18 @@ def test_the_chosen_token_is_the_one_that_comes(llm, seq_id):
     for _ in range(4):
         expected = probe.next_token(seq_id).chosen
         assert llm.engine.step().new_tokens[seq_id] == expected
+
+
+def test_the_models_distribution_is_the_engines_own(llm):
+    params = SamplingParams(temperature=0.0, logprobs=5, max_tokens=9)
+    seq_id = llm.engine.add_request("What is a block table, and who keeps it?", params)
+    for _ in range(3):
+        llm.engine.step()
+    view = Probe(llm).next_token(seq_id)
+    seen = {c.token_id: c.probability for c in view.stages[0].candidates}
+    top = llm.engine.step().logprobs[seq_id].top
+    assert [seen[i] for i, _ in top] == pytest.approx([exp(value) for _, value in top], abs=1e-4)
+    llm.engine.abort_request(seq_id)
 
 
 def test_stages_narrow_the_distribution(llm, seq_id):

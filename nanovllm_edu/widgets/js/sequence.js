@@ -60,12 +60,12 @@ export class SequencePanel {
     if (!isThere) return setText(this.note, "");
     paintSwatch(this.mark, id);
     this.el.style.setProperty("--seq", colourOf(id));
-    this.showFacts(this.seq, moment);
-    return this.showText(this.seq, moment);
+    return this.showFacts(this.seq, moment);
   }
 
   settle(moment) {
     if (!this.seq) return;
+    this.showText(this.seq, moment);
     this.cards.show(this.seq, moment);
     this.highlight();
     this.bringIntoView();
