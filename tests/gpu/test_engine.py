@@ -31,7 +31,7 @@ def tokens_of(llm, given, params):
 
 
 def agreement(ours, theirs):
-    """How far two answers agree before a near tie is decided otherwise: 1 is to the end, on average.
+    """How far answers agree before a near tie is decided otherwise; 1: to the end, all of them.
 
     Products of other shapes round otherwise, and after the first other token all others differ.
     """
