@@ -6,6 +6,7 @@ the states itself, so moving through a recording needs no kernel.
 Read next: `widgets/js/main.js`; `widgets/step_player.py`, which drives an engine.
 """
 
+from itertools import islice
 from typing import Any, Self
 
 import anywidget
@@ -50,24 +51,25 @@ class StepViewer(anywidget.AnyWidget):
 
     def append(self, recording: Recording) -> None:
         """Takes in a longer version of the same recording, and sends what is new."""
-        num_sent, self._recording = len(self._recording.journal), recording
-        if len(recording.journal) > num_sent:
-            self._send_from(num_sent)
+        before, self._recording = self._recording, recording
+        if len(recording.journal) > len(before.journal):
+            self._send_from(len(before.journal), first_piece=len(before.pieces))
 
     def _on_message(self, _: Any, message: Any, buffers: Any) -> None:
         """A view asks for what it lacks: until its module is loaded it hears no messages."""
         if isinstance(message, dict) and message.get("type") == "need":
             self._send_from(int(message["first"]))
 
-    def _send_from(self, first: int) -> None:
-        journal = self._recording.journal
+    def _send_from(self, first: int, first_piece: int = 0) -> None:
+        """Journal entries and pieces of text, each from a place on; both only ever grow."""
+        journal, pieces = self._recording.journal, self._recording.pieces
         order = _order_after(self._recording, first)
         self.send(
             {
                 "type": "append",
                 "first": first,
                 "entries": list(encode_journal(journal[first:], order)),
-                "pieces": {str(i): text for i, text in self._recording.pieces.items()},
+                "pieces": {str(i): pieces[i] for i in islice(pieces, first_piece, None)},
             }
         )
 

@@ -14,6 +14,7 @@ from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.widgets import StepPlayer, StepViewer
+from tests.browser.recordings import Letters
 
 PROMPT = "11 12 13 14 15 16 17 18"
 
@@ -194,6 +195,17 @@ def test_what_is_sent_step_by_step_is_the_document(player):
         assert message["first"] == len(document["journal"])
         document["journal"] += message["entries"]
     assert decode(document | {"frames": {}}) == player.recording
+
+
+def test_each_piece_of_text_is_sent_once():
+    player = StepPlayer(LLMEngine(ChecksumRunner(14, 4), tokenizer=Letters()))
+    sent = []
+    player.viewer.send = sent.append
+    player.add_prompt("abc", max_tokens=4)
+    player.run_to("nothing left to do")
+    pieces = [piece for message in sent for piece in message["pieces"]]
+    assert len(pieces) == len(set(pieces))
+    assert {int(piece) for piece in pieces} == player.recording.pieces.keys()
 
 
 def test_a_view_that_missed_something_gets_it_again(player):
