@@ -127,7 +127,7 @@ class GPUTimeline:
         for axes, depth in zip(panels[:, 0], sorted(self.runs), strict=True):
             _draw_run(axes, self.runs[depth], self.decode(depth, count))
             per_step, idle = self.step_us(depth) / 1e3, self.idle_share(depth)
-            title = f"depth {depth}: a step every {per_step:.2f} ms, the GPU is idle {idle:.0%}"
+            title = f"depth {depth}: a step every {per_step:.2f} ms, the GPU is idle {idle:.1%}"
             axes.set_title(f"{title} of the time", fontsize=10, loc="left")
         axes.set_xlabel("microseconds", fontsize=9)
         axes.set_xlim(left=0)
@@ -174,10 +174,11 @@ def _draw_run(axes: "Axes", run: tuple[Step, ...], shown: tuple[Step, ...]) -> N
     window = Span(shown[0].device.begin, shown[-1].device.end)
     for step in run:
         for name in HOST:
-            span = getattr(step, name).within(window)
-            _bar(axes, 0, span, window, name, f"{step.step_id}" if name == "launch" else "")
-        span = step.device.within(window)
-        _bar(axes, 1, span, window, "GPU computes", f"step {step.step_id}")
+            _bar(axes, 0, getattr(step, name), window, name)
+        _bar(axes, 1, step.device, window, "GPU computes")
+        _text(axes, 0, step.launch.end, window, f" starts {step.step_id}", "left")
+        middle = step.device.begin + step.device.length / 2
+        _text(axes, 1, middle, window, f"step {step.step_id}", "center")
     for gap in _gaps(shown):
         _bar(axes, 1, gap, window, "GPU idle")
     axes.set_yticks((0, 1), ("host", "GPU"))
@@ -189,14 +190,17 @@ def _draw_run(axes: "Axes", run: tuple[Step, ...], shown: tuple[Step, ...]) -> N
         axes.spines[side].set_visible(False)
 
 
-def _bar(axes: "Axes", row: int, span: Span, window: Span, name: str, label: str = "") -> None:
-    if not span.length:
-        return
-    left, colour = span.begin - window.begin, COLOURS[name]
-    axes.barh(row, span.length, left=left, height=0.72, color=colour, **_line(name))
-    if span.length > window.length / 30:
-        middle = left + span.length / 2
-        axes.text(middle, row, label, ha="center", va="center", fontsize=8, color=INK)
+def _bar(axes: "Axes", row: int, span: Span, window: Span, name: str) -> None:
+    shown = span.within(window)
+    if shown.length:
+        left = shown.begin - window.begin
+        axes.barh(row, shown.length, left=left, height=0.72, color=COLOURS[name], **_line(name))
+
+
+def _text(axes: "Axes", row: int, at: float, window: Span, text: str, align: str) -> None:
+    """Writes text at a moment, if that lies in the window."""
+    if window.begin < at < window.end:
+        axes.text(at - window.begin, row, text, ha=align, va="center", fontsize=8, color=INK)
 
 
 def _line(name: str) -> dict[str, Any]:
