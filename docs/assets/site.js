@@ -15,12 +15,14 @@ function prepare(frame) {
   if (frame.closest(".plays")) playOnceSeen(frame, viewer);
 }
 
-// A frame never shrinks while it keeps its width: the page below should not jump at every step.
+// Once it has settled, a frame does not shrink while it keeps its width: the page below should not
+// jump at every step.
 function fit(frame) {
-  const page = frame.contentDocument;
+  const page = frame.contentDocument, settled = performance.now() + 1500;
   let width = 0, height = 0;
   const grow = () => {
-    if (frame.clientWidth !== width) [width, height] = [frame.clientWidth, 0];
+    const isNew = frame.clientWidth !== width || performance.now() < settled;
+    if (isNew) [width, height] = [frame.clientWidth, 0];
     height = Math.max(height, page.documentElement.offsetHeight + 2);
     frame.style.height = `${height}px`;
   };

@@ -8,6 +8,7 @@ import ast
 from pathlib import Path
 
 from bars import Bar, chart, number
+from lanes import timeline_page
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -190,5 +191,5 @@ def _cpu_note(entry):
     return " · ".join([*notes, *([entry["note"]] if entry["note"] else [])])
 
 
-PAGES = {"gpu": gpu_page, "cpu": cpu_page}
+PAGES = {"gpu": gpu_page, "cpu": cpu_page, "gpu_timeline": timeline_page}
 """Stem of a JSON file -> what draws it."""

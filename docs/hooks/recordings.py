@@ -25,8 +25,8 @@ FILES = {
 DIRECTIVE = re.compile(r"^\{\{ (recording|side_by_side|waits|run) ([\w ]+) \}\}$", re.MULTILINE)
 MISSING = (
     '!!! info "Not recorded yet"\n\n'
-    "    There is no `{path}` yet. On a machine with a GPU, run the code below and save the "
-    "recording under that name; this page then shows it."
+    "    There is no `{path}` yet. On a machine with a GPU, `python benchmarks/record_gpu.py` "
+    "makes it, and this page then shows it."
 )
 
 
@@ -157,22 +157,24 @@ def waits(recording):
 
 
 def run_table(name):
-    """What was run, and how long its steps took."""
+    """What was run, and how long its decode steps took, from one commit to the next."""
+    from nanovllm_edu.introspect.recording import Stepped
+
     recording = recordings()[name]
     engine, records = recording.engine, recording.records
+    ends = [entry.seconds for entry in recording.journal if isinstance(entry, Stepped)]
+    decode = [
+        i for i in range(1, len(records)) if all(c.num_tokens == 1 for c in records[i].chunks)
+    ]
+    periods = [ends[i] - ends[i - 1] for i in decode]
+    host = [records[i].timings["plan"] + records[i].timings["commit"] for i in decode]
     generated = sum(len(record.new_tokens) for record in records)
-    decode = [r for r in records if r.chunks and all(c.num_tokens == 1 for c in r.chunks)]
     rows = [
         ("engine", f"{engine['runner']}, {engine['policy']}"),
         ("cache", f"{engine['num_blocks']:,} blocks of {engine['block_size']} tokens"),
         ("requests", f"{len(recording.requests)}, with {generated:,} generated tokens"),
         ("steps", f"{len(records)}, of which {len(decode)} decode only"),
-        ("a decode step", f"{_ms(decode)} in the middle, {_ms(decode, max)} at most"),
-        ("a step with prompts", _ms([r for r in records if r not in decode and r.chunks])),
+        ("a decode step", f"{median(periods) * 1e3:.2f} ms, the middle one of all"),
+        ("its plan and commit", f"{median(host) * 1e3:.2f} ms of Python"),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)])
-
-
-def _ms(records, of=median):
-    times = [sum(record.timings.values()) for record in records if record.timings]
-    return f"{of(times) * 1e3:.2f} ms" if times else "not measured"

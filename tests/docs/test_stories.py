@@ -61,3 +61,17 @@ def test_the_evicted_question_finds_less_each_time(story):
                 questions[hit.seq_id] += hit.num_tokens
     assert list(questions.values()) == [0, 24, 16]
     assert any(events(record, BlockEvicted) for record in eviction)
+
+
+def test_the_gpu_run_shares_one_block_even_within_a_step(story):
+    if not (ROOT / "benchmarks" / "results" / "gpu_run.json.gz").exists():
+        pytest.skip("no GPU run is recorded")
+    run = story("gpu_run")
+    assert run.engine["block_size"] == 256
+    assert run.engine["runner"] == "CudaGraphRunner"
+    first = [hit.num_tokens for hit in events(run[0], PrefixHit)]
+    assert first == [0, *[256] * 7]
+    prompts = [request.token_ids for request in run.requests.values()]
+    common = next(i for i, tokens in enumerate(zip(*prompts, strict=False)) if len(set(tokens)) > 1)
+    assert 430 <= common <= 450
+    assert any(record.num_in_flight for record in run), "planned ahead"
