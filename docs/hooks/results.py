@@ -33,8 +33,14 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, **_):
     """Lists the results that there are."""
-    rows = [f"- [{title(path)}]({Path(page_name(path)).name})" for path in result_files()]
-    return markdown.replace("{{ results }}", "\n".join(rows) or "Nothing was measured yet.")
+    if "{{ results }}" not in markdown:
+        return None
+    rows = [
+        f"| [{title(path)}]({Path(page_name(path)).name}) | {summary(path)} |"
+        for path in result_files()
+    ]
+    table = "\n".join(["| | |", "|---|---|", *rows])
+    return markdown.replace("{{ results }}", table if rows else "Nothing was measured yet.")
 
 
 def result_files():
@@ -53,6 +59,14 @@ def page_name(path):
 
 def title(path):
     return content(path).split("\n", 1)[0].removeprefix("# ")
+
+
+def summary(path):
+    """The first sentence of the page."""
+    text = re.sub(r"^```.*?^```", "", content(path), flags=re.DOTALL | re.MULTILINE)
+    paragraphs = [p.strip() for p in text.split("\n\n")[1:]]
+    words = [" ".join(p.split()) for p in paragraphs if p and p[0] not in "#|<-"]
+    return re.split(r"(?<=\.) (?=[A-Z])", words[0])[0].replace("|", "/") if words else ""
 
 
 def content(path):

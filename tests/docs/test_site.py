@@ -173,6 +173,21 @@ def test_the_gpu_page_shows_the_figures_of_its_file(site):
     assert report["machine"]["gpu"] in text
 
 
+def test_the_format_page_names_every_key_of_a_recording(recorded):
+    page = (ROOT / "docs" / "reference" / "recording_format.md").read_text("utf-8")
+    keys: set[str] = set()
+    for recording in recorded.values():
+        document = recording.to_dict()
+        keys |= document.keys() | document["initial"].keys()
+        for entry in document["journal"]:
+            keys |= entry.keys() | entry.get("add", {}).keys()
+        for frame in document["frames"].values():
+            keys |= frame.keys()
+    assert not [
+        key for key in sorted(keys) if f"`{key}`" not in page and f"**`{key}`**" not in page
+    ]
+
+
 def test_the_map_names_every_file_of_the_engine(site):
     text = (site / "tour" / "map.html").read_text("utf-8")
     folders = ("core", "runners", "attention", "layers", "models", "sampling")

@@ -151,6 +151,15 @@ def test_side_by_side_recordings_move_together(open_page):
     assert step_of(first) == 9
 
 
+def test_recordings_work_from_disk_too(chromium, site):
+    page = chromium.new_page()
+    page.goto((site / "learn" / "03_paged_memory.html").as_uri())
+    (frame,) = frames_of(page)
+    frame.click('[data-action="next"]')
+    assert step_of(frame) == 1
+    page.close()
+
+
 def test_frames_follow_the_theme_of_the_page(open_page):
     page = open_page("index", color_scheme="light")
     (frame,) = frames_of(page)
