@@ -1,7 +1,8 @@
 """`{{ source core/scheduler.py Scheduler.plan }}`: code on a page, taken from the file by name.
 
 Nothing is copied, so nothing can go stale: a name that no longer exists fails the build. Without a
-name the whole file is shown, folded. `vllm:v1/request.py` links a file of another project.
+name the whole file is shown, folded. `vllm:v1/request.py` links a file of another project, and
+`{{ unmapped }}` lists the engine's files that the page has not named.
 """
 
 import ast
@@ -9,6 +10,7 @@ import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "nanovllm_edu"
+ENGINE = ("core", "runners", "attention", "layers", "models", "sampling")
 DIRECTIVE = re.compile(r"^\{\{ source (\S+\.py)((?: \S+)*) \}\}$", re.MULTILINE)
 LINK = re.compile(r"\{\{ file (\S+) \}\}")
 ELSEWHERE = re.compile(r"\b(vllm|nano|go):([\w./]+\w)")
@@ -21,9 +23,17 @@ PROJECTS = {
 
 def on_page_markdown(markdown, **_):
     """Replaces every directive by a fenced block."""
+    markdown = markdown.replace("{{ unmapped }}", _unmapped(markdown))
     markdown = LINK.sub(lambda match: f"`{_existing(match[1])}`", markdown)
     markdown = ELSEWHERE.sub(lambda m: f"[`{m[2]}`]({PROJECTS[m[1]]}{m[2]})", markdown)
     return DIRECTIVE.sub(lambda match: _blocks(match[1], match[2].split()), markdown)
+
+
+def _unmapped(markdown):
+    """The engine's files that a page does not name."""
+    files = [path for folder in ENGINE for path in sorted((PACKAGE / folder).glob("[a-z]*.py"))]
+    names = [path.relative_to(PACKAGE).as_posix() for path in files]
+    return ", ".join(f"`{name}`" for name in names if f"{{{{ file {name} }}}}" not in markdown)
 
 
 def _existing(name):

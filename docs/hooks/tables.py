@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import MISSING, fields
+from html import escape
 from importlib import import_module
 from inspect import getdoc
+
+from recordings import recordings
 
 OPTIONS = re.compile(r"^\{\{ options (\S+)\.(\w+) \}\}$", re.MULTILINE)
 EVENTS = "{{ events }}"
@@ -32,12 +35,15 @@ def options_table(module, name):
 
 
 def events_table():
-    """A section for each event type: what it means, its fields, its sentence."""
+    """A section for each event type: what it means, its fields, and one as it was recorded."""
     types = import_module("nanovllm_edu.core.records").EVENT_TYPES
+    recorded = [event for run in recordings().values() for record in run for event in record.events]
     sections = []
     for name, cls in types.items():
         names = ", ".join(f"`{field.name}`" for field in fields(cls))
-        sections.append(f"### {name}\n\n{getdoc(cls)}\n\nFields: {names}.")
+        why = next((event.why for event in recorded if type(event) is cls), None)
+        example = f"\n\n> {escape(why)}" if why else ""
+        sections.append(f"### {name}\n\n{getdoc(cls)}\n\nFields: {names}.{example}")
     return "\n\n".join(sections)
 
 
