@@ -23,15 +23,8 @@ from nanovllm_edu.introspect.frame import (
     encode_request,
     hash_to_text,
 )
-from nanovllm_edu.introspect.recording import (
-    Aborted,
-    Added,
-    Entry,
-    Recording,
-    Resumed,
-    Stepped,
-    Updated,
-)
+from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
+from nanovllm_edu.introspect.recording import Recording
 
 FORMAT = "nanovllm-edu recording"
 SCHEMA_VERSION = 1

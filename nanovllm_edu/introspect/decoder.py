@@ -23,7 +23,6 @@ from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.codec import FORMAT, SCHEMA_VERSION, decode_order
-from nanovllm_edu.introspect.fold import History
 from nanovllm_edu.introspect.frame import (
     FIELDS,
     KINDS,
@@ -33,15 +32,9 @@ from nanovllm_edu.introspect.frame import (
     encode_frame,
     hash_from_text,
 )
-from nanovllm_edu.introspect.recording import (
-    Aborted,
-    Added,
-    Entry,
-    Recording,
-    Resumed,
-    Stepped,
-    Updated,
-)
+from nanovllm_edu.introspect.history import History
+from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
+from nanovllm_edu.introspect.recording import Recording
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 
 from nanovllm_edu.core.records import EVENT_TYPES, Event
 from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.introspect.fold import Fold, FoldedSequence, History, Request
+from nanovllm_edu.introspect.fold import Fold
+from nanovllm_edu.introspect.history import FoldedSequence, History, Request
 
 KINDS = tuple(EVENT_TYPES)
 FIELDS = {name: tuple(f.name for f in fields(cls)) for name, cls in EVENT_TYPES.items()}

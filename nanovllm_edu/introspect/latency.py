@@ -6,7 +6,8 @@ Read next: `introspect/figures.py`.
 from collections import defaultdict
 from dataclasses import dataclass
 
-from nanovllm_edu.introspect.recording import Added, Recording, Stepped
+from nanovllm_edu.introspect.journal import Added, Stepped
+from nanovllm_edu.introspect.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.introspect.recording import Added, Recording, Stepped
+from nanovllm_edu.introspect.journal import Added, Stepped
+from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.introspect.spans import StepSpans, step_spans
 
 ENGINE, SEQUENCES = 1, 2  # process ids

@@ -23,16 +23,10 @@ from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.fold import Fold, History, Request
-from nanovllm_edu.introspect.recording import (
-    Aborted,
-    Added,
-    Entry,
-    Recording,
-    Resumed,
-    Stepped,
-    Updated,
-)
+from nanovllm_edu.introspect.fold import Fold
+from nanovllm_edu.introspect.history import History, Request
+from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
+from nanovllm_edu.introspect.recording import Recording
 
 
 class Recorder:

@@ -4,72 +4,27 @@
     recording.state_at(k)   the EngineState right after it, folded from the nearest key frame
     recording.show()        the linked view; to_html, to_perfetto, to_text, save
 
-It holds no engine and no tensor. Read next: `introspect/fold.py`, which does the work;
-`introspect/recorder.py` makes recordings.
+It holds no engine and no tensor. Read next: `introspect/journal.py`, what it is made of;
+`introspect/fold.py`, which does the work; `introspect/recorder.py` makes recordings.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanovllm_edu.core.records import Event
-from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.fold import Fold, Request, split_events
+from nanovllm_edu.introspect.fold import Fold, split_events
+from nanovllm_edu.introspect.history import Request
+from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 
 if TYPE_CHECKING:
     from nanovllm_edu.widgets import StepViewer
 
 KEY_FRAME_INTERVAL = 64
 """Steps between the folds that a recording keeps, once it has passed there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """A request joined the queue. `seconds` since the recording began."""
-
-    request: Request
-    seconds: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """A step was taken. `eviction_order` is None for LRU, where it follows from the events."""
-
-    record: StepRecord
-    eviction_order: tuple[int, ...] | None = None
-    seconds: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Aborted:
-    """A request was taken back between two steps."""
-
-    events: tuple[Event, ...]
-    eviction_order: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Updated:
-    """A request is sampled differently from here on; its state is the same."""
-
-    seq_id: int
-    params: SamplingParams
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A step failed and was rolled back; the engine's state then, as a key frame."""
-
-    frame: Fold = field(compare=False)
-    why: str = ""
-
-
-Entry = Added | Stepped | Aborted | Updated | Resumed
 
 
 class Recording:

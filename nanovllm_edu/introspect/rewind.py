@@ -16,15 +16,8 @@ from dataclasses import replace
 
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.recording import (
-    Aborted,
-    Added,
-    Entry,
-    Recording,
-    Resumed,
-    Stepped,
-    Updated,
-)
+from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
+from nanovllm_edu.introspect.recording import Recording
 
 
 class Rewinder:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nanovllm_edu.introspect.recording import Recording, Resumed, Stepped
+from nanovllm_edu.introspect.journal import Resumed, Stepped
+from nanovllm_edu.introspect.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ MODULES = (
     "format",
     "sentences",
     "state",
+    "state_dict",
     "notes",
     "spans",
     "replay",

@@ -1,11 +1,12 @@
 """`Branch`: an engine that `StepPlayer` drives, with its recording and its view.
 
-There are one or two: the engine itself, and its fork, which begins somewhere on the way. Both are
-moved by one *position*; each knows which of its own steps that is.
+There are one or two of them, `Branches`: the engine itself, and its fork, which begins somewhere on
+the way. Both are moved by one *position*; each knows which of its own steps that is.
 
 Read next: `widgets/step_viewer.py`.
 """
 
+from collections.abc import Iterator
 from html import escape
 
 import ipywidgets as widgets
@@ -101,3 +102,43 @@ class Branch:
         self.recorder.engine.close()
         self.column.close()
         self.viewer.close()
+
+
+class Branches:
+    """The engine, and its fork if there is one."""
+
+    def __init__(self, main: Branch) -> None:
+        self.main = main
+        self.fork: Branch | None = None
+
+    def __iter__(self) -> Iterator[Branch]:
+        yield self.main
+        if self.fork is not None:
+            yield self.fork
+
+    @property
+    def last(self) -> int:
+        """The newest position of either."""
+        return max(branch.last for branch in self)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any sequence of either waits or runs."""
+        return any(branch.has_work for branch in self)
+
+    def advance_to(self, position: int) -> list[StepRecord]:
+        """Steps both until they have been there; returns what happened there."""
+        for branch in self:
+            branch.advance_to(position)
+        return [record for branch in self if (record := branch.record(position))]
+
+    def show(self, position: int) -> None:
+        """Moves both views, and says above them what each did since the fork."""
+        for branch in self:
+            branch.show(position)
+            branch.set_title(self.fork.begin if self.fork else None)
+
+    def set_temperature(self, temperature: float, seq_id: int | None) -> None:
+        """In both; a sequence that finished in the fork is left alone there."""
+        for branch in self:
+            branch.set_temperature(temperature, seq_id, is_lenient=branch is self.fork)

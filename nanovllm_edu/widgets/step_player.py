@@ -20,7 +20,7 @@ from nanovllm_edu.errors import ConfigError, NanoVLLMError, RequestError
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.introspect.breakpoints import find_breakpoint
 from nanovllm_edu.introspect.rewind import Rewinder
-from nanovllm_edu.widgets.branch import Branch
+from nanovllm_edu.widgets.branch import Branch, Branches
 from nanovllm_edu.widgets.controls import Controls
 from nanovllm_edu.widgets.step_viewer import StepViewer
 
@@ -41,28 +41,27 @@ class StepPlayer(widgets.VBox):
     """
 
     def __init__(self, engine: Any) -> None:
-        self._main = Branch(Recorder(engine), 0, "as it is")
+        self._branches = Branches(Branch(Recorder(engine), 0, "as it is"))
         self._rewinder = Rewinder(self.engine)
-        self._fork: Branch | None = None
-        self.position = self._main.last
+        self.position = self._branches.last
         self.controls = Controls(self, block_size=self.engine.runner.block_size)
         self._playing: asyncio.Task[None] | None = None
         self._views = widgets.Box(layout=widgets.Layout(width="100%", flex_flow="row wrap"))
         super().__init__([self.controls, self._views])
         self._arrange()
-        self._main.viewer.observe(lambda _: self._follow(self._main), "step")
-        self._main.viewer.observe(lambda change: self._select(change["new"]), "sequence")
+        self.viewer.observe(lambda _: self._follow(self._branches.main), "step")
+        self.viewer.observe(lambda change: self._select(change["new"]), "sequence")
         self.controls.refresh()
 
     @property
     def engine(self) -> LLMEngine:
         """The engine that is driven."""
-        return self._main.recorder.engine
+        return self.recorder.engine
 
     @property
     def recorder(self) -> Recorder:
         """Its recorder."""
-        return self._main.recorder
+        return self._branches.main.recorder
 
     @property
     def recording(self) -> Recording:
@@ -72,32 +71,33 @@ class StepPlayer(widgets.VBox):
     @property
     def viewer(self) -> StepViewer:
         """The view of the engine."""
-        return self._main.viewer
+        return self._branches.main.viewer
 
     @property
     def forked(self) -> Recorder | None:
         """The recorder of the fork, if there is one."""
-        return self._fork and self._fork.recorder
+        fork = self._branches.fork
+        return fork and fork.recorder
 
     @property
     def fork_viewer(self) -> StepViewer | None:
         """The view of the fork, if there is one."""
-        return self._fork and self._fork.viewer
+        fork = self._branches.fork
+        return fork and fork.viewer
 
     @property
     def last(self) -> int:
         """The newest step of the engine or of its fork."""
-        return max(branch.last for branch in self._branches())
+        return self._branches.last
 
     # ---------------------------------------------------------------------- the verbs
 
     def step(self) -> None:
         """Goes one step forward: through the recording, and at its end with the engine."""
-        if self.position == self.last and not self._has_work():
+        if self.position == self.last and not self._branches.has_work:
             self._say("Nothing is left to do: add a prompt.")
             return
-        for branch in self._branches():
-            branch.advance_to(self.position + 1)
+        self._branches.advance_to(self.position + 1)
         self.go_to(self.position + 1)
 
     def back(self) -> None:
@@ -107,9 +107,7 @@ class StepPlayer(widgets.VBox):
     def go_to(self, step: int) -> None:
         """Shows a recorded step."""
         self.position = max(-1, min(step, self.last))
-        for branch in self._branches():
-            branch.show(self.position)
-        self._set_titles()
+        self._branches.show(self.position)
         self.controls.refresh()
 
     def run_to(self, breakpoint_name: str) -> None:
@@ -120,13 +118,10 @@ class StepPlayer(widgets.VBox):
         """
         is_there = find_breakpoint(breakpoint_name)
         for at in range(self.position + 1, self.position + 1 + MAX_STEPS):
-            if at > self.last and not self._has_work():
+            if at > self.last and not self._branches.has_work:
                 self._say(f"Nothing is left to do, and no further {breakpoint_name} came.")
                 break
-            for branch in self._branches():
-                branch.advance_to(at)
-            records = [branch.record(at) for branch in self._branches()]
-            if any(record and is_there(record) for record in records):
+            if any(map(is_there, self._branches.advance_to(at))):
                 self._say(f"Stopped after step {at}: {breakpoint_name}.")
                 return self.go_to(at)
         return self.go_to(self.last)
@@ -141,8 +136,8 @@ class StepPlayer(widgets.VBox):
         prompt = text if self.engine.tokenizer else _token_ids(text)
         if not prompt:
             raise RequestError("The prompt is empty; type at least one token.")
-        seq_id, *_ = [branch.recorder.add_request(prompt, params) for branch in self._branches()]
-        self._to_newest()
+        seq_id, *_ = [branch.recorder.add_request(prompt, params) for branch in self._branches]
+        self.go_to(self.last)
         self._say(f"Sequence {seq_id} waits; step to see it start.")
         return seq_id
 
@@ -157,11 +152,10 @@ class StepPlayer(widgets.VBox):
             UnknownRequestError: It has finished, or was never there.
             RequestError: Nothing waits or runs.
         """
-        if seq_id is None and not self._has_work():
+        if seq_id is None and not self._branches.has_work:
             raise RequestError("No sequence waits or runs, so there is no temperature to change.")
-        for branch in self._branches():
-            branch.set_temperature(temperature, seq_id, is_lenient=branch is self._fork)
-        self._to_newest()
+        self._branches.set_temperature(temperature, seq_id)
+        self.go_to(self.last)
         whose = "All unfinished sequences are" if seq_id is None else f"Sequence {seq_id} is"
         self._say(f"{whose} sampled at temperature {temperature:g} from the next step on.")
 
@@ -180,17 +174,17 @@ class StepPlayer(widgets.VBox):
             RecordingError: The steps cannot be repeated.
         """
         at = self.position if step is None else step
-        if not -1 <= at <= self._main.last:
+        newest = self._branches.main.last
+        if not -1 <= at <= newest:
             raise ConfigError(
-                f"step={at!r} is not in [-1, {self._main.last}], the steps of the engine; take the "
-                "engine there first."
+                f"step={at!r} is not in [-1, {newest}], its steps; take the engine there first."
             )
         engine = self._engine_after(at)
         names = ", ".join(f"{name}={value!r}" for name, value in changes.items()) or "no change"
         fork = Branch(Recorder(engine.fork(**changes)), at + 1, f"fork with {names}")
         self.close_fork()
         fork.viewer.observe(lambda _: self._follow(fork), "step")
-        self._fork = fork
+        self._branches.fork = fork
         fork.viewer.sequence = self.viewer.sequence
         self._arrange()
         self.go_to(at)
@@ -200,9 +194,10 @@ class StepPlayer(widgets.VBox):
 
     def close_fork(self) -> None:
         """Goes on with the engine alone."""
-        if self._fork is None:
+        fork = self._branches.fork
+        if fork is None:
             return
-        fork, self._fork = self._fork, None
+        self._branches.fork = None
         self._arrange()
         self.go_to(self.position)
         fork.close()
@@ -216,28 +211,16 @@ class StepPlayer(widgets.VBox):
             self._playing = asyncio.get_running_loop().create_task(self._play())
 
     async def _play(self) -> None:
-        while self.attempt(self.step) and (self._has_work() or self.position < self.last):
+        while self.attempt(self.step) and (self._branches.has_work or self.position < self.last):
             await asyncio.sleep(SECONDS_PER_STEP)
         self.controls.play.value = False
 
     # ------------------------------------------------------------------------ inside
 
-    def _branches(self) -> list[Branch]:
-        return [self._main] if self._fork is None else [self._main, self._fork]
-
-    def _has_work(self) -> bool:
-        return any(branch.has_work for branch in self._branches())
-
     def _engine_after(self, step: int) -> LLMEngine:
-        if step == self._main.last:
+        if step == self._branches.main.last:
             return self.engine
         return self._rewinder.engine_at(self.recording, step)
-
-    def _to_newest(self) -> None:
-        """Shows what was just changed; it takes effect after the newest step."""
-        for branch in self._branches():
-            branch.refresh()
-        self.go_to(self.last)
 
     def _follow(self, branch: Branch) -> None:
         """A view was moved by hand (its timeline, its keys): the rest comes along."""
@@ -251,16 +234,12 @@ class StepPlayer(widgets.VBox):
 
     def _arrange(self) -> None:
         """One view in full width, or two side by side where there is room for both."""
-        branches = self._branches()
-        for branch in branches:
-            branch.column.layout.flex = "1 1 100%" if len(branches) == 1 else "1 1 400px"
-        self._views.children = [branch.column for branch in branches]
-        self._set_titles()
-        self.controls.set_forked(len(branches) > 1)
-
-    def _set_titles(self) -> None:
-        for branch in self._branches():
-            branch.set_title(self._fork.begin if self._fork else None)
+        columns = [branch.column for branch in self._branches]
+        for column in columns:
+            column.layout.flex = "1 1 100%" if len(columns) == 1 else "1 1 400px"
+        self._views.children = columns
+        self._branches.show(self.position)
+        self.controls.set_forked(len(columns) > 1)
 
     def attempt(self, verb: Any, *args: Any, **kwargs: Any) -> bool:
         """Runs a verb for a button; a mistake or a failed step becomes a message.

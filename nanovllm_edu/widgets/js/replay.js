@@ -6,6 +6,7 @@ import { KIND, Notes } from "./notes.js";
 import { withWhy } from "./sentences.js";
 import { overlapping, spansOf } from "./spans.js";
 import { State } from "./state.js";
+import { stateDict } from "./state_dict.js";
 
 const FRAME_INTERVAL = 32; // steps between the key frames that are kept for scrubbing
 
@@ -239,34 +240,8 @@ export class Replay {
     return withWhy(this.kinds.read(row));
   }
 
-  // The same values as EngineState.to_dict() in Python; the browser tests compare them.
   stateDict(k) {
-    const { state } = this.moment(k), sequences = {};
-    for (const id of [...state.running, ...state.waiting]) {
-      const seq = state.seqs.get(id);
-      sequences[id] = {
-        status: state.running.includes(id) ? "running" : "waiting",
-        token_ids: this.tokens.get(id).slice(0, seq.known),
-        num_prompt_tokens: seq.prompt,
-        num_computed_tokens: seq.computed,
-        num_in_flight: seq.inFlight,
-        slot: seq.slot,
-      };
-    }
-    return {
-      waiting: state.waiting,
-      running: state.running,
-      block_tables: Object.fromEntries(state.running.map((id) => [id, state.seqs.get(id).table])),
-      blocks: Array.from(state.ref, (ref, block) => ({
-        block_id: block,
-        ref_count: ref,
-        hash: state.hash[block],
-        token_ids: state.hash[block] === null ? [] : this.contentOf(state.hash[block]),
-        state: state.blockState(block),
-      })),
-      sequences,
-      eviction_order: [...state.order],
-    };
+    return stateDict(this, this.moment(k).state);
   }
 }
 
