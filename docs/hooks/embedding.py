@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "site"
-PARTS = ("core", "introspect", "widgets", "runners", "models", "attention", "sampling", "lessons")
+NOT_SHOWN = {"cli", "tiny"}
+"""Parts of the package that no recording depends on; of tiny/, the model in the box alone counts."""
 
 
 def frame(url: str, title: str) -> str:
@@ -48,12 +49,12 @@ def _package_digest() -> bytes:
     package = ROOT / "nanovllm_edu"
     files = [
         path
-        for part in PARTS
-        for path in sorted((package / part).rglob("*.*"))
+        for path in sorted(package.rglob("*.*"))
         if path.suffix in (".py", ".js", ".css")
+        and path.relative_to(package).parts[0] not in NOT_SHOWN
     ]
-    model = package / "tiny" / "model" / "model.safetensors"
+    model = sorted((package / "tiny" / "model").iterdir())
     digest = sha256()
-    for path in (*files, *sorted(package.glob("*.py")), model):
+    for path in (*files, *model):
         digest.update(path.read_bytes())
     return digest.digest()

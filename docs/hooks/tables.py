@@ -41,7 +41,7 @@ def events_table():
     sections = []
     for name, cls in types.items():
         names = ", ".join(f"`{field.name}`" for field in fields(cls))
-        why = next((event.why for event in recorded if type(event) is cls), None)
+        why = max((event.why for event in recorded if type(event) is cls), key=len, default="")
         example = f"\n\n> {escape(why)}" if why else ""
         sections.append(f"### {name}\n\n{getdoc(cls)}\n\nFields: {names}.{example}")
     return "\n\n".join(sections)

@@ -1,5 +1,6 @@
 """The site, built once for everything that looks at it, with warnings as errors."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.docs.site_pages import ROOT, Page, fingerprint, is_recording
 
@@ -21,20 +23,25 @@ def site() -> Path:
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocs_jupyter")
     folder = BUILDS / fingerprint()
-    if not folder.exists():
-        shutil.rmtree(BUILDS, ignore_errors=True)
-        building = BUILDS / "building"
-        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", building]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | HOSTED | {"NO_MKDOCS_2_WARNING": "1"},
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        building.rename(folder)
+    BUILDS.parent.mkdir(exist_ok=True)
+    with FileLock(f"{BUILDS}.lock"):  # the tests run in two processes, and one build is enough
+        if not folder.exists():
+            shutil.rmtree(BUILDS, ignore_errors=True)
+            build(BUILDS / "building").rename(folder)
+    return folder
+
+
+def build(folder: Path) -> Path:
+    """Builds the site there, with warnings as errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
+        cwd=ROOT,
+        env=os.environ | HOSTED | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
@@ -48,8 +55,6 @@ def pages(site) -> dict[Path, Page]:
 @pytest.fixture(scope="session")
 def recorded(site):
     """Path -> recording, for every page that is one."""
-    import json
-
     from nanovllm_edu.introspect.decoder import decode
 
     found = {}
