@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from tests.browser.recordings import eventful_recording
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
+LESSONS = Path(__file__).parents[2] / "notebooks"
 WINDOW = {"width": 1280, "height": 1000}
 
 
@@ -91,11 +93,15 @@ def jupyterlab(tmp_path_factory):
     pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(Path(__file__).with_name("player.ipynb"), folder / "player.ipynb")
-    news = folder / "settings" / "@jupyterlab" / "apputils-extension"
-    news.mkdir(parents=True)
-    (news / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false}'
-    )
+    runpy.run_path(str(LESSONS / "copy_lessons.py"))["copy_lessons"](folder)
+    settings = folder / "settings" / "@jupyterlab"
+    for name, values in {
+        "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # all cells are in the page
+    }.items():
+        path = settings / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(values)
     port = _free_port()
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
