@@ -159,25 +159,18 @@ export class PoolPicture {
 
   write(pen, block, x, y, s, kind, users) {
     const { theme } = this.viewer, { state } = this.moment, hash = state.hash[block];
-    const isDark = HAS_DARK_INK[users[0] % COLOURS.length];
-    const isBusy = users[0] >= COLOURS.length || users.length > 1;
+    const isPlain = users.length === 1 && users[0] < COLOURS.length; // one colour, no pattern
+    const ink = kind === "free" ? theme.muted : !isPlain ? theme.fg
+      : HAS_DARK_INK[users[0] % COLOURS.length] ? "#10161d" : "#fff";
+    const plate = kind === "used" && !isPlain ? theme.bg : null;
     pen.textBaseline = "top";
-    pen.fillStyle = kind === "free" ? theme.muted : kind === "used" ? (isDark ? "#10161d" : "#fff") : theme.fg;
-    if (kind === "used" && isBusy) {
-      pen.shadowColor = isDark ? "#fffc" : "#000a";
-      pen.shadowBlur = 3;
-    }
-    pen.font = theme.font(s >= 40 ? 11 : 9.5, 600);
-    pen.fillText(String(block), x + 4, y + 4);
+    label(pen, String(block), x + 4, y + 4, theme.font(s >= 40 ? 11 : 9.5, 600), ink, plate);
     if (s >= 36 && users.length > 1) {
-      pen.font = theme.font(10, 600);
-      pen.fillText(`×${state.ref[block]}`, x + 4, y + s / 2 - 4);
+      label(pen, `×${state.ref[block]}`, x + 4, y + s / 2 - 4, theme.font(10, 600), ink, plate);
     }
     if (s >= 42 && hash !== null) {
-      pen.font = theme.mono(9.5);
-      pen.fillText(hash.slice(0, 5), x + 4, y + s - 13);
+      label(pen, hash.slice(0, 5), x + 4, y + s - 13, theme.mono(9.5), ink, plate);
     }
-    pen.shadowBlur = 0;
   }
 
   writeRank(pen, block, x, y, s) {
@@ -198,4 +191,17 @@ function frame(pen, x, y, s, style, width) {
   pen.strokeStyle = style;
   pen.lineWidth = width;
   pen.strokeRect(x, y, s, s);
+}
+
+// Words on a pattern need a plate to be read on.
+function label(pen, text, x, y, font, ink, plate) {
+  pen.font = font;
+  if (plate) {
+    pen.globalAlpha = 0.86;
+    pen.fillStyle = plate;
+    pen.fillRect(x - 2, y - 2, pen.measureText(text).width + 4, 12.5);
+    pen.globalAlpha = 1;
+  }
+  pen.fillStyle = ink;
+  pen.fillText(text, x, y);
 }
