@@ -61,7 +61,7 @@ class Lesson:
 def lesson(chromium, jupyterlab):
     opener = Opener(chromium)
     window = {"width": 1300, "height": 1200}
-    page = opener(f"{jupyterlab}/lab/tree/00_start_here.ipynb", viewport=window)
+    page = opener(f"{jupyterlab}/lab/workspaces/lesson/tree/00_start_here.ipynb", viewport=window)
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for(timeout=60_000)
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
     dialog = page.locator(".jp-Dialog")  # which kernel, or whether to wait longer
