@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "site"
 NOT_SHOWN = {"cli", "tiny"}
-"""Parts of the package that no recording depends on; of tiny/, the model in the box alone counts."""
+"""Parts of the package that no recording depends on; of tiny/ only the model counts."""
 
 
 def frame(url: str, title: str) -> str:
