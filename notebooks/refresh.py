@@ -24,10 +24,24 @@ def tidy(notebook):
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {key: cell.metadata[key] for key in lesson_tags if key in cell.metadata}
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(WIDGET, None)
             if "metadata" in output:
                 output["metadata"] = {}
+
+
+def joined(outputs):
+    """What is printed arrives in pieces, cut by the clock: makes one output of neighbours."""
+    whole = []
+    for output in outputs:
+        last = whole[-1] if whole else {}
+        if output.output_type == "stream" and output.name == last.get("name"):
+            last.text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def refresh(path):
