@@ -8,7 +8,7 @@ whoever fills a model writes through those views.
 Weights are left uninitialised here (`torch.empty`): a loader overwrites every number, and drawing
 billions of random ones first would cost more than reading them.
 
-Read next: `rms_norm.py`.
+Read next: `packed.py` (how a CPU multiplies), `rms_norm.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from nanovllm_edu.layers.packed import PackedMatrix
 
 
 class Linear(nn.Module):
@@ -35,10 +36,11 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_features, dtype=dtype)) if bias else None
+        self._product = PackedMatrix()
 
     def forward(self, x: Float[Tensor, "tokens inputs"]) -> Float[Tensor, "tokens outputs"]:
         """Multiply every row of `x`."""
-        return F.linear(x, self.weight, self.bias)
+        return self._product(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape

@@ -1,0 +1,58 @@
+"""`PackedMatrix`: a product with a weight that was rearranged once for the CPU's matrix kernels.
+
+A general matrix product rearranges its operands into tiles each time it is called. The weight never
+changes, so oneDNN, which torch brings along, can keep it in tiles. The gain is largest where few
+rows share the cost of rearranging, that is in decode: 1.3 times faster with 64 rows, twice with 8
+(`benchmarks/results/cpu.md` has the whole engine's figures). The price is memory: a float32 weight
+on a CPU is held twice once it was used.
+
+Elsewhere (GPUs, 16-bit weights, a torch without oneDNN) it is `F.linear`, its slow twin.
+
+Read next: `linear.py`.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class PackedMatrix:
+    """Keeps one weight in tiles; packs it when first used, and again if it was written to."""
+
+    def __init__(self) -> None:
+        self._key: tuple[int, int] | None = None
+        self._tiles: Tensor | None = None
+
+    def __call__(
+        self,
+        x: Float[Tensor, "rows inputs"],
+        weight: Float[Tensor, "outputs inputs"],
+        bias: Float[Tensor, " outputs"] | None = None,
+    ) -> Float[Tensor, "rows outputs"]:
+        """`x @ weight.T + bias`."""
+        if not can_pack(weight) or x.requires_grad or weight.requires_grad:
+            return F.linear(x, weight, bias)
+        key = (weight.data_ptr(), weight._version)
+        if self._key != key:
+            self._tiles = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), TYPICAL_ROWS)
+            self._key = key
+        return torch.ops.mkldnn._linear_pointwise(x, self._tiles, bias, "none", [], "")
+
+    def __deepcopy__(self, memo: object) -> "PackedMatrix":
+        """Tiles are made anew, not copied."""
+        return PackedMatrix()
+
+
+TYPICAL_ROWS = 64
+"""The number of rows that the tiles suit best."""
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether oneDNN can keep this weight in tiles."""
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and not weight.is_inference()
+        and torch.backends.mkldnn.is_available()
+    )
