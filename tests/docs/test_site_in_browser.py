@@ -182,6 +182,25 @@ def test_a_narrow_page_does_not_scroll_sideways(open_page, name):
     assert not sizes or min(sizes) >= 11, "text can be read"
 
 
+@pytest.mark.parametrize("name", ["index", "learn/00_start_here", "watch/chunked"])
+def test_recordings_are_not_cut_off_on_a_phone(open_page, name):
+    page = open_page(name, viewport={"width": 390, "height": 844})
+    for frame in frames_of(page):
+        seen = page.evaluate(
+            """frame => {
+              const { left, right } = frame.getBoundingClientRect();
+              for (let box = frame.parentElement; box; box = box.parentElement) {
+                if (getComputedStyle(box).overflowX === "visible") continue;
+                const edge = box.getBoundingClientRect();
+                if (left < edge.left - 1 || right > edge.right + 1) return false;
+              }
+              return left >= -1 && right <= innerWidth + 1;
+            }""",
+            frame.frame_element(),
+        )
+        assert seen, frame.url
+
+
 def test_search_finds_a_term(open_page):
     page = open_page("index", viewport={"width": 1280, "height": 900})
     page.locator(".md-search__input").first.click()
