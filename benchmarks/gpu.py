@@ -34,7 +34,7 @@ from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.loader import build_random_model
 from nanovllm_edu.runners.build import build_runner, choose_ops
 
-SECTIONS = ("main", "small", "filters", "prefill", "prefix", "records")
+SECTIONS = ("main", "small", "prefill", "prefix", "records")
 PUBLISHED = {  # measured on one H200 with the tools named, for comparison
     "main": {"vLLM 0.24": 5.8, "nano-vllm": 7.0, "HF continuous batching": 7.9, "target": 4.7},
     "small": {
@@ -177,7 +177,7 @@ class Bench:
             "floor_fraction": floor / seconds,
         }
 
-    def small(self, **filters: float) -> dict:
+    def small(self) -> dict:
         """Milliseconds per decode step of small batches, context 128 to 384."""
         result = {}
         for batch_size in (1, 8, 32, 128):
@@ -186,9 +186,7 @@ class Bench:
             for _ in range(self.repeats + 1):
                 self.engine.scheduler.block_manager.reset_prefix_cache()
                 for prompt in prompts:
-                    params = SamplingParams(
-                        temperature=0.6, ignore_eos=True, max_tokens=257, **filters
-                    )
+                    params = SamplingParams(temperature=0.6, ignore_eos=True, max_tokens=257)
                     self.engine.add_request(prompt, params)
                 times = []
                 for record in self.engine.run(depth=1):
@@ -200,10 +198,6 @@ class Bench:
             floor = (self.weight_bytes + kv) / self.bandwidth * 1e3
             result[batch_size] = {"ms": statistics.median(runs[1:]), "floor_ms": floor}
         return result
-
-    def filters(self) -> dict:
-        """The same with top-k and top-p."""
-        return self.small(top_k=50, top_p=0.95)
 
     def prefill(self) -> dict:
         """First token of all 256 prompts of the workload."""
@@ -341,8 +335,6 @@ def show(results: dict, console: Console) -> None:
             f"{r['floor_ms']:.2f}",
             *(published("small", who, int(size)) for who in ("target", "vLLM 0.24", "nano-vllm")),
         )
-    for size, r in results.get("filters", {}).items():
-        table.add_row(f"the same with top-k and top-p, batch {size}", f"{r['ms']:.3f}", "")
     for section in ("prefill", "prefix"):
         if section in results:
             table.add_row(

@@ -79,20 +79,6 @@ def test_filters_and_penalties_in_graphs_equal_eager(options):
         assert agreement(tokens_of(graphs, given, params), tokens_of(eager, given, params)) > 0.8
 
 
-def test_filters_alone_are_part_of_the_graph(options):
-    given = prompts()
-    params = [
-        SamplingParams(
-            temperature=0.9 * (i % 4 > 0), seed=i, max_tokens=30, ignore_eos=True,
-            top_k=5 * (i % 3), top_p=0.9 if i % 2 else 1.0, min_p=0.02 if i % 5 == 0 else 0.0,
-        )
-        for i in range(24)
-    ]  # fmt: skip
-    with LLM(**options) as graphs, LLM(**options, enforce_eager=True) as eager:
-        assert agreement(tokens_of(graphs, given, params), tokens_of(eager, given, params)) > 0.8
-        assert not graphs.engine.runner._graphs._logits
-
-
 def test_the_devices_block_tables_are_those_of_the_sequences(options):
     with LLM(**options) as llm:
         engine = llm.engine

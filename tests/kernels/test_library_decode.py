@@ -12,7 +12,7 @@ from nanovllm_edu.kernels.launch import launch_options
 from nanovllm_edu.kernels.library_decode import LibraryDecoder
 from nanovllm_edu.kernels.lm_head import pick
 from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, NewTokens, launch_decode
-from nanovllm_edu.kernels.sampling import propose
+from nanovllm_edu.kernels.sampling import propose, sample
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.runners.kv_cache import KVCache
 from tests.kernels.test_fused_decode import model_step, small_model
@@ -65,6 +65,17 @@ def test_proposals_hold_the_best_token(device):
         best, inputs.sampled, inputs.token_table, inputs.table_rows, inputs.context_lens,
         inputs.advances, launch_options(is_overlapped=False),
     )  # fmt: skip
+    assert inputs.sampled.tolist() == scores.argmax(1).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_filtered_draw_is_the_twins(device, dtype):
+    logits = (3 * torch.randn(3, 20_000, device=device)).to(dtype)
+    inputs = make_inputs(device, 3, 64, [9, 1, 40], torch.zeros(5, 8, dtype=torch.int32))
+    filters = (inputs.temperatures, inputs.top_ks, inputs.top_ps, inputs.min_ps)
+    kept = twins.drop_unlikely(logits.float(), *filters)
+    scores = twins.sample(kept, inputs.seeds, inputs.context_lens, inputs.temperatures)
+    sample(logits, inputs, is_filtered=True)
     assert inputs.sampled.tolist() == scores.argmax(1).tolist()
 
 
