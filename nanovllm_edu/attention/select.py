@@ -20,10 +20,11 @@ TRITON_MIN_BLOCK_SIZE = 4
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
-    """A backend's name and the reason it was chosen, for people to read."""
+    """A backend's name and the reason it was chosen, for people to read; and what was asked for."""
 
     name: str
     why: str
+    asked: str = "auto"
 
 
 def choose(
@@ -40,7 +41,7 @@ def choose(
         problem = {"flash": no_flash, "triton": no_triton}.get(asked)
         if problem:
             raise BackendUnavailableError(f"attention_backend={asked!r}: {problem}.")
-        return BackendChoice(asked, "asked for by attention_backend")
+        return BackendChoice(asked, "asked for by attention_backend", asked)
     if no_flash is None:
         return BackendChoice("flash", "flash-attn is installed and fits device, dtype and blocks")
     if device.type == "cuda" and no_triton is None:

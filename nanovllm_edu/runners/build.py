@@ -128,6 +128,7 @@ def build_runner(
         max_num_seqs=config.max_num_seqs,
         max_model_len=max_model_len,
         eos_token_ids=eos_token_ids,
+        choice=choice,
     )
     runner.warm_up()
     return runner, RuntimeInfo(

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from nanovllm_edu.attention.base import AttentionBackend
+from nanovllm_edu.attention.select import BackendChoice
 from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -36,8 +37,9 @@ class CudaGraphRunner(EagerRunner):
         kv_cache: KVCache,
         tables: DeviceTables,
         eos_token_ids: frozenset[int],
+        choice: BackendChoice | None = None,
     ) -> None:
-        super().__init__(model, backend, kv_cache, tables, eos_token_ids)
+        super().__init__(model, backend, kv_cache, tables, eos_token_ids, choice)
         self._graphs: DecodeGraphs | None = DecodeGraphs(model, backend, kv_cache, tables)
 
     @torch.inference_mode()

@@ -17,6 +17,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from nanovllm_edu.attention import select
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.core.records import Chunk, StepPlan, TokenLogprobs
 from nanovllm_edu.errors import EngineClosedError
@@ -63,6 +64,7 @@ class EagerRunner:
         kv_cache: Its memory.
         tables: Per-slot block tables and tokens.
         eos_token_ids: Tokens by which the model ends.
+        choice: Why it is this backend; None if somebody just handed it over.
     """
 
     def __init__(
@@ -72,9 +74,11 @@ class EagerRunner:
         kv_cache: KVCache,
         tables: DeviceTables,
         eos_token_ids: frozenset[int],
+        choice: select.BackendChoice | None = None,
     ) -> None:
         self.model = model
         self.backend = backend
+        self.choice = choice
         self.kv_cache: KVCache | None = kv_cache
         self.tables: DeviceTables | None = tables
         self.eos_token_ids = eos_token_ids
@@ -95,6 +99,7 @@ class EagerRunner:
         max_num_seqs: int,
         max_model_len: int,
         eos_token_ids: frozenset[int] = frozenset(),
+        choice: select.BackendChoice | None = None,
     ) -> "EagerRunner":
         """Allocates cache and tables on the model's device and makes a runner of them."""
         config = model.config
@@ -111,7 +116,7 @@ class EagerRunner:
         tables = DeviceTables.allocate(
             max_num_seqs, max_model_len, block_size, kv_cache.scratch_block, device
         )
-        return cls(model, backend, kv_cache, tables, eos_token_ids)
+        return cls(model, backend, kv_cache, tables, eos_token_ids, choice)
 
     @torch.inference_mode()
     def launch(self, plan: StepPlan) -> EagerTicket:
@@ -167,16 +172,28 @@ class EagerRunner:
                 self.kv_cache.copy(),
                 self.tables.copy(),
                 self.eos_token_ids,
+                self.choice,
             )
+        block_size = block_size or self.block_size
+        backend, choice = self._backend_for(block_size)
         return type(self).build(
             self.model,
-            self.backend,
+            backend,
             num_blocks=num_blocks or self.num_blocks,
-            block_size=block_size or self.block_size,
+            block_size=block_size,
             max_num_seqs=self.tables.max_num_seqs,
             max_model_len=self.max_model_len,
             eos_token_ids=self.eos_token_ids,
+            choice=choice,
         )
+
+    def _backend_for(self, block_size: int) -> tuple[AttentionBackend, select.BackendChoice | None]:
+        """Who reads blocks of this size: not every backend reads every size."""
+        if self.choice is None or block_size == self.block_size:
+            return self.backend, self.choice
+        config, device = self.model.config, self.model.embed_tokens.weight.device
+        choice = select.choose(self.choice.asked, device, config.dtype, config.head_dim, block_size)
+        return select.make(choice), choice
 
     def close(self) -> None:
         """Lets go of cache and tables. Weights stay with whoever shares them."""
@@ -185,9 +202,10 @@ class EagerRunner:
     def __repr__(self) -> str:
         config = self.model.config
         device = self.model.embed_tokens.weight.device
+        why = f" ({self.choice.why})" if self.choice else ""
         return (
             f"{type(self).__name__}({config.architecture}, {config.dtype}, {device}, "
-            f"attention={self.backend.name!r})"
+            f"attention={self.backend.name!r}{why})"
         )
 
 

@@ -1,0 +1,38 @@
+"""The eager runner says which backend it has and why, and a fork gets one that fits its blocks."""
+
+import pytest
+
+from nanovllm_edu import LLM
+from nanovllm_edu.attention import select
+from nanovllm_edu.attention.reference import ReferenceAttention
+
+
+@pytest.fixture
+def engine():
+    with LLM(device="cpu", num_blocks=8, block_size=16) as llm:
+        yield llm.engine
+
+
+def test_the_choice_and_its_reason_are_shown(engine):
+    assert "attention='sdpa' (the fast one on cpu)" in repr(engine)
+
+
+def test_an_equal_fork_shares_the_backend(engine):
+    twin = engine.fork()
+    assert twin.runner.backend is engine.runner.backend
+    assert repr(twin.runner) == repr(engine.runner)
+
+
+def test_a_fork_with_other_blocks_chooses_anew(engine, monkeypatch):
+    """Not every backend reads every block size: flash-attn wants multiples of 256."""
+    asked = []
+
+    def choose(name, device, dtype, head_dim, block_size):
+        asked.append((name, block_size))
+        return select.BackendChoice("reference", "it reads any block")
+
+    monkeypatch.setattr(select, "choose", choose)
+    twin = engine.fork(block_size=4)
+    assert asked == [("auto", 4)]
+    assert isinstance(twin.runner.backend, ReferenceAttention)
+    assert "it reads any block" in repr(twin)
