@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from host_cost import HostCost, measure_host_cost
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +41,7 @@ OUTPUT_LENGTH = 32
 NUMS_OF_BLOCKS = (1_000, 10_000, 100_000)
 NUMS_OF_SEQUENCES = (1, 32, 256)
 POLICIES = (MixedPolicy, PhaseSeparatedPolicy)
-TARGET = 4.0
+TARGET = 2.5
 """Microseconds per sequence and step, with 256 sequences."""
 RESULTS = Path(__file__).parent / "results" / "scheduler.md"
 
@@ -179,7 +180,23 @@ def verdict(costs: list[Cost]) -> str:
     )
 
 
-def as_markdown(costs: list[Cost], command: str) -> str:
+def host_cost_lines(costs: list[HostCost]) -> list[str]:
+    """Prompts and kept records, before and after, as a Markdown table."""
+    rows = [f"| {c.what} | {c.before:,.1f} {c.unit} | {c.value:,.1f} {c.unit} |" for c in costs]
+    return [
+        "",
+        "## Prompts and kept records",
+        "",
+        "256 sequences, blocks of 256 tokens, null runner (`benchmarks/host_cost.py`). Before:",
+        "commit a02ba91, on the same machine.",
+        "",
+        "| what | before | now |",
+        "|---|---:|---:|",
+        *rows,
+    ]
+
+
+def as_markdown(costs: list[Cost], host: list[HostCost], command: str) -> str:
     """The figures for the record."""
     lines = [
         "# What a step costs outside the device",
@@ -198,6 +215,7 @@ def as_markdown(costs: list[Cost], command: str) -> str:
             f"{c.commit:.2f} | {c.total:.2f} |"
         )
     machine = f"Python {platform.python_version()}, xxhash {version('xxhash')}, {processor()}"
+    lines += host_cost_lines(host)
     return "\n".join([*lines, "", f"{date.today()}, {machine}. Command: `{command}`.", ""])
 
 
@@ -237,11 +255,14 @@ def main() -> None:
         for num_sequences in NUMS_OF_SEQUENCES
         for cost in measure(num_sequences, policy, options.rounds)
     ]
+    host = list(measure_host_cost())
     console = Console()
     console.print(as_table(costs))
     console.print(verdict(costs))
+    for cost in host:
+        console.print(f"{cost.what}: {cost.value:,.1f} {cost.unit} (before {cost.before:,.1f})")
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(as_markdown(costs, f"python benchmarks/{Path(sys.argv[0]).name}"))
+    RESULTS.write_text(as_markdown(costs, host, f"python benchmarks/{Path(sys.argv[0]).name}"))
 
 
 if __name__ == "__main__":

@@ -40,9 +40,16 @@ def read_prompt(
         raise RequestError("the prompt is empty; give at least one token.")
     if (largest := integers.max()) >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size)
-    is_plain = type(sum(prompt)) is int  # a single numpy scalar would make the sum one
-    token_ids = list(prompt) if is_plain else integers.tolist()
+    token_ids = list(prompt) if _holds_plain_integers(prompt) else integers.tolist()
     return token_ids, array("q", integers.astype(np.int64).tobytes())
+
+
+def _holds_plain_integers(prompt: list[int]) -> bool:
+    """Whether all are Python's own: a single one of numpy would make the sum numpy's."""
+    try:
+        return type(sum(prompt)) is int
+    except TypeError:
+        return False  # of a library whose integers cannot even be added
 
 
 def _as_integers(
