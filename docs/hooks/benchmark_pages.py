@@ -35,7 +35,28 @@ def machine_table(machine: dict) -> str:
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
+def table(value):
+    """Nested values, a row each."""
+    rows = [f"| {name} | {text} |" for name, text in _flat(value)]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _flat(value, prefix=""):
+    """Nested values as rows; long lists of raw measurements are summed up by their length."""
+    if isinstance(value, dict):
+        return [
+            row for key, part in value.items() for row in _flat(part, f"{prefix} {key}".strip())
+        ]
+    if isinstance(value, list) and len(value) > 8:
+        return [(prefix, f"{len(value)} values")]
+    shown = f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return [(prefix.replace("_", " "), shown.replace("|", "\\|"))]
+
+
 # ------------------------------------------------------------------------------------ the GPU
+
+
+DRAWN = {"machine", "main", "small", "prefill", "prefix", "records"}
 
 
 def gpu_page(report: dict) -> str:
@@ -44,6 +65,9 @@ def gpu_page(report: dict) -> str:
     parts = ["# GPU benchmark", _gpu_headline(report)]
     for draw in (_gpu_main, _gpu_decode, _gpu_prompts, _gpu_records):
         parts += draw(report, published)
+    for name, value in report.items():
+        if name not in DRAWN and "vllm" not in name.lower():
+            parts += [f"## {name.replace('_', ' ').capitalize()}", table(value)]
     parts += [
         "## How it was measured",
         "Shape of Qwen3-0.6B, random weights, bfloat16. The *floor* is the time to read every "

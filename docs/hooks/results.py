@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from benchmark_pages import PAGES
+from benchmark_pages import PAGES, table
 from mkdocs.structure.files import File
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -100,29 +100,12 @@ def _text(path):
 def _json(path):
     parts = [f"# {_name(path)}"]
     for name, value in json.loads(path.read_text("utf-8")).items():
-        parts += [f"## {str(name).replace('_', ' ').capitalize()}", _table(value)]
+        parts += [f"## {str(name).replace('_', ' ').capitalize()}", table(value)]
     return "\n\n".join(parts)
 
 
 def _name(path):
     return path.stem.upper() if len(path.stem) < 4 else path.stem.replace("_", " ").capitalize()
-
-
-def _table(value):
-    rows = [f"| {name} | {text} |" for name, text in _flat(value)]
-    return "\n".join(["| | |", "|---|---|", *rows])
-
-
-def _flat(value, prefix=""):
-    """Nested values as rows; long lists of raw measurements are summed up by their length."""
-    if isinstance(value, dict):
-        return [
-            row for key, part in value.items() for row in _flat(part, f"{prefix} {key}".strip())
-        ]
-    if isinstance(value, list) and len(value) > 8:
-        return [(prefix, f"{len(value)} values")]
-    shown = f"{value:,.4g}" if isinstance(value, float) else str(value)
-    return [(prefix.replace("_", " "), shown.replace("|", "\\|"))]
 
 
 RENDERERS.update({".md": _markdown, ".json": _json, ".txt": _text})
