@@ -30,7 +30,7 @@ UNITS = {
     "seconds": ("time", "{:.3f} s"),
     "ms": ("time", "{:.2f} ms"),
     "tokens": ("tokens computed", "{:,}"),
-    "cost": ("more time", "{:.1%}"),
+    "cost": ("more time", "{:z.1%}"),
 }
 """Key in the file -> what to call it, and how to write its value."""
 
