@@ -30,7 +30,7 @@ from nanovllm_edu.kernels.launch import allow_successor, wait_for_predecessor
 
 @dataclass(frozen=True)
 class Tiles:
-    """How one matrix product is cut. Measured by `benchmarks/kernels.py`.
+    """How one matrix product is cut. Measured by `benchmarks/gpu_kernels.py`.
 
     Attributes:
         m: Rows of a tile.

@@ -203,7 +203,7 @@ def _decode_kernel(
 
 @dataclass(frozen=True)
 class DecodeTiles:
-    """How the work is cut: see the figure above. Measured by `benchmarks/kernels.py`.
+    """How the work is cut: see the figure above. Measured by `benchmarks/gpu_kernels.py`.
 
     Attributes:
         max_chunks: Of a sequence; 1: a program takes a whole sequence.

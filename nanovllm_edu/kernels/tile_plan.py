@@ -2,7 +2,7 @@
 
 The best tile depends on the number of rows, which decides what is scarce: with few rows, programs
 to keep the memory busy; with many, the way between the L2 cache and the multiprocessors.
-`benchmarks/kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it
+`benchmarks/gpu_kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it
 found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a
 result never depends on a race between timings.
 

@@ -3,10 +3,11 @@
 A general matrix product rearranges its operands into tiles each time it is called. The weight never
 changes, so oneDNN, which torch brings along, can keep it in tiles. The gain is largest where few
 rows share the cost of rearranging, that is in decode: 1.3 times faster with 64 rows, twice with 8
-(`benchmarks/results/cpu.md` has the whole engine's figures). The price is memory: a float32 weight
+(`benchmarks/cpu.py` measures the whole engine). The price is memory: a float32 weight
 on a CPU is held twice once it was used.
 
-Elsewhere (GPUs, 16-bit weights, a torch without oneDNN) it is `F.linear`, its slow twin.
+Elsewhere (GPUs, 16-bit weights, a torch without oneDNN) it is `F.linear`, its slow twin; `info`
+says which.
 
 Read next: `linear.py`.
 """
@@ -55,4 +56,14 @@ def can_pack(weight: Tensor) -> bool:
         and weight.dtype == torch.float32
         and not weight.is_inference()
         and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+
+
+def describe_products(weight: Tensor) -> tuple[str, str]:
+    """What multiplies with a model's weights, of which this is one, and why."""
+    if can_pack(weight):
+        return "oneDNN, packed weights", "float32 on a CPU; each weight is held twice once used"
+    if weight.device.type == "cpu":
+        return "torch", f"only float32 weights are packed on a CPU, and these are {weight.dtype}"
+    return "torch", "the GPU's library needs no packing"

@@ -18,6 +18,7 @@ from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.layers.ops import Ops, TorchOps
+from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.runners.eager import EagerRunner
@@ -137,6 +138,7 @@ def build_runner(
             "device": (str(device), reasons["device"]),
             "dtype": (str(shape.dtype).removeprefix("torch."), reasons["dtype"]),
             "ops": (type(model.ops).__name__, reasons["ops"]),
+            "products": describe_products(model.embed_tokens.weight),
             "attention": (choice.name, choice.why),
             "runner": (runner_class.__name__, why_runner),
             "kv cache": (_describe(size, config.block_size, block_bytes), size.why),

@@ -1,6 +1,7 @@
 """Every Triton kernel on a GPU: is it right, how fast is it, and which tiles are best?
 
-    python benchmarks/kernels.py --out results.txt [--only checks,copy,ops,attention,products,steps]
+    python benchmarks/gpu_kernels.py --out results.txt
+                     [--only checks,copy,ops,attention,products,steps]
 
 Checks come first: each kernel against its torch twin in float32, on fresh random inputs, by
 |out - expected| / |expected|; and a decode step with overlapping kernels against the same step
