@@ -6,7 +6,8 @@ moves every row one token on, which leaves little for the host to say:
 
     same sequences, no new block    nothing
     a new block                     three integers: row and column of the block table, block id
-    another set of sequences        every row anew
+    another set of sequences,       every row anew
+    or another temperature
 
 Rows are in order of context length, longest first: a GPU starts its programs in order, and whoever
 starts last should have the least to do. All rows grow at the same rate, so the order stays right.
@@ -14,6 +15,7 @@ starts last should have the least to do. All rows grow at the same rate, so the 
 It knows nothing of kernels. Read next: `runners/cuda_graph.py`.
 """
 
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.runners.batch import Batch, DeviceTables
 
@@ -38,6 +41,7 @@ class GraphInputs:
         self._padding_slot = num_rows
         self._tables = tables
         self._expected: list[tuple[int, int]] = []  # (seq_id, start) of the next step's chunks
+        self._params: list[SamplingParams] = []  # of the rows as they were sent
         self._order: list[int] = []  # row -> index of its chunk
         self.tensors = DecodeInputs(
             token_table=tables.token_ids,
@@ -60,10 +64,12 @@ class GraphInputs:
             The plan's chunks in order of the rows.
         """
         starts = [(chunk.seq_id, chunk.start) for chunk in plan.chunks]
-        if starts != self._expected:
+        params = [chunk.params for chunk in plan.chunks]
+        if starts != self._expected or any(map(operator.is_not, params, self._params)):
             lengths = np.array([chunk.end for chunk in plan.chunks])
             self._order = np.argsort(-lengths, kind="stable").tolist()
             self._send_rows([plan.chunks[index] for index in self._order])
+            self._params = params
         if any(chunk.new_block_ids for chunk in plan.chunks):
             self._tables.add_blocks(plan)
         self._expected = [(seq_id, start + 1) for seq_id, start in starts]
