@@ -29,9 +29,10 @@ from typing import Any, Self
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.model_runner import ModelRunner, Ticket
 from nanovllm_edu.core.packed import PackedChunks, PackedEvents, PackedTables
-from nanovllm_edu.core.records import Event, StepPlan
+from nanovllm_edu.core.records import StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence

@@ -36,7 +36,7 @@ def options_table(module, name):
 
 def events_table():
     """A section for each event type: what it means, its fields, and one as it was recorded."""
-    types = import_module("nanovllm_edu.core.records").EVENT_TYPES
+    types = import_module("nanovllm_edu.core.events").EVENT_TYPES
     recorded = [event for run in recordings().values() for record in run for event in record.events]
     sections = []
     for name, cls in types.items():

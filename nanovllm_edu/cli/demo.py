@@ -20,7 +20,7 @@ from rich.text import Text
 from nanovllm_edu.cli.arguments import make_llm, sampling_params
 from nanovllm_edu.cli.pool_view import colour_of, legend, pool
 from nanovllm_edu.cli.terminal import console, printable
-from nanovllm_edu.core.records import Admitted, BlockEvicted, Event, Finished, Preempted
+from nanovllm_edu.core.events import Admitted, BlockEvicted, Event, Finished, Preempted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.introspect import Recorder, Recording

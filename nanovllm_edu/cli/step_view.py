@@ -14,19 +14,19 @@ from rich.text import Text
 
 from nanovllm_edu.cli.pool_view import colour_of, pool
 from nanovllm_edu.cli.terminal import quoted
-from nanovllm_edu.core.records import (
+from nanovllm_edu.core.events import (
     Admitted,
     BlockAllocated,
     BlockCached,
     BlockEvicted,
     BlockFreed,
-    Chunk,
     Event,
     Finished,
     Preempted,
     PrefixHit,
     TokenSampled,
 )
+from nanovllm_edu.core.records import Chunk
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.tokenizer import Tokenizer
 

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nanovllm_edu.core.block_hash import HashFunction, block_hash
-from nanovllm_edu.core.eviction import LRU, EvictionPolicy
-from nanovllm_edu.core.records import (
+from nanovllm_edu.core.events import (
     BlockAllocated,
     BlockCached,
     BlockEvicted,
@@ -34,6 +33,7 @@ from nanovllm_edu.core.records import (
     BlockFreed,
     Event,
 )
+from nanovllm_edu.core.eviction import LRU, EvictionPolicy
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.errors import ConfigError
 

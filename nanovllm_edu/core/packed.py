@@ -18,7 +18,8 @@ Read next: `core/step_record.py`.
 from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from nanovllm_edu.core.records import Chunk, Event, StepPlan, StepResult
+from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.records import Chunk, StepPlan, StepResult
 
 Value = TypeVar("Value")
 Unpacked = TypeVar("Unpacked", covariant=True)

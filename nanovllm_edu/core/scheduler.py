@@ -22,18 +22,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.events import Admitted, Event, Finished, Preempted, PrefixHit
 from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
-from nanovllm_edu.core.records import (
-    Admitted,
-    Blocked,
-    Chunk,
-    Event,
-    Finished,
-    Preempted,
-    PrefixHit,
-    StepPlan,
-    StepResult,
-)
+from nanovllm_edu.core.records import Blocked, Chunk, StepPlan, StepResult
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import ConfigError, UnknownRequestError
 

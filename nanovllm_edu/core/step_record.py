@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nanovllm_edu.core import html
+from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.packed import PackedField
-from nanovllm_edu.core.records import Blocked, Chunk, Event, TokenLogprobs
+from nanovllm_edu.core.records import Blocked, Chunk, TokenLogprobs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Read next: `widgets/step_player.py`.
 
 from collections.abc import Callable
 
-from nanovllm_edu.core.records import BlockEvicted, PrefixHit
+from nanovllm_edu.core.events import BlockEvicted, PrefixHit
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
 

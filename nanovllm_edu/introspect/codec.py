@@ -11,7 +11,7 @@ The format is described field by field in docs/reference/recording_format.md. Re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nanovllm_edu.core.records import TokenSampled
+from nanovllm_edu.core.events import TokenSampled
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect.fold import split_events
 from nanovllm_edu.introspect.frame import (

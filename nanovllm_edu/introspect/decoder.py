@@ -10,15 +10,8 @@ Read next: `introspect/storage.py`.
 from dataclasses import dataclass
 from typing import Any
 
-from nanovllm_edu.core.records import (
-    Blocked,
-    Chunk,
-    Event,
-    Finished,
-    Preempted,
-    TokenLogprobs,
-    TokenSampled,
-)
+from nanovllm_edu.core.events import Event, Finished, Preempted, TokenSampled
+from nanovllm_edu.core.records import Blocked, Chunk, TokenLogprobs
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError

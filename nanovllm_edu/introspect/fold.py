@@ -14,20 +14,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
-from nanovllm_edu.core.records import (
+from nanovllm_edu.core.events import (
     Admitted,
     BlockAllocated,
     BlockCached,
     BlockEvicted,
     BlockForgotten,
     BlockFreed,
-    Chunk,
     Event,
     Finished,
     Preempted,
     PrefixHit,
     TokenSampled,
 )
+from nanovllm_edu.core.records import Chunk
 from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect.history import FoldedSequence, History, Request

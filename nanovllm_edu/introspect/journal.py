@@ -7,7 +7,7 @@ Read next: `introspect/recording.py`.
 
 from dataclasses import dataclass, field
 
-from nanovllm_edu.core.records import Event
+from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect.fold import Fold

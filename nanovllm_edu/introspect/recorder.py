@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any, Self
 
+from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.eviction import LRU
-from nanovllm_edu.core.records import Event
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine

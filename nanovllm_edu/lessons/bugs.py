@@ -11,7 +11,8 @@ from typing import Any
 
 from nanovllm_edu.core.block_hash import block_hash
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
-from nanovllm_edu.core.records import Chunk, Event, StepPlan
+from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.scheduler import Scheduler, _Draft
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.runners.checksum import ChecksumRunner, sample

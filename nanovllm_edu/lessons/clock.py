@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from nanovllm_edu.core.records import Preempted
+from nanovllm_edu.core.events import Preempted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording

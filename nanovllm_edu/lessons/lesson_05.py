@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.records import PrefixHit
+from nanovllm_edu.core.events import PrefixHit
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons.checks import (
     checksum_engine,

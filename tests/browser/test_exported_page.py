@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nanovllm_edu.core.records import EVENT_TYPES
+from nanovllm_edu.core.events import EVENT_TYPES
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.spans import step_spans
 from tests.browser.recordings import (

@@ -9,7 +9,8 @@ them looks wrong at a glance. `THE_EIGHT` are defects known from open-source eng
 from typing import Any
 
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
-from nanovllm_edu.core.records import Chunk, Event
+from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.records import Chunk
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.lessons.bugs import (

@@ -1,7 +1,7 @@
 """Short ways to make sequences and to put them through a block manager by hand."""
 
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
-from nanovllm_edu.core.records import Event
+from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.sequence import Sequence
 

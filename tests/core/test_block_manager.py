@@ -10,8 +10,8 @@ from hypothesis.stateful import (
 )
 
 from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.events import BlockAllocated, BlockCached, BlockEvicted, BlockFreed
 from nanovllm_edu.core.eviction import FIFO, LRU, EvictionPolicy
-from nanovllm_edu.core.records import BlockAllocated, BlockCached, BlockEvicted, BlockFreed
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.errors import ConfigError
 from tests.core.sequences import compute, extend, request

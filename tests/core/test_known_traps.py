@@ -12,8 +12,8 @@ import pytest
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.events import Event, PrefixHit
 from nanovllm_edu.core.eviction import FIFO
-from nanovllm_edu.core.records import Event, PrefixHit
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine

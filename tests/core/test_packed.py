@@ -6,8 +6,9 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.events import TokenSampled
 from nanovllm_edu.core.packed import PackedChunks, PackedTables
-from nanovllm_edu.core.records import Chunk, TokenSampled
+from nanovllm_edu.core.records import Chunk
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine

@@ -3,23 +3,21 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from nanovllm_edu.core.records import (
+from nanovllm_edu.core.events import (
     EVENT_TYPES,
     Admitted,
     BlockAllocated,
     BlockCached,
-    Blocked,
     BlockEvicted,
     BlockForgotten,
     BlockFreed,
-    Chunk,
     Event,
     Finished,
     Preempted,
     PrefixHit,
-    StepPlan,
     TokenSampled,
 )
+from nanovllm_edu.core.records import Blocked, Chunk, StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
 
 HASH = 0xFEDCBA9876543210

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.events import Preempted
 from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.records import Preempted, StepPlan, StepResult
+from nanovllm_edu.core.records import StepPlan, StepResult
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import ConfigError, UnknownRequestError

@@ -3,7 +3,8 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from nanovllm_edu.core.records import Blocked, Chunk, Finished, TokenSampled
+from nanovllm_edu.core.events import Finished, TokenSampled
+from nanovllm_edu.core.records import Blocked, Chunk
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nanovllm_edu.core.records import BlockEvicted, PrefixHit
+from nanovllm_edu.core.events import BlockEvicted, PrefixHit
 from tests.docs.site_pages import ROOT
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from nanovllm_edu.core.records import EVENT_TYPES
+from nanovllm_edu.core.events import EVENT_TYPES
 from tests.engine.faulty_runner import DeviceFailure, FaultyRunner
 from tests.engine.workloads import (
     Outcome,

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from nanovllm_edu.core.records import EVENT_TYPES
+from nanovllm_edu.core.events import EVENT_TYPES
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect import Recorder
 from tests.introspect.workload import make_engine, play

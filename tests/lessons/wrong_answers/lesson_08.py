@@ -1,4 +1,4 @@
-from nanovllm_edu.core.records import Preempted
+from nanovllm_edu.core.events import Preempted
 from tests.lessons.wrong_answers import wrong
 
 
