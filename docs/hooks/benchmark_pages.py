@@ -56,7 +56,7 @@ def _flat(value, prefix=""):
 # ------------------------------------------------------------------------------------ the GPU
 
 
-DRAWN = {"machine", "main", "small", "filters", "prefill", "prefix", "records"}
+DRAWN = {"machine", "main", "small", "prefill", "prefix", "records"}
 
 
 def gpu_page(report: dict) -> str:
@@ -117,7 +117,6 @@ def _gpu_decode(report, published):
     groups = {
         f"{size} sequence{'s' * (int(size) > 1)}": [
             Bar("this engine", entry["ms"], "ours"),
-            *_filtered(report, size),
             Bar("floor", entry["floor_ms"], "floor"),
             *_published({who: v.get(int(size)) for who, v in published["small"].items()}),
         ]
@@ -127,12 +126,6 @@ def _gpu_decode(report, published):
         return []
     caption = "Milliseconds of a decode step, by the number of sequences in it; less is better."
     return ["## A decode step", chart("decode", caption, "ms", groups)]
-
-
-def _filtered(report, size):
-    """The same step with top-k and top-p."""
-    entry = report.get("filters", {}).get(size)
-    return [Bar("the same with top-k and top-p", entry["ms"], "ours")] if entry else []
 
 
 def _gpu_prompts(report, published):

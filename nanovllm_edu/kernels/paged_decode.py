@@ -106,7 +106,6 @@ def _decode_kernel(
     allow_successor(OVERLAP)
     kv_head, row, chunk = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     IS_SPLIT: tl.constexpr = MAX_CHUNKS > 1
-    IS_PRELOADED: tl.constexpr = IS_SPLIT  # a short program is mostly its first tile
     heads = tl.arange(0, M)
     is_head = heads < G
     dims = tl.arange(0, D)
@@ -124,7 +123,7 @@ def _decode_kernel(
     row_ptr = q_ptr + row.to(tl.int64) * q_stride
     group_ptr = row_ptr + kv_head * (G * D)
 
-    if IS_PRELOADED:  # what is in the cache depends on no other kernel of this step
+    if IS_SPLIT:  # a chunk is mostly its first tile, which depends on no other kernel of this step
         tokens = begin + tl.arange(0, TILE)
         is_cached = tokens < (tl.minimum(end, length - 1) if IS_FUSED else end)
         cached = cache_rows(table_ptr, tokens, is_cached, B) * (KH * D)
@@ -169,7 +168,7 @@ def _decode_kernel(
         q_pointers = group_ptr + heads[:, None] * D + dims[None, :]
         q = tl.load(q_pointers, mask=is_head[:, None], other=0.0)
 
-    if IS_PRELOADED:
+    if IS_SPLIT:
         is_visible = is_cached[None, :]
         highest, total, acc = update(q, k, v, is_visible, highest, total, acc, scale)
         begin += TILE
