@@ -6,7 +6,7 @@ the slots and the memory, so no policy, however odd, can break the engine.
 `order` returns groups of sequences. The scheduler plans the first group out of which anything can
 run, and leaves the rest for later steps. Two groups make phases; one group makes a mixed batch.
 
-Read next: `core/scheduler.py`.
+Read next: `core/planning.py` and `core/preemption.py`, which ask it.
 """
 
 from collections.abc import Iterable

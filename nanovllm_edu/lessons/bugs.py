@@ -11,9 +11,10 @@ from typing import Any
 
 from nanovllm_edu.core.block_hash import block_hash
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
+from nanovllm_edu.core.draft import Draft
 from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.scheduler import Scheduler, _Draft
+from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.runners.checksum import ChecksumRunner, sample
 
@@ -98,6 +99,6 @@ class HashWithoutParent(BlockManager):
 class SameStepDuplicateReadsTooEarly(Scheduler):
     """Short chunks go first in a batch: a sharer reads a block before its owner has written it."""
 
-    def _finish_plan(self, draft: _Draft) -> StepPlan:
+    def _finish_plan(self, draft: Draft) -> StepPlan:
         draft.chunks.sort(key=lambda chunk: chunk.num_tokens)  # short ones first
         return Scheduler._finish_plan(self, draft)

@@ -10,8 +10,8 @@ from typing import Any
 
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
 from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.records import Chunk
-from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.lessons.bugs import (
     FullyCachedPromptNotRecomputed,
@@ -74,43 +74,43 @@ class HitsCountedAsFree(BlockManager):
         return super().match_prefix(seq)._replace(num_free=0)
 
 
-class BlocksLeakOnAbort(Scheduler):
+class BlocksLeakOnAbort(Queues):
     """An aborted sequence leaves the queues, and its blocks stay taken."""
 
-    def abort(self, seq_id: int) -> list[Event]:
-        seq = self.sequence(seq_id)
-        if self.running.pop(seq_id, None):
+    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
+        if reason == "abort" and self.running.pop(seq.seq_id, None):
             assert seq.slot is not None
-            self._free_slots.append(seq.slot)
-        return super()._finish(seq, "abort", "it was aborted")
+            self.free_slots.append(seq.slot)
+        return super().finish(seq, reason, detail)
 
 
-class SlotLeakOnPreemption(Scheduler):
+class SlotLeakOnPreemption(Queues):
     """A preempted sequence keeps its slot while it waits."""
 
     def _release(self, seq: Sequence) -> list[Event]:
         events = super()._release(seq)
         if seq.status is SequenceStatus.RUNNING:
-            self._free_slots.pop()
+            self.free_slots.pop()
         return events
 
 
-class TokenAfterAbort(Scheduler):
+class TokenAfterAbort(Queues):
     """The token in flight of an aborted sequence is appended after all."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._aborted: dict[int, Sequence] = {}
 
-    def abort(self, seq_id: int) -> list[Event]:
-        self._aborted[seq_id] = self.sequence(seq_id)
-        return super().abort(seq_id)
+    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
+        if reason == "abort":
+            self._aborted[seq.seq_id] = seq
+        return super().finish(seq, reason, detail)
 
-    def _find(self, seq_id: int) -> Sequence | None:
-        return super()._find(seq_id) or self._aborted.get(seq_id)
+    def find(self, seq_id: int) -> Sequence | None:
+        return super().find(seq_id) or self._aborted.get(seq_id)
 
 
-class DecodesAfterPreemption(Scheduler):
+class DecodesAfterPreemption(Queues):
     """A preempted sequence is resumed as if the device still held its newest token."""
 
     def _release(self, seq: Sequence) -> list[Event]:
@@ -146,9 +146,9 @@ MUTANTS = THE_EIGHT | {
     "freed twice": Parts(block_manager=FreedTwice),
     "shared block stays evictable": Parts(block_manager=SharedBlockStaysEvictable),
     "hits counted as free": Parts(block_manager=HitsCountedAsFree),
-    "blocks leak on abort": Parts(scheduler=BlocksLeakOnAbort),
-    "slot leak on preemption": Parts(scheduler=SlotLeakOnPreemption),
-    "token after abort": Parts(scheduler=TokenAfterAbort),
-    "decodes after preemption": Parts(scheduler=DecodesAfterPreemption),
+    "blocks leak on abort": Parts(queues=BlocksLeakOnAbort),
+    "slot leak on preemption": Parts(queues=SlotLeakOnPreemption),
+    "token after abort": Parts(queues=TokenAfterAbort),
+    "decodes after preemption": Parts(queues=DecodesAfterPreemption),
     "row keeps its tail": Parts(runner=RowKeepsItsTail),
 }

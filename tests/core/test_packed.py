@@ -104,7 +104,7 @@ def test_a_preempted_sequence_does_not_show_its_old_table():
     before = llm.step().block_tables[1]
     llm.abort_request(0)
     seq = llm.scheduler.running[1]
-    llm.scheduler._send_back(seq, None, "for this test")
+    llm.scheduler.queues.send_back(seq, None, "for this test")
     llm.add_request([9, 9, 9], PARAMS)
     llm.scheduler.waiting.move_to_end(1)  # the new one takes the blocks and the slot first
     record = llm.step()

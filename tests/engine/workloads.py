@@ -17,6 +17,7 @@ from nanovllm_edu.core.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.eviction import FIFO, LRU
 from nanovllm_edu.core.policy import Groups, MixedPolicy, PhaseSeparatedPolicy, Queue
+from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence as Request
@@ -74,6 +75,7 @@ class Parts:
     block_manager: type[BlockManager] = BlockManager
     scheduler: type[Scheduler] = Scheduler
     runner: type[ChecksumRunner] = ChecksumRunner
+    queues: type[Queues] = Queues
 
 
 CORRECT = Parts()
@@ -214,6 +216,8 @@ def build_engine(workload: Workload, parts: Parts = CORRECT) -> LLMEngine:
         enable_chunked_prefill=config.enable_chunked_prefill,
         eos_token_ids=workload.eos_token_ids,
     )
+    manager = engine.scheduler.block_manager
+    engine.scheduler.queues = parts.queues(manager, config.max_num_seqs)
     return engine
 
 
@@ -314,7 +318,7 @@ def check_end(engine: LLMEngine, outcome: Outcome) -> None:
     manager = engine.scheduler.block_manager
     assert manager.num_free_blocks == manager.num_blocks, "blocks leaked"
     assert all(block.ref_count == 0 for block in manager.blocks), "references leaked"
-    assert len(engine.scheduler._free_slots) == engine.scheduler.max_num_seqs, "slots leaked"
+    assert len(engine.scheduler.queues.free_slots) == engine.scheduler.max_num_seqs, "slots leaked"
 
 
 def with_config(workload: Workload, **changes: object) -> Workload:
