@@ -19,7 +19,7 @@ from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.errors import ConfigError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "triton", "flash")
+ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "native", "triton", "flash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class EngineConfig:
         dtype: Of weights and cache: "auto" is bfloat16 on a GPU and float32 on a CPU.
         device: "auto" is the GPU if there is one.
         attention_backend: "auto" chooses by device, dtype, head size, block size and what is
-            installed, and `nanovllm-edu info` says why.
+            installed, and `nanovllm-edu info` says why. On a CPU that is "native", our C kernel.
         gpu_memory_utilization: Fraction of the GPU's memory for weights, activations and cache.
         enforce_eager: Never use CUDA graphs.
         seed: Requests without a seed of their own get one derived from this and their seq_id.

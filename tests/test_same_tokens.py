@@ -29,6 +29,7 @@ WAYS = {
     "no prefix caching": {"enable_prefix_caching": False},
     "two at a time": {"max_num_seqs": 2},
     "readable attention": {"attention_backend": "reference"},
+    "attention over gathered keys": {"attention_backend": "sdpa"},
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "nanovllm_edu"
 ENGINE = ("core", "runners", "attention", "layers", "models", "sampling")
-DIRECTIVE = re.compile(r"^\{\{ source (\S+\.py)((?: \S+)*) \}\}$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\{\{ source (\S+\.(?:py|c))((?: \S+)*) \}\}$", re.MULTILINE)
 LINK = re.compile(r"\{\{ file (\S+) \}\}")
 ELSEWHERE = re.compile(r"\b(vllm|nano|go):([\w./]+\w)")
 PROJECTS = {
@@ -46,7 +46,8 @@ def _blocks(name, symbols):
     text = (PACKAGE / _existing(name)).read_text("utf-8")
     if symbols:
         return "\n\n".join(_block(name, text, symbol) for symbol in symbols)
-    whole = _fence(text.rstrip(), f'title="nanovllm_edu/{name}" linenums="1"')
+    language = "c" if name.endswith(".c") else "python"
+    whole = _fence(text.rstrip(), f'title="nanovllm_edu/{name}" linenums="1"', language)
     return f'??? example "The whole file: {name}"\n\n' + _indented(whole)
 
 
@@ -74,8 +75,8 @@ def _names(node):
     return [getattr(node, "name", None)]
 
 
-def _fence(code, options):
-    return f"````python {options}\n{code}\n````"
+def _fence(code, options, language="python"):
+    return f"````{language} {options}\n{code}\n````"
 
 
 def _indented(text):

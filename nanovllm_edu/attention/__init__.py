@@ -1,5 +1,6 @@
 """Attention over a paged KV cache: one contract (`base`), several backends.
 
-`reference` is the oracle, in readable loops; `sdpa` is fast on a CPU; `triton_paged` is our own
-kernel; `flash` calls flash-attn. `select` chooses one and says why.
+`reference` is the oracle, in readable loops; `native` is our kernel for a CPU, in C, and
+`triton_paged` the one for a GPU; `flash` calls flash-attn; `sdpa` needs nothing but torch. `select`
+chooses one and says why.
 """

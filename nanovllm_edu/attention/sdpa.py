@@ -1,4 +1,4 @@
-"""Attention with torch's `scaled_dot_product_attention`: the fast backend on a CPU.
+"""Attention with torch's `scaled_dot_product_attention`: runs everywhere, in every dtype.
 
 torch cannot read through a block table, so keys and values are first gathered into padded
 rectangles. `attention/rectangles.py` decides, once per step, who shares one.

@@ -1,6 +1,7 @@
 """Which attention backend to use, and why: a decision that is data, like all others here.
 
-Preference: flash-attn, then our Triton kernel, then sdpa. `reference` is only used when asked for.
+Preference: on a GPU flash-attn, then our Triton kernel; on a CPU our C kernel; sdpa where these
+cannot run. `reference` is only used when asked for.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from importlib.util import find_spec
 
 import torch
 
-from nanovllm_edu.attention import flash
+from nanovllm_edu.attention import flash, native
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.attention.sdpa import SdpaAttention
@@ -16,6 +17,9 @@ from nanovllm_edu.errors import BackendUnavailableError
 
 TRITON_HEAD_DIMS = (64, 128)
 TRITON_MIN_BLOCK_SIZE = 4
+
+PREFERENCES = {"cuda": ("flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
+"""Best first, by type of device; the last of them runs everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +39,19 @@ def choose(
     Raises:
         BackendUnavailableError: The one asked for cannot run here; says why and what to do.
     """
-    no_flash = flash.why_unavailable(device, dtype, head_dim, block_size)
-    no_triton = _why_no_triton(device, head_dim, block_size)
     if asked != "auto":
-        problem = {"flash": no_flash, "triton": no_triton}.get(asked)
+        problem = _why_not(asked, device, dtype, head_dim, block_size)
         if problem:
             raise BackendUnavailableError(f"attention_backend={asked!r}: {problem}.")
-        return BackendChoice(asked, "asked for by attention_backend", asked)
-    if no_flash is None:
-        return BackendChoice("flash", "flash-attn is installed and fits device, dtype and blocks")
-    if device.type == "cuda" and no_triton is None:
-        return BackendChoice("triton", f"not flash: {no_flash}")
-    if device.type == "cuda":
-        return BackendChoice("sdpa", f"not flash: {no_flash}; not triton: {no_triton}")
-    return BackendChoice("sdpa", f"the fast one on {device.type}")
+        why = f"asked for by attention_backend; {_what_it_is(asked, head_dim)}"
+        return BackendChoice(asked, why, asked)
+    not_chosen: list[str] = []
+    for name in PREFERENCES[device.type]:
+        problem = _why_not(name, device, dtype, head_dim, block_size)
+        if problem is None:
+            return BackendChoice(name, "; ".join([_what_it_is(name, head_dim), *not_chosen]))
+        not_chosen.append(f"not {name}: {problem}")
+    raise AssertionError("the last of the preferences runs everywhere")
 
 
 def make(choice: BackendChoice) -> AttentionBackend:
@@ -57,6 +60,8 @@ def make(choice: BackendChoice) -> AttentionBackend:
         return ReferenceAttention()
     if choice.name == "sdpa":
         return SdpaAttention()
+    if choice.name == "native":
+        return native.NativeAttention()
     from nanovllm_edu.kernels.store_kv import store_kv
 
     if choice.name == "flash":
@@ -64,6 +69,28 @@ def make(choice: BackendChoice) -> AttentionBackend:
     from nanovllm_edu.attention.triton_paged import TritonPagedAttention
 
     return TritonPagedAttention()
+
+
+def _what_it_is(name: str, head_dim: int) -> str:
+    return {
+        "reference": "readable loops",
+        "sdpa": "torch's attention over gathered keys",
+        "triton": "our Triton kernel",
+        "flash": "flash-attn fits device, dtype and blocks",
+    }.get(name) or native.describe(head_dim)
+
+
+def _why_not(
+    name: str, device: torch.device, dtype: torch.dtype, head_dim: int, block_size: int
+) -> str | None:
+    """The reason, with its remedy, why a backend cannot run here; None if it can."""
+    if name == "flash":
+        return flash.why_unavailable(device, dtype, head_dim, block_size)
+    if name == "triton":
+        return _why_no_triton(device, head_dim, block_size)
+    if name == "native":
+        return native.why_unavailable(device, dtype, head_dim)
+    return None
 
 
 def _why_no_triton(device: torch.device, head_dim: int, block_size: int) -> str | None:

@@ -23,7 +23,7 @@ _ENGINE_NUMBERS = {
 _ENGINE_WORDS = {
     "dtype": "auto, float32, bfloat16 or float16",
     "device": "auto, cpu or cuda",
-    "attention_backend": "auto, reference, sdpa, triton or flash",
+    "attention_backend": "auto, reference, sdpa, native, triton or flash",
 }
 _SAMPLING_NUMBERS = {
     "max_tokens": (int, "generate at most this many tokens"),

@@ -3,16 +3,35 @@
 import pytest
 import torch
 
-from nanovllm_edu.attention import select
+from nanovllm_edu.attention import native, select
 from nanovllm_edu.errors import BackendUnavailableError
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")
 
 
-def test_auto_on_a_cpu_is_sdpa() -> None:
+def test_auto_on_a_cpu_is_our_kernel() -> None:
     choice = select.choose("auto", CPU, torch.float32, 64, 16)
-    assert (choice.name, choice.why) == ("sdpa", "the fast one on cpu")
+    assert choice.name == "native"
+    assert choice.why.startswith("our C kernel")
+
+
+def test_auto_on_a_cpu_falls_back_with_the_reason() -> None:
+    choice = select.choose("auto", CPU, torch.bfloat16, 64, 16)
+    assert choice.name == "sdpa"
+    assert "not native: our C kernel reads float32, and dtype is torch.bfloat16" in choice.why
+
+
+def test_without_a_compiler_auto_says_so_and_asking_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    native.kernels.cache_clear()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    choice = select.choose("auto", CPU, torch.float32, 64, 16)
+    assert choice.name == "sdpa"
+    assert "not native: no C compiler was found (CC='no-such-compiler')" in choice.why
+    with pytest.raises(BackendUnavailableError, match="attention_backend='native': no C compiler"):
+        select.choose("native", CPU, torch.float32, 64, 16)
 
 
 def test_flash_on_a_cpu_is_refused() -> None:

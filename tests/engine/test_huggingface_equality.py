@@ -18,6 +18,7 @@ WAYS = (  # each configuration is served in one of these
     {"block_size": 3, "num_blocks": 16, "max_num_batched_tokens": 6},  # chunked and preempted
     {"block_size": 16, "num_blocks": 8, "max_num_seqs": 2},
     {"block_size": 1, "num_blocks": 128, "attention_backend": "reference"},
+    {"block_size": 5, "num_blocks": 32, "attention_backend": "sdpa"},
 )
 
 

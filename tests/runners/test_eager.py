@@ -14,7 +14,7 @@ def engine():
 
 
 def test_the_choice_and_its_reason_are_shown(engine):
-    assert "attention='sdpa' (the fast one on cpu)" in repr(engine)
+    assert "attention='native' (our C kernel" in repr(engine)
 
 
 def test_an_equal_fork_shares_the_backend(engine):

@@ -1,0 +1,134 @@
+"""A C file becomes functions that Python can call: compiled when first wanted, then kept.
+
+The compiler is the machine's own (`CC`, else cc, gcc or clang). The library goes to the user's
+cache folder under a name that says what it was made from, so a changed source, compiler, flag or
+CPU makes another one, and nothing has to be built when the package is installed.
+
+It knows nothing of attention. Used by `attention/native.py`.
+"""
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xxhash import xxh3_128_hexdigest
+
+# Sums may be re-ordered, or no loop over a sum could be vectorised. This is all of -ffast-math that
+# is wanted: the whole of it would also switch off small numbers for the entire process.
+REORDER_SUMS = (
+    *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
+    *("-fno-math-errno", "-ffinite-math-only"),
+)
+FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC", *REORDER_SUMS)
+MACHINE_FLAGS = (("-march=native", "-fopenmp"), ("-march=native",), ())
+"""Best first: not every compiler knows its machine, and Apple's has no OpenMP."""
+
+
+class CompileError(Exception):
+    """No library, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class CLibrary:
+    """Functions compiled from C.
+
+    Attributes:
+        functions: One attribute per C function.
+        is_parallel: Whether the compiler knew OpenMP; else everything runs on one thread.
+    """
+
+    functions: ctypes.CDLL
+    is_parallel: bool
+
+
+def load_library(source: Path, defines: Mapping[str, int]) -> CLibrary:
+    """Finds or makes the library of a C file.
+
+    Args:
+        source: The file.
+        defines: Numbers that are constants of the compiled code, by name.
+
+    Raises:
+        CompileError: There is no compiler, it failed, or there is nowhere to keep the result.
+    """
+    compiler = find_compiler()
+    machine_flags, macros = _what_it_knows(compiler)
+    command = [*compiler, *FLAGS, *machine_flags, *(f"-D{k}={v}" for k, v in defines.items())]
+    # The predefined macros tell the compiler's version and what the CPU can do.
+    made_from = "\0".join([*command, macros]).encode() + source.read_bytes()
+    name = f"{source.stem}-{xxh3_128_hexdigest(made_from)}.so"
+    try:
+        path = cache_folder() / name
+        if not path.exists():
+            _compile(command, source, path)
+        return CLibrary(ctypes.CDLL(str(path)), "-fopenmp" in machine_flags)
+    except OSError as error:
+        raise CompileError(f"the compiled library cannot be kept or loaded: {error}") from error
+
+
+def find_compiler() -> list[str]:
+    """The command of the machine's C compiler.
+
+    Raises:
+        CompileError: There is none.
+    """
+    if os.name != "posix":
+        raise CompileError(f"C is compiled on Linux and macOS only, and this is {os.name!r}")
+    asked = shlex.split(os.environ.get("CC", ""))
+    for command in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
+        if shutil.which(command[0]):
+            return command
+    looked_for = f"CC={os.environ['CC']!r}" if asked else "cc, gcc or clang"
+    raise CompileError(f"no C compiler was found ({looked_for}); install one, or set CC")
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept: a folder that only its owner can write to.
+
+    Raises:
+        CompileError: Somebody else could have put a library there.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    folder = (root if root.is_absolute() else Path.home() / ".cache") / "nanovllm-edu"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise CompileError(f"others can write to {folder}; `chmod 700` it, or set XDG_CACHE_HOME")
+    return folder
+
+
+def _what_it_knows(compiler: list[str]) -> tuple[tuple[str, ...], str]:
+    """The best flags that a compiler takes, and the macros that it predefines under them."""
+    complaints: list[str] = []
+    for flags in MACHINE_FLAGS:
+        probe = _run([*compiler, *flags, "-dM", "-E", "-x", "c", os.devnull])
+        if probe.returncode == 0:
+            return flags, probe.stdout
+        complaints.append(_complaint(probe))
+    raise CompileError(f"{compiler[0]} does not compile C: {complaints[-1]}")
+
+
+def _compile(command: list[str], source: Path, path: Path) -> None:
+    """Compiles beside `path` and moves the result there at once: two processes may race."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        made = Path(temporary) / path.name
+        result = _run([*command, str(source), "-o", str(made), "-lm"])
+        if result.returncode:
+            raise CompileError(f"{command[0]} cannot compile {source.name}: {_complaint(result)}")
+        made.replace(path)
+
+
+def _complaint(result: subprocess.CompletedProcess[str]) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+    return next((line for line in lines if "error" in line), lines[-1])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
