@@ -28,7 +28,7 @@ from time import perf_counter
 from typing import Any, Self
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.block_manager import Block, BlockManager
 from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.model_runner import ModelRunner, Ticket
 from nanovllm_edu.core.packed import PackedChunks, PackedEvents, PackedTables
@@ -292,7 +292,7 @@ class LLMEngine:
             waiting=tuple(scheduler.waiting),
             running=tuple(scheduler.running),
             block_tables={i: tuple(seq.block_table) for i, seq in scheduler.running.items()},
-            blocks=tuple(BlockState(**block) for block in manager.to_dicts()),
+            blocks=tuple(map(_block_state, manager.blocks)),
             sequences={seq.seq_id: _sequence_state(seq) for seq in sequences},
             eviction_order=tuple(manager.evictable),
         )
@@ -457,6 +457,12 @@ def _longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
 
 def _without(seq_ids: tuple[int, ...], finished: Mapping[int, str]) -> tuple[int, ...]:
     return tuple(i for i in seq_ids if i not in finished) if finished else seq_ids
+
+
+def _block_state(block: Block) -> BlockState:
+    return BlockState(
+        block.block_id, block.ref_count, block.hash, tuple(block.token_ids), block.state
+    )
 
 
 def _sequence_state(seq: Sequence) -> SequenceState:

@@ -3,7 +3,7 @@
 A key or value depends on every token before it, so two blocks with equal tokens hold equal KV only
 if everything in front of them is equal too. Chaining the parent's hash says exactly that.
 
-This module knows nothing of blocks' storage; `core/block_manager.py` maps hashes to blocks, and
+This module knows nothing of blocks' storage; `core/prefix_index.py` maps hashes to blocks, and
 compares tokens as well, because a hash is a hint and not a proof.
 
 Source: vLLM's automatic prefix caching; nano-vLLM uses the same xxh64 chain.

@@ -3,7 +3,7 @@
 An eviction policy is an ordered set of block ids, nothing more: it never sees tokens, hashes or
 sequences. Each operation is O(1) (FIFO: amortised).
 
-Read next: `core/block_manager.py`, its only caller.
+Read next: `core/block_pool.py`, its only caller.
 """
 
 from collections import OrderedDict

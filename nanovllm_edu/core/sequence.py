@@ -47,7 +47,7 @@ class Sequence:
             holds is a copy.
         block_hashes: Chained hash of each full block of `token_ids`, extended when needed.
         num_cached_blocks: How many leading blocks of `block_table` are findable by hash.
-        parent_content_id: Content of the last cached block (see `BlockManager`), None after a
+        parent_content_id: Content of the last cached block (see `PrefixIndex`), None after a
             hash collision: nothing further of this sequence is cached.
         num_computed_tokens: Tokens whose keys and values are in the cache.
         num_in_flight: Tokens sampled on the device whose values are still on their way.

@@ -10,33 +10,35 @@ Read next: `cases.py`, which puts each into an engine, with requests on which it
 from typing import Any
 
 from nanovllm_edu.core.block_hash import block_hash
-from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
+from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.block_pool import Block, BlockPool
 from nanovllm_edu.core.draft import Draft
 from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.prefix_index import PrefixIndex, PrefixMatch
 from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.runners.checksum import ChecksumRunner, sample
 
 
-class StaleHashAfterEviction(BlockManager):
+class StaleHashAfterEviction(PrefixIndex):
     """An evicted block gets a new owner, but its old content can still be found."""
 
-    def _forget(self, block: Block) -> None:
+    def forget(self, block: Block) -> None:
         pass  # the new owner overwrites it anyway
 
 
-class LastBlockHashedEarly(BlockManager):
+class LastBlockHashedEarly(PrefixIndex):
     """A block is findable once its last token is known, one step before its KV is computed."""
 
-    def _num_cacheable_blocks(self, seq: Sequence) -> int:
+    def num_cacheable_blocks(self, seq: Sequence) -> int:
         return min(len(seq.token_ids) // self.block_size, len(seq.block_table))
 
 
-class FullyCachedPromptNotRecomputed(BlockManager):
+class FullyCachedPromptNotRecomputed(PrefixIndex):
     """A prompt found whole in the cache leaves no token to compute: no logits for the next one."""
 
-    def _num_matchable_blocks(self, seq: Sequence) -> int:
+    def num_matchable_blocks(self, seq: Sequence) -> int:
         return len(seq.token_ids) // self.block_size
 
 
@@ -71,29 +73,23 @@ class PreemptAndHitKeepsComputedCount(BlockManager):
         return match
 
 
-class MissingRefCount(BlockManager):
+class MissingRefCount(BlockPool):
     """A block that is shared while in use does not count its second user."""
 
-    def share(self, seq: Sequence, match: PrefixMatch) -> None:
-        for block_id in match.block_ids:
-            block = self.blocks[block_id]
-            if block.ref_count == 0:
-                self.evictable.remove(block_id)
-            block.ref_count = 1
-            seq.parent_content_id = block.content_id
-        seq.block_table.extend(match.block_ids)
-        seq.num_cached_blocks = len(match.block_ids)
-        seq.num_computed_tokens = match.num_tokens
+    def use(self, block: Block) -> None:
+        if block.ref_count == 0:
+            self.evictable.remove(block.block_id)
+        block.ref_count = 1
 
 
-class HashWithoutParent(BlockManager):
+class HashWithoutParent(PrefixIndex):
     """A block is found by its own tokens, whatever comes before them."""
 
-    def _hash_of(self, seq: Sequence, index: int) -> int:
-        return block_hash(None, self._tokens_of(seq, index))
+    def hash_of(self, seq: Sequence, index: int) -> int:
+        return block_hash(None, self.tokens_of(seq, index))
 
-    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
-        return block.token_ids == self._tokens_of(seq, index)
+    def holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int | None) -> bool:
+        return block.token_ids == self.tokens_of(seq, index)
 
 
 class SameStepDuplicateReadsTooEarly(Scheduler):

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.block_pool import BlockPool
+from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons import bugs
@@ -76,7 +78,9 @@ def build_engine(part: type | None, options: Mapping[str, Any]) -> LLMEngine:
     config = EngineConfig(block_size=4, **{"num_blocks": num_blocks, **options})
     runner = _pick(part, ChecksumRunner)(num_blocks, 4, vocab_size=VOCAB_SIZE)
     engine = LLMEngine(runner, config)
-    manager = _pick(part, BlockManager)(num_blocks, 4, eviction_policy=config.eviction_policy)
+    manager = _pick(part, BlockManager)(num_blocks, 4)
+    manager.pool = _pick(part, BlockPool)(num_blocks, config.eviction_policy)
+    manager.index = _pick(part, PrefixIndex)(4)
     engine.scheduler = _pick(part, Scheduler)(
         manager,
         policy=config.policy,
@@ -112,7 +116,7 @@ CASES = (
         1,
         "stale hash after eviction",
         bugs.StaleHashAfterEviction,
-        "_forget",
+        "forget",
         (
             Request(0, (1, 2, 3, 4, 5), 2),
             Request(3, (6, 7, 8, 9, 6, 7, 8, 9), 2),
@@ -125,14 +129,14 @@ CASES = (
         2,
         "last block hashed early",
         bugs.LastBlockHashedEarly,
-        "_num_cacheable_blocks",
+        "num_cacheable_blocks",
         (_OPENING, Request(6, _FOLLOW_UP, 4)),
     ),
     Case(
         3,
         "fully cached prompt",
         bugs.FullyCachedPromptNotRecomputed,
-        "_num_matchable_blocks",
+        "num_matchable_blocks",
         (Request(0, _TEXT, 4), Request(5, _TEXT, 4)),
     ),
     Case(
@@ -155,7 +159,7 @@ CASES = (
         6,
         "missing ref count",
         bugs.MissingRefCount,
-        "share",
+        "use",
         (Request(0, (*_TEXT, 9), 3), Request(1, (*_TEXT, 10), 8), Request(4, (11,) * 12, 4)),
         {"num_blocks": 7},
     ),
@@ -163,7 +167,7 @@ CASES = (
         7,
         "hash without parent",
         bugs.HashWithoutParent,
-        "_hash_of",
+        "hash_of",
         (
             Request(0, (1, 1, 1, 1, 5, 6, 7, 8, 9), 3),
             Request(4, (2, 2, 2, 2, 5, 6, 7, 8, 9), 3),

@@ -94,7 +94,7 @@ EXERCISES = (
     ),
     _exercise(
         6,
-        "share",
+        "use",
         "Two sequences use a block, and one of them finishes. What happens to the block?",
         "ref_count is the number of users. Somebody who shares the block is one user more.",
         "block.ref_count += 1 instead of = 1.",
@@ -107,7 +107,7 @@ EXERCISES = (
         "The hash of a block must contain the hash of the block before it: "
         "block_hash(parent, tokens). The first block has parent None.",
         "parent = None; for i in range(index + 1): parent = block_hash(parent, "
-        "self._tokens_of(seq, i)); return parent",
+        "self.tokens_of(seq, i)); return parent",
     ),
     _exercise(
         8,

@@ -38,24 +38,18 @@ def match_prefix(self, seq):
     return BlockManager.match_prefix(self, seq)
 
 
-def share(self, seq, match):
+def use(self, block):
     """Case 6: every user counts."""
-    for block_id in match.block_ids:
-        block = self.blocks[block_id]
-        if block.ref_count == 0:
-            self.evictable.remove(block_id)
-        block.ref_count += 1
-        seq.parent_content_id = block.content_id
-    seq.block_table.extend(match.block_ids)
-    seq.num_cached_blocks = len(match.block_ids)
-    seq.num_computed_tokens = match.num_tokens
+    if block.ref_count == 0:
+        self.evictable.remove(block.block_id)
+    block.ref_count += 1
 
 
 def hash_of(self, seq, index):
     """Case 7: a block's hash contains that of the block before it."""
     parent = None
     for i in range(index + 1):
-        parent = block_hash(parent, self._tokens_of(seq, i))
+        parent = block_hash(parent, self.tokens_of(seq, i))
     return parent
 
 

@@ -9,7 +9,9 @@ them looks wrong at a glance. `THE_EIGHT` are defects known from open-source eng
 from typing import Any
 
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
+from nanovllm_edu.core.block_pool import BlockPool
 from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.records import Chunk
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
@@ -34,44 +36,44 @@ class BlockBoundaryOffByOne(BlockManager):
         return -(-(num_tokens - 1) // self.block_size)
 
 
-class HashBelieved(BlockManager):
+class HashBelieved(PrefixIndex):
     """Equal hashes count as equal content."""
 
-    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
+    def holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int | None) -> bool:
         return True
 
 
-class ParentNotCompared(BlockManager):
+class ParentNotCompared(PrefixIndex):
     """A collision in front of a block goes unnoticed, because only its own tokens are compared."""
 
-    def _holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int) -> bool:
-        return block.token_ids == self._tokens_of(seq, index)
+    def holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int | None) -> bool:
+        return block.token_ids == self.tokens_of(seq, index)
 
 
-class FreedTwice(BlockManager):
+class FreedTwice(BlockPool):
     """A blank block enters the free list twice, and then two block tables."""
 
-    def _release(self, block: Block) -> None:
-        super()._release(block)
-        if block.hash is None:
+    def let_go(self, block: Block) -> None:
+        super().let_go(block)
+        if block.state == "free":
             self._blank.append(block.block_id)
 
 
-class SharedBlockStaysEvictable(BlockManager):
+class SharedBlockStaysEvictable(BlockPool):
     """A hit on a free block does not take it out of the eviction order."""
 
-    def share(self, seq: Sequence, match: PrefixMatch) -> None:
-        free_ids = [i for i in match.block_ids if self.blocks[i].ref_count == 0]
-        super().share(seq, match)
-        for block_id in free_ids:
-            self.evictable.push(block_id)
+    def use(self, block: Block) -> None:
+        was_free = block.ref_count == 0
+        super().use(block)
+        if was_free:
+            self.evictable.push(block.block_id)
 
 
-class HitsCountedAsFree(BlockManager):
+class HitsCountedAsFree(PrefixIndex):
     """Free blocks that a match is about to take are promised to the rest of the prompt too."""
 
-    def match_prefix(self, seq: Sequence) -> PrefixMatch:
-        return super().match_prefix(seq)._replace(num_free=0)
+    def match(self, seq: Sequence) -> PrefixMatch:
+        return super().match(seq)._replace(num_free=0)
 
 
 class BlocksLeakOnAbort(Queues):
@@ -129,23 +131,23 @@ class RowKeepsItsTail(ChecksumRunner):
 
 
 THE_EIGHT = {
-    "stale hash after eviction": Parts(block_manager=StaleHashAfterEviction),
-    "last block hashed early": Parts(block_manager=LastBlockHashedEarly),
-    "fully cached prompt": Parts(block_manager=FullyCachedPromptNotRecomputed),
+    "stale hash after eviction": Parts(index=StaleHashAfterEviction),
+    "last block hashed early": Parts(index=LastBlockHashedEarly),
+    "fully cached prompt": Parts(index=FullyCachedPromptNotRecomputed),
     "wrong key length in a chunk": Parts(runner=WrongKeyLengthInChunk),
     "preempt + hit": Parts(block_manager=PreemptAndHitKeepsComputedCount),
-    "missing ref count": Parts(block_manager=MissingRefCount),
-    "hash without parent": Parts(block_manager=HashWithoutParent),
+    "missing ref count": Parts(pool=MissingRefCount),
+    "hash without parent": Parts(index=HashWithoutParent),
     "same-step duplicate": Parts(scheduler=SameStepDuplicateReadsTooEarly),
 }
 
 MUTANTS = THE_EIGHT | {
     "block boundary off by one": Parts(block_manager=BlockBoundaryOffByOne),
-    "hash believed": Parts(block_manager=HashBelieved),
-    "parent not compared": Parts(block_manager=ParentNotCompared),
-    "freed twice": Parts(block_manager=FreedTwice),
-    "shared block stays evictable": Parts(block_manager=SharedBlockStaysEvictable),
-    "hits counted as free": Parts(block_manager=HitsCountedAsFree),
+    "hash believed": Parts(index=HashBelieved),
+    "parent not compared": Parts(index=ParentNotCompared),
+    "freed twice": Parts(pool=FreedTwice),
+    "shared block stays evictable": Parts(pool=SharedBlockStaysEvictable),
+    "hits counted as free": Parts(index=HitsCountedAsFree),
     "blocks leak on abort": Parts(queues=BlocksLeakOnAbort),
     "slot leak on preemption": Parts(queues=SlotLeakOnPreemption),
     "token after abort": Parts(queues=TokenAfterAbort),

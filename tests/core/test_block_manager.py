@@ -96,26 +96,6 @@ def test_without_prefix_caching_nothing_is_found() -> None:
     assert all(block.state == "free" for block in manager.blocks)
 
 
-@pytest.mark.parametrize(
-    ("token_ids", "reason"),
-    [
-        ([1, 2, 3, 4], "the last token must be computed"),
-        ([1, 2, 3], "the rest, 1 of 2 tokens, does not fill a block"),
-        ([1, 2, 9, 9, 9], "no block has its hash"),
-    ],
-)
-def test_a_match_says_why_it_stops(token_ids: list[int], reason: str) -> None:
-    manager = BlockManager(8, 2)
-    compute(manager, request(0, [1, 2, 3, 4, 5, 6]))
-    assert reason in manager.match_prefix(request(1, token_ids)).stopped_because
-
-
-def test_a_hash_collision_is_told_from_a_miss() -> None:
-    manager = BlockManager(8, 2, hash_function=lambda parent, token_ids: 7)
-    compute(manager, request(0, [1, 2]))
-    assert "collision" in manager.match_prefix(request(1, [3, 4, 5])).stopped_because
-
-
 def test_blocks_of_generated_tokens_are_cached_too() -> None:
     manager = BlockManager(8, 2)
     seq = request(0, [1, 2, 3])
@@ -151,26 +131,6 @@ def test_a_reset_forgets_everything_but_running_sequences_keep_their_blocks() ->
     second.token_ids += [9, 9]
     assert [type(e) for e in extend(manager, second)] == [BlockAllocated]  # no proof, no hash
     manager.free(second)
-    manager.check_invariants([])
-
-
-def test_a_block_whose_parent_was_evicted_gives_way_to_a_reachable_one() -> None:
-    manager = BlockManager(4, 2, eviction_policy=FIFO)
-    prefix, longer, other = request(0, [1, 2]), request(1, [1, 2, 3, 4, 0]), request(2, [9] * 6)
-    compute(manager, prefix)
-    manager.free(prefix)  # [1, 2] is first in line and keeps its place
-    compute(manager, longer)
-    manager.free(longer)
-    manager.allocate(other, 6)  # evicts [1, 2], and leaves [3, 4] without what comes before it
-    manager.free(other)
-    again = request(3, [1, 2])
-    compute(manager, again)
-    manager.free(again)
-    match = compute(manager, longer)
-    assert match.num_tokens == 2
-    assert "was evicted" in match.stopped_because
-    manager.free(longer)
-    assert manager.match_prefix(longer).num_tokens == 4
     manager.check_invariants([])
 
 

@@ -14,6 +14,7 @@ from nanovllm_edu.core.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.events import Event, PrefixHit
 from nanovllm_edu.core.eviction import FIFO
+from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
@@ -102,11 +103,11 @@ def preempted_sequence_hits_its_own_blocks(parts: Parts) -> None:
 # --------------------------------------------------------------- a chunk ends inside a block
 
 
-class CachesBegunBlocks(BlockManager):
+class CachesBegunBlocks(PrefixIndex):
     """A block whose tokens are all known is findable as soon as a chunk has begun it."""
 
-    def _num_cacheable_blocks(self, seq: Sequence) -> int:
-        num_begun = self.num_blocks_for(seq.num_computed_tokens)
+    def num_cacheable_blocks(self, seq: Sequence) -> int:
+        num_begun = -(-seq.num_computed_tokens // self.block_size)
         return min(num_begun, len(seq.token_ids) // self.block_size)
 
 
@@ -165,17 +166,17 @@ def collisions_at_any_depth(parts: Parts) -> None:
             for at_step, prompt in ((0, text), (1, other), (9, other), (18, text), (18, other))
         )
 
-        class Blind(parts.block_manager):  # type: ignore[name-defined,misc]
-            def __init__(self, *args: Any, **options: Any) -> None:
-                super().__init__(*args, **options)
-                self._hash = collides_at(depth)  # noqa: B023
+        class Blind(parts.index):  # type: ignore[name-defined,misc]
+            def __init__(self, block_size: int, hash_function: HashFunction) -> None:
+                super().__init__(block_size, collides_at(depth))  # noqa: B023
 
-        run_workload(Workload(0, config, arrivals), Parts(block_manager=Blind))
+        run_workload(Workload(0, config, arrivals), Parts(index=Blind))
 
 
 def collision_in_front_of_a_block(parts: Parts) -> None:
     """[1, 2] and [5, 6] collide; [1, 2] is evicted; [3, 4] was computed after it."""
-    manager = parts.block_manager(4, 2, eviction_policy=FIFO, hash_function=collides_at(0))
+    manager = BlockManager(4, 2, eviction_policy=FIFO)
+    manager.index = parts.index(2, collides_at(0))
     prefix, longer, filler = request(0, [1, 2]), request(1, [1, 2, 3, 4]), request(2, [9] * 6)
     compute(manager, prefix)
     manager.free(prefix)
@@ -194,26 +195,29 @@ TRAPS: dict[str, tuple[Trap, Parts]] = {
     "the block-boundary rule": (block_boundary, Parts(LengthModuloOne)),
     "a fully cached prompt": (
         fully_cached_prompt,
-        Parts(mutants.FullyCachedPromptNotRecomputed),
+        Parts(index=mutants.FullyCachedPromptNotRecomputed),
     ),
     "a stale hash after eviction": (
         stale_hash_after_eviction,
-        Parts(mutants.StaleHashAfterEviction),
+        Parts(index=mutants.StaleHashAfterEviction),
     ),
     "a preempted sequence hits its own blocks": (
         preempted_sequence_hits_its_own_blocks,
         Parts(mutants.PreemptAndHitKeepsComputedCount),
     ),
-    "a chunk boundary inside a block": (chunk_boundary_inside_a_block, Parts(CachesBegunBlocks)),
-    "a hash without its parent": (hash_without_parent, Parts(mutants.HashWithoutParent)),
+    "a chunk boundary inside a block": (
+        chunk_boundary_inside_a_block,
+        Parts(index=CachesBegunBlocks),
+    ),
+    "a hash without its parent": (hash_without_parent, Parts(index=mutants.HashWithoutParent)),
     "duplicates in the same step": (
         same_step_duplicates_share,
         Parts(scheduler=mutants.SameStepDuplicateReadsTooEarly),
     ),
-    "a hash collision": (collisions_at_any_depth, Parts(mutants.HashBelieved)),
+    "a hash collision": (collisions_at_any_depth, Parts(index=mutants.HashBelieved)),
     "a hash collision in front": (
         collision_in_front_of_a_block,
-        Parts(mutants.ParentNotCompared),
+        Parts(index=mutants.ParentNotCompared),
     ),
 }
 

@@ -15,8 +15,10 @@ from random import Random
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.block_pool import BlockPool
 from nanovllm_edu.core.eviction import FIFO, LRU
 from nanovllm_edu.core.policy import Groups, MixedPolicy, PhaseSeparatedPolicy, Queue
+from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.scheduler import Scheduler
@@ -76,6 +78,8 @@ class Parts:
     scheduler: type[Scheduler] = Scheduler
     runner: type[ChecksumRunner] = ChecksumRunner
     queues: type[Queues] = Queues
+    pool: type[BlockPool] = BlockPool
+    index: type[PrefixIndex] = PrefixIndex
 
 
 CORRECT = Parts()
@@ -201,14 +205,13 @@ def build_engine(workload: Workload, parts: Parts = CORRECT) -> LLMEngine:
         eos_token_ids=workload.eos_token_ids,
     )
     engine = LLMEngine(runner, config)
+    manager = parts.block_manager(
+        config.num_blocks, config.block_size, enable_prefix_caching=config.enable_prefix_caching
+    )
+    manager.pool = parts.pool(config.num_blocks, config.eviction_policy)
+    manager.index = parts.index(config.block_size, weak_hash(workload.num_hash_bits))
     engine.scheduler = parts.scheduler(
-        parts.block_manager(
-            config.num_blocks,
-            config.block_size,
-            enable_prefix_caching=config.enable_prefix_caching,
-            eviction_policy=config.eviction_policy,
-            hash_function=weak_hash(workload.num_hash_bits),
-        ),
+        manager,
         policy=config.policy,
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=config.max_num_batched_tokens,
@@ -216,7 +219,6 @@ def build_engine(workload: Workload, parts: Parts = CORRECT) -> LLMEngine:
         enable_chunked_prefill=config.enable_chunked_prefill,
         eos_token_ids=workload.eos_token_ids,
     )
-    manager = engine.scheduler.block_manager
     engine.scheduler.queues = parts.queues(manager, config.max_num_seqs)
     return engine
 

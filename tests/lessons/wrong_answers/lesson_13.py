@@ -1,5 +1,6 @@
 from nanovllm_edu.core.block_hash import block_hash
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.runners.checksum import sample as sample_token
 from tests.lessons.wrong_answers import wrong
@@ -18,9 +19,9 @@ def clears_the_book_but_not_the_block(self, block):
 
 
 @wrong("13.1", "raised AssertionError: an internal check")
-def gives_it_back_as_well(self, block):
-    BlockManager._forget(self, block)
-    self._blank.append(block.block_id)
+def forgets_twice(self, block):
+    PrefixIndex.forget(self, block)
+    PrefixIndex.forget(self, block)
 
 
 # ------------------------------------------------------------------------------- case 2
@@ -124,27 +125,21 @@ def takes_the_smaller_number(self, seq):
 # ------------------------------------------------------------------------------- case 6
 
 
-def share_with(count, *, leaves_the_line=True):
-    """A `share` that counts users in another way."""
+def use_with(count, *, leaves_the_line=True):
+    """A `use` that counts users in another way."""
 
-    def share(self, seq, match):
-        for block_id in match.block_ids:
-            block = self.blocks[block_id]
-            if block.ref_count == 0 and leaves_the_line:
-                self.evictable.remove(block_id)
-            block.ref_count = count(block.ref_count)
-            seq.parent_content_id = block.content_id
-        seq.block_table.extend(match.block_ids)
-        seq.num_cached_blocks = len(match.block_ids)
-        seq.num_computed_tokens = match.num_tokens
+    def use(self, block):
+        if block.ref_count == 0 and leaves_the_line:
+            self.evictable.remove(block.block_id)
+        block.ref_count = count(block.ref_count)
 
-    return share
+    return use
 
 
-wrong("13.6", "other requests are not")(share_with(lambda users: 2 if users else 1))
-wrong("13.6", "has ref_count 3 and 2 user(s)")(share_with(lambda users: users + 2))
+wrong("13.6", "other requests are not")(use_with(lambda users: 2 if users else 1))
+wrong("13.6", "has ref_count 3 and 2 user(s)")(use_with(lambda users: users + 2))
 wrong("13.6", "freed more often than taken")(
-    share_with(lambda users: users + 1, leaves_the_line=False)
+    use_with(lambda users: users + 1, leaves_the_line=False)
 )
 
 
@@ -153,13 +148,13 @@ wrong("13.6", "freed more often than taken")(
 
 @wrong("13.7", "it got [22, 19, 21]; wrong from its token 0 on")
 def position_instead_of_parent(self, seq, index):
-    return block_hash(index, self._tokens_of(seq, index))
+    return block_hash(index, self.tokens_of(seq, index))
 
 
 @wrong("13.7", "it got [5, 22, 17]; wrong from its token 0 on")
 def only_one_block_back(self, seq, index):
-    parent = block_hash(None, self._tokens_of(seq, index - 1)) if index else None
-    return block_hash(parent, self._tokens_of(seq, index))
+    parent = block_hash(None, self.tokens_of(seq, index - 1)) if index else None
+    return block_hash(parent, self.tokens_of(seq, index))
 
 
 @wrong("13.7", "The cure must not cost hits")
