@@ -21,77 +21,44 @@ It knows nothing of plans and tickets. Read next: `runners/cuda_graph.py`, which
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.launch import can_overlap, launch_options
+from nanovllm_edu.kernels.layer_products import LayerProducts, Operands, bind, why_not_hopper
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
+from nanovllm_edu.kernels.matmul import Tiles
 from nanovllm_edu.kernels.norm import rms_norm
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
-from nanovllm_edu.kernels.projections import (
-    SplitScratch,
-    Stream,
-    norm_gate_up,
-    norm_project,
-    project_add,
-)
 from nanovllm_edu.kernels.sampling import sample
-from nanovllm_edu.kernels.tile_plan import TilePlan, decode_tiles, plan_for
-from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
+from nanovllm_edu.kernels.tile_plan import (
+    MAX_FUSED_ROWS,
+    MAX_HOPPER_ROWS,
+    HopperPlan,
+    TilePlan,
+    decode_tiles,
+    head_plan,
+    plan_for,
+)
+from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.runners.kv_cache import KVCache
 
 COLUMNS_MULTIPLE = 128
-"""Every tile of `tile_plan.py` divides it, so no product has a ragged edge."""
+"""Every Triton tile of `tile_plan.py` divides it, so no product has a ragged edge."""
 
 
 @dataclass(frozen=True)
 class _Buffers:
-    """What flows between the kernels of a step of M rows."""
+    """What a step of M rows works in and with."""
 
-    plan: TilePlan
-    stream: Stream
-    qkv: Tensor
-    attention: Tensor
-    activation: Tensor
-    split_scratch: SplitScratch
-    sample_scratch: SampleScratch
+    operands: Operands
+    products: tuple[LayerProducts, ...]
     workspace: DecodeWorkspace
-
-    @classmethod
-    def allocate(
-        cls, weights: ModelWeights, num_rows: int, max_context_len: int, plan: TilePlan
-    ) -> "_Buffers":
-        dtype, device = weights.embedding.dtype, weights.embedding.device
-        hidden = weights.hidden_size
-
-        def rows(*shape: int) -> Tensor:
-            return torch.empty(num_rows, *shape, dtype=dtype, device=device)
-
-        return cls(
-            plan=plan,
-            stream=Stream.allocate(num_rows, hidden, hidden // plan.o.n, dtype, device),
-            qkv=rows(weights.layers[0].qkv.shape[0]),
-            attention=rows(weights.num_heads, weights.head_dim),
-            activation=rows(weights.intermediate_size),
-            split_scratch=SplitScratch.allocate(num_rows, hidden, (plan.o, plan.down), device),
-            sample_scratch=SampleScratch.allocate(
-                num_rows, weights.head.shape[0], plan.head, device
-            ),
-            workspace=DecodeWorkspace.allocate(
-                num_rows,
-                max_context_len,
-                weights.num_heads,
-                weights.num_kv_heads,
-                weights.head_dim,
-                device,
-                decode_tiles(num_rows * weights.num_kv_heads),
-            ),
-        )
+    head_tiles: Tiles
+    sample_scratch: SampleScratch
 
 
 class FusedDecoder:
@@ -118,11 +85,22 @@ class FusedDecoder:
         self.inputs = inputs
         if is_overlapped is None:
             is_overlapped = can_overlap(weights.embedding.device)
+        self._is_overlapped = is_overlapped
         self._options = launch_options(is_overlapped)
+        self._has_hopper = why_not_hopper(weights) is None
         self._buffers: dict[int, _Buffers] = {}
 
+    @property
+    def max_rows(self) -> int:
+        """With more rows, `LibraryDecoder` is faster."""
+        return MAX_HOPPER_ROWS if self._has_hopper else MAX_FUSED_ROWS
+
     def step(
-        self, num_rows: int, plan: TilePlan | None = None, *, is_filtered: bool = False
+        self,
+        num_rows: int,
+        plan: TilePlan | HopperPlan | None = None,
+        *,
+        is_filtered: bool = False,
     ) -> None:
         """Launch one step of the first `num_rows` rows; nothing waits for the device.
 
@@ -135,92 +113,86 @@ class FusedDecoder:
             is_filtered: Apply top-k, top-p and min-p, at the price of logits in memory.
         """
         if plan is not None or num_rows not in self._buffers:
-            plan = plan or plan_for(num_rows)
-            max_len = self.inputs.block_tables.shape[1] * self.kv_cache.block_size
-            self._buffers[num_rows] = _Buffers.allocate(self.weights, num_rows, max_len, plan)
+            plan = plan or plan_for(num_rows, self._has_hopper)
+            self._buffers[num_rows] = self._allocate(num_rows, plan)
         buffers = self._buffers[num_rows]
-        layers = self.weights.layers
         self._embed(buffers)
-        for index, layer in enumerate(layers):
-            self._attention(index, layer, buffers)
-            is_last = index == len(layers) - 1
-            self._mlp(layer, self.weights.final_norm if is_last else None, buffers)
-        if is_filtered:
-            normed = rms_norm(buffers.stream.residual, self.weights.final_norm, self.weights.eps)
-            sample(F.linear(normed, self.weights.head), self.inputs, is_filtered)
+        for index, products in enumerate(buffers.products):
+            products.qkv()
+            self._attend(index, buffers)
+            products.o()
+            products.gate_up()
+            products.down()
+        if is_filtered or num_rows > MAX_FUSED_ROWS:
+            stream, weights = buffers.operands.stream.residual, self.weights
+            normed = rms_norm(stream, weights.final_norm, weights.eps)
+            sample(F.linear(normed, weights.head), self.inputs, is_filtered)
         else:
             self._sample(buffers)
 
+    def _allocate(self, num_rows: int, plan: TilePlan | HopperPlan) -> _Buffers:
+        weights, device = self.weights, self.weights.embedding.device
+        operands = Operands.allocate(weights, num_rows, weights.hidden_size // plan.o.n)
+        head_tiles = head_plan(num_rows)
+        return _Buffers(
+            operands=operands,
+            products=bind(weights, operands, plan, self._is_overlapped),
+            workspace=DecodeWorkspace.allocate(
+                num_rows,
+                self.inputs.block_tables.shape[1] * self.kv_cache.block_size,
+                weights.num_heads,
+                weights.num_kv_heads,
+                weights.head_dim,
+                device,
+                decode_tiles(num_rows * weights.num_kv_heads),
+            ),
+            head_tiles=head_tiles,
+            sample_scratch=SampleScratch.allocate(
+                num_rows, weights.head.shape[0], head_tiles, device
+            ),
+        )
+
     def _embed(self, buffers: _Buffers) -> None:
-        inputs = self.inputs
+        inputs, stream = self.inputs, buffers.operands.stream
         embed(
             inputs.token_table,
             inputs.table_rows,
             inputs.context_lens,
             self.weights.embedding,
-            buffers.stream.residual,
-            buffers.stream.squares,
+            stream.residual,
+            stream.squares,
             self._options,
         )
 
-    def _attention(self, index: int, layer: LayerWeights, buffers: _Buffers) -> None:
-        weights, inputs, plan, options = self.weights, self.inputs, buffers.plan, self._options
-        num_rows = len(buffers.qkv)
-        norm_project(buffers.stream, layer.qkv, buffers.qkv, weights.eps, plan.qkv, options)
+    def _attend(self, index: int, buffers: _Buffers) -> None:
+        weights, inputs, operands = self.weights, self.inputs, buffers.operands
+        layer = weights.layers[index]
         launch_decode(
-            buffers.qkv,
+            operands.qkv,
             self.kv_cache.data[index],
-            buffers.attention,
+            operands.attention,
             inputs.block_tables,
             inputs.table_rows,
-            inputs.context_lens[:num_rows],
+            inputs.context_lens[: len(operands.qkv)],
             buffers.workspace,
             scale=weights.head_dim**-0.5 * LOG2_E,
             fused=NewTokens(
                 weights.cos_sin, layer.qkv_bias, layer.q_norm, layer.k_norm, weights.eps
             ),
-            options=options,
-        )
-        project_add(
-            buffers.attention.flatten(1),
-            layer.o,
-            buffers.stream,
-            buffers.split_scratch,
-            plan.o,
-            options,
-        )
-
-    def _mlp(self, layer: LayerWeights, last_norm: Tensor | None, buffers: _Buffers) -> None:
-        plan, options = buffers.plan, self._options
-        norm_gate_up(
-            buffers.stream,
-            layer.gate_up,
-            buffers.activation,
-            self.weights.eps,
-            plan.gate_up,
-            options,
-        )
-        project_add(
-            buffers.activation,
-            layer.down,
-            buffers.stream,
-            buffers.split_scratch,
-            plan.down,
-            options,
-            last_norm,
+            options=self._options,
         )
 
     def _sample(self, buffers: _Buffers) -> None:
         inputs, weights, options = self.inputs, self.weights, self._options
         head(
-            buffers.stream,
+            buffers.operands.stream,
             weights.head,
             buffers.sample_scratch,
             inputs.seeds,
             inputs.temperatures,
             inputs.context_lens,  # a token's position is the number of tokens before it
             weights.eps,
-            buffers.plan.head,
+            buffers.head_tiles,
             options,
         )
         pick(

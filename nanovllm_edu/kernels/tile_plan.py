@@ -11,9 +11,13 @@ Read next: `fused_decode.py`.
 
 import sys
 from dataclasses import dataclass
+from typing import TypeVar
 
+from nanovllm_edu.kernels.hopper import HopperTiles
 from nanovllm_edu.kernels.matmul import Tiles
 from nanovllm_edu.kernels.paged_decode import DecodeTiles
+
+Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,77 @@ _PLANS: dict[int, TilePlan] = {
     ),
 }
 
-LAST_PLAN = max(_PLANS)
-
 MAX_FUSED_ROWS = 64
-"""With more rows, the library's products are faster: `library_decode.py`."""
+"""With more rows, the library's products are faster than Triton's: `library_decode.py`."""
 
 
-def plan_for(num_rows: int) -> TilePlan:
+@dataclass(frozen=True)
+class HopperPlan:
+    """The tiles of a step's products by `hopper_product.cu`; the head is not one of them."""
+
+    qkv: HopperTiles
+    o: HopperTiles
+    gate_up: HopperTiles
+    down: HopperTiles
+
+    def __post_init__(self) -> None:
+        assert self.o.n == self.down.n
+
+
+#         rows  (m, n, splits, cluster_n, cluster_m, stages)
+HOPPER_PLANS: dict[int, HopperPlan] = {
+    8: HopperPlan(
+        qkv=HopperTiles(64, 64, 1, 2, 1, 14),
+        o=HopperTiles(64, 64, 4, 2, 1, 8),
+        gate_up=HopperTiles(64, 48, 1, 4, 1, 16),
+        down=HopperTiles(64, 64, 4, 2, 1, 12),
+    ),
+    64: HopperPlan(
+        qkv=HopperTiles(64, 64, 1, 2, 1, 14),
+        o=HopperTiles(64, 64, 4, 2, 1, 7),
+        gate_up=HopperTiles(64, 96, 1, 2, 1, 11),
+        down=HopperTiles(64, 64, 4, 2, 1, 12),
+    ),
+    96: HopperPlan(
+        qkv=HopperTiles(64, 64, 1, 4, 2, 7),
+        o=HopperTiles(64, 64, 4, 2, 1, 7),
+        gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
+        down=HopperTiles(128, 64, 4, 2, 1, 9),
+    ),
+    128: HopperPlan(
+        qkv=HopperTiles(128, 64, 1, 2, 1, 9),
+        o=HopperTiles(64, 64, 2, 2, 2, 14),
+        gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
+        down=HopperTiles(128, 64, 4, 2, 1, 9),
+    ),
+}
+
+MIN_HOPPER_ROWS, MAX_HOPPER_ROWS = 5, max(HOPPER_PLANS)
+"""With fewer rows Triton's products are faster, with more the library's."""
+
+
+def plan_for(num_rows: int, has_hopper: bool = False) -> TilePlan | HopperPlan:
     """The plan of the smallest bucket that holds `num_rows`; the last one for more."""
-    return _PLANS[min((rows for rows in _PLANS if rows >= num_rows), default=LAST_PLAN)]
+    if has_hopper and MIN_HOPPER_ROWS <= num_rows <= MAX_HOPPER_ROWS:
+        return _smallest(HOPPER_PLANS, num_rows)
+    return _smallest(_PLANS, num_rows)
+
+
+def head_plan(num_rows: int) -> Tiles:
+    """The tiles of the vocabulary product."""
+    return _smallest(_PLANS, num_rows).head
+
+
+def _smallest(plans: dict[int, Plan], num_rows: int) -> Plan:
+    return plans[min((rows for rows in plans if rows >= num_rows), default=max(plans))]
 
 
 #    pairs of row and key-value head, and how to cut them
 _DECODE_TILES: dict[int, DecodeTiles] = {
     8: DecodeTiles(8, 64, 64, 2, 4, 168),
-    64: DecodeTiles(8, 128, 64, 2, 2, 255),
+    64: DecodeTiles(4, 64, 64, 2, 4, 168),
     128: DecodeTiles(4, 512, 64, 2, 4, 168),
+    256: DecodeTiles(1, 128, 128, 2, 8, 128),
     768: DecodeTiles(1, 64, 64, 2, 4, 168),
     1024: DecodeTiles(1, 64, 64, 2, 2, 255),
     1600: DecodeTiles(1, 32, 32, 2, 2, 168),

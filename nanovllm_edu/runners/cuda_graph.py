@@ -44,9 +44,9 @@ class CudaGraphRunner(EagerRunner):
 
     @torch.inference_mode()
     def warm_up(self) -> None:
-        """Captures the graphs that include sampling, for every number of rows, largest first.
+        """Captures the graphs that sample without filters, for every number of rows, largest first.
 
-        Those of the other kind are captured when a request first needs them.
+        Graphs of the other kinds are captured when a request first needs them.
         """
         assert self._graphs is not None
         for num_rows in tqdm(self._graphs.sizes[::-1], desc="Capturing CUDA graphs", delay=1):
@@ -64,7 +64,7 @@ class CudaGraphRunner(EagerRunner):
         num_rows = graphs.size_for(len(plan.chunks))
         graph = None
         if all(samples_in_graph(chunk.params) for chunk in plan.chunks):
-            graph = graphs.sampled(num_rows)
+            graph = graphs.sampled(num_rows, any(has_filter(c.params) for c in plan.chunks))
         if graph is not None:
             rows = graphs.inputs.update(plan)
             times.append(perf_counter())
@@ -95,10 +95,10 @@ class CudaGraphRunner(EagerRunner):
 
 
 def samples_in_graph(params: SamplingParams) -> bool:
-    """Whether a temperature is all that the sampling needs.
+    """Whether the sampling needs neither the sequence's history nor log probabilities."""
+    return params.logprobs is None and not params.needs_history
 
-    The kernels have top-k, top-p and min-p too (`kernels/filters.py`), and agree with their twins
-    in Triton's interpreter. They are not used here before whole answers agree on a GPU as well.
-    """
-    has_filter = params.top_k > 0 or params.top_p < 1.0 or params.min_p > 0.0
-    return not has_filter and params.logprobs is None and not params.needs_history
+
+def has_filter(params: SamplingParams) -> bool:
+    """Whether some tokens cannot be drawn."""
+    return params.top_k > 0 or params.top_p < 1.0 or params.min_p > 0.0

@@ -2,8 +2,9 @@
 
 Two kinds are kept, each for a few numbers of rows:
 
-    sampled   the model and the sampling: for requests with nothing but a temperature
-    logits    the model alone: top-k, penalties and log probabilities follow outside
+    sampled   the model and the sampling: temperature, and in graphs of their own the filters
+              top-k, top-p and min-p, which need logits in memory
+    logits    the model alone: penalties and log probabilities follow outside
 
 The first kind holds, for few rows, the fused kernels of `kernels/fused_decode.py`, for many, those
 of `kernels/library_decode.py`; which is faster was measured (`kernels/tile_plan.py`). The second
@@ -21,7 +22,6 @@ from torch import Tensor
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
 from nanovllm_edu.kernels.library_decode import LibraryDecoder
-from nanovllm_edu.kernels.tile_plan import MAX_FUSED_ROWS
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.runners.batch import DeviceTables
@@ -59,7 +59,7 @@ class DecodeGraphs:
         if self.why_not_fused is None:
             parts = (ModelWeights.collect(model), kv_cache, self.inputs.tensors)
             self._decoders = (FusedDecoder(*parts), LibraryDecoder(*parts))
-        self._sampled: dict[int, torch.cuda.CUDAGraph] = {}
+        self._sampled: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
 
@@ -67,14 +67,18 @@ class DecodeGraphs:
         """The number of rows of the smallest graph that holds `num_rows`."""
         return next(size for size in self.sizes if size >= num_rows)
 
-    def sampled(self, num_rows: int) -> torch.cuda.CUDAGraph | None:
+    def sampled(self, num_rows: int, is_filtered: bool = False) -> torch.cuda.CUDAGraph | None:
         """The graph whose replay leaves tokens in `inputs.tensors.sampled`; None if not fused."""
         if self._decoders is None:
             return None
-        decoder = self._decoders[num_rows > MAX_FUSED_ROWS]
-        if num_rows not in self._sampled:
-            self._sampled[num_rows], _ = self._capture(lambda: decoder.step(num_rows))
-        return self._sampled[num_rows]
+        fused, library = self._decoders
+        decoder = fused if num_rows <= fused.max_rows else library
+        key = num_rows, is_filtered
+        if key not in self._sampled:
+            self._sampled[key], _ = self._capture(
+                lambda: decoder.step(num_rows, is_filtered=is_filtered)
+            )
+        return self._sampled[key]
 
     def logits(self, num_rows: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """The graph of the model alone, and the logits `[num_rows, vocab]` that a replay fills."""

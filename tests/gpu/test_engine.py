@@ -2,6 +2,7 @@
 
 import gc
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,6 +78,27 @@ def test_filters_and_penalties_in_graphs_equal_eager(options):
     ]  # fmt: skip
     with LLM(**options) as graphs, LLM(**options, enforce_eager=True) as eager:
         assert agreement(tokens_of(graphs, given, params), tokens_of(eager, given, params)) > 0.8
+
+
+def test_filters_alone_are_part_of_the_graph(options):
+    """They agree with the eager engine as far as the same requests without filters do."""
+    given = prompts()
+    filtered = [
+        SamplingParams(
+            temperature=0.9 * (i % 4 > 0), seed=i, max_tokens=30, ignore_eos=True,
+            top_k=5 * (i % 3), top_p=0.9 if i % 2 else 1.0, min_p=0.02 if i % 5 == 0 else 0.0,
+        )
+        for i in range(24)
+    ]  # fmt: skip
+    unfiltered = [replace(params, top_k=0, top_p=1.0, min_p=0.0) for params in filtered]
+    with LLM(**options) as graphs, LLM(**options, enforce_eager=True) as eager:
+        with_filters, without = (
+            agreement(tokens_of(graphs, given, params), tokens_of(eager, given, params))
+            for params in (filtered, unfiltered)
+        )
+        print(f"agreement with filters {with_filters:.2f}, without {without:.2f}")
+        assert with_filters > without - 0.1
+        assert not graphs.engine.runner._graphs._logits
 
 
 def test_the_devices_block_tables_are_those_of_the_sequences(options):
