@@ -3,7 +3,7 @@
 What the user asked for, nothing else: what is *measured* at start (how many KV blocks fit, which
 backend was chosen) is a result of building a runner and is never written back here.
 
-Read next: `engine.py`.
+Read next: `limits.py`, then `engine.py`.
 """
 
 # pyright: reportUnnecessaryIsInstance=false

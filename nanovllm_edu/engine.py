@@ -20,52 +20,29 @@ Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eag
 # (a user's value may be of any type)
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 from typing import Any, Self
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.block_manager import Block, BlockManager
 from nanovllm_edu.core.events import Event
-from nanovllm_edu.core.model_runner import ModelRunner, Ticket
-from nanovllm_edu.core.packed import PackedChunks, PackedEvents, PackedTables
+from nanovllm_edu.core.flight import Flight
+from nanovllm_edu.core.model_runner import ModelRunner
+from nanovllm_edu.core.packed import PackedChunks
 from nanovllm_edu.core.records import StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.scheduler import Scheduler
 from nanovllm_edu.core.sequence import Sequence
-from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
-from nanovllm_edu.errors import (
-    ConfigError,
-    EngineClosedError,
-    NanoVLLMError,
-    PromptTooLongError,
-    RequestError,
-)
+from nanovllm_edu.core.snapshot import snapshot
+from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
+from nanovllm_edu.forking import Parts, fork_parts
+from nanovllm_edu.limits import build_scheduler
 from nanovllm_edu.prompt import Tokenizer, read_prompt
-
-KEEPS_CACHE = {"policy", "max_num_batched_tokens", "enable_chunked_prefill", "seed"}
-"""Options a fork may change while its sequences go on where they are."""
-
-NEEDS_RECOMPUTE = {"block_size", "num_blocks", "enable_prefix_caching", "eviction_policy"}
-"""Options a fork may change at the price of computing its sequences anew."""
 
 CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
 """Sampling parameters that may change while a request runs: each is read anew in every step."""
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A launched step and what the queues looked like when it was planned."""
-
-    plan: StepPlan
-    ticket: Ticket
-    waiting: tuple[int, ...]
-    running: tuple[int, ...]
-    block_tables: PackedTables
-    plan_seconds: float
 
 
 class LLMEngine:
@@ -86,9 +63,9 @@ class LLMEngine:
         self.config = config or EngineConfig()
         self.runner = runner
         self.tokenizer = tokenizer
-        self.max_model_len = _longest_sequence(self.config, runner)
-        self.scheduler = self._new_scheduler()
-        self._flights: deque[_Flight] = deque()
+        self.scheduler = build_scheduler(self.config, runner)
+        self.max_model_len = self.scheduler.max_model_len
+        self._flights: deque[Flight] = deque()
         self._chunks = PackedChunks(())  # of the newest record: the next one may share columns
         self._next_seq_id = 0
         self._is_closed = False
@@ -116,14 +93,14 @@ class LLMEngine:
         if not isinstance(params, SamplingParams):
             raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
         token_ids, packed = read_prompt(prompt, self.tokenizer, self.runner.vocab_size)
-        self._check_length(len(token_ids))
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
-        seq_id, self._next_seq_id = self._next_seq_id, self._next_seq_id + 1
+        seq_id = self._next_seq_id
         seed = params.seed if params.seed is not None else self.config.seed * 1_000_003 + seq_id
         seq = Sequence(seq_id, token_ids, len(token_ids), params, seed)
         seq.packed_token_ids = packed
         self.scheduler.add(seq)
+        self._next_seq_id += 1  # not before: a refused request takes no number
         return seq_id
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
@@ -223,9 +200,10 @@ class LLMEngine:
             return False  # everything depends on tokens still in flight; its plan is void
         if not plan.chunks and self.has_unfinished_requests():
             self._raise_stalled(plan)
+        plan_seconds = perf_counter() - begin
         try:
-            flight = self._snapshot(plan, perf_counter() - begin)
-            flight.ticket = self.runner.launch(plan)
+            ticket = self.runner.launch(plan)
+            flight = Flight.of(plan, ticket, self.scheduler.queues, plan_seconds)
         except BaseException:
             self.scheduler.rollback([plan])
             raise
@@ -234,43 +212,19 @@ class LLMEngine:
 
     def _commit(self) -> StepRecord:
         """Waits for the oldest step in flight and takes in its tokens."""
-        plan, ticket = self._flights[0].plan, self._flights[0].ticket
+        flight = self._flights[0]
         try:
-            tokens = ticket.wait()
+            tokens = flight.ticket.wait()
             begin = perf_counter()
-            result = self.scheduler.commit(plan, tokens, self._find_stop)
+            result = self.scheduler.commit(flight.plan, tokens, self._find_stop)
         except BaseException:
             plans = [flight.plan for flight in self._flights]  # later ones build on this one
             self._flights.clear()
             self.scheduler.rollback(plans)
             raise
-        flight = self._flights.popleft()
-        self._chunks = PackedChunks(plan.chunks, self._chunks)
-        return StepRecord(
-            step_id=plan.step_id,
-            chunks=self._chunks,
-            new_tokens=result.new_tokens,
-            finished=result.finished,
-            events=PackedEvents(plan, result),
-            waiting=_without(flight.waiting, result.finished),
-            running=_without(flight.running, result.finished),
-            block_tables=flight.block_tables,
-            blocked=plan.blocked,
-            preempted=plan.preempted,
-            logprobs={i: v for i, v in ticket.logprobs.items() if i in result.new_tokens},
-            num_in_flight=len(self._flights),
-            timings={
-                "plan": flight.plan_seconds,
-                **ticket.timings,
-                "commit": perf_counter() - begin,
-            },
-        )
-
-    def _snapshot(self, plan: StepPlan, plan_seconds: float) -> _Flight:
-        running = self.scheduler.running
-        seq_ids, waiting = tuple(running), tuple(self.scheduler.waiting)
-        tables = PackedTables(seq_ids, tuple([seq.table() for seq in running.values()]))
-        return _Flight(plan, NOTHING_LAUNCHED, waiting, seq_ids, tables, plan_seconds)
+        self._flights.popleft()
+        self._chunks = PackedChunks(flight.plan.chunks, self._chunks)
+        return flight.record(result, self._chunks, len(self._flights), perf_counter() - begin)
 
     def _find_stop(self, seq: Sequence, token_id: int) -> str | None:
         """The stop string that `token_id`, the next token of `seq`, completes.
@@ -286,16 +240,7 @@ class LLMEngine:
 
     def state(self) -> EngineState:
         """A frozen picture of queues, block tables and blocks."""
-        scheduler, manager = self.scheduler, self.scheduler.block_manager
-        sequences = chain(scheduler.running.values(), scheduler.waiting.values())
-        return EngineState(
-            waiting=tuple(scheduler.waiting),
-            running=tuple(scheduler.running),
-            block_tables={i: tuple(seq.block_table) for i, seq in scheduler.running.items()},
-            blocks=tuple(map(_block_state, manager.blocks)),
-            sequences={seq.seq_id: _sequence_state(seq) for seq in sequences},
-            eviction_order=tuple(manager.evictable),
-        )
+        return snapshot(self.scheduler)
 
     def fork(self, **changes: Any) -> "LLMEngine":
         """An independent engine in the same state that shares the weights.
@@ -314,38 +259,9 @@ class LLMEngine:
             raise RequestError(
                 f"{len(self._flights)} step(s) are in flight; take them with step() before fork()."
             )
-        unknown = set(changes) - KEEPS_CACHE - NEEDS_RECOMPUTE
-        if unknown:
-            raise ConfigError(
-                f"fork() cannot change {sorted(unknown)}; it can change "
-                f"{sorted(KEEPS_CACHE | NEEDS_RECOMPUTE)}."
-            )
-        config = replace(self.config, **changes)
-        if changes.keys() & NEEDS_RECOMPUTE:
-            return self._fork_anew(changes)
-        twin = LLMEngine(self.runner.fork(), config, self.tokenizer)
-        twin.scheduler = self.scheduler.fork(
-            policy=changes.get("policy"),
-            max_num_batched_tokens=config.max_num_batched_tokens,
-            enable_chunked_prefill=config.enable_chunked_prefill,
-        )
-        twin.config = replace(config, policy=twin.scheduler.policy)
-        twin._next_seq_id = self._next_seq_id
-        return twin
-
-    def _fork_anew(self, changes: dict[str, Any]) -> "LLMEngine":
-        # The policy may be a user's object with a state of its own: the twin gets a copy.
-        own_policy = deepcopy(self.scheduler.policy)
-        config = replace(self.config, **{"policy": own_policy, **changes})
-        runner = self.runner.fork(
-            num_blocks=changes.get("num_blocks") or self.runner.num_blocks,
-            block_size=changes.get("block_size") or self.runner.block_size,
-        )
-        twin = LLMEngine(runner, config, self.tokenizer)
-        for seq in chain(self.scheduler.running.values(), self.scheduler.waiting.values()):
-            twin._check_length(len(seq.token_ids))
-            twin.scheduler.add(seq.restarted())
-        twin._next_seq_id = self._next_seq_id
+        parts = fork_parts(Parts(self.runner, self.config, self.scheduler), changes)
+        twin = LLMEngine(parts.runner, parts.config, self.tokenizer)
+        twin.scheduler, twin._next_seq_id = parts.scheduler, self._next_seq_id
         return twin
 
     # ------------------------------------------------------------------ life cycle
@@ -373,32 +289,6 @@ class LLMEngine:
 
     # --------------------------------------------------------------------- checks
 
-    def _new_scheduler(self) -> Scheduler:
-        config, runner = self.config, self.runner
-        manager = BlockManager(
-            runner.num_blocks,
-            runner.block_size,
-            enable_prefix_caching=config.enable_prefix_caching,
-            eviction_policy=config.eviction_policy,
-        )
-        return Scheduler(
-            manager,
-            policy=config.policy,
-            max_num_seqs=config.max_num_seqs,
-            max_num_batched_tokens=config.max_num_batched_tokens,
-            max_model_len=self.max_model_len,
-            enable_chunked_prefill=config.enable_chunked_prefill,
-            eos_token_ids=runner.eos_token_ids,
-        )
-
-    def _check_length(self, num_tokens: int) -> None:
-        if num_tokens >= self.max_model_len:
-            raise PromptTooLongError(
-                f"the prompt has {num_tokens} tokens, and max_model_len={self.max_model_len} "
-                "leaves no room for a generated one; shorten it, or raise max_model_len or "
-                f"num_blocks ({self.runner.num_blocks} blocks of {self.runner.block_size})."
-            )
-
     def _check_open(self) -> None:
         if self._is_closed:
             raise EngineClosedError("this engine is closed; make a new one.")
@@ -411,67 +301,3 @@ class LLMEngine:
             f"sequences run and {len(self.scheduler.waiting)} wait ({why}); its order() must yield "
             "the sequences it is given."
         )
-
-
-class _NothingLaunched:
-    """The ticket of a plan that has not been launched."""
-
-    logprobs: Mapping[int, Any] = {}
-    timings: Mapping[str, float] = {}
-
-    def wait(self) -> Mapping[int, int]:
-        raise AssertionError("this step was never launched")
-
-
-NOTHING_LAUNCHED = _NothingLaunched()
-
-
-def _longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
-    """The longest sequence that model and pool allow, so that none can outgrow the pool."""
-    num_slots = runner.num_blocks * runner.block_size
-    asked = config.max_model_len
-    if asked is not None and asked > runner.max_model_len:
-        raise ConfigError(
-            f"max_model_len={asked} exceeds the {runner.max_model_len} positions of the model; "
-            "lower it."
-        )
-    if asked is not None and asked > num_slots:
-        raise ConfigError(
-            f"max_model_len={asked} exceeds the KV cache: {runner.num_blocks} blocks of "
-            f"{runner.block_size} hold {num_slots} tokens; lower it or raise num_blocks."
-        )
-    longest = asked or min(runner.max_model_len, num_slots)
-    if longest < 2:
-        raise ConfigError(
-            f"the KV cache holds {num_slots} token(s): too few for a prompt and one new token; "
-            "raise num_blocks or block_size."
-        )
-    if not config.enable_chunked_prefill and longest > config.max_num_batched_tokens:
-        raise ConfigError(
-            f"without chunked prefill a whole sequence (max_model_len={longest}) must fit one "
-            f"step (max_num_batched_tokens={config.max_num_batched_tokens}); raise the latter, "
-            "lower the former, or set enable_chunked_prefill=True."
-        )
-    return longest
-
-
-def _without(seq_ids: tuple[int, ...], finished: Mapping[int, str]) -> tuple[int, ...]:
-    return tuple(i for i in seq_ids if i not in finished) if finished else seq_ids
-
-
-def _block_state(block: Block) -> BlockState:
-    return BlockState(
-        block.block_id, block.ref_count, block.hash, tuple(block.token_ids), block.state
-    )
-
-
-def _sequence_state(seq: Sequence) -> SequenceState:
-    return SequenceState(
-        seq.seq_id,
-        seq.status.value,
-        tuple(seq.token_ids),
-        seq.num_prompt_tokens,
-        seq.num_computed_tokens,
-        seq.num_in_flight,
-        seq.slot,
-    )

@@ -9,11 +9,12 @@ Read next: `core/ending.py`.
 
 from typing import NamedTuple
 
-from nanovllm_edu.core.block_manager import PrefixMatch
+from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
 from nanovllm_edu.core.draft import Draft
 from nanovllm_edu.core.events import Admitted, PrefixHit
 from nanovllm_edu.core.records import Blocked
 from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.errors import PromptTooLongError
 
 
 class Need(NamedTuple):
@@ -26,6 +27,20 @@ class Need(NamedTuple):
     """New blocks, for all its tokens."""
     num_free_blocks: int
     """Free blocks that are left once it has taken those of the match."""
+
+
+def check_length(seq: Sequence, max_model_len: int, block_manager: BlockManager) -> None:
+    """Refuses at the door what could never run.
+
+    Raises:
+        PromptTooLongError: No room is left for a generated token.
+    """
+    if len(seq.token_ids) >= max_model_len:
+        raise PromptTooLongError(
+            f"the prompt has {len(seq.token_ids)} tokens, and max_model_len={max_model_len} leaves "
+            "no room for a generated one; shorten it, or raise max_model_len or num_blocks "
+            f"({block_manager.num_blocks} blocks of {block_manager.block_size})."
+        )
 
 
 def admit(seq: Sequence, draft: Draft) -> Blocked | None:

@@ -44,15 +44,16 @@ class Draft:
     enable_chunked_prefill: bool
     block_manager: BlockManager = field(init=False)
     budget: int = field(init=False)
-    chunks: list[Chunk] = field(default_factory=list[Chunk])
-    planned: set[int] = field(default_factory=set[int])
-    preempted: list[int] = field(default_factory=list[int])
+    chunks: list[Chunk] = field(init=False)
+    planned: set[int] = field(init=False)
+    preempted: list[int] = field(init=False)
+    events: list[Event] = field(init=False)
     blocked: Blocked | None = None
-    events: list[Event] = field(default_factory=list[Event])
 
     def __post_init__(self) -> None:
         self.block_manager = self.queues.block_manager
         self.budget = self.max_num_batched_tokens
+        self.chunks, self.planned, self.preempted, self.events = [], set(), [], []
 
     def add_chunk(self, seq: Sequence, num_tokens: int, first_block: int) -> None:
         """Books the next `num_tokens` of `seq` into the step and advances its counters.

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from copy import copy, deepcopy
 
-from nanovllm_edu.core.admission import why_head_waits
+from nanovllm_edu.core.admission import check_length, why_head_waits
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.draft import Draft
 from nanovllm_edu.core.ending import Ending, FindStop, ending_of
@@ -115,7 +115,12 @@ class Scheduler:
         return self.queues.sequence(seq_id)
 
     def add(self, seq: Sequence) -> None:
-        """Puts a new sequence at the end of the waiting queue, and writes into it where it ends."""
+        """Puts a new sequence at the end of the waiting queue, and writes into it where it ends.
+
+        Raises:
+            PromptTooLongError: It could never get a token.
+        """
+        check_length(seq, self.max_model_len, self.block_manager)
         seq.max_num_tokens = min(seq.max_num_tokens, self.max_model_len)
         if not seq.params.ignore_eos:
             seq.ending_token_ids |= self.eos_token_ids
@@ -185,7 +190,7 @@ class Scheduler:
         positions: list[int] = []
         finished: dict[int, str] = {}
         caused: dict[int, tuple[Event, ...]] = {}
-        block_manager = self.block_manager
+        block_manager = self.queues.block_manager
         block_size = block_manager.block_size
         for seq, token_id, ending in due:
             position = len(seq.token_ids)

@@ -1,3 +1,6 @@
+import pytest
+
+from nanovllm_edu.errors import PromptTooLongError
 from tests.core.steps import add, scheduler, step, work
 
 
@@ -42,3 +45,11 @@ def test_a_preempted_sequence_waits_for_its_token_in_flight() -> None:
     engine.commit(first, {0: 7, 1: 8})
     assert engine.waiting[1].token_ids == [2] * 4 + [8]
     assert engine.waiting[1].num_in_flight == 0
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_at_the_door() -> None:
+    engine = scheduler(num_blocks=5, max_model_len=3)
+    add(engine, [1, 2])
+    with pytest.raises(PromptTooLongError, match=r"3 tokens, and max_model_len=3 .*5 blocks of 4"):
+        add(engine, [1, 2, 3])
+    assert list(engine.waiting) == [0]

@@ -5,7 +5,6 @@ import pytest
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import (
-    ConfigError,
     NanoVLLMError,
     PromptTooLongError,
     RequestError,
@@ -155,27 +154,3 @@ def test_a_finished_request_cannot_be_aborted() -> None:
     finish(llm)
     with pytest.raises(UnknownRequestError, match="not unfinished"):
         llm.abort_request(seq_id)
-
-
-# ------------------------------------------------------------------------- the engine's own
-
-
-@pytest.mark.parametrize(
-    ("options", "parts"),
-    [
-        ({"max_model_len": 5000}, ["max_model_len=5000", "4096 positions", "lower it"]),
-        ({"max_model_len": 129}, ["max_model_len=129", "32 blocks of 4 hold 128", "num_blocks"]),
-        ({"num_blocks": 1, "block_size": 1}, ["1 token(s)", "raise num_blocks"]),
-        (
-            {"enable_chunked_prefill": False, "max_num_batched_tokens": 64},
-            ["max_model_len=128", "max_num_batched_tokens=64", "enable_chunked_prefill=True"],
-        ),
-    ],
-)
-def test_options_that_contradict_the_runner_are_an_error(
-    options: dict[str, Any], parts: list[str]
-) -> None:
-    with pytest.raises(ConfigError) as error:
-        engine(**options)
-    for part in parts:
-        assert part in str(error.value)

@@ -1,0 +1,70 @@
+"""The limits of an engine: what its model, its pool of blocks and its options allow together.
+
+They are found once, when the engine is made, so that no sequence can outgrow the pool later and
+wait for ever: `Scheduler.add` refuses what does not fit, with the numbers and the remedy.
+
+Read next: `engine.py`.
+"""
+
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.model_runner import ModelRunner
+from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.errors import ConfigError
+
+
+def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
+    """A scheduler with these options that keeps to what the runner can hold.
+
+    Raises:
+        ConfigError: `max_model_len` exceeds the model or the pool, or chunked prefill is off and a
+            longest prompt would not fit a step.
+    """
+    manager = BlockManager(
+        runner.num_blocks,
+        runner.block_size,
+        enable_prefix_caching=config.enable_prefix_caching,
+        eviction_policy=config.eviction_policy,
+    )
+    return Scheduler(
+        manager,
+        policy=config.policy,
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_num_batched_tokens,
+        max_model_len=longest_sequence(config, runner),
+        enable_chunked_prefill=config.enable_chunked_prefill,
+        eos_token_ids=runner.eos_token_ids,
+    )
+
+
+def longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
+    """The longest sequence that model and pool allow, so that none can outgrow the pool.
+
+    Raises:
+        ConfigError: As in `build_scheduler`.
+    """
+    num_slots = runner.num_blocks * runner.block_size
+    asked = config.max_model_len
+    if asked is not None and asked > runner.max_model_len:
+        raise ConfigError(
+            f"max_model_len={asked} exceeds the {runner.max_model_len} positions of the model; "
+            "lower it."
+        )
+    if asked is not None and asked > num_slots:
+        raise ConfigError(
+            f"max_model_len={asked} exceeds the KV cache: {runner.num_blocks} blocks of "
+            f"{runner.block_size} hold {num_slots} tokens; lower it or raise num_blocks."
+        )
+    longest = asked or min(runner.max_model_len, num_slots)
+    if longest < 2:
+        raise ConfigError(
+            f"the KV cache holds {num_slots} token(s): too few for a prompt and one new token; "
+            "raise num_blocks or block_size."
+        )
+    if not config.enable_chunked_prefill and longest > config.max_num_batched_tokens:
+        raise ConfigError(
+            f"without chunked prefill a whole sequence (max_model_len={longest}) must fit one "
+            f"step (max_num_batched_tokens={config.max_num_batched_tokens}); raise the latter, "
+            "lower the former, or set enable_chunked_prefill=True."
+        )
+    return longest
