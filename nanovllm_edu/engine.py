@@ -21,7 +21,6 @@ Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eag
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 from typing import Any, Self
@@ -33,16 +32,13 @@ from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.packed import PackedChunks
 from nanovllm_edu.core.records import StepPlan
 from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.core.snapshot import snapshot
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.forking import Parts, fork_parts
+from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
-from nanovllm_edu.prompt import Tokenizer, read_prompt
-
-CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
-"""Sampling parameters that may change while a request runs: each is read anew in every step."""
+from nanovllm_edu.prompt import Tokenizer
 
 
 class LLMEngine:
@@ -62,7 +58,7 @@ class LLMEngine:
         """
         self.config = config or EngineConfig()
         self.runner = runner
-        self.tokenizer = tokenizer
+        self._intake = Intake(tokenizer, runner.vocab_size, self.config.seed)
         self.scheduler = build_scheduler(self.config, runner)
         self.max_model_len = self.scheduler.max_model_len
         self._flights: deque[Flight] = deque()
@@ -89,19 +85,10 @@ class LLMEngine:
             RequestError: Empty prompt, or a token id out of range.
         """
         self._check_open()
-        params = sampling_params if sampling_params is not None else SamplingParams()
-        if not isinstance(params, SamplingParams):
-            raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
-        token_ids, packed = read_prompt(prompt, self.tokenizer, self.runner.vocab_size)
-        if params.stop and self.tokenizer is None:
-            raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
-        seq_id = self._next_seq_id
-        seed = params.seed if params.seed is not None else self.config.seed * 1_000_003 + seq_id
-        seq = Sequence(seq_id, token_ids, len(token_ids), params, seed)
-        seq.packed_token_ids = packed
+        seq = self._intake.sequence(self._next_seq_id, prompt, sampling_params)
         self.scheduler.add(seq)
-        self._next_seq_id += 1  # not before: a refused request takes no number
-        return seq_id
+        self._next_seq_id += 1  # not before: a request that is refused takes no number
+        return seq.seq_id
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Ends a request now and frees its blocks.
@@ -127,19 +114,18 @@ class LLMEngine:
             ConfigError: Another option was to be changed, or a value is out of range.
         """
         self._check_open()
-        unknown = changes.keys() - CHANGEABLE
-        if unknown:
-            raise ConfigError(
-                f"update_request() cannot change {sorted(unknown)}; it can change "
-                f"{sorted(CHANGEABLE)}."
-            )
         seq = self.scheduler.sequence(seq_id)
-        seq.params = replace(seq.params, **changes)
+        seq.params = updated(seq.params, changes)
         return seq.params
 
     def has_unfinished_requests(self) -> bool:
         """Whether any sequence waits or runs."""
         return bool(self.scheduler.waiting or self.scheduler.running)
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What turns text into token ids and back, if it was given one."""
+        return self._intake.tokenizer
 
     @property
     def is_new(self) -> bool:
@@ -216,7 +202,7 @@ class LLMEngine:
         try:
             tokens = flight.ticket.wait()
             begin = perf_counter()
-            result = self.scheduler.commit(flight.plan, tokens, self._find_stop)
+            result = self.scheduler.commit(flight.plan, tokens, self._intake.find_stop)
         except BaseException:
             plans = [flight.plan for flight in self._flights]  # later ones build on this one
             self._flights.clear()
@@ -225,16 +211,6 @@ class LLMEngine:
         self._flights.popleft()
         self._chunks = PackedChunks(flight.plan.chunks, self._chunks)
         return flight.record(result, self._chunks, len(self._flights), perf_counter() - begin)
-
-    def _find_stop(self, seq: Sequence, token_id: int) -> str | None:
-        """The stop string that `token_id`, the next token of `seq`, completes.
-
-        A string of n bytes spans at most n tokens, so a short tail of the text is enough.
-        """
-        assert self.tokenizer is not None
-        num_tail_tokens = max(len(stop.encode()) for stop in seq.params.stop) + 4
-        text = self.tokenizer.decode([*seq.output_token_ids[-num_tail_tokens:], token_id])
-        return next((stop for stop in seq.params.stop if stop in text), None)
 
     # ------------------------------------------------------------- look and branch
 

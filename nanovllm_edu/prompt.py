@@ -3,7 +3,7 @@
 A prompt may hold a hundred thousand tokens, so none of them is looked at in Python: an array of C
 integers takes in integers alone, and numpy finds the largest.
 
-Read next: `engine.py`, the only caller.
+Read next: `intake.py`, the only caller.
 """
 
 from array import array

@@ -7,7 +7,7 @@ already holds of it costs neither budget nor blocks.
 Read next: `core/ending.py`.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
 from nanovllm_edu.core.draft import Draft
@@ -28,6 +28,17 @@ class Need(NamedTuple):
     num_free_blocks: int
     """Free blocks that are left once it has taken those of the match."""
 
+    @classmethod
+    def of(cls, seq: Sequence, block_manager: BlockManager) -> Self:
+        """What `seq` needs now."""
+        match = block_manager.match_prefix(seq)
+        return cls(
+            match,
+            num_tokens=seq.num_tokens - match.num_tokens,
+            num_blocks=block_manager.num_blocks_for(seq.num_tokens) - len(match.block_ids),
+            num_free_blocks=block_manager.num_free_blocks - match.num_free,
+        )
+
 
 def check_length(seq: Sequence, max_model_len: int, block_manager: BlockManager) -> None:
     """Refuses at the door what could never run.
@@ -45,7 +56,7 @@ def check_length(seq: Sequence, max_model_len: int, block_manager: BlockManager)
 
 def admit(seq: Sequence, draft: Draft) -> Blocked | None:
     """Starts a waiting sequence, or says what it lacks."""
-    need = _need(seq, draft)
+    need = Need.of(seq, draft.block_manager)
     blocked = why_blocked(seq, need, draft)
     if blocked:
         return blocked
@@ -122,14 +133,3 @@ def why_head_waits(draft: Draft) -> Blocked | None:
         return draft.blocked  # the policy asked in another order; this one it asked first
     detail = f"{type(draft.policy).__name__} gives this step to others"
     return Blocked(head.seq_id, "phase", 1, 0, detail)
-
-
-def _need(seq: Sequence, draft: Draft) -> Need:
-    block_manager = draft.block_manager
-    match = block_manager.match_prefix(seq)
-    return Need(
-        match,
-        num_tokens=seq.num_tokens - match.num_tokens,
-        num_blocks=block_manager.num_blocks_for(seq.num_tokens) - len(match.block_ids),
-        num_free_blocks=block_manager.num_free_blocks - match.num_free,
-    )

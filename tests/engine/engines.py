@@ -13,6 +13,16 @@ LONG = SamplingParams(temperature=0.0, max_tokens=40)
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 9], [8, 8, 8], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
 
 
+class Letters:
+    """A tokenizer with one token per character."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
+
+    def decode(self, token_ids: list[int]) -> str:
+        return "".join(map(chr, token_ids))
+
+
 def engine(runner: ChecksumRunner | None = None, **options: Any) -> LLMEngine:
     """An engine of 4-token blocks, 32 of them unless told otherwise."""
     config = EngineConfig(**{"block_size": 4, "num_blocks": 32, **options})

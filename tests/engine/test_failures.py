@@ -9,9 +9,8 @@ from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, NanoVLLMError
-from tests.engine.engines import add_all, collect, engine, finish, right_tokens
+from tests.engine.engines import Letters, add_all, collect, engine, finish, right_tokens
 from tests.engine.faulty_runner import DeviceFailure, FaultyRunner
-from tests.engine.test_requests import Letters
 
 
 def faulty_engine(**options: Any) -> tuple[LLMEngine, FaultyRunner]:
@@ -141,8 +140,7 @@ def test_a_tokenizer_that_raises_costs_no_token(depth: int) -> None:
                 raise UnicodeError("no such text")
             return super().decode(token_ids)
 
-    llm = engine()
-    llm.tokenizer = Breaks()
+    llm = LLMEngine(engine().runner, tokenizer=Breaks())
     params = SamplingParams(temperature=0, max_tokens=6, stop=("never this",))
     seq_ids = add_all(llm, params=params)
     records = steps_until(UnicodeError, llm, depth)

@@ -11,7 +11,7 @@ from nanovllm_edu.errors import (
     UnknownRequestError,
 )
 from nanovllm_edu.runners.checksum import ChecksumRunner
-from tests.engine.engines import GREEDY, add_all, collect, engine, finish, right_tokens
+from tests.engine.engines import GREEDY, Letters, add_all, collect, engine, finish, right_tokens
 
 BAD_PROMPTS: list[tuple[Any, type[NanoVLLMError], list[str]]] = [
     ([], RequestError, ["empty", "at least one token"]),
@@ -26,16 +26,6 @@ BAD_PROMPTS: list[tuple[Any, type[NanoVLLMError], list[str]]] = [
     (7, RequestError, ["7", "neither text nor token ids"]),
     ("text", RequestError, ["no tokenizer", "token ids"]),
 ]
-
-
-class Letters:
-    """A tokenizer with one token per character."""
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(letter) for letter in text]
-
-    def decode(self, token_ids: list[int]) -> str:
-        return "".join(map(chr, token_ids))
 
 
 @pytest.mark.parametrize(("prompt", "error", "parts"), BAD_PROMPTS)

@@ -1,0 +1,51 @@
+from typing import Any
+
+import pytest
+
+from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.errors import ConfigError, RequestError
+from nanovllm_edu.intake import Intake, updated
+from tests.engine.engines import Letters
+
+
+def test_a_request_becomes_a_sequence() -> None:
+    seq = Intake(Letters(), 128, seed=0).sequence(3, "ab", SamplingParams(max_tokens=4))
+    assert (seq.seq_id, seq.token_ids, seq.num_prompt_tokens) == (3, [97, 98], 2)
+    assert (seq.max_num_tokens, list(seq.packed_token_ids)) == (6, [97, 98])
+
+
+def test_without_a_seed_it_follows_from_the_engines_and_the_number() -> None:
+    seeds = [
+        Intake(None, 9, seed).sequence(seq_id, [1], None).seed
+        for seed, seq_id in ((0, 0), (0, 1), (1, 0))
+    ]
+    assert len(set(seeds)) == 3
+    assert Intake(None, 9, 5).sequence(0, [1], SamplingParams(seed=7)).seed == 7
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "message"),
+    [
+        ("ab", None, "no tokenizer"),
+        ([1], {"max_tokens": 3}, "not a SamplingParams object"),
+        ([1], SamplingParams(stop=("x",)), "use stop_token_ids"),
+    ],
+)
+def test_what_it_cannot_take_is_an_error(prompt: Any, params: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Intake(None, 9, 0).sequence(0, prompt, params)
+
+
+def test_a_stop_string_is_found_with_its_last_token_and_not_in_the_prompt() -> None:
+    intake = Intake(Letters(), 128, 0)
+    seq = intake.sequence(0, "END", SamplingParams(stop=("END", "ND.")))
+    seq.token_ids += intake.tokenizer.encode("x EN")
+    assert intake.find_stop(seq, ord("T")) is None
+    assert intake.find_stop(seq, ord("D")) == "END"
+
+
+def test_only_how_to_sample_may_change() -> None:
+    params = SamplingParams(max_tokens=9)
+    assert updated(params, {"top_k": 3}) == SamplingParams(max_tokens=9, top_k=3)
+    with pytest.raises(ConfigError, match=r"cannot change \['max_tokens'\]; it can change"):
+        updated(params, {"max_tokens": 3})
