@@ -1,4 +1,6 @@
-"""Triton kernels: the few places where fewer passes over memory, or fewer launches, pay.
+"""GPU kernels: the few places where fewer passes over memory, or fewer launches, pay.
+
+All are Triton's but one, which is CUDA C++.
 
 Reading order:
 
@@ -8,6 +10,8 @@ Reading order:
     flash.py              the online softmax over a paged cache, shared by all attention kernels
     paged_prefill.py paged_decode.py          attention for `attention/triton_paged.py`
     matmul.py projections.py lm_head.py       a decode step of few rows in five kernels a layer
+    hopper_product.cu hopper.py               products of 5 to 128 rows on a Hopper GPU, in CUDA C++
+    tile_plan.py layer_products.py            which of the two makes a layer's products, and how cut
     fused_decode.py       `FusedDecoder`, which strings them together
     sampling.py library_decode.py             `LibraryDecoder`: of many rows, with cuBLAS
     twins.py              what each of the fused ones computes, in readable torch

@@ -2,15 +2,16 @@
 
     embed            the newest token of each row                        -> stream
     28 times
-      norm_project   stream                                              -> qkv
+      qkv            stream, normed                                      -> qkv
       decode         qkv, the paged cache (norm, RoPE, store, attention) -> attention
-      project_add    attention                                           -> stream
-      norm_gate_up   stream                                              -> activation
-      project_add    activation                                          -> stream
+      o              attention                                           -> stream, added
+      gate_up        stream, normed (and SiLU, product)                  -> activation
+      down           activation                                          -> stream, added
     head, pick       stream, the vocabulary, noise                       -> one token per row
 
 A small step is not limited by arithmetic, hardly by memory, but by the number of kernels and by the
 gaps between them. Fusing leaves 143 kernels of some 600; `launch.py` says how the gaps are filled.
+The four products are Triton's or, on a Hopper GPU, our own in CUDA C++: `layer_products.py`.
 
 All tensors have fixed addresses and no kernel's grid depends on a length, so a step can be captured
 in a CUDA graph and replayed: `pick` has left the next step's input in place. The host is needed

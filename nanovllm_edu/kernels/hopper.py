@@ -27,7 +27,7 @@ DEPTH = 64
 
 @dataclass(frozen=True)
 class HopperTiles:
-    """How one product is cut. Measured by `benchmarks/gpu_kernels.py`.
+    """How one product is cut. Measured by `benchmarks/hopper_tiles.py`.
 
     Attributes:
         m: Rows of a block: 64 or 128.

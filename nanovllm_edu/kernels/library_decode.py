@@ -14,8 +14,8 @@
     pick
 
 One kernel a layer more than `fused_decode.py`. From some number of rows on that is less than what
-the library's products gain: they use hardware (the tensor memory accelerator, clusters of
-multiprocessors) that ours leave alone. `tile_plan.py` says where the two meet.
+the library's products gain: with more rows there is more arithmetic for each byte, and that is what
+they are made for. `tile_plan.py` says where the two meet.
 
 The library multiplies what it is given, so a norm has to fit around its product: the weight is
 folded into the matrix (`weights.py`), and the division by the row's rms, which commutes with the

@@ -6,6 +6,11 @@ to keep the memory busy; with many, the way between the L2 cache and the multipr
 found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a
 result never depends on a race between timings.
 
+Tiles of `hopper_product.cu` were chosen inside a whole decode step (`benchmarks/hopper_tiles.py`),
+because there a kernel also pays for the room that it takes from its neighbours: 64 blocks with all
+of a multiprocessor's shared memory each leave the other multiprocessors to the next kernel's first
+weights, and beat 128 smaller ones.
+
 Read next: `fused_decode.py`.
 """
 
@@ -141,7 +146,7 @@ def _smallest(plans: dict[int, Plan], num_rows: int) -> Plan:
 #    pairs of row and key-value head, and how to cut them
 _DECODE_TILES: dict[int, DecodeTiles] = {
     8: DecodeTiles(8, 64, 64, 2, 4, 168),
-    64: DecodeTiles(4, 64, 64, 2, 4, 168),
+    64: DecodeTiles(8, 128, 64, 2, 2, 255),
     128: DecodeTiles(4, 512, 64, 2, 4, 168),
     256: DecodeTiles(1, 128, 128, 2, 8, 128),
     768: DecodeTiles(1, 64, 64, 2, 4, 168),
