@@ -11,9 +11,15 @@
                    GPU         [step 0 ][step 1 ]        [step 2 ]
 
 It sees a runner only through `core/model_runner.py`; it has never heard of a tensor. What comes out
-is data: a `StepRecord` per step, an `EngineState` on demand.
+is data: a `StepRecord` per step, an `EngineState` on demand. What is no step has its own file:
 
-Read next: `runners/checksum.py` to see it drive something tiny, or `runners/eager.py`.
+    intake.py          from a request to a sequence
+    limits.py          what fits, and a scheduler that keeps to it
+    core/flight.py     a launched step, until it is a record
+    core/snapshot.py   the state of everything, frozen
+    forking.py         the same engine once more, under other options
+
+Read next: these five; then `runners/checksum.py`, to see the engine drive something tiny.
 """
 
 # pyright: reportUnnecessaryIsInstance=false

@@ -88,11 +88,11 @@ class Queues:
         self.waiting.move_to_end(seq.seq_id, last=False)
         return [lost, *freed]
 
-    def take_back(self, chunks: list[Chunk], reason: str) -> list[Event]:
-        """Undoes planned work: all of `chunks` as if it had never been planned.
+    def undo(self, chunks: list[Chunk], reason: str) -> list[Event]:
+        """Takes planned work back.
 
-        Their sequences go back to the head of the line, in order of arrival. What the cache holds
-        can no longer be trusted, so nothing of it stays findable.
+        The sequences return to the head of the line, in order of arrival. What the cache holds can
+        no longer be trusted, so nothing of it stays findable.
         """
         events: list[Event] = []
         for chunk in chunks:

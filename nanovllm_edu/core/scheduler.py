@@ -149,7 +149,7 @@ class Scheduler:
             fill(draft)
             return self._finish_plan(draft)
         except BaseException:
-            self.queues.take_back(draft.chunks, "the plan was given up half-way")
+            self.queues.undo(draft.chunks, "the plan was given up half-way")
             raise
 
     def _finish_plan(self, draft: Draft) -> StepPlan:
@@ -169,7 +169,7 @@ class Scheduler:
         cache can no longer be trusted, so nothing of it stays findable.
         """
         chunks = [chunk for plan in plans for chunk in plan.chunks]
-        return self.queues.take_back(chunks, "the device failed in the middle of its step")
+        return self.queues.undo(chunks, "the device failed in the middle of its step")
 
     # -------------------------------------------------------------------- commit
 
