@@ -52,7 +52,7 @@ from nanovllm_edu import LLMEngine, SamplingParams
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
-from nanovllm_edu.runners.build import build_runner
+from nanovllm_edu.runners.build import build_runner, choose_ops
 
 BLOCK_SIZE = 16
 TARGETS = {"random": 2.5, "shared prefix": 5.0}
@@ -120,7 +120,8 @@ class Contest:
     def __init__(self, name: str, folder: str | Path, workload: Workload) -> None:
         self.name, self.workload = name, workload
         reasons = dict.fromkeys(("device", "dtype", "ops"), "benchmark")
-        model = load_model(folder, dtype=torch.float32, progress=False)
+        ops, _ = choose_ops(torch.device("cpu"), torch.float32)
+        model = load_model(folder, dtype=torch.float32, ops=ops, progress=False)
         needed = [p + n for p, n in zip(map(len, workload.prompts), workload.lengths, strict=True)]
         config = EngineConfig(
             block_size=BLOCK_SIZE, num_blocks=sum(-(-n // BLOCK_SIZE) for n in needed)

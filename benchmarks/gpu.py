@@ -101,7 +101,7 @@ class Bench:
         self.shape = qwen3_0_6b()
         device = torch.device("cuda")
         self.bandwidth = copy_bandwidth()
-        ops, why = choose_ops(device)
+        ops, why = choose_ops(device, torch.bfloat16)
         model = build_random_model(
             self.shape, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=4096
         )

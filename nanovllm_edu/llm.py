@@ -71,7 +71,7 @@ class LLM:
         folder = resolve_model_folder(model)
         device, why_device = choose_device(config.device)
         dtype, why_dtype = choose_dtype(config.dtype, device)
-        ops, why_ops = choose_ops(device)
+        ops, why_ops = choose_ops(device, dtype)
         weights = load_model(
             folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
         )

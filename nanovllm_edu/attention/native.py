@@ -1,7 +1,7 @@
 """Attention by our own C kernel, which reads the paged cache where it lies: the CPU's fast backend.
 
-`paged_attention.c` is the lesson; this file compiles it for a head size (`c_library.py`), checks
-what it is given, for C will not, and calls it. One kernel serves every step: prompts, chunks, new
+`native/paged_attention.c` is the lesson; this file has it compiled for a head size, checks what it
+is given, for C will not, and calls it. One kernel serves every step: prompts, chunks, new
 tokens, and all of them at once.
 
 Slow twin: `attention/reference.py`. Where there is no compiler: `attention/sdpa.py`.
@@ -9,13 +9,12 @@ Slow twin: `attention/reference.py`. Where there is no compiler: `attention/sdpa
 
 from ctypes import c_int, c_void_p
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend, store
-from nanovllm_edu.c_library import CLibrary, CompileError, load_library
+from nanovllm_edu.native.library import FOLDER, CLibrary, CompileError, load_library
 from nanovllm_edu.runners.batch import Batch
 from nanovllm_edu.runners.kv_cache import KVCache
 
@@ -30,8 +29,7 @@ def kernels(head_dim: int) -> CLibrary:
     Raises:
         CompileError: It cannot be compiled here.
     """
-    source = Path(__file__).with_name("paged_attention.c")
-    library = load_library(source, {"HEAD_DIM": head_dim})
+    library = load_library(FOLDER / "paged_attention.c", {"HEAD_DIM": head_dim})
     library.functions.paged_attention.argtypes = [c_void_p] * NUM_POINTERS + [c_int] * NUM_INTS
     library.functions.paged_attention.restype = None
     return library

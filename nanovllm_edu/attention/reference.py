@@ -3,7 +3,7 @@
 One token, one head at a time, each key looked up through the block table. If you want to know what
 paged attention *is*, this file is all of it.
 
-Read next: `attention/paged_attention.c`, a kernel that does the same on all cores;
+Read next: `native/paged_attention.c`, a kernel that does the same on all cores;
 `attention/sdpa.py` for torch's.
 """
 

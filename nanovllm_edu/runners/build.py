@@ -66,15 +66,20 @@ def choose_dtype(asked: str, device: torch.device) -> tuple[torch.dtype, str]:
     return torch.float32, "exact, and the fast one on a CPU"
 
 
-def choose_ops(device: torch.device) -> tuple[Ops, str]:
+def choose_ops(device: torch.device, dtype: torch.dtype) -> tuple[Ops, str]:
     """Who does the memory-bound arithmetic of a layer, and why."""
-    if device.type != "cuda":
-        return TorchOps(), f"readable torch on a {device.type.upper()}"
-    if find_spec("triton") is None:
-        return TorchOps(), "triton is not installed"
-    from nanovllm_edu.kernels.ops import TritonOps
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            return TorchOps(), "triton is not installed"
+        from nanovllm_edu.kernels.ops import TritonOps
 
-    return TritonOps(), "fused kernels on a GPU"
+        return TritonOps(), "fused kernels on a GPU"
+    from nanovllm_edu.native import ops
+
+    problem = ops.why_unavailable(device, dtype)
+    if problem:
+        return TorchOps(), f"readable torch; not those in C: {problem}"
+    return ops.NativeOps(), "in C, one pass each"
 
 
 def longest_sequence(config: EngineConfig, model: ModelConfig) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanovllm_edu.c_library import CompileError, cache_folder, load_library
+from nanovllm_edu.native.library import CompileError, cache_folder, load_library
 
 SOURCE = "int answer(void) { return ANSWER; }\n"
 
@@ -77,7 +77,7 @@ def test_a_compiler_that_does_nothing_is_no_compiler(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", "false")
-    with pytest.raises(CompileError, match="false does not compile C: exit status 1"):
+    with pytest.raises(CompileError, match=r"false cannot read answer\.c: exit status 1"):
         load_library(source, {})
     monkeypatch.setenv("CC", "")
     monkeypatch.setenv("PATH", "")

@@ -4,7 +4,7 @@ The compiler is the machine's own (`CC`, else cc, gcc or clang). The library goe
 cache folder under a name that says what it was made from, so a changed source, compiler, flag or
 CPU makes another one, and nothing has to be built when the package is installed.
 
-It knows nothing of attention. Used by `attention/native.py`.
+It knows nothing of what the functions compute. Used by `attention/native.py` and `native/ops.py`.
 """
 
 import ctypes
@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xxhash import xxh3_128_hexdigest
+
+FOLDER = Path(__file__).parent
+"""Where our C files are."""
 
 # Sums may be re-ordered, or no loop over a sum could be vectorised. This is all of -ffast-math that
 # is wanted: the whole of it would also switch off small numbers for the entire process.
@@ -47,7 +50,7 @@ class CLibrary:
     is_parallel: bool
 
 
-def load_library(source: Path, defines: Mapping[str, int]) -> CLibrary:
+def load_library(source: Path, defines: Mapping[str, int] | None = None) -> CLibrary:
     """Finds or makes the library of a C file.
 
     Args:
@@ -57,17 +60,13 @@ def load_library(source: Path, defines: Mapping[str, int]) -> CLibrary:
     Raises:
         CompileError: There is no compiler, it failed, or there is nowhere to keep the result.
     """
-    compiler = find_compiler()
-    machine_flags, macros = _what_it_knows(compiler)
-    command = [*compiler, *FLAGS, *machine_flags, *(f"-D{k}={v}" for k, v in defines.items())]
-    # The predefined macros tell the compiler's version and what the CPU can do.
-    made_from = "\0".join([*command, macros]).encode() + source.read_bytes()
-    name = f"{source.stem}-{xxh3_128_hexdigest(made_from)}.so"
+    command, made_from = _preprocess(source, defines or {})
+    name = f"{source.stem}-{xxh3_128_hexdigest(made_from.encode())}.so"
     try:
         path = cache_folder() / name
         if not path.exists():
             _compile(command, source, path)
-        return CLibrary(ctypes.CDLL(str(path)), "-fopenmp" in machine_flags)
+        return CLibrary(ctypes.CDLL(str(path)), "-fopenmp" in command)
     except OSError as error:
         raise CompileError(f"the compiled library cannot be kept or loaded: {error}") from error
 
@@ -103,15 +102,21 @@ def cache_folder() -> Path:
     return folder
 
 
-def _what_it_knows(compiler: list[str]) -> tuple[tuple[str, ...], str]:
-    """The best flags that a compiler takes, and the macros that it predefines under them."""
-    complaints: list[str] = []
-    for flags in MACHINE_FLAGS:
-        probe = _run([*compiler, *flags, "-dM", "-E", "-x", "c", os.devnull])
-        if probe.returncode == 0:
-            return flags, probe.stdout
-        complaints.append(_complaint(probe))
-    raise CompileError(f"{compiler[0]} does not compile C: {complaints[-1]}")
+def _preprocess(source: Path, defines: Mapping[str, int]) -> tuple[list[str], str]:
+    """The best command that the compiler takes, and all that its result will depend on.
+
+    The preprocessor tells: with `-dD` it gives the source, what that includes, and every macro,
+    among them the compiler's version and what the CPU can do.
+    """
+    complaint = ""
+    for machine_flags in MACHINE_FLAGS:
+        constants = (f"-D{name}={value}" for name, value in defines.items())
+        command = [*find_compiler(), *FLAGS, *machine_flags, *constants]
+        result = _run([*command, "-E", "-P", "-dD", str(source)])
+        if result.returncode == 0:
+            return command, "\n".join([*command, result.stdout])
+        complaint = _complaint(result)
+    raise CompileError(f"{find_compiler()[0]} cannot read {source.name}: {complaint}")
 
 
 def _compile(command: list[str], source: Path, path: Path) -> None:

@@ -1,0 +1,138 @@
+/* Paged attention on a CPU: how a kernel walks a block table.
+
+   The keys of one layer lie in blocks, wherever the block manager found room; values likewise:
+
+       keys  [num_blocks][block_size][num_kv_heads][HEAD_DIM]
+
+   Key number `position` of a sequence is therefore in
+
+       block block_table[position / block_size], at offset position % block_size
+
+   and nothing needs to be copied, padded or put in order first. The work is cut by tokens: a new
+   token sees the keys of its own sequence up to its own position. Whether it is the one new token of
+   a request that generates, or one of the hundreds of a prompt, does not matter.
+
+   Speed is a matter of reading memory in its own order, because that is what limits the kernel. So
+   a tile of keys is compared with all heads of the token before its values are touched: both are
+   long runs of memory, which the processor fetches ahead.
+
+   The scores of a whole context are never held at once. Per head, a running maximum, a running sum
+   and a running output are enough ("online softmax"): when a larger score turns up, what was
+   gathered so far is scaled down. Source: FlashAttention (Dao et al., 2022); the layout is
+   PagedAttention's (Kwon et al., 2023).
+
+   HEAD_DIM is given when this file is compiled, so that the compiler can unroll and vectorise the
+   loops over it. Slow twin: attention/reference.py. Who calls this: attention/native.py. */
+
+#include "power_of_two.h"
+
+#include <float.h>
+
+#define TILE 16 /* keys whose scores are held at once: a vector register or two */
+
+static inline int smaller(int a, int b) { return a < b ? a : b; }
+
+/* scores [heads][TILE]: each query head against `count` keys, which lie `stride` numbers apart.
+   `group` query heads share a KV head. */
+static inline void compare(float (*restrict scores)[TILE], const float *restrict q,
+                           const float *restrict keys, int64_t stride, int count,
+                           int num_heads, int group)
+{
+    const float scale = LOG2_E / sqrtf(HEAD_DIM); /* powers of two are cheaper than those of e */
+    for (int j = 0; j < count; j++)
+        for (int head = 0; head < num_heads; head++) {
+            const float *key = keys + j * stride + head / group * HEAD_DIM;
+            float dot = 0;
+            for (int d = 0; d < HEAD_DIM; d++)
+                dot += q[head * HEAD_DIM + d] * key[d];
+            scores[head][j] = dot * scale;
+        }
+}
+
+/* Turns one head's scores into weights, relative to the largest score so far; if that is a new one,
+   the sum and the output that were gathered before count for less. */
+static inline void weigh(float *restrict scores, int count, float *restrict max,
+                         float *restrict sum, float *restrict out)
+{
+    float new_max = *max, new_sum = 0;
+    for (int j = 0; j < count; j++)
+        new_max = scores[j] > new_max ? scores[j] : new_max;
+    for (int j = 0; j < count; j++)
+        scores[j] = power_of_two(scores[j] - new_max);
+    for (int j = 0; j < count; j++)
+        new_sum += scores[j];
+
+    const float keep = power_of_two(*max - new_max);
+    *max = new_max;
+    *sum = *sum * keep + new_sum;
+    for (int d = 0; d < HEAD_DIM; d++)
+        out[d] *= keep;
+}
+
+/* out [heads][HEAD_DIM] += weights times values, which lie like the keys. */
+static inline void add_values(float *restrict out, float (*restrict weights)[TILE],
+                              const float *restrict values, int64_t stride, int count,
+                              int num_heads, int group)
+{
+    for (int j = 0; j < count; j++)
+        for (int head = 0; head < num_heads; head++) {
+            const float *value = values + j * stride + head / group * HEAD_DIM;
+            for (int d = 0; d < HEAD_DIM; d++)
+                out[head * HEAD_DIM + d] += weights[head][j] * value[d];
+        }
+}
+
+/* `num_heads` query heads of one token over the first `num_seen` keys of its sequence. */
+static void attend(float *restrict out, const float *restrict q, int num_heads, int group,
+                   const float *keys, const float *values, int64_t stride,
+                   const int32_t *block_table, int block_size, int num_seen)
+{
+    float scores[num_heads][TILE], max[num_heads], sum[num_heads];
+    for (int head = 0; head < num_heads; head++) {
+        max[head] = -FLT_MAX;
+        sum[head] = 0;
+        for (int d = 0; d < HEAD_DIM; d++)
+            out[head * HEAD_DIM + d] = 0;
+    }
+    for (int position = 0, count; position < num_seen; position += count) {
+        const int offset = position % block_size;
+        const int64_t slot = (int64_t)block_table[position / block_size] * block_size + offset;
+        count = smaller(TILE, smaller(block_size - offset, num_seen - position));
+        compare(scores, q, keys + slot * stride, stride, count, num_heads, group);
+        for (int head = 0; head < num_heads; head++)
+            weigh(scores[head], count, &max[head], &sum[head], out + head * HEAD_DIM);
+        add_values(out, scores, values + slot * stride, stride, count, num_heads, group);
+    }
+    for (int head = 0; head < num_heads; head++)
+        for (int d = 0; d < HEAD_DIM; d++)
+            out[head * HEAD_DIM + d] /= sum[head];
+}
+
+/* All new tokens of a step, on all threads.
+
+   out, q        [num_tokens][num_kv_heads * group][HEAD_DIM]
+   keys, values  one layer of the cache, the new tokens' included
+   block_tables  [num_sequences][table_width]
+   sequences     which row of block_tables each token has
+   positions     each token's position; it sees that many keys and its own
+
+   Python has checked all shapes and ranges. */
+void paged_attention(float *out, const float *q, const float *keys, const float *values,
+                     const int32_t *block_tables, const int64_t *sequences,
+                     const int64_t *positions, int table_width, int num_tokens,
+                     int num_kv_heads, int group, int block_size, int num_threads)
+{
+    const int64_t stride = (int64_t)num_kv_heads * HEAD_DIM;
+    /* With few tokens, heads are dealt out one by one, or threads would have nothing to do. */
+    const int heads_each = num_tokens < 4 * num_threads ? 1 : num_kv_heads;
+
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(num_threads)
+    for (int token = 0; token < num_tokens; token++)
+        for (int head = 0; head < num_kv_heads; head += heads_each) {
+            const int64_t row = ((int64_t)token * num_kv_heads + head) * group * HEAD_DIM;
+            attend(out + row, q + row, heads_each * group, group,
+                   keys + head * HEAD_DIM, values + head * HEAD_DIM, stride,
+                   block_tables + sequences[token] * table_width, block_size,
+                   (int)positions[token] + 1);
+        }
+}
