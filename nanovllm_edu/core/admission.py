@@ -2,7 +2,7 @@
 
 It may start if the step has a slot, some budget, and blocks for *all* its tokens, however few of
 them are computed at first: one that starts should not have to give way at once. What the cache
-already holds of it costs neither budget nor blocks.
+already holds of it costs neither budget nor blocks. What could never start is refused on arrival.
 
 Read next: `core/ending.py`.
 """
@@ -41,7 +41,7 @@ class Need(NamedTuple):
 
 
 def check_length(seq: Sequence, max_model_len: int, block_manager: BlockManager) -> None:
-    """Refuses at the door what could never run.
+    """Refuses a new sequence that could never run.
 
     Raises:
         PromptTooLongError: No room is left for a generated token.

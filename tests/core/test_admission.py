@@ -47,7 +47,7 @@ def test_a_preempted_sequence_waits_for_its_token_in_flight() -> None:
     assert engine.waiting[1].num_in_flight == 0
 
 
-def test_a_prompt_that_leaves_no_room_is_refused_at_the_door() -> None:
+def test_a_prompt_that_leaves_no_room_is_refused_on_arrival() -> None:
     engine = scheduler(num_blocks=5, max_model_len=3)
     add(engine, [1, 2])
     with pytest.raises(PromptTooLongError, match=r"3 tokens, and max_model_len=3 .*5 blocks of 4"):
