@@ -166,7 +166,10 @@ class LLMEngine:
     def run(self, depth: int = 1) -> Iterator[StepRecord]:
         """Steps until every request is finished, with up to `depth` steps planned ahead.
 
-        Tokens are the same at any depth. Requests may be added and aborted between records.
+        Tokens are the same at any depth. Requests may be added and aborted between records. (A
+        request that waits for room starts a step later with overlap, beside other rows. On a GPU
+        the rounding of a product depends on how many rows it has, so there a near tie may then be
+        decided otherwise.)
 
         Raises:
             ConfigError: `depth` is not an integer >= 0.

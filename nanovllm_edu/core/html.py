@@ -18,7 +18,8 @@ _CELL = (
 
 
 def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """One table with a caption; every cell is escaped."""
+    """One table with a caption; every cell is escaped. Without rows it is the caption alone."""
+    rows = list(rows)
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in header)
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>"
@@ -28,10 +29,13 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -
         '<caption style="caption-side:top;text-align:left;font-weight:600;padding:2px 0;'
         f'color:inherit">{escape(title)}</caption>'
     )
-    return (
-        f'<table style="{_STYLE}">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
-        "</table>"
-    )
+    parts = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>" if rows else ""
+    return f'<table style="{_STYLE}">{caption}{parts}</table>'
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 token`, `2 tokens`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def paragraph(text: str) -> str:

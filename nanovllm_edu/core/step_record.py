@@ -120,7 +120,8 @@ class StepRecord:
             for c in self.chunks
         ]
         header = ("seq", "work", "positions", "block table", "new blocks", "token", "finished")
-        title = f"Step {self.step_id}: {self.num_tokens} tokens of {len(self.chunks)} sequences"
+        tokens = html.counted(self.num_tokens, "token")
+        title = f"Step {self.step_id}: {tokens} of {html.counted(len(self.chunks), 'sequence')}"
         notes = [f"running {list(self.running)} · waiting {list(self.waiting)}"]
         notes += [self.blocked.why] if self.blocked else []
         notes += [event.why for event in self.events]
