@@ -2,6 +2,10 @@
 
     python benchmarks/cpu.py              # half an hour on 2 cores; writes results/cpu.*
     python benchmarks/cpu.py --quick      # under a minute, writes nothing
+    python benchmarks/cpu.py --models 30M --workloads random   # one contest; the others are kept
+
+A contest is one model and one workload. Each keeps its own date, versions and command, and is
+written as soon as it is over, so the whole can be measured in pieces.
 
 64 requests arrive at once: 16 to 256 prompt tokens, 16 to 256 tokens to generate, greedy, float32,
 end-of-text ignored so that everybody makes the same number of tokens. One process, one set of
@@ -19,6 +23,7 @@ neighbouring runs.
 """
 
 import argparse
+import io
 import json
 import os
 import platform
@@ -58,7 +63,10 @@ BLOCK_SIZE = 16
 TARGETS = {"random": 2.5, "shared prefix": 5.0}
 """How many times faster than `generate` the engine is meant to be."""
 
+MODELS = ("tiny", "30M")
+
 Run = Callable[[], list[list[int]]]
+Contests = dict[tuple[str, str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,6 @@ class Workload:
 class Result:
     """Runs of one contestant on one workload."""
 
-    model: str
-    workload: str
     who: str
     seconds: list[float] = field(default_factory=list)
     tokens_per_second: float = 0.0
@@ -119,18 +125,30 @@ class Contest:
 
     def __init__(self, name: str, folder: str | Path, workload: Workload) -> None:
         self.name, self.workload = name, workload
-        reasons = dict.fromkeys(("device", "dtype", "ops"), "benchmark")
-        ops, _ = choose_ops(torch.device("cpu"), torch.float32)
+        ops, why_ops = choose_ops(torch.device("cpu"), torch.float32)
+        reasons = {"device": "benchmark", "dtype": "benchmark", "ops": why_ops}
         model = load_model(folder, dtype=torch.float32, ops=ops, progress=False)
         needed = [p + n for p, n in zip(map(len, workload.prompts), workload.lengths, strict=True)]
         config = EngineConfig(
             block_size=BLOCK_SIZE, num_blocks=sum(-(-n // BLOCK_SIZE) for n in needed)
         )
-        self.engine = LLMEngine(build_runner(model, config, frozenset(), reasons)[0], config)
+        runner, self.info = build_runner(model, config, frozenset(), reasons)
+        self.engine = LLMEngine(runner, config)
         self.reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.reference.generation_config.eos_token_id = None
         self.reference.config.eos_token_id = None
         self.num_parameters = sum(p.numel() for p in model.parameters())
+
+    def facts(self) -> dict[str, Any]:
+        """What one has to know to judge the figures."""
+        chosen = {name: self.info.choices[name] for name in ("ops", "products", "attention")}
+        return {
+            "model": self.name,
+            "workload": self.workload.name,
+            "parameters": self.num_parameters,
+            "engine": {name: f"{value} ({why})" for name, (value, why) in chosen.items()},
+            "machine": machine(),
+        }
 
     def ours(self) -> list[list[int]]:
         """The engine, one step after the other."""
@@ -242,10 +260,11 @@ class Judge:
         return result
 
     def _result(self, who: str) -> Result:
-        return Result(self.contest.name, self.contest.workload.name, who)
+        return Result(who)
 
     def _run(self, result: Result, run: Run) -> None:
-        self.bar.set_description(f"{result.model}, {result.workload}: {result.who}")
+        contest = self.contest
+        self.bar.set_description(f"{contest.name}, {contest.workload.name}: {result.who}")
         begin = perf_counter()
         outputs = run()
         result.seconds.append(perf_counter() - begin)
@@ -291,40 +310,46 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def table_of(results: list[Result]) -> Table:
+def table_of(contests: list[dict[str, Any]]) -> Table:
     """Everybody's figures; the best `generate` of a contest is the one to beat."""
     table = Table(title="Output tokens per second on a CPU", title_justify="left")
     for column in ("model", "workload", "who", "tokens/s", "ours is", "target", "same tokens"):
         table.add_column(
             column, justify="left" if column in ("model", "workload", "who") else "right"
         )
-    contest = None
-    for result in results:
-        if contest not in (None, (result.model, result.workload)):
-            table.add_section()
-        contest = (result.model, result.workload)
-        rivals = [r for r in results if (r.model, r.workload) == contest and "generate" in r.who]
-        is_best = result is max(rivals, key=lambda r: r.tokens_per_second)
-        ratio = result.ours_is_faster_by
-        is_rival = result.who != "ours" and ratio is not None
-        table.add_row(
-            result.model,
-            result.workload,
-            result.who + (f" ({result.note})" if result.note else ""),
-            f"{result.tokens_per_second:,.0f}" if result.seconds else "",
-            f"{ratio:.2f}x faster" if is_rival else "",
-            f"{TARGETS[result.workload]}x" if is_best else "",
-            f"{result.same_tokens:.1%}" if result.same_tokens is not None else "",
-            style="bold" if is_best or result.who == "ours" else "",
+    for contest in contests:
+        results = [Result(**result) for result in contest["results"]]
+        best = max(
+            (result for result in results if "generate" in result.who),
+            key=lambda result: result.tokens_per_second,
         )
+        for result in results:
+            table.add_row(
+                *(contest["model"], contest["workload"]),
+                *_cells(result, f"{TARGETS[contest['workload']]}x" if result is best else ""),
+                style="bold" if result is best or result.who == "ours" else "",
+            )
+        table.add_section()
     return table
+
+
+def _cells(result: Result, target: str) -> tuple[str, ...]:
+    """One contestant's part of a row."""
+    ratio, same = result.ours_is_faster_by, result.same_tokens
+    return (
+        result.who + (f" ({result.note})" if result.note else ""),
+        f"{result.tokens_per_second:,.0f}" if result.seconds else "",
+        f"{ratio:.2f}x faster" if result.who != "ours" and ratio is not None else "",
+        target,
+        f"{same:.1%}" if same is not None else "",
+    )
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few short requests; writes nothing")
-    parser.add_argument("--models", nargs="+", choices=("tiny", "30M"), default=["tiny", "30M"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--workloads", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 16, 64])
@@ -339,14 +364,12 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs every contest and prints, and unless `--quick` writes, the table."""
+    """Runs the contests asked for, and prints the table; unless `--quick`, merges and writes."""
     args = arguments()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="transformers")
-    num_requests, longest, num_shared = (16, 48, 64) if args.quick else (64, 256, 200)
-    results: list[Result] = []
-    report: dict[str, Any] = {"machine": machine(), "parameters": {}}
+    contests = {} if args.quick else read(args.out)
     runs = 1 + 2 * len(args.batch_sizes) + 2 * args.repeats + args.continuous_batching
     with (
         tempfile.TemporaryDirectory() as temporary,
@@ -355,25 +378,44 @@ def main() -> None:
         for model in args.models:
             folder = resolve_model_folder("tiny") if model == "tiny" else model_30m(temporary)
             for name in args.workloads:
-                shared = num_shared if name == "shared prefix" else 0
-                workload = Workload.make(name, num_requests, longest, shared)
-                contest = Contest(model, folder, workload)
-                report["parameters"][model] = contest.num_parameters
-                results += Judge(contest, bar).score(args)
-    report["results"] = [asdict(result) for result in results]
-    console = Console(record=True, width=130)
-    console.print(table_of(results))
-    if not args.quick:
-        write(args.out, report, console.export_text())
+                contest = Contest(model, folder, workload(name, is_quick=args.quick))
+                facts = contest.facts()
+                results = Judge(contest, bar).score(args)
+                contests[model, name] = facts | {"results": [asdict(r) for r in results]}
+                if not args.quick:
+                    write(args.out, contests)
+    Console(width=130).print(table_of(in_order(contests)))
 
 
-def write(folder: Path, report: dict[str, Any], table: str) -> None:
-    """Writes cpu.json and cpu.md."""
+def workload(name: str, *, is_quick: bool) -> Workload:
+    """The requests of that name."""
+    num_requests, longest, num_shared = (16, 48, 64) if is_quick else (64, 256, 200)
+    return Workload.make(name, num_requests, longest, num_shared if "shared" in name else 0)
+
+
+def in_order(contests: Contests) -> list[dict[str, Any]]:
+    """As they are shown: by model, then by workload."""
+    return [contests[m, w] for m in MODELS for w in TARGETS if (m, w) in contests]
+
+
+def read(folder: Path) -> Contests:
+    """The contests of cpu.json, by model and workload."""
+    path = folder / "cpu.json"
+    contests = json.loads(path.read_text("utf-8"))["contests"] if path.exists() else []
+    return {(contest["model"], contest["workload"]): contest for contest in contests}
+
+
+def write(folder: Path, contests: Contests) -> None:
+    """Writes cpu.json, and cpu.md from the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cpu.json").write_text(json.dumps(report, indent=1) + "\n")
-    facts = json.dumps(report["machine"] | {"parameters": report["parameters"]}, indent=1)
+    ordered = in_order(contests)
+    (folder / "cpu.json").write_text(json.dumps({"contests": ordered}, indent=1) + "\n")
+    console = Console(record=True, width=130, file=io.StringIO())
+    console.print(table_of(ordered))
+    facts = [{k: v for k, v in contest.items() if k != "results"} for contest in ordered]
     (folder / "cpu.md").write_text(
-        f"# CPU benchmark\n\n```text\n{table}```\n\nMeasured with:\n\n```json\n{facts}\n```\n"
+        f"# CPU benchmark\n\n```text\n{console.export_text()}```\n\n"
+        f"Measured with:\n\n```json\n{json.dumps(facts, indent=1)}\n```\n"
     )
 
 

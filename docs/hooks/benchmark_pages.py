@@ -5,6 +5,7 @@ holds beyond what is drawn is shown as a table.
 """
 
 import ast
+import json
 from pathlib import Path
 
 from bars import Bar, chart, number
@@ -162,17 +163,15 @@ def _published(figures):
 def cpu_page(report: dict) -> str:
     """`cpu.json`."""
     targets = constant("cpu.py", "TARGETS")
-    parts = ["# CPU benchmark", _cpu_headline(report["results"])]
-    contests = dict.fromkeys((r["model"], r["workload"]) for r in report["results"])
-    for number_, (model, workload) in enumerate(contests):
-        entries = [r for r in report["results"] if (r["model"], r["workload"]) == (model, workload)]
-        parts += _cpu_contest(f"cpu-{number_}", model, workload, entries, targets)
-    sizes = {f"parameters, {name}": n for name, n in report["parameters"].items()}
+    contests = report["contests"]
+    parts = ["# CPU benchmark", _cpu_headline([r for c in contests for r in c["results"]])]
+    for i, contest in enumerate(contests):
+        parts += _cpu_contest(f"cpu-{i}", contest, targets[contest["workload"]])
     parts += [
         "## How it was measured",
         "64 requests at once, 16 to 256 prompt tokens and 16 to 256 tokens to generate, greedy, "
         "float32. Runs alternate; a ratio is the median of the ratios of neighbouring runs.",
-        machine_table(report["machine"] | sizes),
+        *_cpu_facts(contests),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -188,7 +187,21 @@ def _cpu_headline(results):
     )
 
 
-def _cpu_contest(name, model, workload, entries, targets):
+def _cpu_facts(contests):
+    """How it was measured: a table for the contests that have all but the load in common."""
+    groups = {}
+    for contest in contests:
+        facts = contest["machine"] | contest["engine"]
+        load = f"{facts.pop('load_at_start'):.1f}"
+        name = f"{contest['model']}, {contest['workload']}"
+        groups.setdefault(json.dumps(facts), []).append((name, load))
+    for facts, members in groups.items():
+        names, loads = zip(*members, strict=True)
+        yield f"**{' · '.join(names)}**"
+        yield machine_table(json.loads(facts) | {"load at start": " · ".join(loads)})
+
+
+def _cpu_contest(name, contest, target):
     bars = [
         Bar(
             "this engine" if entry["who"] == "ours" else entry["who"],
@@ -196,16 +209,18 @@ def _cpu_contest(name, model, workload, entries, targets):
             "ours" if entry["who"] == "ours" else "other",
             _cpu_note(entry),
         )
-        for entry in entries
+        for entry in contest["results"]
         if entry["tokens_per_second"]
     ]
     if not bars:
         return []
     caption = (
-        f"Output tokens per second; more is better. Goal: {targets[workload]} times the best "
+        f"Output tokens per second; more is better. Goal: {target} times the best "
         "setting of generate."
     )
-    title = f"## {'The model in the box' if model == 'tiny' else model}, {workload} prompts"
+    size = f"{contest['parameters'] / 1e6:.1f} million parameters"
+    name_ = "The model in the box" if contest["model"] == "tiny" else "A random model"
+    title = f"## {name_} of {size}, {contest['workload']} prompts"
     return [title, chart(name, caption, "tokens/s", {"": bars})]
 
 

@@ -36,16 +36,18 @@ static inline int smaller(int a, int b) { return a < b ? a : b; }
    `group` query heads share a KV head. */
 static inline void compare(float (*restrict scores)[TILE], const float *restrict q,
                            const float *restrict keys, int64_t stride, int count,
-                           int num_heads, int group)
+                           int num_kv_heads, int group)
 {
     const float scale = LOG2_E / sqrtf(HEAD_DIM); /* powers of two are cheaper than those of e */
     for (int j = 0; j < count; j++)
-        for (int head = 0; head < num_heads; head++) {
-            const float *key = keys + j * stride + head / group * HEAD_DIM;
-            float dot = 0;
-            for (int d = 0; d < HEAD_DIM; d++)
-                dot += q[head * HEAD_DIM + d] * key[d];
-            scores[head][j] = dot * scale;
+        for (int kv_head = 0, head = 0; kv_head < num_kv_heads; kv_head++) {
+            const float *key = keys + j * stride + kv_head * HEAD_DIM;
+            for (; head < (kv_head + 1) * group; head++) {
+                float dot = 0;
+                for (int d = 0; d < HEAD_DIM; d++)
+                    dot += q[head * HEAD_DIM + d] * key[d];
+                scores[head][j] = dot * scale;
+            }
         }
 }
 
@@ -72,21 +74,23 @@ static inline void weigh(float *restrict scores, int count, float *restrict max,
 /* out [heads][HEAD_DIM] += weights times values, which lie like the keys. */
 static inline void add_values(float *restrict out, float (*restrict weights)[TILE],
                               const float *restrict values, int64_t stride, int count,
-                              int num_heads, int group)
+                              int num_kv_heads, int group)
 {
     for (int j = 0; j < count; j++)
-        for (int head = 0; head < num_heads; head++) {
-            const float *value = values + j * stride + head / group * HEAD_DIM;
-            for (int d = 0; d < HEAD_DIM; d++)
-                out[head * HEAD_DIM + d] += weights[head][j] * value[d];
+        for (int kv_head = 0, head = 0; kv_head < num_kv_heads; kv_head++) {
+            const float *value = values + j * stride + kv_head * HEAD_DIM;
+            for (; head < (kv_head + 1) * group; head++)
+                for (int d = 0; d < HEAD_DIM; d++)
+                    out[head * HEAD_DIM + d] += weights[head][j] * value[d];
         }
 }
 
-/* `num_heads` query heads of one token over the first `num_seen` keys of its sequence. */
-static void attend(float *restrict out, const float *restrict q, int num_heads, int group,
+/* The query heads of `num_kv_heads` KV heads, of one token, over the first `num_seen` keys. */
+static void attend(float *restrict out, const float *restrict q, int num_kv_heads, int group,
                    const float *keys, const float *values, int64_t stride,
                    const int32_t *block_table, int block_size, int num_seen)
 {
+    const int num_heads = num_kv_heads * group;
     float scores[num_heads][TILE], max[num_heads], sum[num_heads];
     for (int head = 0; head < num_heads; head++) {
         max[head] = -FLT_MAX;
@@ -98,10 +102,10 @@ static void attend(float *restrict out, const float *restrict q, int num_heads, 
         const int offset = position % block_size;
         const int64_t slot = (int64_t)block_table[position / block_size] * block_size + offset;
         count = smaller(TILE, smaller(block_size - offset, num_seen - position));
-        compare(scores, q, keys + slot * stride, stride, count, num_heads, group);
+        compare(scores, q, keys + slot * stride, stride, count, num_kv_heads, group);
         for (int head = 0; head < num_heads; head++)
             weigh(scores[head], count, &max[head], &sum[head], out + head * HEAD_DIM);
-        add_values(out, scores, values + slot * stride, stride, count, num_heads, group);
+        add_values(out, scores, values + slot * stride, stride, count, num_kv_heads, group);
     }
     for (int head = 0; head < num_heads; head++)
         for (int d = 0; d < HEAD_DIM; d++)
@@ -130,7 +134,7 @@ void paged_attention(float *out, const float *q, const float *keys, const float 
     for (int token = 0; token < num_tokens; token++)
         for (int head = 0; head < num_kv_heads; head += heads_each) {
             const int64_t row = ((int64_t)token * num_kv_heads + head) * group * HEAD_DIM;
-            attend(out + row, q + row, heads_each * group, group,
+            attend(out + row, q + row, heads_each, group,
                    keys + head * HEAD_DIM, values + head * HEAD_DIM, stride,
                    block_tables + sequences[token] * table_width, block_size,
                    (int)positions[token] + 1);
