@@ -219,8 +219,8 @@ def _cpu_contest(name, contest, target):
         "setting of generate."
     )
     size = f"{contest['parameters'] / 1e6:.1f} million parameters"
-    name_ = "The model in the box" if contest["model"] == "tiny" else "A random model"
-    title = f"## {name_} of {size}, {contest['workload']} prompts"
+    model = "The model in the box" if contest["model"] == "tiny" else "A random model"
+    title = f"## {model} ({size}), {contest['workload']} prompts"
     return [title, chart(name, caption, "tokens/s", {"": bars})]
 
 

@@ -1,7 +1,7 @@
 """What the notebooks are made of: predictions, shown source, exercises with instant answers.
 
     predict(...)          a bet before running a cell, settled by the cell after it
-    show_source(obj)      the real code of the package
+    show_source(obj)      the real code of the package; show_c_source(file, name) for that in C
     check("03.1", mine)   runs your function inside a real engine and says what is wrong
     hint("03.1")          the next rung of the exercise's ladder
     recorded("main")      what was measured on a GPU
@@ -15,7 +15,7 @@ from nanovllm_edu.lessons.exercise import CheckResult, Exercise, Hint, Wrong
 from nanovllm_edu.lessons.prediction import Prediction, predict
 from nanovllm_edu.lessons.recorded import recorded
 from nanovllm_edu.lessons.registry import check, hint
-from nanovllm_edu.lessons.source import show_source
+from nanovllm_edu.lessons.source import show_c_source, show_source
 
 __all__ = [
     "CheckResult",
@@ -27,5 +27,6 @@ __all__ = [
     "hint",
     "predict",
     "recorded",
+    "show_c_source",
     "show_source",
 ]

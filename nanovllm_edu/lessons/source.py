@@ -5,9 +5,12 @@ light or dark, and GitHub and the site in theirs.
 """
 
 import inspect
+import re
 from dataclasses import dataclass
 from textwrap import dedent
 from typing import Any
+
+from nanovllm_edu.native.library import FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +19,13 @@ class SourceView:
 
     place: str
     code: str
+    language: str = "python"
 
     def __repr__(self) -> str:
         return f"# {self.place}\n{self.code}"
 
     def _repr_markdown_(self) -> str:
-        return f"`{self.place}`\n\n```python\n{self.code}\n```"
+        return f"`{self.place}`\n\n```{self.language}\n{self.code}\n```"
 
 
 def show_source(obj: Any) -> SourceView:
@@ -38,3 +42,16 @@ def show_source(obj: Any) -> SourceView:
     assert module is not None
     path = module.__name__.replace(".", "/") + ".py"
     return SourceView(path if inspect.ismodule(target) else f"{path} · {name}", code)
+
+
+def show_c_source(file: str, function: str) -> SourceView:
+    """Displays one function of a file in `native/`, with the comment above it.
+
+    Args:
+        file: Such as "paged_attention.c".
+        function: Its name.
+    """
+    code = (FOLDER / file).read_text("utf-8")
+    pieces = (piece.strip() for piece in re.split(r"(?<=\n}\n)\n", code))
+    [piece] = [piece for piece in pieces if re.search(rf"^\w.*\b{function}\(", piece, re.MULTILINE)]
+    return SourceView(f"nanovllm_edu/native/{file} · {function}", piece, "c")

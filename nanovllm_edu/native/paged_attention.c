@@ -51,8 +51,8 @@ static inline void compare(float (*restrict scores)[TILE], const float *restrict
         }
 }
 
-/* Turns one head's scores into weights, relative to the largest score so far; if that is a new one,
-   the sum and the output that were gathered before count for less. */
+/* Turns one head's scores into weights, relative to the largest score so far. If that is a
+   new one, the sum and the output that were gathered before count for less. */
 static inline void weigh(float *restrict scores, int count, float *restrict max,
                          float *restrict sum, float *restrict out)
 {

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from nanovllm_edu.core.block_hash import block_hash
-from nanovllm_edu.lessons import Exercise, predict, recorded, show_source
+from nanovllm_edu.lessons import Exercise, predict, recorded, show_c_source, show_source
 from nanovllm_edu.lessons.exercise import Wrong
 from nanovllm_edu.lessons.registry import Ladders, UnknownExerciseError, find
 from nanovllm_edu.lessons.sandbox import run_bounded
@@ -104,6 +104,14 @@ def test_clicking_a_prediction_picks_it():
     assert bundle["text/plain"] == repr(bet)
     bet._radio_buttons().children[1].value = "3"
     assert bet.picked == "3"
+
+
+def test_c_is_shown_with_the_comment_above_it() -> None:
+    view = show_c_source("paged_attention.c", "weigh")
+    assert view.place == "nanovllm_edu/native/paged_attention.c · weigh"
+    assert view.code.startswith("/* Turns one head's scores")
+    assert view.code.endswith("\n}")
+    assert view._repr_markdown_().count("```c\n") == 1
 
 
 def test_source_is_the_packages_own():
