@@ -112,7 +112,7 @@ class HopperProduct:
             tensor_map(w, columns_of_tile // tiles.cluster_m),
         )
         values = [
-            *(ctypes.c_void_p(address(t)) for t in (out, squares, weighted, norm_weight)),
+            *(ctypes.c_void_p(_address(t)) for t in (out, squares, weighted, norm_weight)),
             ctypes.c_int(num_rows),
             ctypes.c_float(eps),
         ]
@@ -244,7 +244,7 @@ def _check(result: tuple) -> Any:
     return values[0] if values else None
 
 
-def address(tensor: Tensor | None) -> int:
+def _address(tensor: Tensor | None) -> int:
     """0 for none."""
     return 0 if tensor is None else tensor.data_ptr()
 
