@@ -18,12 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from gpu_kernels import (
-    HEAD_DIM,
-    HEADS,
-    HIDDEN,
-    INTERMEDIATE,
     LAYERS,
-    QKV,
+    ROLES,
     library_decoder,
     make_decoder,
     make_weights,
@@ -38,20 +34,21 @@ from nanovllm_edu.kernels.tile_plan import HopperPlan, plan_for
 PARTS = 16
 """Sums of squares per row: the stream is written in tiles of 64 columns."""
 
-PRODUCTS = {  # kind, depth, columns of the result, and of a row of w
-    "qkv": ("PROJECT", HIDDEN, QKV, QKV),
-    "o": ("ADD", HEADS * HEAD_DIM, HIDDEN, HIDDEN),
-    "gate_up": ("GATE_UP", HIDDEN, INTERMEDIATE, 2 * INTERMEDIATE),
-    "down": ("ADD", INTERMEDIATE, HIDDEN, HIDDEN),
-}
+KINDS = {"qkv": "PROJECT", "o": "ADD", "gate_up": "GATE_UP", "down": "ADD"}
 WIDTHS = {"qkv": (32, 64, 128), "o": (64,), "gate_up": (32, 48, 64, 96, 128), "down": (64,)}
 ALL_SHARED, HALF_SHARED = 226 * 1024, 113 * 1024
 KEPT = 8
 
 
+def shape_of(name: str) -> tuple[str, int, int]:
+    """A product's kind, its depth, and the columns of its result."""
+    columns_of_w, depth = ROLES[name]
+    return KINDS[name], depth, columns_of_w // 2 if name == "gate_up" else columns_of_w
+
+
 def candidates(name: str, num_rows: int) -> Iterator[HopperTiles]:
     """Tiles that give 60 to 264 blocks, with as many stages as fit a multiprocessor or half."""
-    kind, depth, columns, _ = PRODUCTS[name]
+    kind, depth, columns = shape_of(name)
     for m in (64,) if num_rows <= 64 else (64, 128):
         for n in WIDTHS[name]:
             for splits in (1, 2, 4, 8):
@@ -71,7 +68,7 @@ def candidates(name: str, num_rows: int) -> Iterator[HopperTiles]:
 
 def is_possible(tiles: HopperTiles, name: str, num_rows: int) -> bool:
     """The rules of the source."""
-    kind, depth, columns, _ = PRODUCTS[name]
+    kind, depth, columns = shape_of(name)
     rows_of_w = tiles.columns(kind) // tiles.cluster_m
     return (
         tiles.fits(kind, columns, depth)
@@ -85,7 +82,7 @@ def is_possible(tiles: HopperTiles, name: str, num_rows: int) -> bool:
 
 def alone(name: str, num_rows: int, tiles: HopperTiles, weights: list[torch.Tensor]) -> float:
     """Microseconds of one product among its like."""
-    kind, depth, columns, _ = PRODUCTS[name]
+    kind, depth, columns = shape_of(name)
     x, out = randn(num_rows, depth), randn(num_rows, columns)
     squares = torch.rand(num_rows, PARTS, device="cuda")
     products = [HopperProduct(kind, x, w, out, squares, tiles, eps=1e-6) for w in weights]
@@ -130,9 +127,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.cuda.init()
     device = torch.cuda.current_device()
-    found = {(rows, name): list(candidates(name, rows)) for rows in args.rows for name in PRODUCTS}
+    found = {(rows, name): list(candidates(name, rows)) for rows in args.rows for name in KINDS}
     kernels = {
-        (*PRODUCTS[name][:3], PARTS, tiles, device)
+        (*shape_of(name), PARTS, tiles, device)
         for (_, name), options in found.items()
         for tiles in options
     }
@@ -140,8 +137,8 @@ def main() -> None:
         list(tqdm(pool.map(lambda k: compiled(*k), kernels), total=len(kernels), desc="Compiling"))
     for rows in args.rows:
         ranked: dict[str, list[HopperTiles]] = {}
-        for name, (_, depth, _, columns) in PRODUCTS.items():
-            weights = [randn(columns, depth, scale=0.03) for _ in range(LAYERS)]
+        for name in KINDS:
+            weights = [randn(*ROLES[name], scale=0.03) for _ in range(LAYERS)]
             times = [(alone(name, rows, tiles, weights), tiles) for tiles in found[rows, name]]
             times.sort(key=lambda pair: pair[0])
             ranked[name] = [tiles for _, tiles in times[:KEPT]]

@@ -22,18 +22,15 @@ It knows nothing of plans and tickets. Read next: `runners/cuda_graph.py`, which
 
 from dataclasses import dataclass
 
-from torch.nn import functional as F
-
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.launch import can_overlap, launch_options
+from nanovllm_edu.kernels.launch import is_overlap_wanted, launch_options
 from nanovllm_edu.kernels.layer_products import LayerProducts, Operands, bind, why_not_hopper
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
 from nanovllm_edu.kernels.matmul import Tiles
-from nanovllm_edu.kernels.norm import rms_norm
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
-from nanovllm_edu.kernels.sampling import sample
+from nanovllm_edu.kernels.sampling import sample_from
 from nanovllm_edu.kernels.tile_plan import (
     MAX_FUSED_ROWS,
     MAX_HOPPER_ROWS,
@@ -84,10 +81,8 @@ class FusedDecoder:
         self.weights = weights
         self.kv_cache = kv_cache
         self.inputs = inputs
-        if is_overlapped is None:
-            is_overlapped = can_overlap(weights.embedding.device)
-        self._is_overlapped = is_overlapped
-        self._options = launch_options(is_overlapped)
+        self._is_overlapped = is_overlap_wanted(is_overlapped, weights.embedding.device)
+        self._options = launch_options(self._is_overlapped)
         self._has_hopper = why_not_hopper(weights) is None
         self._buffers: dict[int, _Buffers] = {}
 
@@ -125,9 +120,7 @@ class FusedDecoder:
             products.gate_up()
             products.down()
         if is_filtered or num_rows > MAX_FUSED_ROWS:
-            stream, weights = buffers.operands.stream.residual, self.weights
-            normed = rms_norm(stream, weights.final_norm, weights.eps)
-            sample(F.linear(normed, weights.head), self.inputs, is_filtered)
+            sample_from(buffers.operands.stream.residual, self.weights, self.inputs, is_filtered)
         else:
             self._sample(buffers)
 

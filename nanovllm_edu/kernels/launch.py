@@ -38,6 +38,11 @@ def can_overlap(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
+def is_overlap_wanted(asked: bool | None, device: torch.device) -> bool:
+    """What was asked for; if nothing was, what the device can."""
+    return can_overlap(device) if asked is None else asked
+
+
 def launch_options(is_overlapped: bool) -> dict[str, Any]:
     """Keyword arguments of a launch: the kernel's `OVERLAP` flag and Triton's own switch."""
     return {"OVERLAP": True, "launch_pdl": True} if is_overlapped else {"OVERLAP": False}

@@ -79,16 +79,15 @@ def bind(
     weights: ModelWeights, operands: Operands, plan: TilePlan | HopperPlan, is_overlapped: bool
 ) -> tuple[LayerProducts, ...]:
     """The products of every layer."""
-    norms = [None] * (len(weights.layers) - 1) + [weights.final_norm]
     if isinstance(plan, HopperPlan):
-        return tuple(
-            _hopper(layer, operands, plan, weights.eps, norm, is_overlapped)
-            for layer, norm in zip(weights.layers, norms, strict=True)
-        )
-    stream = operands.stream.residual
-    scratch = SplitScratch.allocate(*stream.shape, (plan.o, plan.down), stream.device)
+        make = partial(_hopper, plan=plan)
+    else:
+        stream = operands.stream.residual
+        scratch = SplitScratch.allocate(*stream.shape, (plan.o, plan.down), stream.device)
+        make = partial(_triton, plan=plan, scratch=scratch)
+    norms = [None] * (len(weights.layers) - 1) + [weights.final_norm]
     return tuple(
-        _triton(layer, operands, plan, scratch, weights.eps, norm, is_overlapped)
+        make(layer, operands, eps=weights.eps, last_norm=norm, is_overlapped=is_overlapped)
         for layer, norm in zip(weights.layers, norms, strict=True)
     )
 

@@ -32,10 +32,9 @@ from nanovllm_edu.kernels.activation import silu_and_mul
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.launch import can_overlap, launch_options
-from nanovllm_edu.kernels.norm import rms_norm
+from nanovllm_edu.kernels.launch import is_overlap_wanted, launch_options
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
-from nanovllm_edu.kernels.sampling import sample
+from nanovllm_edu.kernels.sampling import sample_from
 from nanovllm_edu.kernels.tile_plan import decode_tiles
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.runners.kv_cache import KVCache
@@ -65,9 +64,7 @@ class LibraryDecoder:
         self.weights = weights
         self.kv_cache = kv_cache
         self.inputs = inputs
-        if is_overlapped is None:
-            is_overlapped = can_overlap(weights.embedding.device)
-        self._is_overlapped = is_overlapped
+        self._is_overlapped = is_overlap_wanted(is_overlapped, weights.embedding.device)
         self._workspaces: dict[int, DecodeWorkspace] = {}
 
     def step(self, num_rows: int, *, is_filtered: bool = False) -> None:
@@ -94,8 +91,7 @@ class LibraryDecoder:
         for index, layer in enumerate(weights.layers):
             self._mix(index, layer, stream)
             self._think(layer, stream)
-        normed = rms_norm(stream, weights.final_norm, weights.eps)
-        sample(F.linear(normed, weights.head), inputs, is_filtered)
+        sample_from(stream, weights, inputs, is_filtered)
 
     def _mix(self, index: int, layer: LayerWeights, stream: Tensor) -> None:
         """The attention sublayer, added to the stream."""

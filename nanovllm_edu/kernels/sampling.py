@@ -12,11 +12,14 @@ Torch twin: `twins.py`, `sample`. Read next: `library_decode.py`.
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional as F
 
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.filters import cutoffs_of
 from nanovllm_edu.kernels.launch import launch_options
 from nanovllm_edu.kernels.lm_head import SampleScratch, noisy_scores, pick
+from nanovllm_edu.kernels.norm import rms_norm
+from nanovllm_edu.kernels.weights import ModelWeights
 
 TOKENS_PER_TILE = 4096
 
@@ -73,6 +76,21 @@ def propose(
         num_tiles, V=vocab_size, BLOCK=block, HAS_CUTOFFS=cutoffs is not None, num_warps=4,
     )  # fmt: skip
     return scratch
+
+
+def sample_from(
+    stream: Tensor, weights: ModelWeights, inputs: DecodeInputs, is_filtered: bool
+) -> None:
+    """The last norm, the library's vocabulary product, and `sample`.
+
+    Args:
+        stream: The residual stream after the last layer, `[R, hidden]`.
+        weights: The model's.
+        inputs: Their first R rows are drawn for, and moved on.
+        is_filtered: Apply top-k, top-p and min-p.
+    """
+    normed = rms_norm(stream, weights.final_norm, weights.eps)
+    sample(F.linear(normed, weights.head), inputs, is_filtered)
 
 
 def sample(logits: Tensor, inputs: DecodeInputs, is_filtered: bool) -> None:

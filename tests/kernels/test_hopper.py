@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from nanovllm_edu.kernels import hopper
+from nanovllm_edu.kernels import hopper, layer_products
 from nanovllm_edu.kernels.hopper import HopperTiles
-from nanovllm_edu.kernels.layer_products import why_not_hopper
+from nanovllm_edu.kernels.layer_products import Operands, bind, why_not_hopper
 from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, HopperPlan, TilePlan, plan_for
 from nanovllm_edu.kernels.weights import ModelWeights
 from tests.kernels.test_fused_decode import small_model
@@ -59,3 +59,26 @@ def test_it_is_for_5_to_128_rows_of_a_gpu_that_has_it():
     assert all(isinstance(plan_for(n, has_hopper=True), HopperPlan) for n in (5, 16, 128))
     assert all(isinstance(plan_for(n, has_hopper=True), TilePlan) for n in (1, 4, 129))
     assert isinstance(plan_for(64), TilePlan)
+
+
+def test_a_layers_four_products_are_bound_in_order_and_only_the_last_norm_is_made(monkeypatch):
+    made = []
+
+    class Recorded:
+        def __init__(self, kind, x, w, out, squares, tiles, *, norm_weight=None, **_):
+            made.append((kind, w, tiles, norm_weight is not None))
+
+        def launch(self, is_overlapped):
+            made.append(is_overlapped)
+
+    monkeypatch.setattr(layer_products, "HopperProduct", Recorded)
+    weights, plan = ModelWeights.collect(small_model("cpu")), HOPPER_PLANS[8]
+    operands = Operands.allocate(weights, 8, weights.hidden_size // 16)
+    products = bind(weights, operands, plan, is_overlapped=True)
+    assert len(products) == len(weights.layers)
+    assert [kind for kind, *_ in made] == ["PROJECT", "ADD", "GATE_UP", "ADD"] * len(products)
+    assert [has_norm for *_, has_norm in made] == [False] * (len(made) - 1) + [True]
+    assert made[3][1] is weights.layers[0].down
+    assert made[3][2] is plan.down
+    products[0].down()
+    assert made[-1] is True
