@@ -47,13 +47,11 @@ class Intake:
         params = params if params is not None else SamplingParams()
         if not isinstance(params, SamplingParams):
             raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
-        token_ids, packed = read_prompt(prompt, self.tokenizer, self.vocab_size)
+        token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size)
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
         seed = params.seed if params.seed is not None else self.seed * 1_000_003 + seq_id
-        seq = Sequence(seq_id, token_ids, len(token_ids), params, seed)
-        seq.packed_token_ids = packed
-        return seq
+        return Sequence(seq_id, token_ids, len(token_ids), params, seed)
 
     def find_stop(self, seq: Sequence, token_id: int) -> str | None:
         """The stop string that `token_id`, the next token of `seq`, completes.
@@ -62,7 +60,8 @@ class Intake:
         """
         assert self.tokenizer is not None
         num_tail_tokens = max(len(stop.encode()) for stop in seq.params.stop) + 4
-        text = self.tokenizer.decode([*seq.output_token_ids[-num_tail_tokens:], token_id])
+        start = max(seq.num_prompt_tokens, len(seq.token_ids) - num_tail_tokens)
+        text = self.tokenizer.decode([*seq.token_ids[start:], token_id])
         return next((stop for stop in seq.params.stop if stop in text), None)
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from nanovllm_edu.core.token_ids import PACKED
 from nanovllm_edu.errors import RequestError
 
 
@@ -24,8 +25,8 @@ class Tokenizer(Protocol):
 
 def read_prompt(
     prompt: str | list[int], tokenizer: Tokenizer | None, vocab_size: int
-) -> tuple[list[int], "array[int]"]:
-    """The token ids of a prompt: as Python's integers, and packed to 8 bytes each.
+) -> "array[int]":
+    """The token ids of a prompt, packed to 8 bytes each.
 
     Raises:
         RequestError: It is neither text nor token ids, it is text and there is no tokenizer, it is
@@ -35,36 +36,24 @@ def read_prompt(
         if tokenizer is None:
             raise RequestError("this engine has no tokenizer; give token ids.")
         prompt = tokenizer.encode(prompt)
-    integers = _as_integers(prompt, vocab_size)
-    if not len(integers):
+    token_ids = _packed(prompt, vocab_size)
+    if not token_ids:
         raise RequestError("the prompt is empty; give at least one token.")
-    if (largest := integers.max()) >= vocab_size:
+    if (largest := np.frombuffer(token_ids, np.uint64).max()) >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size)
-    token_ids = list(prompt) if _holds_plain_integers(prompt) else integers.tolist()
-    return token_ids, array("q", integers.astype(np.int64).tobytes())
+    return token_ids
 
 
-def _holds_plain_integers(prompt: list[int]) -> bool:
-    """Whether all are Python's own: a single one of numpy would make the sum numpy's."""
-    try:
-        return type(sum(prompt)) is int
-    except TypeError:
-        return False  # of a library whose integers cannot even be added
-
-
-def _as_integers(
-    prompt: list[int], vocab_size: int
-) -> "np.ndarray[tuple[int], np.dtype[np.uintc]]":
+def _packed(prompt: list[int], vocab_size: int) -> "array[int]":
     if isinstance(prompt, (bytes, bytearray)):  # which an array would take for raw memory
         raise _no_prompt(prompt)
     try:
-        unsigned = array("I", prompt)  # 1.5 and "1" are a TypeError
+        return array(PACKED, prompt)  # 1.5 and "1" are a TypeError
     except TypeError:
         raise _no_prompt(prompt) from None
     except OverflowError:  # below 0, or too large for any vocabulary
         worst = next(i for i in prompt if not 0 <= i < vocab_size)
         raise _not_in_vocabulary(worst, vocab_size) from None
-    return np.frombuffer(unsigned, np.uintc)
 
 
 def _no_prompt(prompt: object) -> RequestError:

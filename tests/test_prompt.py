@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nanovllm_edu.core.token_ids import PACKED
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.prompt import read_prompt
 
@@ -33,21 +34,20 @@ class Spelling:
     ids=["list", "tuple", "numpy", "a numpy scalar among integers", "array", "tensor"],
 )
 def test_token_ids_become_plain_integers(prompt):
-    token_ids, packed = read_prompt(prompt, None, 301)
-    assert token_ids == [1, 2, 300]
+    token_ids = read_prompt(prompt, None, 301)
+    assert token_ids == array(PACKED, [1, 2, 300])
     assert {type(token_id) for token_id in token_ids} == {int}
-    assert packed == array("q", token_ids)
 
 
-def test_the_callers_list_is_copied():
-    prompt = [1, 2]
-    token_ids, _ = read_prompt(prompt, None, 10)
+@pytest.mark.parametrize("prompt", [[1, 2], array(PACKED, [1, 2])], ids=["list", "array"])
+def test_the_callers_tokens_are_copied(prompt):
+    token_ids = read_prompt(prompt, None, 10)
     token_ids.append(3)
-    assert prompt == [1, 2]
+    assert list(prompt) == [1, 2]
 
 
 def test_text_goes_through_the_tokenizer():
-    assert read_prompt("ab", Spelling(), 128)[0] == [97, 98]
+    assert list(read_prompt("ab", Spelling(), 128)) == [97, 98]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 
 import xxhash
 
+from nanovllm_edu.core.token_ids import PACKED
+
 HashFunction = Callable[[int | None, Sequence[int]], int]
 
 
@@ -27,7 +29,7 @@ def block_hash(parent: int | None, token_ids: Sequence[int]) -> int:
     Returns:
         An unsigned 64-bit integer.
     """
-    content = array("q", token_ids).tobytes()
+    content = array(PACKED, token_ids).tobytes()
     if parent is not None:
         content = parent.to_bytes(8, "little") + content
     return xxhash.xxh64_intdigest(content)

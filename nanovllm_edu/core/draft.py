@@ -18,6 +18,7 @@ from nanovllm_edu.core.policy import SchedulingPolicy
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.records import Blocked, Chunk
 from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.token_ids import TokenIds
 
 
 @dataclass(slots=True)
@@ -73,14 +74,14 @@ class Draft:
             seq.slot,
             start,
             num_tokens,
-            () if seq.is_decoding else tuple(token_ids[start:end]),
+            () if seq.is_decoding else TokenIds(token_ids[start:end]),
             first_block,
             tuple(seq.block_table[first_block:]),
             samples,
             seq.params,
             seq.seed,
             seq.num_prompt_tokens,
-            tuple(token_ids[:start]) if is_new_here else (),
+            TokenIds(token_ids[:start]) if is_new_here else (),
         )
         self.chunks.append(chunk)
         self.planned.add(seq.seq_id)

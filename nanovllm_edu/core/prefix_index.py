@@ -91,7 +91,7 @@ class PrefixIndex:
     def tokens_of(self, seq: Sequence, index: int) -> "array[int]":
         """The tokens of block `index` of `seq`."""
         start = index * self.block_size
-        return seq.packed(start, start + self.block_size)
+        return seq.token_ids[start : start + self.block_size]
 
     def _why_not(self, block: Block) -> str:
         """Why a block with the right hash is no hit."""

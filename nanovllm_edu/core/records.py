@@ -13,6 +13,7 @@ Read next: `core/scheduler.py`, which makes plans and commits results.
 """
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -63,7 +64,8 @@ class Chunk(NamedTuple):
         slot: Its row in the device's tables.
         start: Position of the first token to compute; everything before it is in the KV cache.
         num_tokens: How many tokens to compute.
-        token_ids: Their values; empty for decode, where the device already holds the one token.
+        token_ids: Their values (a tuple or `TokenIds`); empty for decode, where the device already
+            holds the one token.
         first_block: Logical index at which `new_block_ids` enter the block table row.
         new_block_ids: Physical blocks that are new in this slot's row.
         samples: Whether this chunk reaches the end of the known tokens, so a token is sampled.
@@ -78,14 +80,14 @@ class Chunk(NamedTuple):
     slot: int
     start: int
     num_tokens: int
-    token_ids: tuple[int, ...]
+    token_ids: Seq[int]
     first_block: int
     new_block_ids: tuple[int, ...]
     samples: bool
     params: SamplingParams
     seed: int
     num_prompt_tokens: int
-    history_ids: tuple[int, ...] = ()
+    history_ids: Seq[int] = ()
 
     @property
     def end(self) -> int:

@@ -37,7 +37,8 @@ class Sequence:
 
     Attributes:
         seq_id: Unique in its engine, ascending in order of arrival.
-        token_ids: Prompt, then every generated token whose value is known.
+        token_ids: Prompt, then every generated token whose value is known, packed to 8 bytes each
+            (`core/token_ids.py`).
         num_prompt_tokens: Where the prompt ends in `token_ids`.
         params: How to sample, when to stop.
         seed: The seed in force: the request's own, or the one the engine gave it.
@@ -56,15 +57,13 @@ class Sequence:
         num_prefix_hit_tokens: Prompt tokens found in the cache when first admitted.
         max_num_tokens: The longest it may grow: prompt and `params.max_tokens`, or what fits the
             scheduler's `max_model_len`.
-        packed_token_ids: The first of `token_ids`, maybe all, as 8-byte integers: cutting and
-            comparing them goes at the speed of memory.
         ending_token_ids: Tokens that end it: its `stop_token_ids`, and the model's end of sequence
             unless it ignores that.
         finish_reason: "stop", "length" or "abort" once finished.
     """
 
     seq_id: int
-    token_ids: list[int]
+    token_ids: "array[int]"
     num_prompt_tokens: int
     params: SamplingParams
     seed: int = 0
@@ -80,7 +79,6 @@ class Sequence:
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
     finish_reason: str | None = None
-    packed_token_ids: "array[int]" = field(default_factory=lambda: array("q"))
     _table: tuple[int, ...] = ()
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
@@ -102,14 +100,7 @@ class Sequence:
     @property
     def output_token_ids(self) -> list[int]:
         """The generated tokens whose values are known."""
-        return self.token_ids[self.num_prompt_tokens :]
-
-    def packed(self, start: int, end: int) -> "array[int]":
-        """Tokens [start, end), packed."""
-        num_packed = len(self.packed_token_ids)
-        if num_packed < end:
-            self.packed_token_ids.extend(self.token_ids[num_packed:])
-        return self.packed_token_ids[start:end]
+        return self.token_ids[self.num_prompt_tokens :].tolist()
 
     def table(self) -> tuple[int, ...]:
         """The block table as a tuple: the same object until the table grows or is given up."""
@@ -124,5 +115,5 @@ class Sequence:
     def restarted(self) -> "Sequence":
         """A copy with the same tokens, of which nothing is computed yet."""
         return Sequence(
-            self.seq_id, list(self.token_ids), self.num_prompt_tokens, self.params, self.seed
+            self.seq_id, self.token_ids[:], self.num_prompt_tokens, self.params, self.seed
         )

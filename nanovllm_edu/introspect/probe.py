@@ -82,7 +82,7 @@ class Probe:
         _, logits = self._look(seq)
         position = len(seq.token_ids)
         row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, slot=0)
-        history = torch.tensor([seq.token_ids], device=logits.device)
+        history = torch.tensor([seq.token_ids.tolist()], device=logits.device)
         params = SamplingTensors.build([row], logits.device, history)
         chosen = int(sampler.Sampler().choose(logits, params)[0])
         steps = [("model", logits.float()), *_stages(logits.float(), params)]

@@ -1,11 +1,13 @@
 """Exercises of lesson 12: three scheduling policies, each scored in the arena."""
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
 from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.token_ids import PACKED
 from nanovllm_edu.lessons.arena import Workload, documents, flood, memory, score
 from nanovllm_edu.lessons.checks import require, require_written
 from nanovllm_edu.lessons.clock import Served
@@ -32,7 +34,7 @@ def _made(policy_class: MakePolicy) -> SchedulingPolicy:
 
 
 def _sequence(seq_id: int, length: int, *, is_decoding: bool = False) -> Sequence:
-    seq = Sequence(seq_id, [7] * length, length, SamplingParams())
+    seq = Sequence(seq_id, array(PACKED, [7] * length), length, SamplingParams())
     seq.is_decoding = is_decoding
     seq.num_computed_tokens = length if is_decoding else 0
     return seq

@@ -16,6 +16,7 @@ wait for its value to travel to the scheduler and back.
 It knows nothing of models. Read next: `runners/eager.py`.
 """
 
+from array import array
 from dataclasses import dataclass
 from itertools import chain
 
@@ -25,6 +26,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.core.token_ids import PACKED, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +122,14 @@ class DeviceTables:
         Everything the host has to say crosses to the device in one packed copy.
         """
         chunks = plan.chunks
-        query_lens = np.array([chunk.num_tokens for chunk in chunks], np.int64)
+        runs = [(chunk.slot, chunk.start, chunk.num_tokens) for chunk in chunks]
+        slots, starts, query_lens = np.array(runs, np.int64).T
         query_starts = np.concatenate(([0], np.cumsum(query_lens)))
-        starts = np.array([chunk.start for chunk in chunks], np.int64)
-        slots = np.array([chunk.slot for chunk in chunks], np.int64)
-        positions = np.arange(query_starts[-1]) + np.repeat(starts - query_starts[:-1], query_lens)
         sampled = np.flatnonzero([chunk.samples for chunk in chunks])
         fields = [
             *_new_blocks(chunks),
             *_given_tokens(chunks),
-            np.repeat(slots, query_lens),
-            positions,
+            *_cells(runs),
             slots,
             query_starts,
             starts + query_lens,
@@ -182,30 +181,24 @@ class DeviceTables:
 
 def _new_blocks(chunks: tuple[Chunk, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(row, column, block id) of every block table entry that is new in this step."""
-    entries = [
-        (chunk.slot, column, block_id)
-        for chunk in chunks
-        for column, block_id in enumerate(chunk.new_block_ids, chunk.first_block)
-    ]
-    columns = np.array(entries, np.int64).reshape(-1, 3)
-    return columns[:, 0], columns[:, 1], columns[:, 2]
+    news = [(chunk.slot, chunk.first_block, len(chunk.new_block_ids)) for chunk in chunks]
+    block_ids = chain.from_iterable(chunk.new_block_ids for chunk in chunks)
+    return *_cells(news), np.array(list(block_ids), np.int64)
 
 
 def _given_tokens(chunks: tuple[Chunk, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(row, position, token id) of every token whose value comes from the scheduler."""
-    runs: list[tuple[int, int, tuple[int, ...]]] = []
-    for chunk in chunks:
-        if chunk.history_ids:
-            runs.append((chunk.slot, 0, chunk.history_ids))
-        if chunk.token_ids:
-            runs.append((chunk.slot, chunk.start, chunk.token_ids))
-    lengths = np.array([len(run[2]) for run in runs], np.int64)
-    if not runs:
-        return lengths, lengths, lengths
-    offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    values = np.fromiter(chain.from_iterable(run[2] for run in runs), np.int64, lengths.sum())
-    return (
-        np.repeat([run[0] for run in runs], lengths),
-        np.repeat([run[1] for run in runs], lengths) + offsets,
-        values,
-    )
+    given = [(chunk.slot, chunk.start, chunk.token_ids) for chunk in chunks if chunk.token_ids]
+    given += [(chunk.slot, 0, chunk.history_ids) for chunk in chunks if chunk.history_ids]
+    values = array(PACKED)
+    for _, _, token_ids in given:
+        values.extend(token_ids.packed if isinstance(token_ids, TokenIds) else token_ids)
+    runs = [(slot, start, len(token_ids)) for slot, start, token_ids in given]
+    return *_cells(runs), np.frombuffer(values, np.int64)
+
+
+def _cells(runs: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of every cell of some runs, each given as (row, first column, length)."""
+    rows, columns, lengths = np.array(runs, np.int64).reshape(-1, 3).T
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(rows, lengths), np.repeat(columns - before, lengths) + np.arange(lengths.sum())

@@ -1,15 +1,18 @@
 """Short ways to make sequences and to put them through a block manager by hand."""
 
+from array import array
+
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
 from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.token_ids import PACKED
 
 
 def request(seq_id: int, token_ids: list[int], **params: object) -> Sequence:
     """A waiting sequence with this prompt."""
     sampling_params = SamplingParams(**params)  # type: ignore[arg-type]
-    return Sequence(seq_id, list(token_ids), len(token_ids), sampling_params)
+    return Sequence(seq_id, array(PACKED, token_ids), len(token_ids), sampling_params)
 
 
 def compute(manager: BlockManager, seq: Sequence) -> PrefixMatch:

@@ -43,7 +43,7 @@ def test_a_preempted_sequence_waits_for_its_token_in_flight() -> None:
     assert third.blocked is not None
     assert third.blocked.resource == "in_flight"
     engine.commit(first, {0: 7, 1: 8})
-    assert engine.waiting[1].token_ids == [2] * 4 + [8]
+    assert list(engine.waiting[1].token_ids) == [2] * 4 + [8]
     assert engine.waiting[1].num_in_flight == 0
 
 

@@ -111,7 +111,7 @@ def test_equal_content_is_findable_once() -> None:
     for seq in (first, second):
         compute(manager, seq)
     for seq in (first, second):
-        seq.token_ids += [2, 3, 4]
+        seq.token_ids.extend([2, 3, 4])
         extend(manager, seq)
     assert [manager.blocks[i].hash is not None for i in first.block_table] == [True, True]
     assert [manager.blocks[i].hash is not None for i in second.block_table] == [False, False]
@@ -128,7 +128,7 @@ def test_a_reset_forgets_everything_but_running_sequences_keep_their_blocks() ->
     assert manager.match_prefix(request(2, [1, 2, 3])).num_tokens == 0
     assert manager.match_prefix(request(2, [5, 6, 7])).num_tokens == 0
     assert manager.num_free_blocks == 6
-    second.token_ids += [9, 9]
+    second.token_ids.extend([9, 9])
     assert [type(e) for e in extend(manager, second)] == [BlockAllocated]  # no proof, no hash
     manager.free(second)
     manager.check_invariants([])

@@ -36,7 +36,7 @@ def test_a_running_sequence_holds_a_slot_and_blocks_and_a_waiting_one_nothing() 
     lost, *freed = queues.send_back(seq, None, "for this test")
     assert lost == Preempted(0, None, 3, 2, "for this test")
     assert len(freed) == 2
-    assert (seq.slot, seq.block_table, seq.token_ids) == (None, [], [1, 2, 3])
+    assert (seq.slot, seq.block_table, list(seq.token_ids)) == (None, [], [1, 2, 3])
     queues.check_invariants()
 
 
