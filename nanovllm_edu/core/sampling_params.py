@@ -9,6 +9,7 @@ Read next: `core/sequence.py`.
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -55,24 +56,10 @@ class SamplingParams:
     skip_special_tokens: bool = True
 
     def __post_init__(self) -> None:
-        stop = (self.stop,) if isinstance(self.stop, str) else self._as_tuple("stop")
-        object.__setattr__(self, "stop", stop)
-        object.__setattr__(self, "stop_token_ids", self._as_tuple("stop_token_ids"))
-        self._check_number("temperature", 0.0, _UNBOUNDED, "0 is greedy, 1 the model's own odds")
-        self._check_int("top_k", 0, "0 switches it off")
-        self._check_number("top_p", 0.0, 1.0, "1 switches it off", low_open=True)
-        self._check_number("min_p", 0.0, 1.0, "0 switches it off")
-        self._check_number(
-            "repetition_penalty", 0.0, _UNBOUNDED, "1 switches it off", low_open=True
-        )
-        self._check_number("presence_penalty", -2.0, 2.0, "0 switches it off")
-        self._check_number("frequency_penalty", -2.0, 2.0, "0 switches it off")
-        self._check_int("max_tokens", 1, "ask for at least one token")
-        if self.seed is not None:
-            self._check_int("seed", 0, "None lets the engine choose")
-        if self.logprobs is not None:
-            self._check_int("logprobs", 0, "None switches them off")
-        self._check_stops()
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value is not default:  # a default is right as it is
+                object.__setattr__(self, name, _CHECKS[name](name, value))
 
     @property
     def is_greedy(self) -> bool:
@@ -93,30 +80,61 @@ class SamplingParams:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values | {"stop": list(self.stop), "stop_token_ids": list(self.stop_token_ids)}
 
-    def _as_tuple(self, name: str) -> tuple[Any, ...]:
-        value = getattr(self, name)
-        try:
-            return tuple(value)
-        except TypeError:
-            raise ConfigError(f"{name}={value!r} is not a list; () switches it off.") from None
 
-    def _check_number(
-        self, name: str, low: float, high: float, remedy: str, *, low_open: bool = False
-    ) -> None:
-        value = getattr(self, name)
+Check = Callable[[str, Any], Any]
+"""Takes an option's name and value, and returns the value to keep.
+
+Raises:
+    ConfigError: The value is not one of this option's.
+"""
+
+
+def _number(low: float, high: float, remedy: str, *, low_open: bool = False) -> Check:
+    def check(name: str, value: Any) -> Any:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         inside = is_number and low <= value <= high and value != _UNBOUNDED
         if not inside or (low_open and value == low):
             bracket = "(" if low_open else "["
             raise ConfigError(f"{name}={value!r} is not in {bracket}{low}, {high}]; {remedy}.")
+        return value
 
-    def _check_int(self, name: str, low: int, remedy: str) -> None:
-        value = getattr(self, name)
+    return check
+
+
+def _integer(low: int, remedy: str) -> Check:
+    def check(name: str, value: Any) -> Any:
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
             raise ConfigError(f"{name}={value!r} is not an integer >= {low}; {remedy}.")
+        return value
 
-    def _check_stops(self) -> None:
-        if not all(isinstance(text, str) and text for text in self.stop):
-            raise ConfigError(f"stop={self.stop!r} must hold non-empty strings; remove the others.")
-        if not all(isinstance(token_id, int) and token_id >= 0 for token_id in self.stop_token_ids):
-            raise ConfigError(f"stop_token_ids={self.stop_token_ids!r} must hold integers >= 0.")
+    return check
+
+
+def _all(is_right: Callable[[Any], bool], what: str) -> Check:
+    def check(name: str, value: Any) -> Any:
+        try:
+            values = (value,) if isinstance(value, str) else tuple(value)
+        except TypeError:
+            raise ConfigError(f"{name}={value!r} is not a list; () switches it off.") from None
+        if not all(map(is_right, values)):
+            raise ConfigError(f"{name}={values!r} must hold {what}; remove the others.")
+        return values
+
+    return check
+
+
+_CHECKS: dict[str, Check] = {
+    "temperature": _number(0.0, _UNBOUNDED, "0 is greedy, 1 the model's own odds"),
+    "top_k": _integer(0, "0 switches it off"),
+    "top_p": _number(0.0, 1.0, "1 switches it off", low_open=True),
+    "min_p": _number(0.0, 1.0, "0 switches it off"),
+    "repetition_penalty": _number(0.0, _UNBOUNDED, "1 switches it off", low_open=True),
+    "presence_penalty": _number(-2.0, 2.0, "0 switches it off"),
+    "frequency_penalty": _number(-2.0, 2.0, "0 switches it off"),
+    "seed": _integer(0, "None lets the engine choose"),
+    "max_tokens": _integer(1, "ask for at least one token"),
+    "stop": _all(lambda text: isinstance(text, str) and text != "", "non-empty strings"),
+    "stop_token_ids": _all(lambda i: isinstance(i, int) and i >= 0, "integers >= 0"),
+    "logprobs": _integer(0, "None switches them off"),
+}
+_DEFAULTS = {f.name: f.default for f in fields(SamplingParams) if f.name in _CHECKS}
