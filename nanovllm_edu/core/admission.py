@@ -32,11 +32,12 @@ class Need(NamedTuple):
     def of(cls, seq: Sequence, block_manager: BlockManager) -> Self:
         """What `seq` needs now."""
         match = block_manager.match_prefix(seq)
+        num_tokens = seq.num_tokens
         return cls(
             match,
-            num_tokens=seq.num_tokens - match.num_tokens,
-            num_blocks=block_manager.num_blocks_for(seq.num_tokens) - len(match.block_ids),
-            num_free_blocks=block_manager.num_free_blocks - match.num_free,
+            num_tokens - match.num_tokens,
+            block_manager.num_blocks_for(num_tokens) - len(match.block_ids),
+            block_manager.num_free_blocks - match.num_free,
         )
 
 

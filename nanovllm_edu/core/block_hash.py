@@ -29,7 +29,7 @@ def block_hash(parent: int | None, token_ids: Sequence[int]) -> int:
     Returns:
         An unsigned 64-bit integer.
     """
-    content = array(PACKED, token_ids).tobytes()
+    content = array(PACKED, token_ids)
     if parent is not None:
-        content = parent.to_bytes(8, "little") + content
+        content.insert(0, parent)
     return xxhash.xxh64_intdigest(content)

@@ -44,7 +44,6 @@ class PrefixIndex:
         found: list[int] = []
         num_free = 0
         parent_content_id = ROOT
-        reason = self._why_no_more(seq)
         for index in range(self.num_matchable_blocks(seq)):
             block = self.find(seq, index)
             if block is None:
@@ -56,6 +55,8 @@ class PrefixIndex:
             found.append(block.block_id)
             num_free += block.ref_count == 0
             parent_content_id = block.content_id
+        else:
+            reason = self._why_no_more(seq)
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def find(self, seq: Sequence, index: int) -> Block | None:

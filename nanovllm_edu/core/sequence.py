@@ -13,7 +13,7 @@ Three counters tell the whole life of a sequence. In half-open intervals:
 There is no "prefill" or "decode" state: a step computes the next `num_tokens -
 num_computed_tokens` tokens, or a part of them. One left over is what others call decode.
 
-Read next: `core/records.py`.
+Read next: `core/token_ids.py`.
 """
 
 from array import array
