@@ -74,14 +74,14 @@ class Draft:
             seq.slot,
             start,
             num_tokens,
-            () if seq.is_decoding else TokenIds(token_ids[start:end]),
+            () if seq.is_decoding else TokenIds(token_ids, start, end),
             first_block,
-            tuple(seq.block_table[first_block:]),
+            seq.table()[first_block:],
             samples,
             seq.params,
             seq.seed,
             seq.num_prompt_tokens,
-            TokenIds(token_ids[:start]) if is_new_here else (),
+            TokenIds(token_ids, 0, start) if is_new_here else (),
         )
         self.chunks.append(chunk)
         self.planned.add(seq.seq_id)

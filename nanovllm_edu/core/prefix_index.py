@@ -83,11 +83,11 @@ class PrefixIndex:
 
     def hash_of(self, seq: Sequence, index: int) -> int:
         """The chained hash of block `index`, computed once per sequence and block."""
-        while len(seq.block_hashes) <= index:
-            parent = seq.block_hashes[-1] if seq.block_hashes else None
-            tokens = self.tokens_of(seq, len(seq.block_hashes))
-            seq.block_hashes.append(self._hash(parent, tokens))
-        return seq.block_hashes[index]
+        hashes = seq.block_hashes
+        while len(hashes) <= index:
+            parent = hashes[-1] if hashes else None
+            hashes.append(self._hash(parent, self.tokens_of(seq, len(hashes))))
+        return hashes[index]
 
     def tokens_of(self, seq: Sequence, index: int) -> "array[int]":
         """The tokens of block `index` of `seq`."""

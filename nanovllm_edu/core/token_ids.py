@@ -1,7 +1,7 @@
-"""`TokenIds`: a run of token ids that reads like a tuple and is stored as C would.
+"""`TokenIds`: a window on a sequence's token ids, which reads like a tuple and copies nothing.
 
-A thousand tokens are 8 kB in an array. Cutting, comparing and hashing them goes at the speed of
-memory, a device takes them as they are, and the garbage collector need not look at any of them.
+A sequence keeps its tokens in an array of C integers. Cutting, comparing and hashing them goes at
+the speed of memory, a device takes them as they are, and the garbage collector has nothing to walk.
 
 Read next: `core/records.py`, whose chunks hold them.
 """
@@ -15,16 +15,21 @@ PACKED = "Q"
 
 
 class TokenIds(Sequence[int]):
-    """Token ids that nobody changes any more. Equal to the tuple of the same values."""
+    """Items [start, end) of a growing array of token ids. Equal to the tuple of the same values."""
 
-    __slots__ = ("packed",)
+    __slots__ = ("_array", "_end", "_start")
 
-    def __init__(self, packed: "array[int]") -> None:
-        """Wraps `packed`; its owner gives it away."""
-        self.packed = packed
+    def __init__(self, growing: "array[int]", start: int, end: int) -> None:
+        """Copies nothing: `growing` may be appended to, and not be changed otherwise."""
+        self._array, self._start, self._end = growing, start, end
+
+    @property
+    def packed(self) -> "array[int]":
+        """A copy, as an array."""
+        return self._array[self._start : self._end]
 
     def __len__(self) -> int:
-        return len(self.packed)
+        return self._end - self._start
 
     def __getitem__(self, index: Any) -> Any:
         values: tuple[Any, ...] = tuple(self.packed)
