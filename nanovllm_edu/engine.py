@@ -103,7 +103,7 @@ class LLMEngine:
             UnknownRequestError: It was never added, or it has finished.
         """
         self._check_open()
-        return tuple(self.scheduler.abort(seq_id))
+        return self.scheduler.abort(seq_id)
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Samples an unfinished request differently, from the next planned step on.

@@ -66,22 +66,24 @@ def admit(seq: Sequence, draft: Draft) -> Blocked | None:
     if seq.num_prefix_hit_tokens is None:
         seq.num_prefix_hit_tokens = match.num_tokens
     draft.events += (
-        Admitted(
+        (
+            Admitted,
             seq.seq_id,
-            slot=slot,
-            num_tokens=seq.num_tokens,
-            num_cached_tokens=match.num_tokens,
-            num_chunk_tokens=num_tokens,
-            num_needed_blocks=need.num_blocks,
-            num_free_blocks=need.num_free_blocks,
-            budget_left=draft.budget,
+            slot,
+            seq.num_tokens,
+            match.num_tokens,
+            num_tokens,
+            need.num_blocks,
+            need.num_free_blocks,
+            draft.budget,
         ),
-        PrefixHit(
+        (
+            PrefixHit,
             seq.seq_id,
-            block_ids=match.block_ids,
-            num_tokens=match.num_tokens,
-            stopped_at=len(match.block_ids),
-            stopped_because=match.stopped_because,
+            match.block_ids,
+            match.num_tokens,
+            len(match.block_ids),
+            match.stopped_because,
         ),
     )
     draft.events += draft.block_manager.allocate(seq, match.num_tokens + num_tokens)

@@ -23,7 +23,7 @@ from nanovllm_edu.core.events import (
     BlockEvicted,
     BlockForgotten,
     BlockFreed,
-    Event,
+    PackedEvent,
 )
 from nanovllm_edu.core.eviction import LRU, EvictionPolicy
 from nanovllm_edu.core.prefix_index import PrefixIndex, PrefixMatch
@@ -109,28 +109,25 @@ class BlockManager:
         seq.num_cached_blocks = len(match.block_ids)
         seq.num_computed_tokens = match.num_tokens
 
-    def allocate(self, seq: Sequence, end: int) -> list[Event]:
+    def allocate(self, seq: Sequence, end: int) -> list[PackedEvent]:
         """Extends the block table of `seq` so that it holds tokens [0, end).
 
         The caller has checked that `num_new_blocks(seq, end) <= num_free_blocks`.
         """
-        events: list[Event] = []
+        events: list[PackedEvent] = []
         for index in range(len(seq.block_table), self.num_blocks_for(end)):
             block = self.pool.take()
             if block.hash is not None:
                 policy = type(self.evictable).__name__
-                events.append(BlockEvicted(seq.seq_id, block.block_id, block.hash, policy))
+                events.append((BlockEvicted, seq.seq_id, block.block_id, block.hash, policy))
                 self.index.forget(block)
             seq.block_table.append(block.block_id)
             start = index * self.block_size
-            events.append(
-                BlockAllocated(
-                    seq.seq_id, block.block_id, index, start, min(end, start + self.block_size)
-                )
-            )
+            stop = min(end, start + self.block_size)
+            events.append((BlockAllocated, seq.seq_id, block.block_id, index, start, stop))
         return events
 
-    def cache_full_blocks(self, seq: Sequence) -> list[Event]:
+    def cache_full_blocks(self, seq: Sequence) -> list[PackedEvent]:
         """Makes findable each block of `seq` that is full, computed, and of known tokens.
 
         A block whose content another block already holds stays private: one findable copy is
@@ -140,36 +137,38 @@ class BlockManager:
         num_full = self.index.num_cacheable_blocks(seq)
         if num_full <= seq.num_cached_blocks or not self.enable_prefix_caching:
             return []
-        events: list[Event] = []
+        events: list[PackedEvent] = []
         for index in range(seq.num_cached_blocks, num_full):
             if self.index.is_findable(seq.parent_content_id):
                 events += self._cache(seq, index)
         seq.num_cached_blocks = num_full
         return events
 
-    def _cache(self, seq: Sequence, index: int) -> list[Event]:
+    def _cache(self, seq: Sequence, index: int) -> list[PackedEvent]:
         """Makes block `index` of `seq` findable, unless its content already is."""
         block, known = self.blocks[seq.block_table[index]], self.index.find(seq, index)
-        events: list[Event] = []
+        events: list[PackedEvent] = []
         if known is not None and self.index.is_findable(known.parent_content_id):
             is_same = self.index.holds(known, seq, index, seq.parent_content_id)
             seq.parent_content_id = known.content_id if is_same else None
             return []
         if known is not None:  # what was in front of it is gone: no match can reach it any more
             assert known.hash is not None
-            events.append(BlockForgotten(seq.seq_id, known.block_id, known.hash, block.block_id))
+            events.append((BlockForgotten, seq.seq_id, known.block_id, known.hash, block.block_id))
             self.pool.blank_out(known)
             self.index.forget(known)
         key = self.index.add(block, seq, index)
-        return [*events, BlockCached(seq.seq_id, block.block_id, index, key)]
+        events.append((BlockCached, seq.seq_id, block.block_id, index, key))
+        return events
 
-    def free(self, seq: Sequence) -> list[Event]:
+    def free(self, seq: Sequence) -> list[PackedEvent]:
         """Takes every block from `seq`, last one first, so that a prefix outlives its tail."""
-        events: list[Event] = []
+        events: list[PackedEvent] = []
         for block_id in reversed(seq.block_table):
             block = self.pool.blocks[block_id]
             self.pool.let_go(block)
-            events.append(BlockFreed(seq.seq_id, block_id, block.ref_count, block.hash is not None))
+            is_cached = block.hash is not None
+            events.append((BlockFreed, seq.seq_id, block_id, block.ref_count, is_cached))
         seq.block_table.clear()
         seq.num_cached_blocks = 0
         seq.num_computed_tokens = 0

@@ -13,7 +13,7 @@ It does not know who should be in it: `core/planning.py` asks the policy. Read n
 from dataclasses import dataclass, field
 
 from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.events import PackedEvent
 from nanovllm_edu.core.policy import SchedulingPolicy
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.records import Blocked, Chunk
@@ -48,7 +48,7 @@ class Draft:
     chunks: list[Chunk] = field(init=False)
     planned: set[int] = field(init=False)
     preempted: list[int] = field(init=False)
-    events: list[Event] = field(init=False)
+    events: list[PackedEvent] = field(init=False)
     blocked: Blocked | None = None
 
     def __post_init__(self) -> None:

@@ -4,11 +4,23 @@ A plan's events are decisions (who was admitted, which block was allocated and w
 effects (a token came, a block can be found from now on). They are data first: `why` is a sentence
 made from the numbers, which programs read without it.
 
+A step writes them down as plain tuples, `(BlockFreed, seq_id, ...)`, which cost next to nothing.
+They become objects when somebody reads them.
+
 Read next: `core/records.py`, whose plans and results hold them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, cast
+
+PackedEvent = tuple[Any, ...]
+"""An event that nobody has read yet: its class, then its values."""
+
+
+def unpack_events(packed: Iterable[PackedEvent]) -> "tuple[Event, ...]":
+    """The events themselves."""
+    return tuple([kind(*values) for kind, *values in packed])
 
 
 @dataclass(frozen=True, slots=True)

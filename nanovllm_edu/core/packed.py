@@ -6,11 +6,11 @@ again and again. So a record keeps them packed, and makes the objects when someb
 
     chunks         one tuple per field instead of one tuple per chunk; a field that says the same as
                    in the step before is that step's tuple
-    events         what the step's plan and result hold anyway
+    events         what the step's plan and result hold anyway, as plain tuples
     block tables   each sequence's tuple, which is the same one until its table changes
 
-Nobody outside sees the difference, but one: `record.chunks` is made anew each time it is read, so
-a loop should read it once.
+Nobody outside sees the difference, but one: `record.chunks` and `record.events` are made anew each
+time they are read, so a loop should read them once.
 
 Read next: `core/step_record.py`.
 """
@@ -18,7 +18,7 @@ Read next: `core/step_record.py`.
 from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.events import Event, unpack_events
 from nanovllm_edu.core.records import Chunk, StepPlan, StepResult
 
 Value = TypeVar("Value")
@@ -75,10 +75,10 @@ class PackedEvents:
     __slots__ = ("planned", "result")
 
     def __init__(self, plan: StepPlan, result: StepResult) -> None:
-        self.planned, self.result = plan.events, result
+        self.planned, self.result = plan.packed_events, result
 
     def unpack(self) -> tuple[Event, ...]:
-        return self.planned + self.result.events
+        return unpack_events(self.planned) + self.result.events
 
 
 class PackedTables:

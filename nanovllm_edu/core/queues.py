@@ -15,7 +15,7 @@ It does not know *why* a sequence moves: `core/admission.py`, `core/preemption.p
 from collections import OrderedDict
 
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
-from nanovllm_edu.core.events import Event, Finished, Preempted
+from nanovllm_edu.core.events import Finished, PackedEvent, Preempted
 from nanovllm_edu.core.records import Chunk
 from nanovllm_edu.core.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import UnknownRequestError
@@ -69,18 +69,17 @@ class Queues:
         self.running[seq.seq_id] = self.waiting.pop(seq.seq_id)
         return slot
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
+    def finish(self, seq: Sequence, reason: str, detail: str) -> list[PackedEvent]:
         """Ends a sequence, wherever it is."""
-        ending = Finished(seq.seq_id, reason, len(seq.token_ids), detail)
+        ending = (Finished, seq.seq_id, reason, len(seq.token_ids), detail)
         seq.finish_reason, seq.status = reason, SequenceStatus.FINISHED
         self.waiting.pop(seq.seq_id, None)
         return [ending, *self._release(seq)]
 
-    def send_back(self, seq: Sequence, for_seq_id: int | None, reason: str) -> list[Event]:
+    def send_back(self, seq: Sequence, for_seq_id: int | None, reason: str) -> list[PackedEvent]:
         """Puts a running sequence at the head of the line. It keeps its tokens, and only them."""
-        lost = Preempted(
-            seq.seq_id, for_seq_id, seq.num_computed_tokens, len(seq.block_table), reason
-        )
+        num_tokens, num_blocks = seq.num_computed_tokens, len(seq.block_table)
+        lost = (Preempted, seq.seq_id, for_seq_id, num_tokens, num_blocks, reason)
         freed = self._release(seq)
         seq.status = SequenceStatus.WAITING
         seq.num_preemptions += 1
@@ -88,25 +87,23 @@ class Queues:
         self.waiting.move_to_end(seq.seq_id, last=False)
         return [lost, *freed]
 
-    def undo(self, chunks: list[Chunk], reason: str) -> list[Event]:
+    def undo(self, chunks: list[Chunk], reason: str) -> None:
         """Takes planned work back.
 
         The sequences return to the head of the line, in order of arrival. What the cache holds can
         no longer be trusted, so nothing of it stays findable.
         """
-        events: list[Event] = []
         for chunk in chunks:
             seq = self.find(chunk.seq_id)
             if seq and chunk.samples:
                 seq.num_in_flight -= 1
         for seq_id in sorted({chunk.seq_id for chunk in chunks}, reverse=True):
             if seq_id in self.running:
-                events += self.send_back(self.running[seq_id], None, reason)
+                self.send_back(self.running[seq_id], None, reason)
         if chunks:
             self.block_manager.reset_prefix_cache()
-        return events
 
-    def _release(self, seq: Sequence) -> list[Event]:
+    def _release(self, seq: Sequence) -> list[PackedEvent]:
         """Takes slot and blocks from a sequence, if it has any."""
         if self.running.pop(seq.seq_id, None) is None:
             return []

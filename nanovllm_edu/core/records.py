@@ -27,9 +27,11 @@ from nanovllm_edu.core.events import (
     BlockFreed,
     Event,
     Finished,
+    PackedEvent,
     Preempted,
     PrefixHit,
     TokenSampled,
+    unpack_events,
 )
 from nanovllm_edu.core.sampling_params import SamplingParams
 
@@ -137,14 +139,19 @@ class StepPlan:
         chunks: The work, in batch order.
         preempted: Sequences that went back to wait.
         blocked: Why the first waiting sequence waits, or None if nobody waits.
-        events: Every decision of the plan, in the order it was taken.
+        packed_events: Every decision of the plan, in the order it was taken.
     """
 
     step_id: int
     chunks: tuple[Chunk, ...]
     preempted: tuple[int, ...]
     blocked: Blocked | None
-    events: tuple[Event, ...]
+    packed_events: tuple[PackedEvent, ...]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The decisions, made into objects when read."""
+        return unpack_events(self.packed_events)
 
     @property
     def is_pure_decode(self) -> bool:
@@ -182,7 +189,7 @@ class StepResult:
     new_tokens: Mapping[int, int]
     positions: tuple[int, ...]
     finished: Mapping[int, str]
-    caused: Mapping[int, tuple[Event, ...]]
+    caused: Mapping[int, tuple[PackedEvent, ...]]
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -194,4 +201,4 @@ class StepResult:
             self.new_tokens.items(), self.positions, strict=True
         ):
             yield TokenSampled(seq_id, token_id, position)
-            yield from self.caused.get(seq_id, ())
+            yield from unpack_events(self.caused.get(seq_id, ()))

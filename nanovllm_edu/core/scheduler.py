@@ -28,7 +28,7 @@ from nanovllm_edu.core.admission import check_length, why_head_waits
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.draft import Draft
 from nanovllm_edu.core.ending import Ending, FindStop, ending_of
-from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.events import Event, PackedEvent, unpack_events
 from nanovllm_edu.core.planning import fill
 from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.queues import Queues
@@ -126,13 +126,13 @@ class Scheduler:
             seq.ending_token_ids |= self.eos_token_ids
         self.queues.add(seq)
 
-    def abort(self, seq_id: int) -> list[Event]:
+    def abort(self, seq_id: int) -> tuple[Event, ...]:
         """Ends a sequence now. A token of it that is still in flight will be dropped.
 
         Raises:
             UnknownRequestError: It was never added or has finished.
         """
-        return self.queues.finish(self.sequence(seq_id), "abort", "it was aborted")
+        return unpack_events(self.queues.finish(self.sequence(seq_id), "abort", "it was aborted"))
 
     def check_invariants(self) -> None:
         """Fails an assertion if queues, slots and blocks contradict each other."""
@@ -162,14 +162,14 @@ class Scheduler:
             tuple(draft.events),
         )
 
-    def rollback(self, plans: Seq[StepPlan]) -> list[Event]:
+    def rollback(self, plans: Seq[StepPlan]) -> None:
         """Undoes launched plans whose device work failed, oldest plan first in `plans`.
 
         Their sequences keep every known token and go back to the head of the queue. What is in the
         cache can no longer be trusted, so nothing of it stays findable.
         """
         chunks = [chunk for plan in plans for chunk in plan.chunks]
-        return self.queues.undo(chunks, "the device failed in the middle of its step")
+        self.queues.undo(chunks, "the device failed in the middle of its step")
 
     # -------------------------------------------------------------------- commit
 
@@ -189,7 +189,7 @@ class Scheduler:
         new_tokens: dict[int, int] = {}
         positions: list[int] = []
         finished: dict[int, str] = {}
-        caused: dict[int, tuple[Event, ...]] = {}
+        caused: dict[int, tuple[PackedEvent, ...]] = {}
         block_manager = self.queues.block_manager
         block_size = block_manager.block_size
         for seq, token_id, ending in due:

@@ -13,7 +13,7 @@ from nanovllm_edu.core.block_hash import block_hash
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.block_pool import Block, BlockPool
 from nanovllm_edu.core.draft import Draft
-from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.events import PackedEvent
 from nanovllm_edu.core.prefix_index import PrefixIndex, PrefixMatch
 from nanovllm_edu.core.records import Chunk, StepPlan
 from nanovllm_edu.core.scheduler import Scheduler
@@ -61,7 +61,7 @@ class PreemptAndHitKeepsComputedCount(BlockManager):
         super().__init__(*args, **options)
         self.num_computed_before: dict[int, int] = {}
 
-    def free(self, seq: Sequence) -> list[Event]:
+    def free(self, seq: Sequence) -> list[PackedEvent]:
         self.num_computed_before[seq.seq_id] = min(seq.num_computed_tokens, len(seq.token_ids) - 1)
         return super().free(seq)
 

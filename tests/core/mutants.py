@@ -10,7 +10,7 @@ from typing import Any
 
 from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
 from nanovllm_edu.core.block_pool import BlockPool
-from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.events import PackedEvent
 from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.records import Chunk
@@ -79,7 +79,7 @@ class HitsCountedAsFree(PrefixIndex):
 class BlocksLeakOnAbort(Queues):
     """An aborted sequence leaves the queues, and its blocks stay taken."""
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
+    def finish(self, seq: Sequence, reason: str, detail: str) -> list[PackedEvent]:
         if reason == "abort" and self.running.pop(seq.seq_id, None):
             assert seq.slot is not None
             self.free_slots.append(seq.slot)
@@ -89,7 +89,7 @@ class BlocksLeakOnAbort(Queues):
 class SlotLeakOnPreemption(Queues):
     """A preempted sequence keeps its slot while it waits."""
 
-    def _release(self, seq: Sequence) -> list[Event]:
+    def _release(self, seq: Sequence) -> list[PackedEvent]:
         events = super()._release(seq)
         if seq.status is SequenceStatus.RUNNING:
             self.free_slots.pop()
@@ -103,7 +103,7 @@ class TokenAfterAbort(Queues):
         super().__init__(*args, **options)
         self._aborted: dict[int, Sequence] = {}
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
+    def finish(self, seq: Sequence, reason: str, detail: str) -> list[PackedEvent]:
         if reason == "abort":
             self._aborted[seq.seq_id] = seq
         return super().finish(seq, reason, detail)
@@ -115,7 +115,7 @@ class TokenAfterAbort(Queues):
 class DecodesAfterPreemption(Queues):
     """A preempted sequence is resumed as if the device still held its newest token."""
 
-    def _release(self, seq: Sequence) -> list[Event]:
+    def _release(self, seq: Sequence) -> list[PackedEvent]:
         is_decoding = seq.is_decoding
         events = super()._release(seq)
         seq.is_decoding = is_decoding

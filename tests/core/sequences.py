@@ -3,7 +3,7 @@
 from array import array
 
 from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
-from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.events import Event, unpack_events
 from nanovllm_edu.core.sampling_params import SamplingParams
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.core.token_ids import PACKED
@@ -23,8 +23,8 @@ def compute(manager: BlockManager, seq: Sequence) -> PrefixMatch:
     return match
 
 
-def extend(manager: BlockManager, seq: Sequence) -> list[Event]:
+def extend(manager: BlockManager, seq: Sequence) -> tuple[Event, ...]:
     """Computes what is left of a sequence's known tokens."""
     events = manager.allocate(seq, len(seq.token_ids))
     seq.num_computed_tokens = len(seq.token_ids)
-    return events + manager.cache_full_blocks(seq)
+    return unpack_events(events + manager.cache_full_blocks(seq))

@@ -10,7 +10,13 @@ from hypothesis.stateful import (
 )
 
 from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.events import BlockAllocated, BlockCached, BlockEvicted, BlockFreed
+from nanovllm_edu.core.events import (
+    BlockAllocated,
+    BlockCached,
+    BlockEvicted,
+    BlockFreed,
+    unpack_events,
+)
 from nanovllm_edu.core.eviction import FIFO, LRU, EvictionPolicy
 from nanovllm_edu.core.sequence import Sequence
 from nanovllm_edu.errors import ConfigError
@@ -27,7 +33,7 @@ def test_a_pool_needs_a_block_and_a_block_a_slot(num_blocks: int, block_size: in
 def test_blank_blocks_are_handed_out_in_order() -> None:
     manager = BlockManager(8, 4)
     seq = request(0, list(range(10)))
-    events = manager.allocate(seq, 10)
+    events = unpack_events(manager.allocate(seq, 10))
     assert seq.block_table == [0, 1, 2]
     assert [(e.start, e.end) for e in events if isinstance(e, BlockAllocated)] == [
         (0, 4),
@@ -67,7 +73,7 @@ def test_freed_blocks_stay_findable_and_count_as_free() -> None:
     manager = BlockManager(4, 2)
     first = request(0, [1, 2, 3, 4, 5])
     compute(manager, first)
-    events = [e for e in manager.free(first) if isinstance(e, BlockFreed)]
+    events = [e for e in unpack_events(manager.free(first)) if isinstance(e, BlockFreed)]
     assert [(e.block_id, e.is_cached) for e in events] == [(2, False), (1, True), (0, True)]
     assert manager.num_free_blocks == 4
     match = manager.match_prefix(request(1, [1, 2, 3, 4, 5]))
@@ -79,7 +85,7 @@ def test_blank_blocks_go_before_cached_ones_are_evicted() -> None:
     first = request(0, [1, 2, 3, 4])
     compute(manager, first)
     manager.free(first)
-    events = manager.allocate(request(1, [7] * 6), 6)
+    events = unpack_events(manager.allocate(request(1, [7] * 6), 6))
     evicted = [e for e in events if isinstance(e, BlockEvicted)]
     assert [e.block_id for e in evicted] == [1]  # the tail goes before the head
     assert evicted[0].policy == "LRU"

@@ -1,6 +1,6 @@
 from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.draft import Draft
-from nanovllm_edu.core.events import BlockCached
+from nanovllm_edu.core.events import BlockCached, unpack_events
 from nanovllm_edu.core.policy import MixedPolicy
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.sequence import Sequence
@@ -38,5 +38,5 @@ def test_full_blocks_can_be_found_by_the_next_one_in_the_same_step() -> None:
     seq = request(0, [1, 2, 3, 4, 5])
     draft = draft_with(seq)
     draft.add_chunk(seq, 5, 0)
-    assert [type(event) for event in draft.events] == [BlockCached, BlockCached]
+    assert [type(event) for event in unpack_events(draft.events)] == [BlockCached, BlockCached]
     assert draft.block_manager.match_prefix(request(1, [1, 2, 3, 4, 6])).num_tokens == 4

@@ -12,7 +12,7 @@ import pytest
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.events import Event, PrefixHit
+from nanovllm_edu.core.events import PackedEvent, PrefixHit
 from nanovllm_edu.core.eviction import FIFO
 from nanovllm_edu.core.prefix_index import PrefixIndex
 from nanovllm_edu.core.sampling_params import SamplingParams
@@ -61,7 +61,7 @@ def hits(outcome: Outcome) -> list[tuple[int, int]]:
 class LengthModuloOne(BlockManager):
     """A decode asks for a block when `len % block_size == 1`: never true for blocks of one."""
 
-    def allocate(self, seq: Sequence, end: int) -> list[Event]:
+    def allocate(self, seq: Sequence, end: int) -> list[PackedEvent]:
         if seq.is_decoding and end % self.block_size != 1:
             return []
         return super().allocate(seq, end)

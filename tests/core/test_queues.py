@@ -1,7 +1,7 @@
 import pytest
 
 from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.events import Preempted
+from nanovllm_edu.core.events import Preempted, unpack_events
 from nanovllm_edu.core.queues import Queues
 from nanovllm_edu.core.sequence import SequenceStatus
 from nanovllm_edu.errors import UnknownRequestError
@@ -33,7 +33,7 @@ def test_a_running_sequence_holds_a_slot_and_blocks_and_a_waiting_one_nothing() 
     queues.block_manager.allocate(seq, 3)
     seq.num_computed_tokens = 3
     queues.check_invariants()
-    lost, *freed = queues.send_back(seq, None, "for this test")
+    lost, *freed = unpack_events(queues.send_back(seq, None, "for this test"))
     assert lost == Preempted(0, None, 3, 2, "for this test")
     assert len(freed) == 2
     assert (seq.slot, seq.block_table, list(seq.token_ids)) == (None, [], [1, 2, 3])

@@ -65,6 +65,12 @@ def test_events_are_frozen(event: Event, parts: list[str]) -> None:
         event.seq_id = 4  # type: ignore[misc]
 
 
+def test_packed_events_become_events_when_a_plan_is_read() -> None:
+    packed = ((BlockFreed, 3, 7, 2, True), (TokenSampled, 3, 42, 11))
+    plan = StepPlan(0, (), (), None, packed)
+    assert plan.events == (BlockFreed(3, 7, 2, is_cached=True), TokenSampled(3, 42, 11))
+
+
 def test_every_kind_of_event_is_registered_and_has_an_example() -> None:
     kinds = {cls.__name__ for cls in Event.__subclasses__()}
     assert set(EVENT_TYPES) == kinds
