@@ -1,26 +1,29 @@
-"""Which tiles of `kernels/hopper_product.cu` make a decode step fastest? Needs a Hopper GPU.
+"""How are the Hopper kernels cut best? `kernels/tile_plan.py` holds what this prints.
 
-    python benchmarks/hopper_tiles.py [--rows 8 32 64 96 128]
+    python benchmarks/hopper_tiles.py [--rows 8 32 64 96 128 192 256] [--only attention products]
 
-Two passes for each number of rows, Qwen3-0.6B's shapes, contexts of 128 to 384 tokens:
+Everything is measured inside a whole decode step of Qwen3-0.6B's shapes, because there a kernel
+also pays for the room it takes from its neighbours.
 
-    alone      every tile that fits, each product by itself 28 times in one CUDA graph
-    in place   the best eight of each, put into a whole decode step one after the other
-
-The second decides: in a step a kernel also pays for the room it takes from its neighbours. What it
-prints at the end is what `kernels/tile_plan.py` holds.
+    attention   `hopper_decode.cu`: every cut, with short contexts and with long ones
+    products    `hopper_product.cu`: first every tile that fits, each product by itself 28 times in
+                one CUDA graph; then the best eight of each, put into a step one after the other.
+                With more than 128 rows the library makes two of the four.
 """
 
 import argparse
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import torch
 from gpu_kernels import (
+    HEAD_DIM,
+    HIDDEN,
+    KV_HEADS,
     LAYERS,
     ROLES,
-    library_decoder,
     make_decoder,
     make_weights,
     microseconds,
@@ -28,8 +31,10 @@ from gpu_kernels import (
 )
 from tqdm import tqdm
 
-from nanovllm_edu.kernels.hopper import HopperProduct, HopperTiles, compiled
-from nanovllm_edu.kernels.tile_plan import HopperPlan, plan_for
+from nanovllm_edu.kernels import hopper_decode, hopper_product, layer_attention
+from nanovllm_edu.kernels.hopper_decode import HopperDecodeTiles
+from nanovllm_edu.kernels.hopper_product import HopperProduct, HopperTiles
+from nanovllm_edu.kernels.tile_plan import LIBRARY, ProductPlan, plan_for
 
 PARTS = 16
 """Sums of squares per row: the stream is written in tiles of 64 columns."""
@@ -38,12 +43,24 @@ KINDS = {"qkv": "PROJECT", "o": "ADD", "gate_up": "GATE_UP", "down": "ADD"}
 WIDTHS = {"qkv": (32, 64, 128), "o": (64,), "gate_up": (32, 48, 64, 96, 128), "down": (64,)}
 ALL_SHARED, HALF_SHARED = 226 * 1024, 113 * 1024
 KEPT = 8
+ATTENTION = [
+    HopperDecodeTiles(splits, warps, 16 // warps)
+    for splits in (1, 2, 4, 8)
+    for warps in (2, 4, 8, 16)
+]
+CONTEXTS = ((128, 384), (700, 1500))
 
 
 def shape_of(name: str) -> tuple[str, int, int]:
     """A product's kind, its depth, and the columns of its result."""
     columns_of_w, depth = ROLES[name]
     return KINDS[name], depth, columns_of_w // 2 if name == "gate_up" else columns_of_w
+
+
+def roles(num_rows: int) -> list[str]:
+    """The products that our kernel makes."""
+    plan = plan_for(num_rows, has_hopper=True)
+    return [name for name in ("gate_up", "qkv", "down", "o") if getattr(plan, name)]
 
 
 def candidates(name: str, num_rows: int) -> Iterator[HopperTiles]:
@@ -92,64 +109,107 @@ def alone(name: str, num_rows: int, tiles: HopperTiles, weights: list[torch.Tens
 class InPlace:
     """A whole decode step; every measurement starts from the same contexts."""
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(self, num_rows: int, contexts: tuple[int, int]) -> None:
         random.seed(1)
-        lengths = sorted((random.randint(128, 384) for _ in range(num_rows)), reverse=True)
+        lengths = sorted((random.randint(*contexts) for _ in range(num_rows)), reverse=True)
         self.num_rows = num_rows
         self.decoder = make_decoder(make_weights(LAYERS), lengths, is_overlapped=True)
-        self.library = library_decoder(self.decoder)
         self.lengths = self.decoder.inputs.context_lens.clone()
 
-    def milliseconds(self, plan: HopperPlan | None) -> float:
-        """Of a step with this plan; of the library's step for None."""
+    def milliseconds(
+        self, plan: ProductPlan | None = None, attention: HopperDecodeTiles | None = None
+    ) -> float:
+        """Of a step, as planned or otherwise."""
         self.decoder.inputs.context_lens.copy_(self.lengths)
-        decoder = self.library if plan is None else self.decoder
-        arguments = (self.num_rows,) if plan is None else (self.num_rows, plan)
-        return microseconds(lambda: decoder.step(*arguments), 1) / 1000
+        plan = plan or plan_for(self.num_rows, has_hopper=True)
+        chosen = layer_attention.hopper_decode_tiles
+        with patch.object(
+            layer_attention, "hopper_decode_tiles", lambda pairs: attention or chosen(pairs)
+        ):
+            return microseconds(lambda: self.decoder.step(self.num_rows, plan), 1) / 1000
 
-    def tune(self, ranked: dict[str, list[HopperTiles]]) -> tuple[float, HopperPlan]:
+    def tune(self, ranked: dict[str, list[HopperTiles]]) -> tuple[float, ProductPlan]:
         """Starts from the plan in use and takes what is faster, product by product."""
         plan = plan_for(self.num_rows, has_hopper=True)
-        assert isinstance(plan, HopperPlan)
         best = self.milliseconds(plan)
-        for name in ("gate_up", "qkv", "down", "o"):
-            for tiles in ranked[name]:
-                other = HopperPlan(**{**vars(plan), name: tiles})
+        for name, options in ranked.items():
+            for tiles in options:
+                other = ProductPlan(**{**vars(plan), name: tiles})
                 if (time := self.milliseconds(other)) < best - 0.001:
                     best, plan = time, other
         return best, plan
 
 
+def compile_all(all_rows: list[int], parts: set[str]) -> None:
+    """Side by side: the compiler lets go of Python's lock."""
+    device = torch.cuda.current_device()
+    work = []
+    if "products" in parts:
+        found = {
+            (*shape_of(name), PARTS, tiles, device)
+            for rows in all_rows
+            for name in roles(rows)
+            for tiles in candidates(name, rows)
+        }
+        work += [(hopper_product.compiled, arguments) for arguments in found]
+    group = ROLES["o"][1] // HEAD_DIM // KV_HEADS
+    for hidden in (0, HIDDEN):
+        shape = (KV_HEADS, group, HEAD_DIM, 256, hidden, False, True)
+        work += [(hopper_decode.compiled, (*shape, tiles, device)) for tiles in ATTENTION]
+
+    def compile_one(task: tuple) -> None:
+        torch.cuda.set_device(device)
+        torch.zeros(1, device="cuda")  # gives this thread the device's context
+        task[0](*task[1])
+
+    with ThreadPoolExecutor() as pool:
+        list(tqdm(pool.map(compile_one, work), total=len(work), desc="Compiling"))
+
+
+def tune_attention(num_rows: int) -> None:
+    """Prints every cut's time, the best first."""
+    for contexts in CONTEXTS:
+        step = InPlace(num_rows, contexts)
+        times = [
+            (step.milliseconds(attention=tiles), tuple(vars(tiles).values()))
+            for tiles in ATTENTION
+            if 512 <= num_rows * KV_HEADS * tiles.splits * tiles.warps <= 2**15
+        ]
+        times.sort()
+        planned = f"{num_rows} rows of {contexts}: as planned {step.milliseconds():.3f} ms"
+        print(planned, *(f"{cut} {ms:.3f}" for ms, cut in times[:5]), sep="; ", flush=True)
+
+
+def tune_products(num_rows: int) -> None:
+    """Prints the best tiles of each product alone, and the best plan for a step."""
+    ranked: dict[str, list[HopperTiles]] = {}
+    for name in roles(num_rows):
+        weights = [randn(*ROLES[name], scale=0.03) for _ in range(LAYERS)]
+        times = [(alone(name, num_rows, t, weights), t) for t in candidates(name, num_rows)]
+        times.sort(key=lambda pair: pair[0])
+        ranked[name] = [tiles for _, tiles in times[:KEPT]]
+        best = ", ".join(f"{us:.2f} {tuple(vars(t).values())}" for us, t in times[:3])
+        print(f"{num_rows} rows, {name} alone, us: {best}")
+    step = InPlace(num_rows, CONTEXTS[0])
+    before = step.milliseconds()
+    milliseconds, plan = step.tune(ranked)
+    library = step.milliseconds(LIBRARY)
+    print(f"{num_rows} rows, a step: {before:.3f} ms as planned, {library:.3f} with the library")
+    print(f"    {milliseconds:.3f} ms: {plan}", flush=True)
+
+
 def main() -> None:
-    """Prints both passes."""
+    """Prints what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[8, 32, 64, 96, 128])
+    parser.add_argument("--rows", type=int, nargs="+", default=[8, 32, 64, 96, 128, 192, 256])
+    parser.add_argument("--only", nargs="+", default=["attention", "products"])
     args = parser.parse_args()
     torch.cuda.init()
-    device = torch.cuda.current_device()
-    found = {(rows, name): list(candidates(name, rows)) for rows in args.rows for name in KINDS}
-    kernels = {
-        (*shape_of(name), PARTS, tiles, device)
-        for (_, name), options in found.items()
-        for tiles in options
-    }
-    with ThreadPoolExecutor() as pool:  # the compiler lets go of Python's lock
-        list(tqdm(pool.map(lambda k: compiled(*k), kernels), total=len(kernels), desc="Compiling"))
-    for rows in args.rows:
-        ranked: dict[str, list[HopperTiles]] = {}
-        for name in KINDS:
-            weights = [randn(*ROLES[name], scale=0.03) for _ in range(LAYERS)]
-            times = [(alone(name, rows, tiles, weights), tiles) for tiles in found[rows, name]]
-            times.sort(key=lambda pair: pair[0])
-            ranked[name] = [tiles for _, tiles in times[:KEPT]]
-            best = ", ".join(f"{us:.2f} {tuple(vars(t).values())}" for us, t in times[:3])
-            print(f"{rows} rows, {name} alone, us: {best}")
-        step = InPlace(rows)
-        milliseconds, plan = step.tune(ranked)
-        library = step.milliseconds(None)
-        print(
-            f"{rows} rows, a step: {milliseconds:.3f} ms (with the library {library:.3f}); {plan}"
-        )
+    compile_all(args.rows, set(args.only))
+    for part in args.only:
+        for rows in args.rows:
+            {"attention": tune_attention, "products": tune_products}[part](rows)
+            torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

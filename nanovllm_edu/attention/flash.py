@@ -1,11 +1,13 @@
 """Attention with flash-attn 2, which reads the paged cache through block tables by itself.
 
-Three calls for three kinds of step:
+Two calls for two kinds of step:
 
     decode      one new token each: `flash_attn_with_kvcache`, which splits long contexts over the
                 whole GPU
-    no prefix   every sequence starts at 0: keys and values need not be read back from the cache
-    any other   chunked, prefix hits, mixed: `flash_attn_varlen_func` over the paged cache
+    any other   prompts, chunks of them, prefix hits, mixed: `flash_attn_varlen_func`
+
+Both read keys and values from the cache, those of this step too: reading them where they were
+computed, when nothing else is needed, is no faster.
 
 Slow twin: `attention/reference.py`. Source: FlashAttention-2 (Dao, 2023).
 """
@@ -63,8 +65,6 @@ class FlashAttention:
         """See `AttentionBackend`."""
         if batch.max_query_len == 1:
             over_keys = self._decode(batch, kv_cache)
-        elif not batch.has_prefix:
-            over_keys = self._without_prefix(batch)
         else:
             over_keys = self._paged(batch, kv_cache)
 
@@ -86,21 +86,6 @@ class FlashAttention:
             ).squeeze(1)
 
         return over_cache
-
-    def _without_prefix(self, batch: Batch) -> Attend:
-        def over_new(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return self._varlen(
-                q,
-                k,
-                v,
-                cu_seqlens_q=batch.query_starts,
-                cu_seqlens_k=batch.query_starts,
-                max_seqlen_q=batch.max_query_len,
-                max_seqlen_k=batch.max_query_len,
-                causal=True,
-            )
-
-        return over_new
 
     def _paged(self, batch: Batch, kv_cache: KVCache) -> Attend:
         key_starts = torch.nn.functional.pad(

@@ -3,7 +3,7 @@
     gate_up [T, 2 N] = gate, then up   ->   out [T, N]
 
 With `stream`, the projection was made of a row that is not normalised yet, and the norm's scale is
-applied here: see `library_decode.py`.
+applied here: see `layer_products.py`.
 
 Torch twins: `layers/ops.py`, `TorchOps.silu_and_mul`; with `stream`: `twins.py`, `norm_gate_up`.
 """
@@ -49,6 +49,7 @@ def silu_and_mul(
     stream: Float[Tensor, "tokens hidden"] | None = None,
     eps: float = 0.0,
     *,
+    out: Float[Tensor, "tokens intermediate"] | None = None,
     is_overlapped: bool = False,
 ) -> Float[Tensor, "tokens intermediate"]:
     """Return `silu(gate) * up`, where a row of `gate_up` is gate, then up.
@@ -57,11 +58,13 @@ def silu_and_mul(
         gate_up: The projection.
         stream: What was projected, if its rows must still be divided by their rms.
         eps: Of that norm.
+        out: Where to put the result, if not in new memory.
         is_overlapped: Be launched before the projection has ended (needs Hopper, and a graph).
     """
     num_tokens, width = gate_up.shape
     num_columns = width // 2
-    out = torch.empty((num_tokens, num_columns), dtype=gate_up.dtype, device=gate_up.device)
+    if out is None:
+        out = torch.empty((num_tokens, num_columns), dtype=gate_up.dtype, device=gate_up.device)
     if num_tokens:
         block = min(1024, triton.next_power_of_2(num_columns))
         grid = (num_tokens, triton.cdiv(num_columns, block))

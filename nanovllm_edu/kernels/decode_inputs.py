@@ -1,6 +1,6 @@
 """`DecodeInputs`: what a decode step reads and writes, at addresses that never change.
 
-Read next: `fused_decode.py`, `library_decode.py`.
+Read next: `fused_decode.py`.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,8 @@
 
 A small step is not limited by arithmetic, hardly by memory, but by the number of kernels and by the
 gaps between them. Fusing leaves 143 kernels of some 600; `launch.py` says how the gaps are filled.
-The four products are Triton's or, on a Hopper GPU, our own in CUDA C++: `layer_products.py`.
+Products and attention are Triton's or, on a Hopper GPU, our own in CUDA C++: `layer_products.py`,
+`layer_attention.py`.
 
 All tensors have fixed addresses and no kernel's grid depends on a length, so a step can be captured
 in a CUDA graph and replayed: `pick` has left the next step's input in place. The host is needed
@@ -24,22 +25,20 @@ from dataclasses import dataclass
 
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
-from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.launch import is_overlap_wanted, launch_options
-from nanovllm_edu.kernels.layer_products import LayerProducts, Operands, bind, why_not_hopper
+from nanovllm_edu.kernels.layer_attention import LayerAttention
+from nanovllm_edu.kernels.layer_products import (
+    Launch,
+    LayerProducts,
+    Operands,
+    bind,
+    why_not_hopper,
+)
 from nanovllm_edu.kernels.lm_head import SampleScratch, head, pick
 from nanovllm_edu.kernels.matmul import Tiles
-from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
+from nanovllm_edu.kernels.projections import Stream
 from nanovllm_edu.kernels.sampling import sample_from
-from nanovllm_edu.kernels.tile_plan import (
-    MAX_FUSED_ROWS,
-    MAX_HOPPER_ROWS,
-    HopperPlan,
-    TilePlan,
-    decode_tiles,
-    head_plan,
-    plan_for,
-)
+from nanovllm_edu.kernels.tile_plan import ProductPlan, head_tiles, plan_for
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.runners.kv_cache import KVCache
@@ -54,9 +53,16 @@ class _Buffers:
 
     operands: Operands
     products: tuple[LayerProducts, ...]
-    workspace: DecodeWorkspace
-    head_tiles: Tiles
-    sample_scratch: SampleScratch
+    attention: tuple[Launch, ...]
+    head: "_FusedHead | None"
+
+
+@dataclass(frozen=True)
+class _FusedHead:
+    """The vocabulary product with the sampling in it: how it is cut, and what it works in."""
+
+    tiles: Tiles
+    scratch: SampleScratch
 
 
 class FusedDecoder:
@@ -86,15 +92,10 @@ class FusedDecoder:
         self._has_hopper = why_not_hopper(weights) is None
         self._buffers: dict[int, _Buffers] = {}
 
-    @property
-    def max_rows(self) -> int:
-        """With more rows, `LibraryDecoder` is faster."""
-        return MAX_HOPPER_ROWS if self._has_hopper else MAX_FUSED_ROWS
-
     def step(
         self,
         num_rows: int,
-        plan: TilePlan | HopperPlan | None = None,
+        plan: ProductPlan | None = None,
         *,
         is_filtered: bool = False,
     ) -> None:
@@ -105,7 +106,7 @@ class FusedDecoder:
 
         Args:
             num_rows: Rows of the inputs to use.
-            plan: Tiles to use instead of the table's (for measuring).
+            plan: Who makes the products, if not as in the table (for measuring).
             is_filtered: Apply top-k, top-p and min-p, at the price of logits in memory.
         """
         if plan is not None or num_rows not in self._buffers:
@@ -113,38 +114,38 @@ class FusedDecoder:
             self._buffers[num_rows] = self._allocate(num_rows, plan)
         buffers = self._buffers[num_rows]
         self._embed(buffers)
-        for index, products in enumerate(buffers.products):
+        for products, attend in zip(buffers.products, buffers.attention, strict=True):
             products.qkv()
-            self._attend(index, buffers)
+            attend()
             products.o()
             products.gate_up()
             products.down()
-        if is_filtered or num_rows > MAX_FUSED_ROWS:
+        if buffers.head is None or is_filtered:
             sample_from(buffers.operands.stream.residual, self.weights, self.inputs, is_filtered)
         else:
-            self._sample(buffers)
+            self._sample(buffers.operands.stream, buffers.head)
 
-    def _allocate(self, num_rows: int, plan: TilePlan | HopperPlan) -> _Buffers:
-        weights, device = self.weights, self.weights.embedding.device
-        operands = Operands.allocate(weights, num_rows, weights.hidden_size // plan.o.n)
-        head_tiles = head_plan(num_rows)
+    def _allocate(self, num_rows: int, plan: ProductPlan) -> _Buffers:
+        weights = self.weights
+        operands = Operands.allocate(weights, num_rows, plan.num_parts(weights.hidden_size))
+        # The library leaves the division by a row's rms to attention, which needs the row for it.
+        stream = operands.stream.residual if plan.qkv is None else None
+        attention = LayerAttention(
+            weights, self.kv_cache, self.inputs, operands.qkv, operands.attention, stream
+        )
         return _Buffers(
             operands=operands,
             products=bind(weights, operands, plan, self._is_overlapped),
-            workspace=DecodeWorkspace.allocate(
-                num_rows,
-                self.inputs.block_tables.shape[1] * self.kv_cache.block_size,
-                weights.num_heads,
-                weights.num_kv_heads,
-                weights.head_dim,
-                device,
-                decode_tiles(num_rows * weights.num_kv_heads),
-            ),
-            head_tiles=head_tiles,
-            sample_scratch=SampleScratch.allocate(
-                num_rows, weights.head.shape[0], head_tiles, device
-            ),
+            attention=attention.bind(self._is_overlapped),
+            head=self._allocate_head(num_rows) if plan.down else None,
         )
+
+    def _allocate_head(self, num_rows: int) -> _FusedHead | None:
+        tiles, vocabulary = head_tiles(num_rows), self.weights.head
+        if tiles is None:
+            return None
+        scratch = SampleScratch.allocate(num_rows, len(vocabulary), tiles, vocabulary.device)
+        return _FusedHead(tiles, scratch)
 
     def _embed(self, buffers: _Buffers) -> None:
         inputs, stream = self.inputs, buffers.operands.stream
@@ -158,39 +159,21 @@ class FusedDecoder:
             self._options,
         )
 
-    def _attend(self, index: int, buffers: _Buffers) -> None:
-        weights, inputs, operands = self.weights, self.inputs, buffers.operands
-        layer = weights.layers[index]
-        launch_decode(
-            operands.qkv,
-            self.kv_cache.data[index],
-            operands.attention,
-            inputs.block_tables,
-            inputs.table_rows,
-            inputs.context_lens[: len(operands.qkv)],
-            buffers.workspace,
-            scale=weights.head_dim**-0.5 * LOG2_E,
-            fused=NewTokens(
-                weights.cos_sin, layer.qkv_bias, layer.q_norm, layer.k_norm, weights.eps
-            ),
-            options=self._options,
-        )
-
-    def _sample(self, buffers: _Buffers) -> None:
+    def _sample(self, stream: Stream, fused: _FusedHead) -> None:
         inputs, weights, options = self.inputs, self.weights, self._options
         head(
-            buffers.operands.stream,
+            stream,
             weights.head,
-            buffers.sample_scratch,
+            fused.scratch,
             inputs.seeds,
             inputs.temperatures,
             inputs.context_lens,  # a token's position is the number of tokens before it
             weights.eps,
-            buffers.head_tiles,
+            fused.tiles,
             options,
         )
         pick(
-            buffers.sample_scratch,
+            fused.scratch,
             inputs.sampled,
             inputs.token_table,
             inputs.table_rows,

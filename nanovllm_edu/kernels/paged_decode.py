@@ -27,7 +27,7 @@ the chunks, so that the sum is the same in every run. No second kernel is needed
 With `IS_FUSED` a program also normalises and rotates its queries, and the one whose chunk holds the
 newest token makes that token's key, stores key and value, and uses both from registers: nobody else
 reads them in this kernel, so there is no race. If the projection was made of rows that were not
-divided by their rms (`library_decode.py`), it does that too.
+divided by their rms (`layer_products.py`), it does that too.
 
 Source: flash-decoding (Dao et al., 2023).
 

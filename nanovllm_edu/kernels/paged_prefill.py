@@ -97,5 +97,5 @@ def paged_prefill(
         q, cache_layer[0], cache_layer[1], out, block_tables, query_starts, context_lens,
         q.stride(0), block_tables.stride(0), head_dim**-0.5 * LOG2_E,
         H=num_heads, KH=num_kv_heads, D=head_dim, B=block_size,
-        M=rows, TILE=64, NUM_STAGES=3, num_warps=8 if rows == 128 else 4,
+        M=rows, TILE=64, NUM_STAGES=2, num_warps=4,
     )  # fmt: skip

@@ -2,9 +2,9 @@
 
     q [T, H, D]   k [T, KH, D]   cos_sin [P, D] = cos of D/2 angles, then sin of the same
 
-Turning pairs (i, i + D/2) needs each number's partner. Instead of cutting a head into halves and
-gluing them together again, a program loads every head twice: as it is, and with its halves swapped.
-The second load costs nothing (the line is in the cache), and no shuffle is needed.
+Turning pairs (i, i + D/2) needs each number's partner, so a program loads and stores heads in halves.
+Decode attention goes on to multiply whole heads, which `rotated_heads` gives it: it loads every head
+twice, as it is and with its halves swapped, which needs no shuffle.
 
 Torch twin: `layers/ops.py`, `TorchOps.qk_norm_rope`.
 
@@ -48,6 +48,28 @@ def rotated_heads(
 
 
 @triton.jit
+def _norm_and_rotate(
+    heads_ptr, out_ptr, weight_ptr, cos, sin, eps,
+    HEADS: tl.constexpr, BLOCK_HEADS: tl.constexpr, D: tl.constexpr, HAS_NORM: tl.constexpr,
+):  # fmt: skip
+    """All heads of one token, in halves: [HEADS, D / 2] twice."""
+    HALF: tl.constexpr = D // 2
+    heads, dims = tl.arange(0, BLOCK_HEADS), tl.arange(0, HALF)
+    is_head = (heads < HEADS)[:, None]
+    here = heads[:, None] * D + dims[None, :]
+    first = tl.load(heads_ptr + here, mask=is_head, other=0.0).to(tl.float32)
+    second = tl.load(heads_ptr + here + HALF, mask=is_head, other=0.0).to(tl.float32)
+    if HAS_NORM:
+        squares = tl.sum(first * first + second * second, axis=1)
+        scale = tl.rsqrt(squares / D + eps)[:, None]
+        first *= scale * tl.load(weight_ptr + dims).to(tl.float32)[None, :]
+        second *= scale * tl.load(weight_ptr + HALF + dims).to(tl.float32)[None, :]
+    dtype = out_ptr.dtype.element_ty
+    tl.store(out_ptr + here, (first * cos - second * sin).to(dtype), mask=is_head)
+    tl.store(out_ptr + here + HALF, (second * cos + first * sin).to(dtype), mask=is_head)
+
+
+@triton.jit
 def _qk_norm_rope_kernel(
     q_ptr, k_ptr, q_weight_ptr, k_weight_ptr, positions_ptr, cos_sin_ptr, q_out_ptr, k_out_ptr,
     q_stride, k_stride, eps,
@@ -56,24 +78,16 @@ def _qk_norm_rope_kernel(
     HAS_Q_NORM: tl.constexpr, HAS_K_NORM: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
-    angle_ptr = cos_sin_ptr + tl.load(positions_ptr + token) * D
-    dims = tl.arange(0, D)
-
-    heads = tl.arange(0, BLOCK_H)
-    q = rotated_heads(
-        q_ptr + token * q_stride, 1.0, None, q_weight_ptr, angle_ptr, heads, heads < H, eps,
-        D, False, HAS_Q_NORM,
+    angle_ptr = cos_sin_ptr + tl.load(positions_ptr + token) * D + tl.arange(0, D // 2)
+    cos, sin = tl.load(angle_ptr)[None, :], tl.load(angle_ptr + D // 2)[None, :]
+    _norm_and_rotate(
+        q_ptr + token * q_stride, q_out_ptr + token * (H * D), q_weight_ptr, cos, sin, eps,
+        H, BLOCK_H, D, HAS_Q_NORM,
     )  # fmt: skip
-    out = q_out_ptr + token * H * D + heads[:, None] * D + dims[None, :]
-    tl.store(out, q.to(q_out_ptr.dtype.element_ty), mask=(heads < H)[:, None])
-
-    heads = tl.arange(0, BLOCK_KH)
-    k = rotated_heads(
-        k_ptr + token * k_stride, 1.0, None, k_weight_ptr, angle_ptr, heads, heads < KH, eps,
-        D, False, HAS_K_NORM,
+    _norm_and_rotate(
+        k_ptr + token * k_stride, k_out_ptr + token * (KH * D), k_weight_ptr, cos, sin, eps,
+        KH, BLOCK_KH, D, HAS_K_NORM,
     )  # fmt: skip
-    out = k_out_ptr + token * KH * D + heads[:, None] * D + dims[None, :]
-    tl.store(out, k.to(k_out_ptr.dtype.element_ty), mask=(heads < KH)[:, None])
 
 
 def qk_norm_rope(
@@ -102,7 +116,7 @@ def qk_norm_rope(
             H=num_heads, KH=num_kv_heads, D=head_dim,
             BLOCK_H=triton.next_power_of_2(num_heads),
             BLOCK_KH=triton.next_power_of_2(num_kv_heads),
-            HAS_Q_NORM=q_weight is not None, HAS_K_NORM=k_weight is not None, num_warps=4,
+            HAS_Q_NORM=q_weight is not None, HAS_K_NORM=k_weight is not None, num_warps=2,
         )  # fmt: skip
     return q_out, k_out
 

@@ -6,7 +6,7 @@ The second half of `lm_head.py`, for when the vocabulary product was the library
 top-p or min-p must see a row before a token is drawn (`filters.py`): the same noise, the same two
 stages, one more trip of the logits through memory.
 
-Torch twin: `twins.py`, `sample`. Read next: `library_decode.py`.
+Torch twin: `twins.py`, `sample`. Read next: `fused_decode.py`.
 """
 
 import triton

@@ -1,4 +1,4 @@
-"""Which tiles a decode step of so many rows uses: a table of measured constants.
+"""Who makes what in a decode step of so many rows, and how it is cut: tables of measured constants.
 
 The best tile depends on the number of rows, which decides what is scarce: with few rows, programs
 to keep the memory busy; with many, the way between the L2 cache and the multiprocessors.
@@ -6,7 +6,7 @@ to keep the memory busy; with many, the way between the L2 cache and the multipr
 found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a
 result never depends on a race between timings.
 
-Tiles of `hopper_product.cu` were chosen inside a whole decode step (`benchmarks/hopper_tiles.py`),
+Tiles of the Hopper kernels were chosen inside a whole decode step (`benchmarks/hopper_tiles.py`),
 because there a kernel also pays for the room that it takes from its neighbours: 64 blocks with all
 of a multiprocessor's shared memory each leave the other multiprocessors to the next kernel's first
 weights, and beat 128 smaller ones.
@@ -18,129 +18,133 @@ import sys
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nanovllm_edu.kernels.hopper import HopperTiles
+from nanovllm_edu.kernels.hopper_decode import HopperDecodeTiles
+from nanovllm_edu.kernels.hopper_product import HopperTiles
 from nanovllm_edu.kernels.matmul import Tiles
 from nanovllm_edu.kernels.paged_decode import DecodeTiles
 
-Plan = TypeVar("Plan")
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
-class TilePlan:
-    """The tiles of a step's products. `o` and `down` write the same stream, so their `n` is one."""
+class ProductPlan:
+    """Who makes a layer's four products, and how they are cut: None is for the library to decide.
 
-    qkv: Tiles
-    o: Tiles
-    gate_up: Tiles
-    down: Tiles
-    head: Tiles
+    Our own kernels read a norm's sums of squares from the one of them that wrote the stream; the
+    library leaves none.
+    """
+
+    qkv: Tiles | HopperTiles | None = None
+    o: Tiles | HopperTiles | None = None
+    gate_up: Tiles | HopperTiles | None = None
+    down: Tiles | HopperTiles | None = None
 
     def __post_init__(self) -> None:
-        assert self.o.n == self.down.n
+        assert self.qkv is None or self.down is not None
+        assert self.gate_up is None or self.o is not None
+        assert self.o is None or self.down is None or self.o.n == self.down.n
+
+    def num_parts(self, hidden_size: int) -> int:
+        """Sums of squares of a row: one per tile of whoever writes the stream."""
+        tiles = self.o or self.down
+        return 1 if tiles is None else hidden_size // tiles.n
 
 
-#         rows  (m, n, k, lanes, splits, num_warps, num_stages)
-_PLANS: dict[int, TilePlan] = {
-    1: TilePlan(
+LIBRARY = ProductPlan()
+
+
+# rows: (m, n, k, lanes, splits, num_warps, num_stages)
+_TRITON_PLANS: dict[int, ProductPlan] = {
+    1: ProductPlan(
         qkv=Tiles(1, 16, 1024, 1, 1, 4, 1),
         o=Tiles(1, 8, 2048, 1, 1, 4, 1),
         gate_up=Tiles(1, 16, 1024, 1, 1, 4, 1),
         down=Tiles(1, 8, 4096, 1, 1, 8, 1),
-        head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
-    8: TilePlan(
+    8: ProductPlan(
         qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
         o=Tiles(16, 16, 256, 4, 2, 4, 1),
         gate_up=Tiles(16, 32, 256, 4, 1, 4, 1),
         down=Tiles(16, 16, 256, 4, 3, 4, 1),
-        head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
-    16: TilePlan(
+    16: ProductPlan(
         qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
         o=Tiles(16, 16, 256, 4, 2, 4, 1),
         gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
         down=Tiles(16, 16, 256, 4, 3, 4, 1),
-        head=Tiles(16, 32, 128, 1, 1, 4, 5),
     ),
-    32: TilePlan(
+    32: ProductPlan(
         qkv=Tiles(32, 32, 128, 1, 1, 4, 4),
         o=Tiles(32, 32, 128, 1, 4, 4, 4),
         gate_up=Tiles(32, 32, 128, 1, 1, 4, 4),
         down=Tiles(32, 32, 128, 1, 4, 4, 4),
-        head=Tiles(32, 64, 128, 1, 1, 4, 4),
     ),
-    64: TilePlan(
+    64: ProductPlan(
         qkv=Tiles(64, 32, 128, 1, 1, 4, 4),
         o=Tiles(64, 32, 128, 1, 4, 4, 4),
         gate_up=Tiles(64, 64, 64, 1, 1, 4, 4),
         down=Tiles(64, 32, 128, 1, 4, 4, 4),
-        head=Tiles(64, 128, 64, 1, 1, 4, 4),
     ),
 }
 
-MAX_FUSED_ROWS = 64
-"""With more rows, the library's products are faster than Triton's: `library_decode.py`."""
 
-
-@dataclass(frozen=True)
-class HopperPlan:
-    """The tiles of a step's products by `hopper_product.cu`; the head is not one of them."""
-
-    qkv: HopperTiles
-    o: HopperTiles
-    gate_up: HopperTiles
-    down: HopperTiles
-
-    def __post_init__(self) -> None:
-        assert self.o.n == self.down.n
-
-
-#         rows  (m, n, splits, cluster_n, cluster_m, stages)
-HOPPER_PLANS: dict[int, HopperPlan] = {
-    8: HopperPlan(
+# rows: (m, n, splits, cluster_n, cluster_m, stages)
+HOPPER_PLANS: dict[int, ProductPlan] = {
+    8: ProductPlan(
         qkv=HopperTiles(64, 64, 1, 2, 1, 14),
         o=HopperTiles(64, 64, 4, 2, 1, 8),
         gate_up=HopperTiles(64, 48, 1, 4, 1, 16),
         down=HopperTiles(64, 64, 4, 2, 1, 12),
     ),
-    64: HopperPlan(
+    64: ProductPlan(
         qkv=HopperTiles(64, 64, 1, 2, 1, 14),
         o=HopperTiles(64, 64, 4, 2, 1, 7),
         gate_up=HopperTiles(64, 96, 1, 2, 1, 11),
         down=HopperTiles(64, 64, 4, 2, 1, 12),
     ),
-    96: HopperPlan(
+    96: ProductPlan(
         qkv=HopperTiles(64, 64, 1, 4, 2, 7),
         o=HopperTiles(64, 64, 4, 2, 1, 7),
         gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
         down=HopperTiles(128, 64, 4, 2, 1, 9),
     ),
-    128: HopperPlan(
+    128: ProductPlan(
         qkv=HopperTiles(128, 64, 1, 2, 1, 9),
         o=HopperTiles(64, 64, 2, 2, 2, 14),
         gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
         down=HopperTiles(128, 64, 4, 2, 1, 9),
     ),
+    256: ProductPlan(
+        o=HopperTiles(128, 64, 2, 2, 2, 9),
+        gate_up=HopperTiles(128, 128, 1, 4, 2, 6),
+    ),
 }
 
-MIN_HOPPER_ROWS, MAX_HOPPER_ROWS = 5, max(HOPPER_PLANS)
-"""With fewer rows Triton's products are faster, with more the library's."""
+MIN_HOPPER_ROWS = 5
+"""With fewer rows Triton's products are faster."""
 
 
-def plan_for(num_rows: int, has_hopper: bool = False) -> TilePlan | HopperPlan:
-    """The plan of the smallest bucket that holds `num_rows`; the last one for more."""
-    if has_hopper and MIN_HOPPER_ROWS <= num_rows <= MAX_HOPPER_ROWS:
-        return _smallest(HOPPER_PLANS, num_rows)
-    return _smallest(_PLANS, num_rows)
+def plan_for(num_rows: int, has_hopper: bool = False) -> ProductPlan:
+    """The plan of the smallest bucket that holds `num_rows`; more rows are for the library."""
+    is_for_hopper = has_hopper and num_rows >= MIN_HOPPER_ROWS
+    return _smallest(HOPPER_PLANS if is_for_hopper else _TRITON_PLANS, num_rows) or LIBRARY
 
 
-def head_plan(num_rows: int) -> Tiles:
-    """The tiles of the vocabulary product."""
-    return _smallest(_PLANS, num_rows).head
+_HEAD_TILES: dict[int, Tiles] = {
+    16: Tiles(16, 32, 128, 1, 1, 4, 5),
+    32: Tiles(32, 64, 128, 1, 1, 4, 4),
+    64: Tiles(64, 128, 64, 1, 1, 4, 4),
+}
 
 
-def _smallest(plans: dict[int, Plan], num_rows: int) -> Plan:
-    return plans[min((rows for rows in plans if rows >= num_rows), default=max(plans))]
+def head_tiles(num_rows: int) -> Tiles | None:
+    """The tiles of the vocabulary product with the sampling in it; None for the library's."""
+    return _smallest(_HEAD_TILES, num_rows)
+
+
+def _smallest(table: dict[int, Entry], number: int) -> Entry | None:
+    """The entry of the smallest key that is not less than a number."""
+    return next((entry for key, entry in table.items() if key >= number), None)
 
 
 #    pairs of row and key-value head, and how to cut them
@@ -162,3 +166,20 @@ def decode_tiles(num_pairs: int) -> DecodeTiles:
     With many pairs a program takes a whole sequence, with few a chunk of it.
     """
     return next(tiles for limit, tiles in _DECODE_TILES.items() if num_pairs <= limit)
+
+
+#    pairs of row and key-value head: (splits, warps, blocks of a multiprocessor)
+_HOPPER_DECODE_TILES: dict[int, HopperDecodeTiles] = {
+    16: HopperDecodeTiles(8, 16, 1),
+    32: HopperDecodeTiles(4, 16, 1),
+    64: HopperDecodeTiles(2, 16, 1),
+    128: HopperDecodeTiles(1, 16, 1),
+    896: HopperDecodeTiles(1, 8, 2),
+    1600: HopperDecodeTiles(1, 4, 4),
+    sys.maxsize: HopperDecodeTiles(1, 2, 8),
+}
+
+
+def hopper_decode_tiles(num_pairs: int) -> HopperDecodeTiles:
+    """The same for `hopper_decode.cu`."""
+    return next(tiles for limit, tiles in _HOPPER_DECODE_TILES.items() if num_pairs <= limit)

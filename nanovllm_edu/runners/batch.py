@@ -47,7 +47,6 @@ class Batch:
         query_lens: How many tokens each sequence has in this step; on the host.
         max_query_len: The longest of them.
         max_context_len: Longest KV in the batch.
-        has_prefix: Whether any sequence has KV from before this step.
     """
 
     token_ids: Int[Tensor, " tokens"]
@@ -62,7 +61,6 @@ class Batch:
     query_lens: tuple[int, ...]
     max_query_len: int
     max_context_len: int
-    has_prefix: bool
 
     @property
     def num_sequences(self) -> int:
@@ -156,7 +154,6 @@ class DeviceTables:
             query_lens=tuple(query_lens.tolist()),
             max_query_len=int(query_lens.max()),
             max_context_len=max_context_len,
-            has_prefix=bool(starts.any()),
         )
 
     def add_blocks(self, plan: StepPlan) -> None:

@@ -6,9 +6,8 @@ Two kinds are kept, each for a few numbers of rows:
               top-k, top-p and min-p, which need logits in memory
     logits    the model alone: penalties and log probabilities follow outside
 
-The first kind holds, for few rows, the fused kernels of `kernels/fused_decode.py`, for many, those
-of `kernels/library_decode.py`; which is faster was measured (`kernels/tile_plan.py`). The second
-records the ordinary model and attention backend, launch by launch.
+The first kind holds the fused kernels of `kernels/fused_decode.py`. The second records the ordinary
+model and attention backend, launch by launch.
 
 It knows nothing of plans. Read next: `runners/cuda_graph.py`.
 """
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
-from nanovllm_edu.kernels.library_decode import LibraryDecoder
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.runners.batch import DeviceTables
@@ -55,10 +53,10 @@ class DecodeGraphs:
         self.sizes = batch_sizes(tables.max_num_seqs)
         self.why_not_fused = why_not_fused(model.config)
         self._model, self._backend, self._kv_cache = model, backend, kv_cache
-        self._decoders = None
+        self._decoder = None
         if self.why_not_fused is None:
-            parts = (ModelWeights.collect(model), kv_cache, self.inputs.tensors)
-            self._decoders = (FusedDecoder(*parts), LibraryDecoder(*parts))
+            weights = ModelWeights.collect(model)
+            self._decoder = FusedDecoder(weights, kv_cache, self.inputs.tensors)
         self._sampled: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
@@ -69,10 +67,9 @@ class DecodeGraphs:
 
     def sampled(self, num_rows: int, is_filtered: bool = False) -> torch.cuda.CUDAGraph | None:
         """The graph whose replay leaves tokens in `inputs.tensors.sampled`; None if not fused."""
-        if self._decoders is None:
+        decoder = self._decoder
+        if decoder is None:
             return None
-        fused, library = self._decoders
-        decoder = fused if num_rows <= fused.max_rows else library
         key = num_rows, is_filtered
         if key not in self._sampled:
             self._sampled[key], _ = self._capture(

@@ -136,7 +136,6 @@ class GraphInputs:
             max_query_len=1,
             # A graph must serve every length, so it is captured for the longest.
             max_context_len=block_tables.shape[1] * block_size,
-            has_prefix=True,
         )
 
     def feed_back(self, token_ids: Tensor) -> None:

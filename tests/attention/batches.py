@@ -73,7 +73,6 @@ def make_case(
         query_lens=tuple(query_lens),
         max_query_len=max(query_lens),
         max_context_len=max(c for _, c in lengths),
-        has_prefix=any(q != c for q, c in lengths),
     )
 
     def random(heads: int) -> torch.Tensor:

@@ -36,7 +36,6 @@ def make_batch(query_lens, context_lens, block_size, device):
         query_lens=tuple(query_lens),
         max_query_len=max(query_lens),
         max_context_len=max(context_lens),
-        has_prefix=query_lens != context_lens,
     )
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from nanovllm_edu.kernels import hopper, twins
-from nanovllm_edu.kernels.hopper import HopperProduct
+from nanovllm_edu.kernels.hopper_product import HopperProduct
 from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, plan_for
 
 pytestmark = pytest.mark.gpu
 
 HIDDEN, QKV, ATTENTION, INTERMEDIATE, EPS = 1024, 4096, 2048, 3072, 1e-6
-ROWS = (5, 8, 64, 65, 96, 100, 128)
+ROWS = (5, 8, 64, 65, 96, 100, 128, 129, 200, 256)
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +34,8 @@ def assert_close(actual, expected):
 
 
 def test_all_plans_are_tried():
-    assert {id(plan_for(rows, has_hopper=True)) for rows in ROWS} == set(
-        map(id, HOPPER_PLANS.values())
-    )
+    tried = {id(plan_for(rows, has_hopper=True)) for rows in ROWS}
+    assert tried == set(map(id, HOPPER_PLANS.values()))
 
 
 @pytest.mark.parametrize("num_rows", ROWS)
@@ -44,6 +43,8 @@ def test_project(num_rows):
     stream, w = randn(num_rows, HIDDEN, scale=3), randn(QKV, HIDDEN, scale=0.03)
     out = randn(num_rows, QKV) * float("nan")
     tiles = plan_for(num_rows, has_hopper=True).qkv
+    if tiles is None:
+        pytest.skip("made by the library")
     HopperProduct("PROJECT", stream, w, out, sums_of_squares(stream), tiles, eps=EPS).launch()
     ones = torch.ones(HIDDEN, device="cuda")
     assert_close(out, twins.norm_project(stream.float(), ones, w.float(), EPS))
@@ -63,6 +64,8 @@ def test_gate_up(num_rows):
 @pytest.mark.parametrize("num_rows", ROWS)
 def test_add(num_rows, name):
     tiles = getattr(plan_for(num_rows, has_hopper=True), name)
+    if tiles is None:
+        pytest.skip("made by the library")
     depth = {"o": ATTENTION, "down": INTERMEDIATE}[name]
     x, w = randn(num_rows, depth), randn(HIDDEN, depth, scale=0.03)
     stream, norm = randn(num_rows, HIDDEN), randn(HIDDEN)

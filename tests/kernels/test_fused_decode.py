@@ -25,7 +25,7 @@ from nanovllm_edu.kernels.projections import (
     norm_project,
     project_add,
 )
-from nanovllm_edu.kernels.tile_plan import TilePlan
+from nanovllm_edu.kernels.tile_plan import LIBRARY, ProductPlan
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -129,20 +129,26 @@ def small_model(device, **changes):
     return model
 
 
-SMALL_PLAN = TilePlan(
+SMALL_PLAN = ProductPlan(
     qkv=IN_LANES,
     o=Tiles(16, 8, 16, 2, 2, 2, 2),
     gate_up=IN_ONE,
     down=IN_LANES,
-    head=Tiles(16, 64, 32, 1, 1, 4, 2),
 )
+
+
+MIXED_PLAN = ProductPlan(o=IN_ONE, gate_up=IN_LANES)
+"""As with many rows on a Hopper GPU: the library makes the other two."""
 
 
 @pytest.mark.parametrize(
     ("plan", "is_filtered"),
-    [(SMALL_PLAN, False), (SMALL_PLAN, True), (None, False)],
-    ids=["small tiles", "filters", "the table's tiles"],
-)
+    [
+        (SMALL_PLAN, False), (SMALL_PLAN, True), (None, False),
+        (LIBRARY, False), (LIBRARY, True), (MIXED_PLAN, False),
+    ],
+    ids=["small tiles", "filters", "the table's tiles", "library", "library, filters", "mixed"],
+)  # fmt: skip
 def test_steps_sample_the_models_tokens_and_advance(device, plan, is_filtered):
     num_rows, block_size, max_len = 3, 8, 64
     model = small_model(device)
@@ -195,7 +201,6 @@ def model_step(model, cache, table, inputs, lengths, is_filtered):
         query_lens=(1,) * len(lengths),
         max_query_len=1,
         max_context_len=max(lengths),
-        has_prefix=True,
     )
     hidden = model(batch.token_ids, positions, ReferenceAttention().bind(batch, cache))
     logits = hidden @ model.lm_head.weight.T

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from nanovllm_edu.kernels import hopper, layer_products
-from nanovllm_edu.kernels.hopper import HopperTiles
+from nanovllm_edu.kernels import hopper, hopper_product, layer_products
+from nanovllm_edu.kernels.hopper_product import HopperTiles
 from nanovllm_edu.kernels.layer_products import Operands, bind, why_not_hopper
-from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, HopperPlan, TilePlan, plan_for
+from nanovllm_edu.kernels.matmul import Tiles
+from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, LIBRARY, hopper_decode_tiles, plan_for
 from nanovllm_edu.kernels.weights import ModelWeights
 from tests.kernels.test_fused_decode import small_model
 
@@ -16,8 +17,10 @@ SHARED_BYTES = 227 * 1024
 
 def all_tiles():
     for plan in HOPPER_PLANS.values():
-        yield from (("PROJECT", plan.qkv), ("ADD", plan.o), ("GATE_UP", plan.gate_up))
-        yield "ADD", plan.down
+        products = {"PROJECT": plan.qkv, "ADD": plan.o, "GATE_UP": plan.gate_up}
+        yield from ((kind, tiles) for kind, tiles in products.items() if tiles)
+        if plan.down:
+            yield "ADD", plan.down
 
 
 @pytest.mark.parametrize(("kind", "tiles"), list(all_tiles()))
@@ -42,7 +45,7 @@ def test_a_shape_that_cannot_be_cut():
 
 
 def test_the_instruction_names_each_register_once():
-    text = hopper.wgmma(32)
+    text = hopper_product.wgmma(32)
     assert "m64n32k16" in text
     for i in range(16):
         assert text.count(f'"+f"(acc[{i}])') == 1
@@ -55,10 +58,23 @@ def test_why_it_is_not_used_here():
     assert "9.0" in why_not_hopper(ModelWeights.collect(small_model("cpu")))
 
 
-def test_it_is_for_5_to_128_rows_of_a_gpu_that_has_it():
-    assert all(isinstance(plan_for(n, has_hopper=True), HopperPlan) for n in (5, 16, 128))
-    assert all(isinstance(plan_for(n, has_hopper=True), TilePlan) for n in (1, 4, 129))
-    assert isinstance(plan_for(64), TilePlan)
+def test_who_makes_the_products_of_so_many_rows():
+    def makers(num_rows, has_hopper):
+        return [type(tiles) for tiles in vars(plan_for(num_rows, has_hopper)).values()]
+
+    assert all(makers(n, True) == [HopperTiles] * 4 for n in (5, 16, 128))
+    assert (
+        makers(129, True) == makers(256, True) == [type(None), HopperTiles, HopperTiles, type(None)]
+    )
+    assert makers(4, True) == makers(64, False) == [Tiles] * 4
+    assert plan_for(257, has_hopper=True) is plan_for(65) is LIBRARY
+
+
+@pytest.mark.parametrize("num_pairs", [1, 8, 64, 100, 1024, 2048, 10_000])
+def test_attention_is_cut_as_its_source_allows(num_pairs):
+    tiles = hopper_decode_tiles(num_pairs)
+    assert tiles.splits <= 8  # blocks of a cluster
+    assert 32 * tiles.warps * tiles.blocks <= 512  # 128 registers for each thread
 
 
 def test_a_layers_four_products_are_bound_in_order_and_only_the_last_norm_is_made(monkeypatch):

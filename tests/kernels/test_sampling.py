@@ -1,0 +1,51 @@
+"""Sampling over stored logits equals its twin."""
+
+import pytest
+import torch
+
+from nanovllm_edu.kernels import twins
+from nanovllm_edu.kernels.decode_inputs import DecodeInputs
+from nanovllm_edu.kernels.launch import launch_options
+from nanovllm_edu.kernels.lm_head import pick
+from nanovllm_edu.kernels.sampling import propose, sample
+
+
+def make_inputs(device, num_rows, max_len, lengths, tables):
+    return DecodeInputs(
+        token_table=torch.randint(0, 150, (num_rows + 2, max_len + 1), device=device),
+        block_tables=tables,
+        table_rows=torch.randperm(num_rows + 2, device=device)[:num_rows],
+        context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
+        advances=torch.ones(num_rows, dtype=torch.int32, device=device),
+        seeds=torch.arange(num_rows, device=device) - 1,
+        temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
+        top_ks=torch.tensor([0, 5, 0], dtype=torch.int32, device=device),
+        top_ps=torch.tensor([0.5, 1.0, 0.6], device=device),
+        min_ps=torch.tensor([0.0, 0.0, 0.01], device=device),
+        sampled=torch.full((num_rows,), 999, device=device),
+    )
+
+
+def test_proposals_hold_the_best_token(device):
+    logits = 3 * torch.randn(3, 20_000, device=device)
+    tables = torch.zeros(5, 8, dtype=torch.int32, device=device)
+    inputs = make_inputs(device, 3, 64, [9, 1, 40], tables)
+    scores = twins.sample(logits, inputs.seeds, inputs.context_lens, inputs.temperatures)
+    best = propose(logits, inputs.seeds, inputs.temperatures, inputs.context_lens)
+    torch.testing.assert_close(best.best_scores.amax(1), scores.amax(1), rtol=1e-5, atol=1e-5)
+    pick(
+        best, inputs.sampled, inputs.token_table, inputs.table_rows, inputs.context_lens,
+        inputs.advances, launch_options(is_overlapped=False),
+    )  # fmt: skip
+    assert inputs.sampled.tolist() == scores.argmax(1).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_filtered_draw_is_the_twins(device, dtype):
+    logits = (3 * torch.randn(3, 20_000, device=device)).to(dtype)
+    inputs = make_inputs(device, 3, 64, [9, 1, 40], torch.zeros(5, 8, dtype=torch.int32))
+    filters = (inputs.temperatures, inputs.top_ks, inputs.top_ps, inputs.min_ps)
+    kept = twins.drop_unlikely(logits.float(), *filters)
+    scores = twins.sample(kept, inputs.seeds, inputs.context_lens, inputs.temperatures)
+    sample(logits, inputs, is_filtered=True)
+    assert inputs.sampled.tolist() == scores.argmax(1).tolist()
