@@ -2,9 +2,9 @@
 
     q [T, H, D]   k [T, KH, D]   cos_sin [P, D] = cos of D/2 angles, then sin of the same
 
-Turning pairs (i, i + D/2) needs each number's partner, so a program loads and stores heads in halves.
-Decode attention goes on to multiply whole heads, which `rotated_heads` gives it: it loads every head
-twice, as it is and with its halves swapped, which needs no shuffle.
+Turning pairs (i, i + D/2) needs each number's partner, so a program loads and stores heads in
+halves. Decode attention goes on to multiply whole heads, which `rotated_heads` gives it: it loads
+every head twice, as it is and with its halves swapped, which needs no shuffle.
 
 Torch twin: `layers/ops.py`, `TorchOps.qk_norm_rope`.
 
