@@ -76,7 +76,7 @@ class Draft:
             num_tokens,
             () if seq.is_decoding else TokenIds(token_ids, start, end),
             first_block,
-            seq.table()[first_block:],
+            tuple(seq.block_table[first_block:]),
             samples,
             seq.params,
             seq.seed,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 
 PackedEvent = tuple[Any, ...]
-"""An event that nobody has read yet: its class, then its values."""
+"""An event that nobody has read yet: its class, then its values in the order of the fields."""
 
 
 def unpack_events(packed: Iterable[PackedEvent]) -> "tuple[Event, ...]":
