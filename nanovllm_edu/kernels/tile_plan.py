@@ -114,6 +114,10 @@ HOPPER_PLANS: dict[int, ProductPlan] = {
         gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
         down=HopperTiles(128, 64, 4, 2, 1, 9),
     ),
+    192: ProductPlan(
+        o=HopperTiles(64, 64, 2, 4, 1, 14),
+        gate_up=HopperTiles(128, 128, 1, 4, 2, 6),
+    ),
     256: ProductPlan(
         o=HopperTiles(128, 64, 2, 2, 2, 9),
         gate_up=HopperTiles(128, 128, 1, 4, 2, 6),

@@ -80,8 +80,9 @@ class Qwen3Attention(nn.Module):
         positions: Int[Tensor, " tokens"],
         cos_sin: Float[Tensor, "max_positions head_dim"],
         attend: Attend,
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Project, normalise and rotate; let `attend` mix the tokens; project back."""
+        rows: Int[Tensor, " rows"] | None = None,
+    ) -> Float[Tensor, "rows hidden"]:
+        """Project, normalise and rotate; let `attend` mix the tokens; project `rows` back."""
         q, k, v = (
             part.unflatten(-1, (-1, self.head_dim))  # [tokens, heads * head_dim] -> one row a head
             for part in self.qkv_proj.split(self.qkv_proj(hidden))
@@ -89,7 +90,8 @@ class Qwen3Attention(nn.Module):
         q, k = self.ops.qk_norm_rope(
             q, k, positions, cos_sin, _weight(self.q_norm), _weight(self.k_norm), self.eps
         )
-        return self.o_proj(attend(self.layer, q, k, v).flatten(start_dim=-2))
+        mixed = attend(self.layer, q, k, v).flatten(start_dim=-2)
+        return self.o_proj(mixed if rows is None else mixed[rows])
 
 
 class Qwen3MLP(nn.Module):
@@ -126,13 +128,17 @@ class Qwen3DecoderLayer(nn.Module):
         positions: Int[Tensor, " tokens"],
         cos_sin: Float[Tensor, "max_positions head_dim"],
         attend: Attend,
-    ) -> tuple[Float[Tensor, "tokens hidden"], Float[Tensor, "tokens hidden"]]:
+        rows: Int[Tensor, " rows"] | None = None,
+    ) -> tuple[Float[Tensor, "rows hidden"], Float[Tensor, "rows hidden"]]:
         """Return what the MLP adds to the stream, not yet added, and the stream without it.
 
-        The addition is left to the next norm, which reads and writes the stream anyway.
+        The addition is left to the next norm, which reads and writes the stream anyway. With `rows`
+        only these tokens are returned; the others still leave their keys and values.
         """
         normed, stream = self.input_layernorm(hidden, residual)
-        mixed = self.self_attn(normed, positions, cos_sin, attend)
+        mixed = self.self_attn(normed, positions, cos_sin, attend, rows)
+        if rows is not None:
+            stream = stream[rows]
         normed, stream = self.post_attention_layernorm(mixed, stream)
         return self.mlp(normed), stream
 
@@ -182,21 +188,31 @@ class Qwen3ForCausalLM(nn.Module):
         )
 
     def forward(
-        self, token_ids: Int[Tensor, " tokens"], positions: Int[Tensor, " tokens"], attend: Attend
-    ) -> Float[Tensor, "tokens hidden"]:
-        """Compute the final hidden state of every token in the step.
+        self,
+        token_ids: Int[Tensor, " tokens"],
+        positions: Int[Tensor, " tokens"],
+        attend: Attend,
+        rows: Int[Tensor, " rows"] | None = None,
+    ) -> Float[Tensor, "rows hidden"]:
+        """Compute the final hidden state of every token in the step, or of some.
+
+        A prompt is computed for its keys and values; of its hidden states only the last is sampled
+        from. So once the last layer has stored its keys and values, all other tokens are done: the
+        rest of that layer, most of its arithmetic, is left out for them.
 
         Args:
             token_ids: int64, one per token of the step, sequence after sequence.
             positions: int64, each token's position in its own sequence.
             attend: Stores this layer's keys and values and returns the attention's output.
+            rows: int64, the tokens wanted; None: all of them.
 
         Returns:
             The normalised hidden states, in the weights' dtype.
         """
         hidden, residual = self.embed_tokens(token_ids), None
         for layer in self.layers:
-            hidden, residual = layer(hidden, residual, positions, self.cos_sin, attend)
+            wanted = rows if layer is self.layers[-1] else None
+            hidden, residual = layer(hidden, residual, positions, self.cos_sin, attend, wanted)
         hidden, _ = self.norm(hidden, residual)
         return hidden
 

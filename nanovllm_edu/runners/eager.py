@@ -141,8 +141,8 @@ class EagerRunner:
         """Logits `[rows, vocab]` of the tokens that will be sampled from."""
         assert self.kv_cache is not None
         attend = self.backend.bind(batch, self.kv_cache)
-        hidden = self.model(batch.token_ids, batch.positions, attend)
-        return self.model.logits(hidden[batch.logit_rows])
+        hidden = self.model(batch.token_ids, batch.positions, attend, batch.logit_rows)
+        return self.model.logits(hidden)
 
     def _sample(self, chunks: Sequence[Chunk], batch: Batch, logits: Tensor) -> SamplerOutput:
         """One token per sampling chunk, written back into the device's table."""

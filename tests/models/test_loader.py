@@ -97,6 +97,18 @@ def test_tokens_of_one_step_do_not_see_each_other_but_through_attend() -> None:
         torch.testing.assert_close(alone[0], together[i])
 
 
+def test_only_the_rows_asked_for_come_back_but_all_keys_are_stored() -> None:
+    model = build_random_model(_CONFIG)
+    token_ids = positions = torch.arange(7)
+    whole, some = DenseAttend(), DenseAttend()
+    hidden = model(token_ids, positions, whole)
+    rows = torch.tensor([6, 2])
+    torch.testing.assert_close(model(token_ids, positions, some, rows), hidden[rows])
+    assert model(token_ids, positions, DenseAttend(), rows[:0]).shape == (0, hidden.shape[1])
+    later = [torch.tensor([11]), torch.tensor([7])]
+    torch.testing.assert_close(model(*later, some), model(*later, whole))
+
+
 def test_everything_lands_on_the_requested_device(folder: Path) -> None:
     model = load_model(folder, device="meta", progress=False)
     tensors = [*model.parameters(), *model.buffers()]
