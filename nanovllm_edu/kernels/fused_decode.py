@@ -23,6 +23,7 @@ It knows nothing of plans and tickets. Read next: `runners/cuda_graph.py`, which
 
 from dataclasses import dataclass
 
+from nanovllm_edu.kernels import layer_attention
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.embed import embed
 from nanovllm_edu.kernels.launch import is_overlap_wanted, launch_options
@@ -91,6 +92,17 @@ class FusedDecoder:
         self._options = launch_options(self._is_overlapped)
         self._has_hopper = why_not_hopper(weights) is None
         self._buffers: dict[int, _Buffers] = {}
+
+    def describe(self) -> tuple[str, str]:
+        """What the larger kernels of a step are written in, and why; for people to read."""
+        problems = {
+            "attention": layer_attention.why_not_hopper(self.weights, self.kv_cache),
+            "products": why_not_hopper(self.weights),
+        }
+        languages = {what: "Triton" if why else "CUDA C++" for what, why in problems.items()}
+        value = ", ".join(f"{what} in {language}" for what, language in languages.items())
+        whys = [f"{what} not in CUDA C++: {why}" for what, why in problems.items() if why]
+        return value, "; ".join(whys) or "fused kernels; the GPU is a Hopper, the shapes are usual"
 
     def step(
         self,

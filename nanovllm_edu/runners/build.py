@@ -146,6 +146,7 @@ def build_runner(
             "products": describe_products(model.embed_tokens.weight),
             "attention": (choice.name, choice.why),
             "runner": (runner_class.__name__, why_runner),
+            "decode steps": runner.describe_decode(),
             "kv cache": (_describe(size, config.block_size, block_bytes), size.why),
         }
     )

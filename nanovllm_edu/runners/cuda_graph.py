@@ -52,6 +52,11 @@ class CudaGraphRunner(EagerRunner):
         for num_rows in tqdm(self._graphs.sizes[::-1], desc="Capturing CUDA graphs", delay=1):
             self._graphs.sampled(num_rows)
 
+    def describe_decode(self) -> tuple[str, str]:
+        """What a replayed step is made of, and why."""
+        assert self._graphs is not None
+        return self._graphs.describe()
+
     @torch.inference_mode()
     def launch(self, plan: StepPlan) -> EagerTicket:
         """Replays a pure decode step; runs any other one eagerly."""

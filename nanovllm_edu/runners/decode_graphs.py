@@ -61,6 +61,12 @@ class DecodeGraphs:
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
 
+    def describe(self) -> tuple[str, str]:
+        """What a decode step is made of, and why; for people to read."""
+        if self._decoder is None:
+            return "the model, kernel by kernel", f"not fused: {self.why_not_fused}"
+        return self._decoder.describe()
+
     def size_for(self, num_rows: int) -> int:
         """The number of rows of the smallest graph that holds `num_rows`."""
         return next(size for size in self.sizes if size >= num_rows)

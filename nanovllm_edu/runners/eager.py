@@ -158,6 +158,10 @@ class EagerRunner:
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
         return self._sampler(logits, tensors)
 
+    def describe_decode(self) -> tuple[str, str]:
+        """What a decode step is made of, and why; for people to read."""
+        return "the model, kernel by kernel", "as every other step"
+
     def warm_up(self) -> None:
         """Does ahead of time what the first steps would otherwise wait for: here, nothing."""
 
