@@ -372,23 +372,6 @@ def check_overlap(num_rows: int) -> str:
     return "same bits: again, overlapped, and replayed from a graph"
 
 
-def check_library(num_rows: int) -> str:
-    """One layer with Triton's products and the library's: the same cache, nearly all tokens."""
-    lengths = [17 + 613 * row % 1500 for row in range(num_rows)]
-    fused = make_decoder(make_weights(1), lengths, False)
-    before = [t.clone() for t in (fused.kv_cache.data, fused.inputs.context_lens)]
-    results = []
-    for plan in (plan_for(num_rows), LIBRARY):
-        fused.kv_cache.data.copy_(before[0])
-        fused.inputs.context_lens.copy_(before[1])
-        fused.step(num_rows, plan)
-        results.append((fused.kv_cache.data.clone(), fused.inputs.sampled[:num_rows].clone()))
-    error = close(results[0][0], results[1][0], 1e-3)
-    same = float((results[0][1] == results[1][1]).float().mean())
-    assert same > 0.7, f"only {same:.0%} of the tokens are the same"
-    return f"cache: {error}, {same:.0%} the same token"
-
-
 def checks() -> None:
     say("\n## Checks, bf16 against float32 twins\n")
     check_ops()
@@ -405,9 +388,7 @@ def checks() -> None:
         attempt(f"products, {num_rows} rows", lambda n=num_rows: check_products(n))
     for num_rows in (1, 16, 32, 64):
         attempt(f"head and sampling, {num_rows} rows", lambda n=num_rows: check_head(n))
-    for num_rows in (5, 64):
-        attempt(f"library's products, {num_rows} rows", lambda n=num_rows: check_library(n))
-    for num_rows in (1, 8, 32, 64):
+    for num_rows in (1, 8, 32, 64, 128, 256):
         attempt(f"overlap, {num_rows} rows", lambda n=num_rows: check_overlap(n))
 
 

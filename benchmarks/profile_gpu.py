@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from nanovllm_edu import SamplingParams
 
 KINDS = {
-    "attention": ("flash_fwd", "_decode_kernel", "_prefill_kernel", "splitkv"),
+    "attention": ("flash_fwd", "_decode_kernel", "hopper_decode", "_prefill_kernel", "splitkv"),
     "sampling": ("_propose", "_pick", "_head_kernel", "argmax"),
     "products": (
         "nvjet",
@@ -30,6 +30,7 @@ KINDS = {
         "_project_add",
         "_norm_project",
         "_norm_gate",
+        "hopper_product",
     ),
 }
 """Parts of kernels' names; what has none of them is a small kernel."""
