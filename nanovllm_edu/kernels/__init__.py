@@ -1,19 +1,22 @@
 """GPU kernels: the few places where fewer passes over memory, or fewer launches, pay.
 
-All are Triton's but one, which is CUDA C++.
+Most are Triton's; two, for Hopper GPUs, are CUDA C++.
 
 Reading order:
 
     launch.py             how a kernel may start before its predecessor has ended
     norm.py rope.py activation.py store_kv.py  the memory-bound operations, one pass each
     ops.py                `TritonOps`, which puts them behind the model's `Ops` protocol
-    flash.py              the online softmax over a paged cache, shared by all attention kernels
+    flash.py              the online softmax over a paged cache, shared by Triton's attention kernels
     paged_prefill.py paged_decode.py          attention for `attention/triton_paged.py`
     matmul.py projections.py lm_head.py       a decode step of few rows in five kernels a layer
-    hopper_product.cu hopper.py               products of 5 to 128 rows on a Hopper GPU, in CUDA C++
-    tile_plan.py layer_products.py            which of the two makes a layer's products, and how cut
+    hopper.py             from a `.cu` file to a kernel that can be launched
+    hopper_decode.cu hopper_decode.py         decode attention in CUDA C++
+    hopper_product.cu hopper_product.py       products of 5 to 256 rows in CUDA C++
+    tile_plan.py          who makes what, and how it is cut, by the number of rows
+    layer_products.py layer_attention.py      a layer's kernels, bound to what they read and write
     fused_decode.py       `FusedDecoder`, which strings them together
-    sampling.py library_decode.py             `LibraryDecoder`: of many rows, with cuBLAS
+    sampling.py filters.py                    the last product by the library, then the draw
     twins.py              what each of the fused ones computes, in readable torch
 
 Importing this package needs triton; nothing outside imports it unless it is going to be used. With

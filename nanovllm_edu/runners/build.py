@@ -137,6 +137,7 @@ def build_runner(
         choice=choice,
     )
     runner.warm_up()
+    decode = runner.describe_decode()
     return runner, RuntimeInfo(
         {
             "model": (shape.architecture, f"{shape.num_layers} layers of {shape.hidden_size}"),
@@ -146,7 +147,7 @@ def build_runner(
             "products": describe_products(model.embed_tokens.weight),
             "attention": (choice.name, choice.why),
             "runner": (runner_class.__name__, why_runner),
-            "decode steps": runner.describe_decode(),
+            **({"decode steps": decode} if decode else {}),
             "kv cache": (_describe(size, config.block_size, block_bytes), size.why),
         }
     )

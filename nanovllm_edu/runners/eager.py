@@ -158,9 +158,9 @@ class EagerRunner:
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
         return self._sampler(logits, tensors)
 
-    def describe_decode(self) -> tuple[str, str]:
-        """What a decode step is made of, and why; for people to read."""
-        return "the model, kernel by kernel", "as every other step"
+    def describe_decode(self) -> tuple[str, str] | None:
+        """What a decode step is made of, and why, if not of the same as any other step."""
+        return None
 
     def warm_up(self) -> None:
         """Does ahead of time what the first steps would otherwise wait for: here, nothing."""
