@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import torch
-from gpu_kernels import (
+from gpu_step import (
     HEAD_DIM,
     HIDDEN,
     KV_HEADS,

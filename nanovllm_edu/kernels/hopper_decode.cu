@@ -332,7 +332,7 @@ hopper_decode(
         Scores scores;
         score(scores, k, q, at, step);
         load(k, keys, at, block, step + STRIDE);
-        __syncwarp();  // or the compiler moves these loads to where they are needed
+        __syncwarp();  // these loads belong before what follows; the compiler may still move them
         accumulate(state, scores, v);
         load(v, values, at, block, step + STRIDE);
         block = at.block_of(step + 2 * STRIDE);
