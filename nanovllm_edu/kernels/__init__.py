@@ -7,7 +7,7 @@ Reading order:
     launch.py             how a kernel may start before its predecessor has ended
     norm.py rope.py activation.py store_kv.py  the memory-bound operations, one pass each
     ops.py                `TritonOps`, which puts them behind the model's `Ops` protocol
-    flash.py              the online softmax over a paged cache, shared by Triton's attention kernels
+    flash.py              the online softmax over a paged cache, for Triton's attention kernels
     paged_prefill.py paged_decode.py          attention for `attention/triton_paged.py`
     matmul.py projections.py lm_head.py       a decode step of few rows in five kernels a layer
     hopper.py             from a `.cu` file to a kernel that can be launched

@@ -11,7 +11,12 @@ from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, NewT
 
 @pytest.mark.parametrize(
     "tiles",
-    [DecodeTiles(1, 16, 16), DecodeTiles(8, 16, 16), DecodeTiles(8, 32, 16), DecodeTiles(2, 16, 16)],
+    [
+        DecodeTiles(1, 16, 16),
+        DecodeTiles(8, 16, 16),
+        DecodeTiles(8, 32, 16),
+        DecodeTiles(2, 16, 16),
+    ],
 )
 @pytest.mark.parametrize("block_size", [8, 32])
 def test_every_cut_of_the_work_gives_the_same_attention(device, tiles, block_size):
