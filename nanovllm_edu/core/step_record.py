@@ -95,7 +95,7 @@ class StepRecord:
             for c in self.chunks
         )
         lines = [
-            f"StepRecord {self.step_id}: {self.num_tokens} tokens",
+            f"StepRecord {self.step_id}: {html.counted(self.num_tokens, 'token')}",
             f"  chunks   {chunks or '(none)'}",
             f"  tokens   {dict(self.new_tokens)}",
             f"  running  {list(self.running)}   waiting  {list(self.waiting)}",
