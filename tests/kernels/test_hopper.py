@@ -1,9 +1,13 @@
 """What can be said of the Hopper kernel without a Hopper GPU; the rest is in `tests/gpu`."""
 
+import ctypes
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from nanovllm_edu.kernels import hopper, hopper_product, layer_products
+from nanovllm_edu.kernels import hopper, hopper_product, layer_attention, layer_products
+from nanovllm_edu.kernels.fused_decode import FusedDecoder
 from nanovllm_edu.kernels.hopper_product import HopperTiles
 from nanovllm_edu.kernels.layer_products import Operands, bind, why_not_hopper
 from nanovllm_edu.kernels.matmul import Tiles
@@ -98,3 +102,35 @@ def test_a_layers_four_products_are_bound_in_order_and_only_the_last_norm_is_mad
     assert made[3][2] is plan.down
     products[0].down()
     assert made[-1] is True
+
+
+def test_arguments_are_passed_by_their_places():
+    tensor, number = torch.arange(3), ctypes.c_int(7)
+    tensor_map = SimpleNamespace(getPtr=lambda: 4096)
+    arguments = hopper.Arguments((tensor, None, number, tensor_map))
+    places = (ctypes.c_void_p * 4).from_address(arguments.address)
+    assert ctypes.c_void_p.from_address(places[0]).value == tensor.data_ptr()
+    assert ctypes.c_void_p.from_address(places[1]).value is None
+    assert ctypes.c_int.from_address(places[2]).value == 7
+    assert places[3] == 4096
+
+
+@pytest.mark.parametrize(
+    ("num_heads", "block_size", "reason"),
+    [(16, 256, None), (16, 32, None), (16, 48, "block_size=48"), (40, 256, "5 query heads")],
+)
+def test_which_attention_fits_the_kernel(monkeypatch, num_heads, block_size, reason):
+    monkeypatch.setattr(hopper, "why_unavailable", lambda *_: None)
+    weights = SimpleNamespace(num_heads=num_heads, num_kv_heads=8, embedding=torch.zeros(1))
+    why = layer_attention.why_not_hopper(weights, SimpleNamespace(block_size=block_size))
+    assert why is None if reason is None else reason in why
+
+
+def test_a_decoder_says_what_it_is_made_of(monkeypatch):
+    weights = ModelWeights.collect(small_model("cpu"))
+    decoder = FusedDecoder(weights, SimpleNamespace(block_size=256), None)
+    value, why = decoder.describe()
+    assert value == "attention in Triton, products in Triton"
+    assert why.startswith("attention not in CUDA C++: it is for GPUs of compute capability 9.0; ")
+    monkeypatch.setattr(layer_attention, "why_not_hopper", lambda *_: None)
+    assert decoder.describe()[0] == "attention in CUDA C++, products in Triton"
