@@ -11,8 +11,8 @@
 
 A small step is not limited by arithmetic, hardly by memory, but by the number of kernels and by the
 gaps between them. Fusing leaves 143 kernels of some 600; `launch.py` says how the gaps are filled.
-Products and attention are Triton's or, on a Hopper GPU, our own in CUDA C++: `layer_products.py`,
-`layer_attention.py`.
+Products and attention are in Triton or, on a Hopper GPU, in CUDA C++; with many rows the library
+makes some of the products: `layer_products.py`, `layer_attention.py`.
 
 All tensors have fixed addresses and no kernel's grid depends on a length, so a step can be captured
 in a CUDA graph and replayed: `pick` has left the next step's input in place. The host is needed
