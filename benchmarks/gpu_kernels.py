@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 import triton
+from gpu import copy_bandwidth
 from gpu_step import (
     DEVICE,
     DTYPE,
@@ -87,24 +88,6 @@ def attempt(name: str, work: Callable[[], str | None]) -> None:
         _failures.append(name)
         say(f"{name:<44}FAILED {type(error).__name__}: {str(error).splitlines()[:1]}")
         traceback.print_exc()
-
-
-def copy_bandwidth() -> float:
-    """Bytes per microsecond, read and written, of a 4 GiB copy on the device: the median of 9.
-
-    Not from a graph: there a copy is the business of another engine, which is slower.
-    """
-    source = torch.empty(2**32, dtype=torch.uint8, device=DEVICE).random_()
-    target = torch.empty_like(source)
-    times = []
-    for _ in range(11):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        target.copy_(source)
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end) * 1000)
-    return 2 * source.numel() / sorted(times[2:])[4]
 
 
 def measure_ops(bandwidth: float) -> None:
@@ -479,7 +462,7 @@ def main() -> int:
     say(f"# Kernels on {torch.cuda.get_device_name()}, {date.today()}")
     say(f"torch {torch.__version__}, triton {triton.__version__}")
     begin = time.perf_counter()
-    bandwidth = copy_bandwidth()
+    bandwidth = copy_bandwidth() / 1e6  # bytes per microsecond
     say(f"copy {bandwidth / 1e6:.2f} TB/s (read and written)")
     parts: dict[str, Callable[[], None]] = {
         "steps": lambda: measure_steps(bandwidth),

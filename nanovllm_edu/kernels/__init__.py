@@ -10,7 +10,7 @@ Reading order:
     flash.py              the online softmax over a paged cache, for Triton's attention kernels
     paged_prefill.py paged_decode.py          attention for `attention/triton_paged.py`
     matmul.py projections.py lm_head.py       a decode step of few rows in five kernels a layer
-    hopper.py             from a `.cu` file to a kernel that can be launched
+    hopper.py hopper.cuh  from a `.cu` file to a kernel that can be launched
     hopper_decode.cu hopper_decode.py         decode attention in CUDA C++
     hopper_product.cu hopper_product.py       products of 5 to 256 rows in CUDA C++
     tile_plan.py          who makes what, and how it is cut, by the number of rows

@@ -24,7 +24,7 @@ class HopperKernel:
     Args:
         name: Of the file and of the kernel in it.
         constants: What the source calls by names in capitals.
-        head: Text to compile before the source.
+        head: Text to compile before the source, and before what `hopper.cuh` gives to all.
         shared_bytes: Dynamic shared memory of a block.
     """
 
@@ -32,8 +32,8 @@ class HopperKernel:
         self, name: str, constants: dict[str, object], head: str = "", shared_bytes: int = 0
     ) -> None:
         driver = _driver()
-        source = Path(__file__).with_name(f"{name}.cu").read_text()
         defines = "".join(f"#define {key} {value}\n" for key, value in constants.items())
+        source = "".join(map(_text, ("hopper.cuh", f"{name}.cu")))
         module = check(driver.cuModuleLoadData(_cubin(name, defines + head + source)))
         self._kernel = check(driver.cuModuleGetFunction(module, name.encode()))
         self._shared_bytes = shared_bytes
@@ -114,6 +114,10 @@ def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
     except ImportError:
         return "the package cuda-bindings is not installed"
     return None
+
+
+def _text(file: str) -> str:
+    return Path(__file__).with_name(file).read_text()
 
 
 def _cubin(name: str, source: str) -> bytes:

@@ -18,11 +18,8 @@
 //
 // The first step's keys and values are loaded before the kernel that makes qkv has ended.
 //
-// Constants in capitals come from `hopper_decode.py`. Source: flash-decoding (Dao et al., 2023).
-
-typedef unsigned int u32;
-typedef unsigned short bf16;  // its bits
-typedef long long i64;
+// Constants in capitals come from `hopper_decode.py`; what both of our CUDA C++ kernels use is in
+// `hopper.cuh`. Source: flash-decoding (Dao et al., 2023).
 
 constexpr int LANES = D / 8;        // of a token
 constexpr int GROUPS = 32 / LANES;  // tokens that a warp reads at once
@@ -34,11 +31,6 @@ constexpr float LOWEST = -1e30f;  // finite: minus infinity less itself is not a
 static_assert(B % STEP == 0);     // a step lies in one block of the cache
 
 // ---------------------------------------------------------------- what has no name in C++
-
-__device__ void allow_successor() { asm volatile("griddepcontrol.launch_dependents;"); }
-__device__ void wait_for_predecessor() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-__device__ void cluster_arrive() { asm volatile("barrier.cluster.arrive.aligned;" ::: "memory"); }
-__device__ void cluster_wait() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
 
 __device__ float exp2_of(float x) {
     float y;
@@ -56,18 +48,8 @@ __device__ uint4 load_once(const uint4* p) {
 }
 
 __device__ void store_in_first_block(float* place, float value) {  // of the cluster
-    u32 address = (u32)__cvta_generic_to_shared(place), remote;
-    asm("mapa.shared::cluster.u32 %0, %1, 0;" : "=r"(remote) : "r"(address));
+    u32 remote = address_in(shared_address(place), 0);
     asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(remote), "f"(value) : "memory");
-}
-
-__device__ float low_half(u32 pair) { return __uint_as_float(pair << 16); }
-__device__ float high_half(u32 pair) { return __uint_as_float(pair & 0xFFFF0000u); }
-
-__device__ u32 to_bf16_pair(float low, float high) {
-    u32 pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-    return pair;
 }
 
 __device__ float sum_over(float x, int lanes) {

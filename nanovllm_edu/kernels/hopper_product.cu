@@ -27,12 +27,9 @@
 //     ADD       residual += x w^T, and its squares
 //
 // The constants in capitals, and WGMMA, the one instruction whose text depends on BN, come from
-// `hopper.py`, which compiles this file. Needs compute capability 9.0. Source: CUTLASS's
-// warp-specialised kernels, PTX manual on wgmma, mbarrier and cp.async.bulk.tensor.
-
-typedef unsigned int u32;
-typedef unsigned long long u64;
-typedef unsigned short bf16;  // its bits
+// `hopper_product.py`; what both of our CUDA C++ kernels use is in `hopper.cuh`. Needs compute
+// capability 9.0. Source: CUTLASS's warp-specialised kernels, PTX manual on wgmma, mbarrier and
+// cp.async.bulk.tensor.
 
 struct alignas(64) TensorMap { u64 words[16]; };
 
@@ -53,14 +50,6 @@ static_assert(K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && BN % (16 * 
 static_assert(BM * SUM_STRIDE * 4 <= STAGES * STAGE_BYTES);
 
 // ---------------------------------------------------------------- what has no name in C++
-
-__device__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
-
-__device__ u32 address_in(u32 address, u32 block) {  // the same place in another block of the cluster
-    u32 remote;
-    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(block));
-    return remote;
-}
 
 __device__ void barrier_init(u32 barrier, u32 count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
@@ -86,11 +75,13 @@ __device__ void barrier_wait(u32 barrier, u32 parity) {
 
 // Both wait for all threads of the cluster; only the second lets them see what others wrote.
 __device__ void cluster_meet() {
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+    cluster_wait();
 }
 
 __device__ void cluster_exchange() {
-    asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+    cluster_arrive();
+    cluster_wait();
 }
 
 __device__ void copy_tile(u32 to, const TensorMap* map, int column, int row, u32 barrier, u32 blocks) {
@@ -110,8 +101,6 @@ __device__ u64 matrix_descriptor(u32 address) {  // rows of 128 bytes, swizzled,
     return (u64)((address & 0x3FFFF) >> 4) | (1ull << 16) | (64ull << 32) | (1ull << 62);
 }
 
-__device__ void wait_for_predecessor() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-
 __device__ float4 load_from(u32 address, u32 block) {
     float4 v;
     if (SPLITS == 1)  // this block: not through the cluster's network
@@ -124,15 +113,6 @@ __device__ float4 load_from(u32 address, u32 block) {
 }
 
 __device__ void consumers_meet() { asm volatile("bar.sync 1, %0;" ::"n"(CONSUMERS) : "memory"); }
-
-__device__ u32 to_bf16_pair(float low, float high) {
-    u32 pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-    return pair;
-}
-
-__device__ float low_half(u32 pair) { return __uint_as_float(pair << 16); }
-__device__ float high_half(u32 pair) { return __uint_as_float(pair & 0xFFFF0000u); }
 
 // ---------------------------------------------------------------- who is where
 
@@ -198,7 +178,7 @@ struct Producer {
             each_part_of_w(step, [&](int, int row) { fetch_to_l2(w, depth(step), row); });
         wait_for_predecessor();
         // Not earlier: with two kernels on the device, and not more, blocks spread evenly.
-        asm volatile("griddepcontrol.launch_dependents;");
+        allow_successor();
         for (int step = 0; step < STEPS; step++) {
             if (step >= STAGES) {
                 barrier_wait(empty + 8 * (step % STAGES), (step / STAGES - 1) & 1);

@@ -14,7 +14,6 @@ weights, and beat 128 smaller ones.
 Read next: `fused_decode.py`.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,7 +22,7 @@ from nanovllm_edu.kernels.hopper_product import HopperTiles
 from nanovllm_edu.kernels.matmul import Tiles
 from nanovllm_edu.kernels.paged_decode import DecodeTiles
 
-Entry = TypeVar("Entry")
+Entry, Other = TypeVar("Entry"), TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ MIN_HOPPER_ROWS = 5
 def plan_for(num_rows: int, has_hopper: bool = False) -> ProductPlan:
     """The plan of the smallest bucket that holds `num_rows`; more rows are for the library."""
     is_for_hopper = has_hopper and num_rows >= MIN_HOPPER_ROWS
-    return _smallest(HOPPER_PLANS if is_for_hopper else _TRITON_PLANS, num_rows) or LIBRARY
+    return _entry(HOPPER_PLANS if is_for_hopper else _TRITON_PLANS, num_rows, LIBRARY)
 
 
 _HEAD_TILES: dict[int, Tiles] = {
@@ -143,12 +142,7 @@ _HEAD_TILES: dict[int, Tiles] = {
 
 def head_tiles(num_rows: int) -> Tiles | None:
     """The tiles of the vocabulary product with the sampling in it; None for the library's."""
-    return _smallest(_HEAD_TILES, num_rows)
-
-
-def _smallest(table: dict[int, Entry], number: int) -> Entry | None:
-    """The entry of the smallest key that is not less than a number."""
-    return next((entry for key, entry in table.items() if key >= number), None)
+    return _entry(_HEAD_TILES, num_rows, None)
 
 
 #    pairs of row and key-value head, and how to cut them
@@ -160,8 +154,8 @@ _DECODE_TILES: dict[int, DecodeTiles] = {
     768: DecodeTiles(1, 64, 64, 2, 4, 168),
     1024: DecodeTiles(1, 64, 64, 2, 2, 255),
     1600: DecodeTiles(1, 32, 32, 2, 2, 168),
-    sys.maxsize: DecodeTiles(1, 32, 32, 2, 2, 128),
 }
+_MOST_PAIRS = DecodeTiles(1, 32, 32, 2, 2, 128)
 
 
 def decode_tiles(num_pairs: int) -> DecodeTiles:
@@ -169,7 +163,7 @@ def decode_tiles(num_pairs: int) -> DecodeTiles:
 
     With many pairs a program takes a whole sequence, with few a chunk of it.
     """
-    return next(tiles for limit, tiles in _DECODE_TILES.items() if num_pairs <= limit)
+    return _entry(_DECODE_TILES, num_pairs, _MOST_PAIRS)
 
 
 #    pairs of row and key-value head: (splits, warps, blocks of a multiprocessor)
@@ -180,10 +174,15 @@ _HOPPER_DECODE_TILES: dict[int, HopperDecodeTiles] = {
     128: HopperDecodeTiles(1, 16, 1),
     896: HopperDecodeTiles(1, 8, 2),
     1600: HopperDecodeTiles(1, 4, 4),
-    sys.maxsize: HopperDecodeTiles(1, 2, 8),
 }
+_MOST_PAIRS_ON_HOPPER = HopperDecodeTiles(1, 2, 8)
 
 
 def hopper_decode_tiles(num_pairs: int) -> HopperDecodeTiles:
     """The same for `hopper_decode.cu`."""
-    return next(tiles for limit, tiles in _HOPPER_DECODE_TILES.items() if num_pairs <= limit)
+    return _entry(_HOPPER_DECODE_TILES, num_pairs, _MOST_PAIRS_ON_HOPPER)
+
+
+def _entry(table: dict[int, Entry], number: int, beyond: Other) -> Entry | Other:
+    """The entry of the smallest key that is not less than a number; `beyond` after the last."""
+    return next((entry for key, entry in table.items() if key >= number), beyond)

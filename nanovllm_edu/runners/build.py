@@ -137,18 +137,33 @@ def build_runner(
         choice=choice,
     )
     runner.warm_up()
-    decode = runner.describe_decode()
-    return runner, RuntimeInfo(
+    reasons = reasons | {"runner": why_runner}
+    return runner, _describe(runner, choice, reasons, size, block_bytes)
+
+
+def _describe(
+    runner: EagerRunner,
+    choice: select.BackendChoice,
+    reasons: dict[str, str],
+    size: CacheSize,
+    block_bytes: int,
+) -> RuntimeInfo:
+    """All choices, for people to read."""
+    model, shape = runner.model, runner.model.config
+    weight, decode = model.embed_tokens.weight, runner.describe_decode()
+    blocks = f"{size.num_blocks} blocks of {runner.block_size} tokens"
+    mib = size.num_blocks * block_bytes / 2**20
+    return RuntimeInfo(
         {
             "model": (shape.architecture, f"{shape.num_layers} layers of {shape.hidden_size}"),
-            "device": (str(device), reasons["device"]),
+            "device": (str(weight.device), reasons["device"]),
             "dtype": (str(shape.dtype).removeprefix("torch."), reasons["dtype"]),
             "ops": (type(model.ops).__name__, reasons["ops"]),
-            "products": describe_products(model.embed_tokens.weight),
+            "products": describe_products(weight),
             "attention": (choice.name, choice.why),
-            "runner": (runner_class.__name__, why_runner),
+            "runner": (type(runner).__name__, reasons["runner"]),
             **({"decode steps": decode} if decode else {}),
-            "kv cache": (_describe(size, config.block_size, block_bytes), size.why),
+            "kv cache": (f"{blocks}, {mib:.1f} MiB", size.why),
         }
     )
 
@@ -161,11 +176,6 @@ def _choose_runner(device: torch.device, config: EngineConfig) -> tuple[type[Eag
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
 
     return CudaGraphRunner, "pure decode steps are replayed from CUDA graphs"
-
-
-def _describe(size: CacheSize, block_size: int, block_bytes: int) -> str:
-    mib = size.num_blocks * block_bytes / 2**20
-    return f"{size.num_blocks} blocks of {block_size} tokens, {mib:.1f} MiB"
 
 
 def _warm_up(

@@ -89,3 +89,14 @@ def make_plans(vocab_size: int) -> list[StepPlan]:
     plans = [plan(0, {0: 300, 1: 17, 2: 513})]
     lengths[3] = BLOCK_SIZE
     return [*plans, plan(1, {0: 1, 1: 100, 2: 1, 3: 40}), plan(2, {0: 1, 1: 1, 2: 1, 3: 1})]
+
+
+def randn(*shape: int, scale: float = 1.0) -> torch.Tensor:
+    """Random bfloat16 numbers on the GPU."""
+    return (scale * torch.randn(*shape, device=CUDA)).to(torch.bfloat16)
+
+
+def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    """|actual - expected| / |expected|, in float32."""
+    actual, expected = actual.float(), expected.float()
+    return float((actual - expected).norm() / expected.norm())

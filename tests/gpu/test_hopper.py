@@ -3,25 +3,15 @@
 import pytest
 import torch
 
-from nanovllm_edu.kernels import hopper, twins
+from nanovllm_edu.kernels import twins
 from nanovllm_edu.kernels.hopper_product import HopperProduct
 from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, plan_for
+from tests.gpu.models import randn, relative_error
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("hopper_gpu")]
 
 HIDDEN, QKV, ATTENTION, INTERMEDIATE, EPS = 1024, 4096, 2048, 3072, 1e-6
 ROWS = (5, 8, 64, 65, 96, 100, 128, 129, 200, 256)
-
-
-@pytest.fixture(autouse=True)
-def needs_hopper():
-    reason = hopper.why_unavailable(torch.device("cuda:0"), torch.bfloat16)
-    if reason:
-        pytest.skip(reason)
-
-
-def randn(*shape, scale=1.0):
-    return (scale * torch.randn(*shape, device="cuda")).to(torch.bfloat16)
 
 
 def sums_of_squares(stream):
@@ -29,8 +19,7 @@ def sums_of_squares(stream):
 
 
 def assert_close(actual, expected):
-    error = (actual.float() - expected).norm() / expected.norm()
-    assert float(error) < 5e-3
+    assert relative_error(actual, expected) < 5e-3
 
 
 def test_all_plans_are_tried():

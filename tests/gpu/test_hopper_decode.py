@@ -5,29 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nanovllm_edu.kernels import hopper, twins
+from nanovllm_edu.kernels import twins
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.flash import LOG2_E
 from nanovllm_edu.kernels.hopper_decode import HopperDecode, HopperDecodeTiles
 from nanovllm_edu.kernels.paged_decode import NewTokens
 from nanovllm_edu.kernels.tile_plan import hopper_decode_tiles
+from tests.gpu.models import randn, relative_error
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("hopper_gpu")]
 
 LENGTHS = [2300, 1, 2, 9, 31, 32, 33, 255, 256, 257, 300, 600]
 TILES = dict.fromkeys(hopper_decode_tiles(pairs) for pairs in range(1, 4000))
 EPS = 1e-6
-
-
-@pytest.fixture(autouse=True)
-def needs_hopper():
-    reason = hopper.why_unavailable(torch.device("cuda:0"), torch.bfloat16)
-    if reason:
-        pytest.skip(reason)
-
-
-def randn(*shape, scale=1.0):
-    return (scale * torch.randn(*shape, device="cuda")).to(torch.bfloat16)
 
 
 class Case:
@@ -66,14 +56,8 @@ class Case:
 
     def check(self, tiles):
         out = self.run(tiles)
-        assert_close(out, self.expected, 5e-3)
-        assert_close(self.cache, self.expected_cache, 5e-4)
-
-
-def assert_close(actual, expected, limit):
-    actual, expected = actual.float(), expected.float()
-    error = float((actual - expected).norm() / expected.norm())
-    assert error < limit
+        assert relative_error(out, self.expected) < 5e-3
+        assert relative_error(self.cache, self.expected_cache) < 5e-4
 
 
 @pytest.mark.parametrize("tiles", TILES, ids=lambda tiles: str(tuple(vars(tiles).values())))

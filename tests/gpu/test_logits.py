@@ -18,10 +18,6 @@ def model(request):
     return make_model(request.param)
 
 
-def error(actual, expected):
-    return float((actual.float() - expected).norm() / expected.norm())
-
-
 def backend_named(name):
     if name == "flash":
         pytest.importorskip("flash_attn")
@@ -36,19 +32,31 @@ def backend_named(name):
 
 @pytest.mark.parametrize("backend", ["flash", "triton"])
 def test_eager_logits(model, backend):
-    from tests.gpu.models import make_plans, make_runner, reference_logits, step_logits
+    from tests.gpu.models import (
+        make_plans,
+        make_runner,
+        reference_logits,
+        relative_error,
+        step_logits,
+    )
 
     plans = make_plans(model.config.vocab_size)
     actual = step_logits(make_runner(model, backend_named(backend)), plans)
     for ours, expected in zip(actual, reference_logits(model, plans), strict=True):
-        assert error(ours, expected) <= LIMIT
+        assert relative_error(ours, expected) <= LIMIT
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("backend", ["flash", "triton"])
 def test_graph_logits_and_greedy_tokens(model, backend):
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
-    from tests.gpu.models import make_plans, make_runner, reference_logits, step_logits
+    from tests.gpu.models import (
+        make_plans,
+        make_runner,
+        reference_logits,
+        relative_error,
+        step_logits,
+    )
 
     plans = make_plans(model.config.vocab_size)
     expected = reference_logits(model, plans)[-1]
@@ -59,7 +67,7 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     runner.tables.prepare(plans[-1])  # its tokens are given, a real decode step finds its own
     order = [chunk.seq_id for chunk in graphs.inputs.update(plans[-1])]
     graph.replay()
-    assert error(logits, expected[order]) <= LIMIT
+    assert relative_error(logits, expected[order]) <= LIMIT
     for decoder in graphs._decoders:  # fused, and with the library's products
         runner.kv_cache.data.copy_(cache)
         graphs.inputs.forget()

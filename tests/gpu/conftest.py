@@ -1,0 +1,14 @@
+"""What some GPU tests need."""
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def hopper_gpu() -> None:
+    """A GPU that our kernels in CUDA C++ run on."""
+    from nanovllm_edu.kernels import hopper
+
+    reason = hopper.why_unavailable(torch.device("cuda:0"), torch.bfloat16)
+    if reason:
+        pytest.skip(reason)
