@@ -27,8 +27,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.loader import build_random_model

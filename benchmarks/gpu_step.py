@@ -11,7 +11,7 @@ from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.fused_decode import FusedDecoder
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
 from nanovllm_edu.layers.rotary import rotary_table
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, INTERMEDIATE, VOCAB, LAYERS = 1024, 16, 8, 128, 3072, 151_936, 28
 EPS, DTYPE, DEVICE = 1e-6, torch.bfloat16, torch.device("cuda")

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.policy import PhaseSeparatedPolicy
-from nanovllm_edu.core.records import StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.runners.checksum import ReadyTicket
 

@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
-from nanovllm_edu.core.records import StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.runners.checksum import ReadyTicket
 

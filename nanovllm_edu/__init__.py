@@ -8,8 +8,8 @@
 This module holds the public names and loads each one when it is first used: importing the package
 costs nothing, and neither torch nor a notebook library is imported before it is needed.
 
-Read next, in the order of a request: `core/records.py`, `core/scheduler.py`,
-`core/block_manager.py`, `engine.py`, `runners/checksum.py`, `runners/batch.py`,
+Read next, in the order of a request: `core/plan.py`, `core/schedule/scheduler.py`,
+`core/memory/block_manager.py`, `engine.py`, `runners/checksum.py`, `paged/batch.py`,
 `attention/reference.py`, `models/qwen3.py`.
 """
 
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nanovllm_edu.config import EngineConfig as EngineConfig
-    from nanovllm_edu.core.eviction import FIFO as FIFO
-    from nanovllm_edu.core.eviction import LRU as LRU
-    from nanovllm_edu.core.policy import MixedPolicy as MixedPolicy
-    from nanovllm_edu.core.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
-    from nanovllm_edu.core.sampling_params import SamplingParams as SamplingParams
+    from nanovllm_edu.core.memory.eviction import FIFO as FIFO
+    from nanovllm_edu.core.memory.eviction import LRU as LRU
+    from nanovllm_edu.core.request.sampling_params import SamplingParams as SamplingParams
+    from nanovllm_edu.core.schedule.policy import MixedPolicy as MixedPolicy
+    from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
     from nanovllm_edu.core.step_record import EngineState as EngineState
     from nanovllm_edu.core.step_record import StepRecord as StepRecord
     from nanovllm_edu.engine import LLMEngine as LLMEngine
@@ -36,15 +36,15 @@ __version__ = "0.1.0"
 _HOME_OF = {
     "LLM": "llm",
     "RequestOutput": "llm",
-    "SamplingParams": "core.sampling_params",
+    "SamplingParams": "core.request.sampling_params",
     "EngineConfig": "config",
     "LLMEngine": "engine",
     "StepRecord": "core.step_record",
     "EngineState": "core.step_record",
-    "MixedPolicy": "core.policy",
-    "PhaseSeparatedPolicy": "core.policy",
-    "LRU": "core.eviction",
-    "FIFO": "core.eviction",
+    "MixedPolicy": "core.schedule.policy",
+    "PhaseSeparatedPolicy": "core.schedule.policy",
+    "LRU": "core.memory.eviction",
+    "FIFO": "core.memory.eviction",
     "ChecksumRunner": "runners.checksum",
     "NanoVLLMError": "errors",
 }

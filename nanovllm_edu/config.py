@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Self
 
-from nanovllm_edu.core.eviction import LRU, EvictionPolicy
-from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
+from nanovllm_edu.core.memory.eviction import LRU, EvictionPolicy
+from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.errors import ConfigError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")

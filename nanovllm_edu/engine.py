@@ -36,8 +36,8 @@ from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.flight import Flight
 from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.packed import PackedChunks
-from nanovllm_edu.core.records import StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.snapshot import snapshot
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError

@@ -3,7 +3,7 @@
 This module knows nothing of the engine; everything above it raises these. A mistake of a *user*
 raises one of them; a mistake of *ours* fails an `assert`.
 
-Read next: `core/sampling_params.py`, which raises the first of them.
+Read next: `core/request/sampling_params.py`, which raises the first of them.
 """
 
 

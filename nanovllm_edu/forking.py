@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.model_runner import ModelRunner
-from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.limits import build_scheduler
 

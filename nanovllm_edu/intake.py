@@ -13,8 +13,8 @@ Read next: `prompt.py`; then `engine.py`.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.errors import ConfigError, RequestError
 from nanovllm_edu.prompt import Tokenizer, read_prompt
 

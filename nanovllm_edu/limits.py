@@ -7,9 +7,9 @@ Read next: `engine.py`.
 """
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.block_manager import BlockManager
+from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.model_runner import ModelRunner
-from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.errors import ConfigError
 
 

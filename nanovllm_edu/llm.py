@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.events import Preempted, PrefixHit
-from nanovllm_edu.core.records import TokenLogprobs
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import TokenLogprobs
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.detokenizer import IncrementalText
 from nanovllm_edu.engine import LLMEngine

@@ -6,7 +6,7 @@ Read next: `llm.py`, which fills them.
 from dataclasses import dataclass, field
 from typing import Any
 
-from nanovllm_edu.core.records import TokenLogprobs
+from nanovllm_edu.core.plan import TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 
 SHAPE_CHECKED = tuple(
     f"nanovllm_edu.{name}"
-    for name in ("attention", "layers", "models", "runners.batch", "runners.kv_cache", "sampling")
+    for name in ("attention", "layers", "models", "paged.batch", "paged.kv_cache", "sampling")
 )
 """Modules whose jaxtyping annotations are enforced while tests run. Kernels cannot be among them:
 Triton compiles a function's source, decorators included. The torch-free runner has no shapes, and

@@ -20,8 +20,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 @runtime_checkable

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend, Store, store
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 BLOCK_SIZE_MULTIPLE = 256
 """flash-attn 2 loads whole tiles of keys by pages, so a page must hold whole tiles."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend, store
 from nanovllm_edu.native.library import FOLDER, CLibrary, CompileError, load_library
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 NUM_POINTERS, NUM_INTS = 7, 6
 """Parameters of `paged_attention`: first the arrays, then the sizes."""

@@ -22,8 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nanovllm_edu.attention.shared_prefix import Family, families
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 RECTANGLE_BYTES = 2**21
 """Keys and values of one decode rectangle: about the size of a core's own cache."""

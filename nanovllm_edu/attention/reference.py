@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend, store
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 class ReferenceAttention:

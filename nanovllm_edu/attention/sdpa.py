@@ -21,8 +21,8 @@ from nanovllm_edu.attention.rectangles import (
     prefill_rectangles,
 )
 from nanovllm_edu.attention.shared_prefix import join
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 class SdpaAttention:

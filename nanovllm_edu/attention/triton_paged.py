@@ -18,8 +18,8 @@ from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, laun
 from nanovllm_edu.kernels.paged_prefill import paged_prefill
 from nanovllm_edu.kernels.store_kv import store_kv
 from nanovllm_edu.kernels.tile_plan import decode_tiles
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 class TritonPagedAttention:

@@ -8,7 +8,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nanovllm_edu.core.sampling_params import SamplingParams
+    from nanovllm_edu.core.request.sampling_params import SamplingParams
     from nanovllm_edu.llm import LLM
 
 _ENGINE_NUMBERS = {
@@ -73,7 +73,7 @@ def sampling_params(arguments: argparse.Namespace) -> "SamplingParams":
     Raises:
         ConfigError: One is out of range.
     """
-    from nanovllm_edu.core.sampling_params import SamplingParams
+    from nanovllm_edu.core.request.sampling_params import SamplingParams
 
     options = _given(arguments, _SAMPLING_NUMBERS)
     return SamplingParams(
@@ -83,8 +83,8 @@ def sampling_params(arguments: argparse.Namespace) -> "SamplingParams":
 
 def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of `EngineConfig` that were given."""
-    from nanovllm_edu.core.eviction import FIFO, LRU
-    from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
+    from nanovllm_edu.core.memory.eviction import FIFO, LRU
+    from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 
     options = _given(arguments, {**_ENGINE_NUMBERS, **_ENGINE_WORDS})
     if arguments.policy:

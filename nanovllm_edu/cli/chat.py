@@ -13,7 +13,7 @@ from rich.console import Console
 from nanovllm_edu.cli.arguments import make_llm, sampling_params
 from nanovllm_edu.cli.terminal import console, printable
 from nanovllm_edu.core.events import PrefixHit
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.detokenizer import IncrementalText
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.llm import LLM

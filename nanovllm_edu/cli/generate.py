@@ -9,7 +9,7 @@ from time import perf_counter
 
 from nanovllm_edu.cli.arguments import make_llm, sampling_params
 from nanovllm_edu.cli.terminal import console, printable
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.llm import LLM, Prompt
 
 

@@ -1,7 +1,7 @@
 """One step as a panel: the work, the queues, the pool, and the reasons.
 
 It shows what `engine.step()` returned and what `engine.state()` says after it, and computes nothing
-of its own. Read next: `steps.py`, `core/records.py`.
+of its own. Read next: `steps.py`, `core/plan.py`.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from nanovllm_edu.core.events import (
     PrefixHit,
     TokenSampled,
 )
-from nanovllm_edu.core.records import Chunk
+from nanovllm_edu.core.plan import Chunk
 from nanovllm_edu.core.step_record import EngineState, StepRecord
 from nanovllm_edu.tokenizer import Tokenizer
 

@@ -7,7 +7,7 @@ made from the numbers, which programs read without it.
 A step writes them down as plain tuples, `(BlockFreed, seq_id, ...)`, which cost next to nothing.
 They become objects when somebody reads them.
 
-Read next: `core/records.py`, whose plans and results hold them.
+Read next: `core/plan.py`, whose plans and results hold them.
 """
 
 from collections.abc import Iterable

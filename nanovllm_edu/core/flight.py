@@ -11,8 +11,8 @@ from typing import NamedTuple, Self
 
 from nanovllm_edu.core.model_runner import Ticket
 from nanovllm_edu.core.packed import PackedChunks, PackedEvents, PackedTables
-from nanovllm_edu.core.queues import Queues
-from nanovllm_edu.core.records import StepPlan, StepResult
+from nanovllm_edu.core.plan import StepPlan, StepResult
+from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.core.step_record import StepRecord
 
 

@@ -14,7 +14,7 @@ Read next: `runners/checksum.py`, the smallest runner; then `runners/eager.py`.
 from collections.abc import Mapping
 from typing import Protocol, Self
 
-from nanovllm_edu.core.records import StepPlan, TokenLogprobs
+from nanovllm_edu.core.plan import StepPlan, TokenLogprobs
 
 
 class Ticket(Protocol):

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from nanovllm_edu.core.events import Event, unpack_events
-from nanovllm_edu.core.records import Chunk, StepPlan, StepResult
+from nanovllm_edu.core.plan import Chunk, StepPlan, StepResult
 
 Value = TypeVar("Value")
 Unpacked = TypeVar("Unpacked", covariant=True)

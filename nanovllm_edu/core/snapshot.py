@@ -7,9 +7,9 @@ Read next: `core/step_record.py`, where `EngineState` is defined.
 
 from itertools import chain
 
-from nanovllm_edu.core.block_manager import Block
-from nanovllm_edu.core.scheduler import Scheduler
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.memory.block_manager import Block
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from nanovllm_edu.core import html
 from nanovllm_edu.core.events import Event
 from nanovllm_edu.core.packed import PackedField
-from nanovllm_edu.core.records import Blocked, Chunk, TokenLogprobs
+from nanovllm_edu.core.plan import Blocked, Chunk, TokenLogprobs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 A sequence keeps its tokens in an array of C integers. Cutting, comparing and hashing them goes at
 the speed of memory, a device takes them as they are, and the garbage collector has nothing to walk.
 
-Read next: `core/records.py`, whose chunks hold them.
+Read next: `core/plan.py`, whose chunks hold them.
 """
 
 from array import array

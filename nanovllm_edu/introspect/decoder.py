@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanovllm_edu.core.events import Event, Finished, Preempted, TokenSampled
-from nanovllm_edu.core.records import Blocked, Chunk, TokenLogprobs
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Blocked, Chunk, TokenLogprobs
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.codec import FORMAT, SCHEMA_VERSION, decode_order

@@ -27,7 +27,7 @@ from nanovllm_edu.core.events import (
     PrefixHit,
     TokenSampled,
 )
-from nanovllm_edu.core.records import Chunk
+from nanovllm_edu.core.plan import Chunk
 from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect.history import FoldedSequence, History, Request

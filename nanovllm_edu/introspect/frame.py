@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Any
 
 from nanovllm_edu.core.events import EVENT_TYPES, Event
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.history import FoldedSequence, History, Request
 

@@ -5,7 +5,7 @@ Read next: `introspect/fold.py`.
 
 from dataclasses import dataclass, field
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

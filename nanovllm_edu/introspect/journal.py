@@ -8,7 +8,7 @@ Read next: `introspect/recording.py`.
 from dataclasses import dataclass, field
 
 from nanovllm_edu.core.events import Event
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.history import Request

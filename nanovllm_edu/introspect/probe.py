@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.introspect.probed import AttentionView, Candidate, SamplingStage, SamplingView
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.sampling import sampler, stages
 from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
 

@@ -18,8 +18,8 @@ from time import perf_counter
 from typing import Any, Self
 
 from nanovllm_edu.core.events import Event
-from nanovllm_edu.core.eviction import LRU
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.memory.eviction import LRU
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RecordingError

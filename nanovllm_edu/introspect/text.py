@@ -1,6 +1,6 @@
 """A recording in words: the same text for equal recordings, so that a test can compare it.
 
-Times are left out, for they differ from run to run. Read next: `core/records.py`, where the
+Times are left out, for they differ from run to run. Read next: `core/plan.py`, where the
 sentences come from.
 """
 

@@ -42,7 +42,7 @@ from nanovllm_edu.kernels.sampling import sample_from
 from nanovllm_edu.kernels.tile_plan import ProductPlan, head_tiles, plan_for
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.config import ModelConfig
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 COLUMNS_MULTIPLE = 128
 """Every Triton tile of `tile_plan.py` divides it, so no product has a ragged edge."""

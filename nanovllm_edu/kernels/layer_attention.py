@@ -22,7 +22,7 @@ from nanovllm_edu.kernels.layer_products import Launch
 from nanovllm_edu.kernels.paged_decode import DecodeWorkspace, NewTokens, launch_decode
 from nanovllm_edu.kernels.tile_plan import decode_tiles, hopper_decode_tiles
 from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 @triton.jit

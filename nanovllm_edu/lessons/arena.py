@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from nanovllm_edu.core import html
-from nanovllm_edu.core.policy import SchedulingPolicy
+from nanovllm_edu.core.schedule.policy import SchedulingPolicy
 from nanovllm_edu.lessons.checks import checksum_engine, greedy, require
 from nanovllm_edu.lessons.clock import Arrival, Served, serve
 from nanovllm_edu.runners.checksum import expected_tokens

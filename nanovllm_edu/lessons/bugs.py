@@ -9,15 +9,15 @@ Read next: `cases.py`, which puts each into an engine, with requests on which it
 
 from typing import Any
 
-from nanovllm_edu.core.block_hash import block_hash
-from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.block_pool import Block, BlockPool
-from nanovllm_edu.core.draft import Draft
 from nanovllm_edu.core.events import PackedEvent
-from nanovllm_edu.core.prefix_index import PrefixIndex, PrefixMatch
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.scheduler import Scheduler
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.memory.block_hash import block_hash
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.blocks import Block, BlockPool
+from nanovllm_edu.core.memory.hash_index import PrefixIndex, PrefixMatch
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.scheduler import Scheduler
+from nanovllm_edu.core.schedule.step_builder import Draft
 from nanovllm_edu.runners.checksum import ChecksumRunner, sample
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.block_pool import BlockPool
-from nanovllm_edu.core.prefix_index import PrefixIndex
-from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.blocks import BlockPool
+from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons import bugs
 from nanovllm_edu.lessons.checks import greedy

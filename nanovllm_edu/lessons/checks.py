@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons.exercise import Wrong

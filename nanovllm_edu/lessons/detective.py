@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from nanovllm_edu.core.events import PrefixHit
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording

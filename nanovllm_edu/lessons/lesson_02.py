@@ -11,7 +11,7 @@ from nanovllm_edu.lessons.checks import greedy, require, require_int, require_wr
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-from nanovllm_edu.runners.kv_cache import KVCache, bytes_per_block
+from nanovllm_edu.paged.kv_cache import KVCache, bytes_per_block
 
 NUM_NEW = 8
 PROMPT = tuple(range(50, 57))

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.sequence import Sequence as EngineSequence
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.request.sequence import Sequence as EngineSequence
 from nanovllm_edu.lessons.checks import (
     checksum_engine,
     finish,

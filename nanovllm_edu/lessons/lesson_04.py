@@ -12,8 +12,8 @@ from nanovllm_edu.attention.reference import attend_one, gather
 from nanovllm_edu.lessons.checks import finish, generated, greedy, require, require_written
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.llm import LLM
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 PROMPTS = ([50, 51, 52, 53, 54, 55, 56, 57, 58], [60, 61, 62])
 BLOCK_SIZE, NUM_NEW = 4, 4

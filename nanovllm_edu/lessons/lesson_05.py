@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons.checks import (
     checksum_engine,

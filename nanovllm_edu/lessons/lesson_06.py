@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.lessons.checks import (
     checksum_engine,

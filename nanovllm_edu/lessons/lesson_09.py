@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.lessons.checks import require, require_equal, require_int, require_written
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.llm import LLM

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.lessons.checks import require, require_equal, require_written
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.llm import LLM
-from nanovllm_edu.runners.batch import Batch, DeviceTables
+from nanovllm_edu.paged.batch import Batch, DeviceTables
 
 PROMPTS = (list(range(10, 17)), list(range(30, 53)), [60, 61])
 GREEDY = SamplingParams(temperature=0, max_tokens=5, ignore_eos=True)

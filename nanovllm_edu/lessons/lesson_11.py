@@ -15,7 +15,7 @@ from nanovllm_edu.lessons.checks import (
     require_written,
 )
 from nanovllm_edu.lessons.exercise import Exercise
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 # ----------------------------------------------------------------- 11.1 bytes of a token
 

@@ -4,9 +4,9 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
-from nanovllm_edu.core.policy import MixedPolicy, SchedulingPolicy
-from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.token_ids import PACKED
 from nanovllm_edu.lessons.arena import Workload, documents, flood, memory, score
 from nanovllm_edu.lessons.checks import require, require_written

@@ -2,11 +2,11 @@
 
 It is here to be compared with: nothing joins a batch until all of it is done.
 
-Read next: `core/policy.py`.
+Read next: `core/schedule/policy.py`.
 """
 
-from nanovllm_edu.core.policy import Groups, Queue
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.policy import Groups, Queue
 
 
 class StaticPolicy:

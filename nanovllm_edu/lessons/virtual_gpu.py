@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.records import StepPlan, TokenLogprobs
+from nanovllm_edu.core.plan import StepPlan, TokenLogprobs
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons.checks import greedy
 from nanovllm_edu.runners.checksum import ChecksumRunner

@@ -14,15 +14,15 @@ import torch
 from nanovllm_edu.attention import select
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.paged.kv_cache import bytes_per_block
 from nanovllm_edu.runners.eager import EagerRunner
-from nanovllm_edu.runners.kv_cache import bytes_per_block
 from nanovllm_edu.runners.memory import CacheSize, cache_size
 
 

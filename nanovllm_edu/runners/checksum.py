@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-from nanovllm_edu.core.block_hash import block_hash
-from nanovllm_edu.core.records import Chunk, StepPlan, TokenLogprobs
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.memory.block_hash import block_hash
+from nanovllm_edu.core.plan import Chunk, StepPlan, TokenLogprobs
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 
 UNWRITTEN = -0xDEAD
 """What a slot holds before anything is stored in it (no token or hash can equal it)."""

@@ -17,13 +17,13 @@ from tqdm import tqdm
 
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.attention.select import BackendChoice
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-from nanovllm_edu.runners.batch import DeviceTables
+from nanovllm_edu.paged.batch import DeviceTables
+from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners.decode_graphs import DecodeGraphs
 from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, ticket
-from nanovllm_edu.runners.kv_cache import KVCache
 from nanovllm_edu.sampling.sampler import SamplerOutput
 
 

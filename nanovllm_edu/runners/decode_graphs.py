@@ -22,9 +22,9 @@ from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-from nanovllm_edu.runners.batch import DeviceTables
+from nanovllm_edu.paged.batch import DeviceTables
+from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners.graph_inputs import GraphInputs
-from nanovllm_edu.runners.kv_cache import KVCache
 
 Result = TypeVar("Result")
 

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.runners.batch import Batch, DeviceTables
+from nanovllm_edu.paged.batch import Batch, DeviceTables
 
 
 class GraphInputs:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nanovllm_edu.core.records import TokenLogprobs
+from nanovllm_edu.core.plan import TokenLogprobs
 from nanovllm_edu.sampling import stages
 from nanovllm_edu.sampling.random import gumbel_noise
 from nanovllm_edu.sampling.tensors import Penalties, SamplingTensors

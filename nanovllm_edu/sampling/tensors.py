@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 
 TINIEST_TEMPERATURE = 1e-30
 """A temperature below it would be 0 in float32. At 1e-30 only equal logits still compete."""

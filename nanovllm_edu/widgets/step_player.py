@@ -13,8 +13,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, NanoVLLMError, RequestError
 from nanovllm_edu.introspect import Recorder, Recording

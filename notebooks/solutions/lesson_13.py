@@ -1,8 +1,8 @@
 """Solutions of lesson 13, the bug hunt. Each function is a method of the class it mends."""
 
-from nanovllm_edu.core.block_hash import block_hash
-from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.core.memory.block_hash import block_hash
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.runners.checksum import sample as sample_token
 
 

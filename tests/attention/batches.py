@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 
 @dataclass

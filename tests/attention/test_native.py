@@ -11,7 +11,7 @@ from nanovllm_edu.attention import native
 from nanovllm_edu.attention.native import NativeAttention
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.native.library import CompileError
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 from .batches import STEPS, Case, make_case
 

@@ -6,8 +6,8 @@ import torch
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.attention.triton_paged import TritonPagedAttention
 from nanovllm_edu.kernels.paged_decode import DecodeTiles
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 SMALL_TILES = DecodeTiles(max_chunks=3, chunk=16, tile=16)
 

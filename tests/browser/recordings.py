@@ -1,7 +1,7 @@
 """What the browser tests look at: small runs in which everything happens."""
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.runners.checksum import ChecksumRunner

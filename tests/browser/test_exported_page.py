@@ -13,7 +13,7 @@ from tests.browser.recordings import (
     large_block_recording,
     overlapped_recording,
 )
-from tests.core.test_records import EXAMPLES
+from tests.core.test_plan import EXAMPLES
 from tests.introspect.workload import play
 
 pytestmark = pytest.mark.browser

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.policy import PhaseSeparatedPolicy
+from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.runners.checksum import ChecksumRunner
@@ -34,7 +34,7 @@ class Lab:
             self.add([11, 12, 13, 14, 15, 16, 17, 18, 100 + number, 7], length)
 
     def add(self, prompt: list[int], max_tokens: int) -> None:
-        from nanovllm_edu.core.sampling_params import SamplingParams
+        from nanovllm_edu.core.request.sampling_params import SamplingParams
 
         self.twin.add_request(prompt, SamplingParams(temperature=0.0, max_tokens=max_tokens))
 

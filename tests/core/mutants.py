@@ -8,13 +8,13 @@ them looks wrong at a glance. `THE_EIGHT` are defects known from open-source eng
 
 from typing import Any
 
-from nanovllm_edu.core.block_manager import Block, BlockManager, PrefixMatch
-from nanovllm_edu.core.block_pool import BlockPool
 from nanovllm_edu.core.events import PackedEvent
-from nanovllm_edu.core.prefix_index import PrefixIndex
-from nanovllm_edu.core.queues import Queues
-from nanovllm_edu.core.records import Chunk
-from nanovllm_edu.core.sequence import Sequence, SequenceStatus
+from nanovllm_edu.core.memory.block_manager import Block, BlockManager, PrefixMatch
+from nanovllm_edu.core.memory.blocks import BlockPool
+from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.plan import Chunk
+from nanovllm_edu.core.request.sequence import Sequence, SequenceStatus
+from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.lessons.bugs import (
     FullyCachedPromptNotRecomputed,
     HashWithoutParent,

@@ -2,10 +2,10 @@
 
 from array import array
 
-from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
 from nanovllm_edu.core.events import Event, unpack_events
-from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.memory.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.token_ids import PACKED
 
 

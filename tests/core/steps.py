@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.records import StepPlan, StepResult
-from nanovllm_edu.core.scheduler import Scheduler
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.plan import StepPlan, StepResult
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from tests.core.sequences import request
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.block_hash import HashFunction, block_hash
-from nanovllm_edu.core.block_manager import BlockManager
 from nanovllm_edu.core.events import PackedEvent, PrefixHit
-from nanovllm_edu.core.eviction import FIFO
-from nanovllm_edu.core.prefix_index import PrefixIndex
-from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.eviction import FIFO
+from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import PromptTooLongError
 from tests.core import mutants

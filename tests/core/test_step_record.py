@@ -4,8 +4,8 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from nanovllm_edu.core.events import Finished, TokenSampled
-from nanovllm_edu.core.records import Blocked, Chunk
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Blocked, Chunk
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
 
 ATTACK = "<script>alert(1)</script>"

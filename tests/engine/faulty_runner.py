@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.core.plan import Chunk, StepPlan
 from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
 
 GARBAGE = 0x6A3BA6E

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.eviction import FIFO
+from nanovllm_edu.core.memory.eviction import FIFO
 from nanovllm_edu.errors import ConfigError
 
 NAN = float("nan")

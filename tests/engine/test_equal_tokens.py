@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from nanovllm_edu.core.eviction import FIFO
-from nanovllm_edu.core.policy import PhaseSeparatedPolicy
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.memory.eviction import FIFO
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.runners.checksum import expected_tokens
 from tests.engine.engines import collect, engine, finish

@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.eviction import FIFO
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.sequence import Sequence
+from nanovllm_edu.core.memory.eviction import FIFO
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError, PromptTooLongError, RequestError
 from nanovllm_edu.runners.checksum import ChecksumRunner

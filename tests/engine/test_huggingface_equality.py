@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.runners.build import build_runner

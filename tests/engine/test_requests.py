@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import (
     NanoVLLMError,

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import ConfigError, EngineClosedError
 from tests.engine.engines import (
     GREEDY,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, UnknownRequestError
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens

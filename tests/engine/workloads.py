@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.block_hash import HashFunction, block_hash
-from nanovllm_edu.core.block_manager import BlockManager
-from nanovllm_edu.core.block_pool import BlockPool
-from nanovllm_edu.core.eviction import FIFO, LRU
-from nanovllm_edu.core.policy import Groups, MixedPolicy, PhaseSeparatedPolicy, Queue
-from nanovllm_edu.core.prefix_index import PrefixIndex
-from nanovllm_edu.core.queues import Queues
-from nanovllm_edu.core.sampling_params import SamplingParams
-from nanovllm_edu.core.scheduler import Scheduler
-from nanovllm_edu.core.sequence import Sequence as Request
+from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.blocks import BlockPool
+from nanovllm_edu.core.memory.eviction import FIFO, LRU
+from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence as Request
+from nanovllm_edu.core.schedule.policy import Groups, MixedPolicy, PhaseSeparatedPolicy, Queue
+from nanovllm_edu.core.schedule.queues import Queues
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens

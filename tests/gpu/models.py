@@ -6,7 +6,7 @@ import torch
 
 from nanovllm_edu import SamplingParams
 from nanovllm_edu.attention.reference import ReferenceAttention
-from nanovllm_edu.core.records import Chunk, StepPlan
+from nanovllm_edu.core.plan import Chunk, StepPlan
 from nanovllm_edu.kernels.ops import TritonOps
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder

@@ -10,7 +10,7 @@ from nanovllm_edu.kernels.decode_inputs import DecodeInputs
 from nanovllm_edu.kernels.fused_decode import FusedDecoder
 from nanovllm_edu.kernels.tile_plan import LIBRARY
 from nanovllm_edu.kernels.weights import ModelWeights
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 from tests.gpu.models import BLOCK_SIZE, CUDA, make_model, relative_error
 
 pytestmark = pytest.mark.gpu

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.introspect import Recorder, Recording, figures

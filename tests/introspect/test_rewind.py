@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from nanovllm_edu import LLM, SamplingParams
-from nanovllm_edu.core.policy import MixedPolicy
+from nanovllm_edu.core.schedule.policy import MixedPolicy
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.introspect.rewind import Rewinder

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.introspect.spans import step_spans

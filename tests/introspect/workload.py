@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from random import Random
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.eviction import FIFO, LRU
-from nanovllm_edu.core.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.memory.eviction import FIFO, LRU
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import EngineState
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder

@@ -29,8 +29,8 @@ from nanovllm_edu.kernels.tile_plan import LIBRARY, ProductPlan
 from nanovllm_edu.kernels.weights import ModelWeights
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-from nanovllm_edu.runners.batch import Batch
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.batch import Batch
+from nanovllm_edu.paged.kv_cache import KVCache
 
 PLAIN = launch_options(is_overlapped=False)
 IN_LANES = Tiles(16, 8, 16, 2, 1, 2, 2)

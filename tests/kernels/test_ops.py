@@ -7,7 +7,7 @@ from nanovllm_edu.attention.base import store
 from nanovllm_edu.kernels.ops import TritonOps
 from nanovllm_edu.kernels.store_kv import store_kv
 from nanovllm_edu.layers.ops import TorchOps
-from nanovllm_edu.runners.kv_cache import KVCache
+from nanovllm_edu.paged.kv_cache import KVCache
 
 triton_ops, torch_ops = TritonOps(), TorchOps()
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nanovllm_edu.core.block_hash import block_hash
+from nanovllm_edu.core.memory.block_hash import block_hash
 from nanovllm_edu.lessons import Exercise, predict, recorded, show_c_source, show_source
 from nanovllm_edu.lessons.exercise import Wrong
 from nanovllm_edu.lessons.registry import Ladders, UnknownExerciseError, find
@@ -117,7 +117,7 @@ def test_c_is_shown_with_the_comment_above_it() -> None:
 def test_source_is_the_packages_own():
     view = show_source(block_hash)
     assert isinstance(view, SourceView)
-    assert view.place == "nanovllm_edu/core/block_hash.py · block_hash"
+    assert view.place == "nanovllm_edu/core/memory/block_hash.py · block_hash"
     assert view.code.startswith("def block_hash(")
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.runners.checksum import ChecksumRunner, checksum, expected_tokens, sample
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=4)

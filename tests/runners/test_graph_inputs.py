@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nanovllm_edu import SamplingParams
-from nanovllm_edu.core.records import Chunk, StepPlan
-from nanovllm_edu.runners.batch import DeviceTables
+from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.runners.graph_inputs import GraphInputs
 
 WARM, HOT = SamplingParams(temperature=0.5), SamplingParams(temperature=2.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.sampling.sampler import Sampler, apply_filters
 from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
 

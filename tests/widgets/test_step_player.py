@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.eviction import FIFO
-from nanovllm_edu.core.policy import PhaseSeparatedPolicy
+from nanovllm_edu.core.memory.eviction import FIFO
+from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError
 from nanovllm_edu.introspect.codec import encode

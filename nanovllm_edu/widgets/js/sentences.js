@@ -1,4 +1,4 @@
-// What happened, in plain sentences: the words of `Event.why` in core/records.py. A browser test
+// What happened, in plain sentences: the words of `Event.why` in core/plan.py. A browser test
 // holds the two together.
 
 const SENTENCES = {

@@ -1,7 +1,7 @@
-from nanovllm_edu.core.block_hash import block_hash
-from nanovllm_edu.core.block_manager import BlockManager, PrefixMatch
-from nanovllm_edu.core.prefix_index import PrefixIndex
-from nanovllm_edu.core.scheduler import Scheduler
+from nanovllm_edu.core.memory.block_hash import block_hash
+from nanovllm_edu.core.memory.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.runners.checksum import sample as sample_token
 from tests.lessons.wrong_answers import wrong
 

@@ -1,0 +1,118 @@
+"""`BlockPool`: which blocks of the KV cache are free, and which one is handed out next.
+
+A block is `block_size` slots of KV memory. It is always in one of three states:
+
+    used     ref_count > 0; one or more block tables point at it
+    cached   ref_count == 0, but a prefix match can still find it: free until somebody needs it
+    free     blank: no user, no findable content
+
+Blank blocks are handed out first; only when there is none is a cached block evicted. Every
+operation is O(1).
+
+It does not know whose a block is or what is in it. Read next: `core/memory/eviction.py`, then
+`core/memory/hash_index.py`.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+
+from nanovllm_edu.core.memory.eviction import LRU, EvictionPolicy
+from nanovllm_edu.errors import ConfigError
+
+ROOT = 0
+"""The `content_id` of the empty prefix: the parent of every first block."""
+
+
+@dataclass(slots=True)
+class Block:
+    """One physical block. `hash` is None unless its content is findable."""
+
+    block_id: int
+    ref_count: int = 0
+    hash: int | None = None
+    token_ids: Seq[int] = ()
+    content_id: int = ROOT
+    parent_content_id: int = ROOT
+
+    @property
+    def state(self) -> str:
+        """`"used"`, `"cached"` or `"free"`."""
+        if self.ref_count:
+            return "used"
+        return "free" if self.hash is None else "cached"
+
+
+class BlockPool:
+    """All blocks of one KV cache, with the number of users of each.
+
+    Attributes:
+        blocks: By block id.
+        evictable: The cached ones, next to be evicted first.
+    """
+
+    def __init__(
+        self, num_blocks: int, eviction_policy: Callable[[], EvictionPolicy] = LRU
+    ) -> None:
+        if num_blocks < 1:
+            raise ConfigError(
+                f"num_blocks={num_blocks} is below 1: the KV cache has no room for a single block; "
+                "raise num_blocks or gpu_memory_utilization."
+            )
+        self.blocks = [Block(block_id) for block_id in range(num_blocks)]
+        self.evictable: EvictionPolicy = eviction_policy()
+        self._new_eviction_policy = eviction_policy
+        self._blank = list(range(num_blocks - 1, -1, -1))  # a stack: block 0 is handed out first
+
+    @property
+    def num_free_blocks(self) -> int:
+        """Blocks that can be handed out: blank ones and cached ones without a user."""
+        return len(self._blank) + len(self.evictable)
+
+    def take(self) -> Block:
+        """A block for one new user: a blank one, else the next to be evicted, its content in it."""
+        block = self.blocks[self._blank.pop() if self._blank else self.evictable.pop()]
+        block.ref_count = 1
+        return block
+
+    def use(self, block: Block) -> None:
+        """One user more for a block that was found."""
+        if block.ref_count == 0:
+            self.evictable.remove(block.block_id)
+        block.ref_count += 1
+
+    def let_go(self, block: Block) -> None:
+        """One user less. Without any, the block is free."""
+        assert block.ref_count > 0, f"block {block.block_id} freed more often than taken"
+        block.ref_count -= 1
+        if block.ref_count == 0 and block.hash is None:
+            self._blank.append(block.block_id)
+        elif block.ref_count == 0:
+            self.evictable.push(block.block_id)
+
+    def blank_out(self, block: Block) -> None:
+        """The content is worth nothing any more: if the block is free, it need not be evicted."""
+        if block.ref_count == 0:
+            self.evictable.remove(block.block_id)
+            self._blank.append(block.block_id)
+
+    def blank_out_all(self) -> None:
+        """No content is worth anything any more."""
+        self._blank += reversed(list(self.evictable))
+        self.evictable = self._new_eviction_policy()
+
+    def check_invariants(self, num_users: list[int]) -> None:
+        """Fails an assertion if a block is not exactly one of used, cached and free.
+
+        Args:
+            num_users: How many block tables hold each block.
+        """
+        blank, evictable = set(self._blank), set(self.evictable)
+        assert len(blank) == len(self._blank), "a block twice in the blank list"
+        assert len(evictable) == len(self.evictable)
+        for block, users in zip(self.blocks, num_users, strict=True):
+            assert block.ref_count == users, (
+                f"block {block.block_id} has ref_count {block.ref_count} and {users} user(s)"
+            )
+            assert (block.block_id in blank) == (block.state == "free"), block
+            assert (block.block_id in evictable) == (block.state == "cached"), block

@@ -1,0 +1,1 @@
+"""One request: how it is sampled, what it holds, how it ends."""

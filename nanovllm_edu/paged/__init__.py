@@ -1,0 +1,1 @@
+"""A step as tensors, and the paged memory they point into."""
