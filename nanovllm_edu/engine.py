@@ -13,11 +13,11 @@
 It sees a runner only through `core/model_runner.py`; it has never heard of a tensor. What comes out
 is data: a `StepRecord` per step, an `EngineState` on demand. What is no step has its own file:
 
-    intake.py          from a request to a sequence
-    limits.py          what fits, and a scheduler that keeps to it
-    core/flight.py     a launched step, until it is a record
-    core/snapshot.py   the state of everything, frozen
-    forking.py         the same engine once more, under other options
+    intake.py              from a request to a sequence
+    limits.py              what fits, and a scheduler that keeps to it
+    core/in_flight.py      a launched step, until it is a record
+    core/engine_state.py   the state of everything, frozen
+    forking.py             the same engine once more, under other options
 
 Read next: these five; then `runners/checksum.py`, to see the engine drive something tiny.
 """
@@ -32,14 +32,13 @@ from time import perf_counter
 from typing import Any, Self
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.engine_state import EngineState, snapshot
 from nanovllm_edu.core.events import Event
-from nanovllm_edu.core.flight import Flight
+from nanovllm_edu.core.in_flight import InFlightStep
 from nanovllm_edu.core.model_runner import ModelRunner
-from nanovllm_edu.core.packed import PackedChunks
 from nanovllm_edu.core.plan import StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.snapshot import snapshot
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.forking import Parts, fork_parts
 from nanovllm_edu.intake import Intake, updated
@@ -67,8 +66,7 @@ class LLMEngine:
         self._intake = Intake(tokenizer, runner.vocab_size, self.config.seed)
         self.scheduler = build_scheduler(self.config, runner)
         self.max_model_len = self.scheduler.max_model_len
-        self._flights: deque[Flight] = deque()
-        self._chunks = PackedChunks(())  # of the newest record: the next one may share columns
+        self._in_flight: deque[InFlightStep] = deque()
         self._next_seq_id = 0
         self._is_closed = False
 
@@ -120,9 +118,9 @@ class LLMEngine:
             ConfigError: Another option was to be changed, or a value is out of range.
         """
         self._check_open()
-        seq = self.scheduler.sequence(seq_id)
-        seq.params = updated(seq.params, changes)
-        return seq.params
+        params = updated(self.scheduler.sequence(seq_id).params, changes)
+        self.scheduler.update_sampling(seq_id, params)
+        return params
 
     def has_unfinished_requests(self) -> bool:
         """Whether any sequence waits or runs."""
@@ -141,7 +139,7 @@ class LLMEngine:
     @property
     def num_steps_in_flight(self) -> int:
         """Steps that were launched and not yet committed (only inside `run`)."""
-        return len(self._flights)
+        return len(self._in_flight)
 
     def unfinished_seq_ids(self) -> frozenset[int]:
         """The ids of all sequences that wait or run."""
@@ -159,7 +157,7 @@ class LLMEngine:
                 all their tokens: call `step()` again to retry, or abort them.
         """
         self._check_open()
-        if not self._flights:
+        if not self._in_flight:
             self._launch()
         return self._commit()
 
@@ -180,46 +178,46 @@ class LLMEngine:
         return self._run(depth)
 
     def _run(self, depth: int) -> Iterator[StepRecord]:
-        while self._flights or self.has_unfinished_requests():
+        while self._in_flight or self.has_unfinished_requests():
             self._check_open()
-            has_room = len(self._flights) <= depth  # not if an abandoned run went deeper
+            has_room = len(self._in_flight) <= depth  # not if an abandoned run went deeper
             has_launched = has_room and self.has_unfinished_requests() and self._launch()
-            if not has_launched or len(self._flights) > depth:
+            if not has_launched or len(self._in_flight) > depth:
                 yield self._commit()
 
     def _launch(self) -> bool:
         """Plans a step and hands it to the device. False if there was nothing to compute."""
         begin = perf_counter()
         plan = self.scheduler.plan()
-        if not plan.chunks and self._flights:
-            return False  # everything depends on tokens still in flight; its plan is void
-        if not plan.chunks and self.has_unfinished_requests():
-            self._raise_stalled(plan)
+        if not plan.spans and self.has_unfinished_requests():
+            self.scheduler.withdraw(plan)
+            if not self._in_flight:
+                self._raise_stalled(plan)
+            return False  # everything depends on tokens that are still in flight
         plan_seconds = perf_counter() - begin
         try:
             ticket = self.runner.launch(plan)
-            flight = Flight.of(plan, ticket, self.scheduler.queues, plan_seconds)
+            step = InFlightStep.of(plan, ticket, self.scheduler.queues, plan_seconds)
         except BaseException:
-            self.scheduler.rollback([plan])
+            self.scheduler.take_back([plan])
             raise
-        self._flights.append(flight)
+        self._in_flight.append(step)
         return True
 
     def _commit(self) -> StepRecord:
         """Waits for the oldest step in flight and takes in its tokens."""
-        flight = self._flights[0]
+        step = self._in_flight[0]
         try:
-            tokens = flight.ticket.wait()
+            output = step.ticket.wait()
             begin = perf_counter()
-            result = self.scheduler.commit(flight.plan, tokens, self._intake.find_stop)
+            settled = self.scheduler.commit(step.plan, output, self._intake.find_stop)
         except BaseException:
-            plans = [flight.plan for flight in self._flights]  # later ones build on this one
-            self._flights.clear()
-            self.scheduler.rollback(plans)
+            plans = [step.plan for step in self._in_flight]  # later ones build on this one
+            self._in_flight.clear()
+            self.scheduler.take_back(plans)
             raise
-        self._flights.popleft()
-        self._chunks = PackedChunks(flight.plan.chunks, self._chunks)
-        return flight.record(result, self._chunks, len(self._flights), perf_counter() - begin)
+        self._in_flight.popleft()
+        return step.record(output, settled, len(self._in_flight), perf_counter() - begin)
 
     # ------------------------------------------------------------- look and branch
 
@@ -240,9 +238,9 @@ class LLMEngine:
             RequestError: Steps are in flight.
         """
         self._check_open()
-        if self._flights:
+        if self._in_flight:
             raise RequestError(
-                f"{len(self._flights)} step(s) are in flight; take them with step() before fork()."
+                f"{len(self._in_flight)} step(s) are in flight; take them with step() before fork()."
             )
         parts = fork_parts(Parts(self.runner, self.config, self.scheduler), changes)
         twin = LLMEngine(parts.runner, parts.config, self.tokenizer)
@@ -255,7 +253,7 @@ class LLMEngine:
         """Gives the runner's memory back. Calling it again does nothing."""
         if not self._is_closed:
             self._is_closed = True
-            self._flights.clear()
+            self._in_flight.clear()
             self.runner.close()
 
     def __enter__(self) -> Self:

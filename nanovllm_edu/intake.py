@@ -10,6 +10,7 @@ Read next: `prompt.py`; then `engine.py`.
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,15 +54,15 @@ class Intake:
         seed = params.seed if params.seed is not None else self.seed * 1_000_003 + seq_id
         return Sequence(seq_id, token_ids, len(token_ids), params, seed)
 
-    def find_stop(self, seq: Sequence, token_id: int) -> str | None:
-        """The stop string that `token_id`, the next token of `seq`, completes.
+    def find_stop(self, seq: Sequence, tokens: Seq[int]) -> str | None:
+        """The stop string that the last of `tokens`, the next ones of `seq`, completes.
 
         A string of n bytes spans at most n tokens, so a short tail of the text is enough.
         """
         assert self.tokenizer is not None
         num_tail_tokens = max(len(stop.encode()) for stop in seq.params.stop) + 4
         start = max(seq.num_prompt_tokens, len(seq.token_ids) - num_tail_tokens)
-        text = self.tokenizer.decode([*seq.token_ids[start:], token_id])
+        text = self.tokenizer.decode([*seq.token_ids[start:], *tokens])
         return next((stop for stop in seq.params.stop if stop in text), None)
 
 

@@ -33,10 +33,6 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -
     return f'<table style="{_STYLE}">{caption}{parts}</table>'
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 token`, `2 tokens`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
 
 def paragraph(text: str) -> str:
     """One escaped line under a table."""
