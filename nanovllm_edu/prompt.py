@@ -14,6 +14,8 @@ import numpy as np
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.errors import RequestError
 
+Prompt = str | list[int]
+
 
 class Tokenizer(Protocol):
     """The part of a tokenizer that the engine needs."""

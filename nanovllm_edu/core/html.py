@@ -33,7 +33,6 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -
     return f'<table style="{_STYLE}">{caption}{parts}</table>'
 
 
-
 def paragraph(text: str) -> str:
     """One escaped line under a table."""
     return (

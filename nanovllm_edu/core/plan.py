@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, overload
 
 from nanovllm_edu.core.events import Event, Preempted
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import TokenLogprobs
 
 Tokens = Seq[int]
 
@@ -267,14 +268,6 @@ class StepPlan:
     def num_tokens(self) -> int:
         """Tokens that go through the model."""
         return sum(self.spans.nums_of_tokens)
-
-
-class TokenLogprobs(NamedTuple):
-    """Log probabilities at one position: the sampled token's, and the likeliest tokens'."""
-
-    token_id: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,9 @@ def _sampled(
     """(index of the token, row, position of the new token) of all that is sampled."""
     counts = np.array(spans.nums_drafted, np.int64) + 1
     counts[~np.array(spans.are_sampled, bool)] = 0
-    back = np.repeat(np.cumsum(counts), counts) - np.arange(counts.sum()) - 1  # from each span's end
+    back = (
+        np.repeat(np.cumsum(counts), counts) - np.arange(counts.sum()) - 1
+    )  # from each span's end
     return (
         np.repeat(query_starts[1:], counts) - 1 - back,
         np.repeat(rows, counts),

@@ -18,8 +18,11 @@ Read next: `core/request/ending.py`.
 """
 
 from array import array
+from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple, Protocol
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 
@@ -34,6 +37,37 @@ class SequenceStatus(Enum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
+
+
+class TokenLogprobs(NamedTuple):
+    """Log probabilities at one position: the sampled token's, and the likeliest tokens'."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+class TextEnd(Protocol):
+    """Where a text ends.
+
+    Attributes:
+        num_tokens: How many of the tokens just given belong to the sequence.
+        stop: The stop string that is complete; None if a token ended it.
+    """
+
+    @property
+    def num_tokens(self) -> int: ...
+
+    @property
+    def stop(self) -> str | None: ...
+
+
+class Judge(Protocol):
+    """Decides by a sequence's text whether it ends; for sequences that have stop strings."""
+
+    def add(self, token_ids: Iterable[int]) -> TextEnd | None:
+        """Takes the next tokens, up to one that ends the text."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +93,11 @@ class Sequence:
             scheduler's `max_model_len`.
         ending_token_ids: Tokens that end it: its `stop_token_ids`, and the model's end of sequence
             unless it ignores that.
+        judge: Decides by its text whether it ends; None if no text can end it.
+        token_times: When each generated token was settled, as the engine's clock says.
+        logprobs: Of each generated token, if asked for.
         finish_reason: "stop", "length", "abort" or "error" once finished.
+        finish_detail: What is behind it.
     """
 
     seq_id: int
@@ -75,7 +113,11 @@ class Sequence:
     is_decoding: bool = False
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
+    judge: Judge | None = None
+    token_times: list[float] = field(default_factory=list[float])
+    logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
     finish_reason: str | None = None
+    finish_detail: str = ""
     _table: tuple[int, ...] = ()
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
@@ -120,6 +162,9 @@ class Sequence:
 
     def restarted(self) -> "Sequence":
         """A copy with the same tokens, of which nothing is computed yet."""
-        return Sequence(
+        twin = Sequence(
             self.seq_id, self.token_ids[:], self.num_prompt_tokens, self.params, self.seed
         )
+        twin.judge = deepcopy(self.judge)
+        twin.token_times, twin.logprobs = list(self.token_times), list(self.logprobs)
+        return twin

@@ -95,7 +95,8 @@ class Queues:
     def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
         """Ends a sequence, wherever it is."""
         ending = Finished(seq.seq_id, reason, len(seq.token_ids), detail)
-        seq.finish_reason, seq.status = reason, SequenceStatus.FINISHED
+        seq.finish_reason, seq.finish_detail = reason, detail
+        seq.status = SequenceStatus.FINISHED
         self.waiting.pop(seq.seq_id, None)
         freed = self._release(seq)
         self.block_manager.forget(seq)

@@ -19,14 +19,14 @@ It knows nothing of tensors, text or time. Read next: these five, in this order.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
 
 from nanovllm_edu.core.events import DraftVerified, Event
 from nanovllm_edu.core.memory.block_manager import BlockManager
-from nanovllm_edu.core.plan import Span, StepOutput, StepPlan
-from nanovllm_edu.core.request.ending import Ending, FindStop, settle
+from nanovllm_edu.core.plan import StepOutput, StepPlan
+from nanovllm_edu.core.request.ending import Ending, settle
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
@@ -133,11 +133,11 @@ class Scheduler:
         """
         return self.queues.sequence(seq_id)
 
-    def add(self, seq: Sequence) -> None:
-        """Puts a new sequence at the end of the waiting queue, and writes into it where it ends.
+    def check(self, seq: Sequence) -> None:
+        """Refuses a sequence that could never get a token.
 
         Raises:
-            PromptTooLongError: It could never get a token.
+            PromptTooLongError: The prompt leaves no room for one.
         """
         if len(seq.token_ids) >= self.max_model_len:
             manager = self.block_manager
@@ -147,6 +147,14 @@ class Scheduler:
                 f"it, or raise max_model_len or num_blocks ({manager.num_blocks} blocks of "
                 f"{manager.block_size})."
             )
+
+    def add(self, seq: Sequence) -> None:
+        """Puts a new sequence at the end of the waiting queue, and writes into it where it ends.
+
+        Raises:
+            PromptTooLongError: It could never get a token.
+        """
+        self.check(seq)
         seq.max_num_tokens = min(seq.max_num_tokens, self.max_model_len)
         if not seq.params.ignore_eos:
             seq.ending_token_ids |= self.eos_token_ids
@@ -210,48 +218,45 @@ class Scheduler:
 
     # -------------------------------------------------------------------- commit
 
-    def commit(
-        self, plan: StepPlan, output: StepOutput, find_stop: FindStop | None = None
-    ) -> Settled:
+    def commit(self, plan: StepPlan, output: StepOutput, now: float = 0.0) -> Settled:
         """Appends the tokens that came, publishes blocks that became full, finishes what ended.
 
         Args:
             plan: A launched plan; plans are committed in the order they were made.
             output: What the device gave back for it.
-            find_stop: Checks stop strings; needed only if a request has some.
+            now: The time that is written down for the tokens.
         """
-        # Decide first, then do: a stop string is looked for in decoded text, and if that raises,
-        # no sequence must have moved.
-        due = self._due(plan, output, find_stop)
         new_tokens: dict[int, tuple[int, ...]] = {}
         finished: dict[int, str] = {}
         events: list[Event] = []
         block_manager = self.queues.block_manager
         block_size = block_manager.block_size
-        for seq, tokens, num_claimed, ending in due:
+        for seq, tokens, num_claimed, ending in self._due(plan, output):
             if tokens:
                 new_tokens[seq.seq_id] = tokens
             num_before = len(seq.token_ids)
+            num_tokens = num_before + len(tokens)
             seq.token_ids.extend(tokens)
+            seq.token_times.extend([now] * len(tokens))
+            if seq.seq_id in output.logprobs:
+                seq.logprobs += output.logprobs[seq.seq_id][: len(tokens)]
             seq.num_claimed -= num_claimed
             if num_claimed > len(tokens):
                 self._hand_back(seq, num_claimed - len(tokens), events)
-            num_tokens = num_before + len(tokens)
-            if ending or num_tokens // block_size != num_before // block_size:
-                if seq.row is not None:
-                    events += block_manager.publish(seq)
-                if ending:
-                    finished[seq.seq_id] = ending.reason
-                    events += self.queues.finish(seq, *ending)
+            is_block_full = num_tokens // block_size != num_before // block_size
+            if (ending or is_block_full) and seq.row is not None:
+                events += block_manager.publish(seq)
+            if ending:
+                finished[seq.seq_id] = ending.reason
+                events += self.queues.finish(seq, *ending)
         if any(plan.spans.nums_drafted):
-            events[:0] = self._verified(plan, output, new_tokens)
+            events[:0] = _verified(plan, output, new_tokens)
         return Settled(new_tokens, finished, tuple(events))
 
     def _due(
-        self, plan: StepPlan, output: StepOutput, find_stop: FindStop | None
-    ) -> list[tuple[Sequence, tuple[int, ...], int, Ending | None]]:
+        self, plan: StepPlan, output: StepOutput
+    ) -> Iterator[tuple[Sequence, tuple[int, ...], int, Ending | None]]:
         """Each sampled sequence, its tokens, how many were claimed, and how it ends if it does."""
-        due: list[tuple[Sequence, tuple[int, ...], int, Ending | None]] = []
         find, spans = self.queues.find, plan.spans
         for seq_id, num_drafted, is_sampled in zip(
             spans.seq_ids, spans.nums_drafted, spans.are_sampled, strict=True
@@ -261,11 +266,10 @@ class Scheduler:
                 continue  # it has ended meanwhile
             num_claimed = num_drafted + 1 if is_sampled else 0
             if output.errors and seq_id in output.errors:
-                due.append((seq, (), num_claimed, Ending("error", output.errors[seq_id])))
+                yield seq, (), num_claimed, Ending("error", output.errors[seq_id])
             elif is_sampled:
-                tokens, ending = settle(seq, output.tokens[seq_id], find_stop)
-                due.append((seq, tokens, num_claimed, ending))
-        return due
+                tokens, ending = settle(seq, output.tokens[seq_id])
+                yield seq, tokens, num_claimed, ending
 
     def _hand_back(self, seq: Sequence, num_surplus: int, events: list[Event]) -> None:
         """Tokens that were claimed did not come: their keys and values count for nothing."""
@@ -273,15 +277,15 @@ class Scheduler:
             seq.num_computed_tokens -= num_surplus
             events += self.queues.block_manager.trim(seq, seq.num_computed_tokens)
 
-    def _verified(
-        self, plan: StepPlan, output: StepOutput, new_tokens: Mapping[int, tuple[int, ...]]
-    ) -> list[Event]:
-        """What became of the guesses."""
-        drafted: list[Span] = [s for s in plan.spans if s.num_drafted and s.seq_id in new_tokens]
-        return [
-            DraftVerified(
-                span.seq_id, span.start + 1, tuple(span.drafted), len(tokens) - 1, tokens[-1]
-            )
-            for span in drafted
-            for tokens in [output.tokens[span.seq_id]]
-        ]
+
+def _verified(
+    plan: StepPlan, output: StepOutput, new_tokens: Mapping[int, tuple[int, ...]]
+) -> list[Event]:
+    """What became of the guesses."""
+    events: list[Event] = []
+    for span in plan.spans:
+        if span.num_drafted and span.seq_id in new_tokens:
+            tokens, drafted = output.tokens[span.seq_id], tuple(span.drafted)
+            accepted = len(tokens) - 1
+            events.append(DraftVerified(span.seq_id, span.start + 1, drafted, accepted, tokens[-1]))
+    return events

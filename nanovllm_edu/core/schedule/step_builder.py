@@ -178,7 +178,9 @@ class StepBuilder:
         end = len(seq.token_ids)
         limit = min(seq.max_num_tokens - end - 1, self.budget - 1)
         room = len(seq.block_table) * self.block_manager.block_size - end
-        limit = min(limit, room + self.block_manager.num_free_blocks * self.block_manager.block_size)
+        limit = min(
+            limit, room + self.block_manager.num_free_blocks * self.block_manager.block_size
+        )
         if limit <= 0:
             return ()
         try:
@@ -193,9 +195,7 @@ class StepBuilder:
         blocked = Blocked(seq.seq_id, "in_flight", 0, seq.num_claimed, detail)
         self.blocked = self.blocked or blocked
 
-    def add_span(
-        self, seq: Sequence, end: int, first_block: int, drafted: Seq[int] = ()
-    ) -> None:
+    def add_span(self, seq: Sequence, end: int, first_block: int, drafted: Seq[int] = ()) -> None:
         """Books tokens up to `end` of `seq` into the step and advances its counters.
 
         Args:
