@@ -30,7 +30,7 @@ Read next: these five; then `runners/checksum.py`, to see the engine drive somet
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -83,7 +83,7 @@ class LLMEngine:
     # ------------------------------------------------------------------ requests
 
     @contextmanager
-    def exclusive(self) -> Iterator[Shield]:
+    def exclusive(self) -> Generator[Shield, None, None]:
         """No other thread and no interrupt comes between the lines of this block."""
         with shielded() as shield:
             while not self._lock.acquire(timeout=0.05):

@@ -15,7 +15,7 @@ Read next: `engine.py`, whose verbs are shielded.
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -39,7 +39,7 @@ class Shield:
             self._handler(*held)
 
     @contextmanager
-    def window(self) -> Iterator[None]:
+    def window(self) -> Generator[None, None, None]:
         """Inside, an interrupt is raised at once."""
         if self._handler is None:
             yield
@@ -53,7 +53,7 @@ class Shield:
 
 
 @contextmanager
-def shielded() -> Iterator[Shield]:
+def shielded() -> Generator[Shield, None, None]:
     """Holds an interrupt back until the end of the block, or until a window is opened in it."""
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
