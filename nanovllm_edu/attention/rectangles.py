@@ -88,7 +88,7 @@ def decode_groups(batch: Batch, kv_cache: KVCache) -> Iterator[DecodeGroup]:
     rows.sort(key=context_lens.__getitem__, reverse=True)
     # A family pays for its own calls if it saves the reading of a rectangle. Joining its halves
     # needs a log-sum-exp, which torch gives away on a CPU only.
-    is_cpu = batch.slots.device.type == "cpu"
+    is_cpu = batch.rows.device.type == "cpu"
     min_saved = RECTANGLE_BYTES // _token_bytes(kv_cache) if is_cpu else sys.maxsize
     tables = batch.block_tables.tolist()
     for family in families(rows, tables, context_lens, kv_cache.block_size, min_saved):

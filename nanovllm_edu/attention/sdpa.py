@@ -37,7 +37,7 @@ class SdpaAttention:
         sizes = [len(group.tokens) for group in (*prompts, *groups)]
         order = torch.tensor(
             list(chain(*(group.tokens for group in (*prompts, *groups)))),
-            device=batch.slots.device,
+            device=batch.rows.device,
         )
         back = order.argsort()
 
