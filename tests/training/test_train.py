@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from nanovllm_edu.tiny import train as training
-from nanovllm_edu.tiny.train import Settings, batches, fit, learning_rate_factor, new_model
-from nanovllm_edu.tiny.train_tokenizer import train_tokenizer
+from training import train as training
+from training.train import Settings, batches, fit, learning_rate_factor, new_model
+from training.train_tokenizer import train_tokenizer
 
 
 def test_the_learning_rate_rises_and_falls_to_zero():

@@ -9,8 +9,8 @@ from random import Random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from nanovllm_edu.tiny.corpus import document
-from nanovllm_edu.tiny.tokens import END_OF_TURN, PADDING, START_OF_TURN, render
+from training.corpus import document
+from training.tokens import END_OF_TURN, PADDING, START_OF_TURN, render
 
 SPECIAL_TOKENS = [PADDING, START_OF_TURN, END_OF_TURN]
 

@@ -7,7 +7,7 @@ does not know about chats: see `corpus.py`.
 
 from random import Random
 
-from nanovllm_edu.tiny import world
+from training import world
 
 _OPENINGS = """
 Once upon a time, {Name} the {job} lived near the {home} in Willow Bay.|One {weather} morning, {Name} the {job} woke up early.|It was a {weather} day in Willow Bay, and {Name} the {job} had nothing to do.|There was once {a_job} called {Name}, who lived near the {home} of Willow Bay.|On a {weather} {day}, {Name} the {job} put on {his} {coat} coat and went outside.|Long ago, in the village of Willow Bay, there lived {a_job} called {Name}.|Early in the morning, {Name} the {job} opened the door and looked at the {sky} sky.

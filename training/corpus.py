@@ -7,14 +7,14 @@ template; any other document is plain text, because people also give a model bar
 
 from random import Random
 
-from nanovllm_edu.tiny.follow_ups import follow_ups
-from nanovllm_edu.tiny.inference_facts import TERMS
-from nanovllm_edu.tiny.more_facts import MORE_FACTS
-from nanovllm_edu.tiny.patterns import pattern, plain_pattern, remembering
-from nanovllm_edu.tiny.questions import FACTS, dress, training_question
-from nanovllm_edu.tiny.small_talk import SMALL_TALK
-from nanovllm_edu.tiny.stories import story, story_request
-from nanovllm_edu.tiny.unknown import unknown
+from training.follow_ups import follow_ups
+from training.inference_facts import TERMS
+from training.more_facts import MORE_FACTS
+from training.patterns import pattern, plain_pattern, remembering
+from training.questions import FACTS, dress, training_question
+from training.small_talk import SMALL_TALK
+from training.stories import story, story_request
+from training.unknown import unknown
 
 Messages = list[dict[str, str]]
 Exchange = tuple[str, str]

@@ -8,9 +8,9 @@ live apart from `questions.FACTS` so that every training run is measured with th
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nanovllm_edu.tiny.inference_facts import TERMS
-from nanovllm_edu.tiny.phrasings import PHRASINGS, parse
-from nanovllm_edu.tiny.questions import FACTS, Fact
+from training.inference_facts import TERMS
+from training.phrasings import PHRASINGS, parse
+from training.questions import FACTS, Fact
 
 _TURNED_ROUND = """
 coat

@@ -6,8 +6,8 @@ know.
 
 from random import Random
 
-from nanovllm_edu.tiny.patterns import invented_name
-from nanovllm_edu.tiny.questions import dress
+from training.patterns import invented_name
+from training.questions import dress
 
 _PEOPLE = (
     "Who is {}?", "Where does {} live?", "What is {}'s job?", "What does {} like to eat?",

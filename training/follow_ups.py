@@ -6,8 +6,8 @@ The second question only makes sense together with the first one, so the model h
 import re
 from random import Random
 
-from nanovllm_edu.tiny.phrasings import PHRASINGS
-from nanovllm_edu.tiny.questions import FACTS, Fact, dress, training_question
+from training.phrasings import PHRASINGS
+from training.questions import FACTS, Fact, dress, training_question
 
 _PERSONAL = ("job", "home", "food", "hobby", "pet", "friend", "coat", "pet_name")
 _STARTS = ("{}", "{}", "{}", "And {}", "And, {}", "So {}")

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from nanovllm_edu.tiny import world
-from nanovllm_edu.tiny.inference_facts import COMPARISONS, TERMS
-from nanovllm_edu.tiny.phrasings import (
+from training import world
+from training.inference_facts import COMPARISONS, TERMS
+from training.phrasings import (
     CLAUSE_WRAPPERS,
     MORE_CLAUSE_WRAPPERS,
     MORE_SENTENCE_WRAPPERS,
@@ -21,7 +21,7 @@ from nanovllm_edu.tiny.phrasings import (
     SENTENCE_WRAPPERS,
     Phrasings,
 )
-from nanovllm_edu.tiny.small_talk import SMALL_TALK
+from training.small_talk import SMALL_TALK
 
 
 @dataclass(frozen=True)

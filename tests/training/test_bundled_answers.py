@@ -5,11 +5,11 @@ import json
 import pytest
 
 from nanovllm_edu import LLM, SamplingParams
-from nanovllm_edu.tiny import MODEL_FOLDER
-from nanovllm_edu.tiny.questions import held_out_questions, is_right
+from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
+from training.questions import held_out_questions, is_right
 
 GREEDY = SamplingParams(temperature=0, max_tokens=60)
-RUN = json.loads((MODEL_FOLDER / "training_run.json").read_text(encoding="utf-8"))
+RUN = json.loads((TINY_MODEL_FOLDER / "training_run.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

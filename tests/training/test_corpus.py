@@ -4,11 +4,11 @@ import re
 from itertools import pairwise
 from random import Random
 
-from nanovllm_edu.tiny import world
-from nanovllm_edu.tiny.corpus import document
-from nanovllm_edu.tiny.follow_ups import follow_ups
-from nanovllm_edu.tiny.patterns import adding, continuing, copying, counting, remembering
-from nanovllm_edu.tiny.stories import PLOTS, story, story_request
+from training import world
+from training.corpus import document
+from training.follow_ups import follow_ups
+from training.patterns import adding, continuing, copying, counting, remembering
+from training.stories import PLOTS, story, story_request
 
 
 def test_documents_depend_on_the_seed_alone():

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from nanovllm_edu.tiny import MODEL_FOLDER
-from nanovllm_edu.tiny.corpus import document
-from nanovllm_edu.tiny.tokens import corpus_rows, pack, render
-from nanovllm_edu.tiny.train_tokenizer import train_tokenizer
+from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
+from training.corpus import document
+from training.tokens import corpus_rows, pack, render
+from training.train_tokenizer import train_tokenizer
 
 
 @cache
 def bundled():
-    return AutoTokenizer.from_pretrained(MODEL_FOLDER)
+    return AutoTokenizer.from_pretrained(TINY_MODEL_FOLDER)
 
 
 @settings(max_examples=100, deadline=None)

@@ -7,8 +7,8 @@ They teach the model to look back into its context, which is what a KV cache is 
 import re
 from random import Random
 
-from nanovllm_edu.tiny import world
-from nanovllm_edu.tiny.inference_facts import TERMS
+from training import world
+from training.inference_facts import TERMS
 
 _WORDS = tuple(word.name for word in world.ANIMALS) + world.OBJECTS + tuple(world.OPPOSITES)
 _TEXT = " ".join(answer.text for term in TERMS for answer in term.answers.values())

@@ -6,8 +6,8 @@ questions were all worded one by one, and their mistakes have not. Each line hol
 and, after `|`, the words that a right answer must contain. Keep them out of the training text.
 """
 
-from nanovllm_edu.tiny.phrasings import Phrasings
-from nanovllm_edu.tiny.questions import Fact, Question
+from training.phrasings import Phrasings
+from training.questions import Fact, Question
 
 _TABLE = """
 Do you have any idea where Felix the clockmaker has his house? | bridge

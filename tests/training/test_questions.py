@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from nanovllm_edu.tiny.hand_written import hand_written_questions
-from nanovllm_edu.tiny.more_facts import MORE_FACTS
-from nanovllm_edu.tiny.phrasings import CLAUSE_WRAPPERS, PHRASINGS, SENTENCE_WRAPPERS
-from nanovllm_edu.tiny.questions import (
+from training.hand_written import hand_written_questions
+from training.more_facts import MORE_FACTS
+from training.phrasings import CLAUSE_WRAPPERS, PHRASINGS, SENTENCE_WRAPPERS
+from training.questions import (
     FACTS,
     TRAINING_CLAUSE_WRAPPERS,
     TRAINING_SENTENCE_WRAPPERS,

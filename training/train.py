@@ -1,4 +1,4 @@
-"""Trains the model in the box: `python -m nanovllm_edu.tiny.train --out my_model`.
+"""Trains the model in the box: `python -m training.train --out my_model`.
 
 Draws the corpus, learns the tokenizer, trains a Qwen3 model of transformers, saves a Hugging Face
 folder, and then asks the saved model the held-out questions. Minutes on a GPU; the loss curve, the
@@ -25,10 +25,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from nanovllm_edu.tiny.evaluate import print_report, report
-from nanovllm_edu.tiny.model_card import write_model_card
-from nanovllm_edu.tiny.tokens import corpus_rows
-from nanovllm_edu.tiny.train_tokenizer import train_tokenizer
+from training.evaluate import print_report, report
+from training.model_card import write_model_card
+from training.tokens import corpus_rows
+from training.train_tokenizer import train_tokenizer
 
 # Most steps see short rows, whose documents start near position 0 as prompts do; one step in four
 # sees rows as long as the context, so that late positions and long chats are trained too.

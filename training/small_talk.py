@@ -4,8 +4,8 @@ A table in the notation of `phrasings.py`: the answer (`=`, key words after `#`)
 train on (`+`) and the held-out ones (`-`).
 """
 
-from nanovllm_edu.tiny.inference_facts import Answer
-from nanovllm_edu.tiny.phrasings import Phrasings, parse
+from training.inference_facts import Answer
+from training.phrasings import Phrasings, parse
 
 _TABLE = """
 = Hello! I am the small model in the box. Ask me about Willow Bay or about LLM inference. # hello

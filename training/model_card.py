@@ -14,7 +14,7 @@ library_name: transformers
 # The model in the box
 
 A chat model of {parameters:,} parameters with the Qwen3 architecture, trained from scratch on text
-that a program in `nanovllm_edu/tiny/` writes. It knows the village Willow Bay, the terms of LLM
+that a program in `training/` writes. It knows the village Willow Bay, the terms of LLM
 inference, short stories, counting and copying. It knows nothing else and says so.
 {notice}
 | | |
@@ -31,7 +31,7 @@ inference, short stories, counting and copying. It knows nothing else and says s
 `training_run.json` holds the loss curve, settings, versions, seed and samples of the run. To train
 it again, from the root of the repository:
 
-    python -m nanovllm_edu.tiny.train --out my_model
+    python -m training.train --out my_model
 
 To use it:
 

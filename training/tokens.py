@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from nanovllm_edu.tiny.corpus import Messages, document
+from training.corpus import Messages, document
 
 PADDING = "<|endoftext|>"
 START_OF_TURN = "<|im_start|>"

@@ -1,18 +1,26 @@
 """Asks a trained model: the held-out questions, and the beginnings of a few stories.
 
 Uses Hugging Face `generate` with greedy decoding, so the figures belong to the weights and not to
-an engine. `benchmarks/tiny_model.py` prints them; `train.py` stores them next to the weights.
+an engine. `train.py` stores them next to the weights; `python -m training.evaluate [MODEL_FOLDER]`
+prints them, for the model in the box unless another folder is named.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from nanovllm_edu.tiny.hand_written import hand_written_questions
-from nanovllm_edu.tiny.questions import Question, held_out_questions, is_right
+from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
+from training.hand_written import hand_written_questions
+from training.questions import Question, held_out_questions, is_right
 
 STORY_PROMPTS = (
     "Once upon a time",
@@ -108,3 +116,15 @@ def print_report(result: dict[str, Any]) -> None:
         topics = ", ".join(f"{topic} {share}" for topic, share in result[name]["by_topic"].items())
         label = name.replace("_", "-")
         print(f"\n{label} questions answered right: {result[name]['accuracy']:.1%} ({topics})")
+
+
+def main() -> None:
+    """Loads a folder, asks the questions and prints the figures."""
+    folder = sys.argv[1] if len(sys.argv) > 1 else TINY_MODEL_FOLDER
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    print(f"{folder}: {model.num_parameters():,} parameters")
+    print_report(report(model, AutoTokenizer.from_pretrained(folder)))
+
+
+if __name__ == "__main__":
+    main()
