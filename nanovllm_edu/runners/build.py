@@ -3,7 +3,7 @@
 Order matters. The weights come first, then a warm-up step of the largest size; what memory is left
 after that is the KV cache's.
 
-Read next: `runners/memory.py`, `attention/select.py`.
+Read next: `runners/memory.py`, `runners/select.py`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from importlib.util import find_spec
 
 import torch
 
-from nanovllm_edu.attention import select
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.plan import Chunk, StepPlan
@@ -22,6 +21,7 @@ from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.kv_cache import bytes_per_block
+from nanovllm_edu.runners import select
 from nanovllm_edu.runners.eager import EagerRunner
 from nanovllm_edu.runners.memory import CacheSize, cache_size
 
@@ -71,7 +71,7 @@ def choose_ops(device: torch.device, dtype: torch.dtype) -> tuple[Ops, str]:
     if device.type == "cuda":
         if find_spec("triton") is None:
             return TorchOps(), "triton is not installed"
-        from nanovllm_edu.kernels.ops import TritonOps
+        from nanovllm_edu.kernels.triton.ops import TritonOps
 
         return TritonOps(), "fused kernels on a GPU"
     from nanovllm_edu.native import ops

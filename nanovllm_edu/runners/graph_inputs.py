@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nanovllm_edu.core.plan import Chunk, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 
 
