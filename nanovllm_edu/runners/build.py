@@ -20,6 +20,7 @@ from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.native import ops as native_ops
 from nanovllm_edu.paged.kv_cache import bytes_per_block
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.eager import EagerRunner
@@ -74,12 +75,10 @@ def choose_ops(device: torch.device, dtype: torch.dtype) -> tuple[Ops, str]:
         from nanovllm_edu.kernels.triton.ops import TritonOps
 
         return TritonOps(), "fused kernels on a GPU"
-    from nanovllm_edu.native import ops
-
-    problem = ops.why_unavailable(device, dtype)
+    problem = native_ops.why_unavailable(device, dtype)
     if problem:
         return TorchOps(), f"readable torch; not those in C: {problem}"
-    return ops.NativeOps(), "in C, one pass each"
+    return native_ops.NativeOps(), "in C, one pass each"
 
 
 def longest_sequence(config: EngineConfig, model: ModelConfig) -> int:
