@@ -38,7 +38,7 @@ from nanovllm_edu.kernels.triton.norm_project import norm_project
 from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add
 from nanovllm_edu.kernels.triton.residual import Residual
 
-Launch = Callable[[], None]
+Launch = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,12 @@ class _Triton:
         self._operands, self._eps, self._residual = operands, eps, operands.residual
         self._options = launch_options(is_overlapped)
         tiles = [t for t in (plan.o, plan.down) if isinstance(t, Tiles)]
-        shape, device = operands.residual.values.shape, operands.qkv.device
-        scratch = SplitScratch.allocate(*shape, tiles, device) if tiles else None
+        num_rows, hidden = operands.residual.values.shape
+        device = operands.qkv.device
+        # None is never used: no tiles, nobody calls `_add`.
+        scratch: Any = (
+            SplitScratch.allocate(num_rows, hidden, tuple(tiles), device) if tiles else None
+        )
         self._add = partial(
             project_add, residual=self._residual, scratch=scratch, options=self._options
         )

@@ -11,11 +11,12 @@ Read next: `decoder.py`.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.models.qwen3 import Qwen3DecoderLayer, Qwen3ForCausalLM
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class ModelWeights:
         config = model.config
         return cls(
             embedding=model.embed_tokens.weight,
-            layers=tuple(_layer(layer) for layer in model.layers),
+            layers=tuple(_layer(layer) for layer in _decoder_layers(model)),
             final_norm=model.norm.weight,
             head=model.lm_head.weight,
             cos_sin=model.cos_sin,
@@ -102,7 +103,7 @@ def fold_norms(model: Qwen3ForCausalLM) -> None:
     The model computes what it did before, but for one rounding of each weight. A second call finds
     weights of 1 and changes nothing. The last norm stays: the matrix after it may be the embedding.
     """
-    for layer in model.layers:
+    for layer in _decoder_layers(model):
         pairs = (
             (layer.input_layernorm, layer.self_attn.qkv_proj),
             (layer.post_attention_layernorm, layer.mlp.gate_up_proj),
@@ -112,7 +113,11 @@ def fold_norms(model: Qwen3ForCausalLM) -> None:
             norm.weight.fill_(1.0)
 
 
-def _layer(layer) -> LayerWeights:
+def _decoder_layers(model: Qwen3ForCausalLM) -> list[Qwen3DecoderLayer]:
+    return cast("list[Qwen3DecoderLayer]", list(model.layers))
+
+
+def _layer(layer: Qwen3DecoderLayer) -> LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
     return LayerWeights(
         qkv=attention.qkv_proj.weight,

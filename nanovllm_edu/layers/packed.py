@@ -1,8 +1,8 @@
 """`PackedMatrix`: a GEMM with a weight that was rearranged once for the CPU's matrix kernels.
 
-A general GEMM rearranges its operands into tiles each time it is called. The weight never changes, so
-oneDNN, which torch brings along, can keep it in tiles. torch has no public name for that: this is
-the one file that calls private ones, and `reference` is what they compute.
+A general GEMM rearranges its operands into tiles each time it is called. The weight never changes,
+so oneDNN, which torch brings along, can keep it in tiles. torch has no public name for that: this
+is the one file that calls private ones, and `reference` is what they compute.
 
 What it brings, time without it over time with it, for the model in the box on two cores (one
 thread and two; medians of eight runs):
@@ -11,8 +11,8 @@ thread and two; medians of eight runs):
     decode, 16 rows      1.49   1.38        prefill of 4 x 1500 tokens   1.28   1.22
     decode, 64 rows      1.69   1.57
 
-The price is memory: a float32 weight on a CPU is held twice once it was used. Elsewhere (GPUs, 16-bit
-weights, a torch without oneDNN) `reference` runs; `info` says which.
+The price is memory: a float32 weight on a CPU is held twice once it was used. Elsewhere (GPUs,
+16-bit weights, a torch without oneDNN) `reference` runs; `info` says which.
 
 Read next: `linear.py`.
 """
