@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.kernels.fused_decode import FusedDecoder
-from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
 from nanovllm_edu.layers.rotary import rotary_table
 from nanovllm_edu.paged.kv_cache import KVCache
 

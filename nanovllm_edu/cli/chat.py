@@ -8,10 +8,8 @@ import argparse
 import sys
 from contextlib import suppress
 
-from rich.console import Console
-
-from nanovllm_edu.cli.arguments import make_llm, sampling_params
-from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.cli.load import make_llm, sampling_params
+from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.core.events import PrefixHit
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.detokenizer import IncrementalText
@@ -29,14 +27,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.system:
         opening.append({"role": "system", "content": arguments.system})
     with make_llm(arguments) as llm:
-        terminal = console()
-        terminal.print(HELP, style="dim")
+        sys.stdout.write(HELP + "\n")
         messages = list(opening)
         while (text := _read()) is not None:
             if text == "/reset":
                 messages = list(opening)
             elif text:
-                _take_turn(llm, messages, text, params, terminal)
+                _take_turn(llm, messages, text, params)
 
 
 def _read() -> str | None:
@@ -47,9 +44,7 @@ def _read() -> str | None:
     return None
 
 
-def _take_turn(
-    llm: LLM, messages: list[Message], text: str, params: SamplingParams, terminal: Console
-) -> None:
+def _take_turn(llm: LLM, messages: list[Message], text: str, params: SamplingParams) -> None:
     """Adds a message and its answer to the conversation; an error leaves it as it was."""
     asked: list[Message] = [*messages, {"role": "user", "content": text}]
     try:
@@ -59,7 +54,7 @@ def _take_turn(
         sys.stderr.write(f"error: {error} Or say /reset.\n")
         return
     messages[:] = [*asked, {"role": "assistant", "content": answer}]
-    terminal.print(f"{num_cached} of {len(prompt)} prompt tokens were cached", style="dim")
+    sys.stdout.write(f"({num_cached} of {len(prompt)} prompt tokens were cached)\n")
 
 
 def _answer(llm: LLM, prompt: list[int], params: SamplingParams) -> tuple[str, int]:

@@ -7,7 +7,7 @@ import torch
 from nanovllm_edu import SamplingParams
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.core.plan import Chunk, StepPlan
-from nanovllm_edu.kernels.ops import TritonOps
+from nanovllm_edu.kernels.triton.ops import TritonOps
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import build_random_model, load_model

@@ -5,11 +5,11 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from nanovllm_edu.kernels import layer_attention
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.kernels.fused_decode import FusedDecoder
-from nanovllm_edu.kernels.tile_plan import LIBRARY
-from nanovllm_edu.kernels.weights import ModelWeights
+from nanovllm_edu.fused_decode import layer_attention
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.gemm_plan import LIBRARY
+from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.paged.kv_cache import KVCache
 from tests.gpu.models import BLOCK_SIZE, CUDA, make_model, relative_error
 

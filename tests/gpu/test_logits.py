@@ -22,10 +22,10 @@ def backend_named(name):
     if name == "flash":
         pytest.importorskip("flash_attn")
         from nanovllm_edu.attention.flash import FlashAttention
-        from nanovllm_edu.kernels.store_kv import store_kv
+        from nanovllm_edu.kernels.triton.store_kv import store_kv
 
         return FlashAttention(store_kv)
-    from nanovllm_edu.attention.triton_paged import TritonPagedAttention
+    from nanovllm_edu.kernels.triton.attention import TritonPagedAttention
 
     return TritonPagedAttention()
 

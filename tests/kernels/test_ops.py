@@ -1,11 +1,11 @@
-"""Each memory-bound kernel equals its torch twin on random inputs, odd shapes included."""
+"""Each memory-bound kernel equals its reference in torch on random inputs, odd shapes included."""
 
 import pytest
 import torch
 
 from nanovllm_edu.attention.base import store
-from nanovllm_edu.kernels.ops import TritonOps
-from nanovllm_edu.kernels.store_kv import store_kv
+from nanovllm_edu.kernels.triton.ops import TritonOps
+from nanovllm_edu.kernels.triton.store_kv import store_kv
 from nanovllm_edu.layers.ops import TorchOps
 from nanovllm_edu.paged.kv_cache import KVCache
 
