@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nanovllm_edu.introspect.recording import Recording
-from nanovllm_edu.introspect.viewer_source import viewer_script, viewer_style
+from nanovllm_edu.viewer.source import viewer_script, viewer_style
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -15,7 +15,7 @@ import traitlets
 from nanovllm_edu.introspect.codec import encode, encode_journal
 from nanovllm_edu.introspect.journal import Entry, Resumed
 from nanovllm_edu.introspect.recording import Recording
-from nanovllm_edu.introspect.viewer_source import viewer_script, viewer_style
+from nanovllm_edu.viewer.source import viewer_script, viewer_style
 
 
 class StepViewer(anywidget.AnyWidget):

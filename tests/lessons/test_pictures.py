@@ -2,7 +2,7 @@
 
 import re
 
-from nanovllm_edu.introspect.viewer_source import module_source
+from nanovllm_edu.viewer.source import module_source
 from nanovllm_edu.lessons.charts import bars
 from nanovllm_edu.lessons.checks import checksum_engine, finish, greedy
 from nanovllm_edu.lessons.pictures import PALETTE, ink_on, pool, timeline

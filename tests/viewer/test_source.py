@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import nanovllm_edu.widgets
-from nanovllm_edu.introspect.viewer_source import (
+import nanovllm_edu.viewer
+from nanovllm_edu.viewer.source import (
     IMPORT,
     MODULES,
     module_source,
@@ -18,7 +18,7 @@ TOP_LEVEL = re.compile(r"^(?:export )?(?:class|function|const|let) (\w+)", re.MU
 
 
 def test_every_module_is_shipped():
-    folder = Path(nanovllm_edu.widgets.__file__).parent / "js"
+    folder = Path(nanovllm_edu.viewer.__file__).parent / "js"
     assert {path.stem for path in folder.iterdir()} == set(MODULES)
 
 
