@@ -63,14 +63,14 @@ def title_of(notebook: dict[str, Any]) -> str:
 
 def page_of(view: Any, title: str) -> str:
     """The page of a viewer's recording; what a player has queued is run to its end."""
-    from nanovllm_edu.introspect.decoder import decode
-    from nanovllm_edu.introspect.html_export import to_html
+    from nanovllm_edu.introspect.codec import encode
+    from nanovllm_edu.viewer.page import to_page
 
     if hasattr(view, "recorder"):
         for _ in view.recorder.run(depth=0):
             pass
-        return to_html(view.recording, title)
-    return to_html(decode(view.document()), title)
+        return to_page(encode(view.recording), title)
+    return to_page(view.document(), title)
 
 
 def save(folder: Path, notebook: Path) -> None:

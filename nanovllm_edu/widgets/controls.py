@@ -1,18 +1,16 @@
 """The buttons of `StepPlayer`, made of core ipywidgets.
 
 They hold no state of the engine: each one calls a verb of the player. Read next:
-`widgets/branch.py`.
+`widgets/player.py`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.introspect.breakpoints import BREAKPOINTS
-
-if TYPE_CHECKING:
-    from nanovllm_edu.widgets.step_player import StepPlayer
+from nanovllm_edu.widgets.player import POLICIES, Player
 
 AS_IT_IS = "as it is"
 SELECTED, ALL = "the selected one", "all unfinished"
@@ -21,7 +19,7 @@ SELECTED, ALL = "the selected one", "all unfinished"
 class Controls(widgets.VBox):
     """Three rows: moving; adding prompts and changing temperatures; forking."""
 
-    def __init__(self, player: "StepPlayer", block_size: int) -> None:
+    def __init__(self, player: Player, block_size: int) -> None:
         self.player = player
         self._make_moving()
         self._make_adding(has_tokenizer=player.engine.tokenizer is not None)
@@ -74,7 +72,7 @@ class Controls(widgets.VBox):
         )
 
     def _make_forking(self, block_size: int) -> None:
-        self.policy = _choice("policy", [AS_IT_IS, "mixed", "phase-separated"], "206px", "44px")
+        self.policy = _choice("policy", [AS_IT_IS, *POLICIES], "206px", "44px")
         self.block_size = widgets.BoundedIntText(
             block_size, min=1, max=1024, description="block size", layout=_width("142px"),
             style={"description_width": "70px"},
@@ -111,8 +109,6 @@ class Controls(widgets.VBox):
         self.player.set_temperature(self.temperature.value, seq_id)
 
     def _fork(self) -> None:
-        from nanovllm_edu.widgets.step_player import POLICIES
-
         changes: dict[str, Any] = {}
         if self.policy.value in POLICIES:
             changes["policy"] = POLICIES[self.policy.value]()
@@ -127,11 +123,9 @@ class Controls(widgets.VBox):
             self.slider.max = self.player.last
             self.slider.value = step
         self.back.disabled = step < 0
+        self.play.value = self.player.is_playing
+        self.close_fork.layout.display = "none" if self.player.forked is None else ""
         self.fork.description = f"Fork after step {step}" if step >= 0 else "Fork at the start"
-
-    def set_forked(self, is_forked: bool) -> None:
-        """Shows or hides what needs a fork."""
-        self.close_fork.layout.display = "" if is_forked else "none"
 
 
 def _row(parts: list[Any]) -> widgets.Box:

@@ -3,11 +3,11 @@
 The recording travels once, when a view opens; after that only what is new does. The module folds
 the states itself, so moving through a recording needs no kernel.
 
-Read next: `widgets/js/main.js`; `widgets/step_player.py`, which drives an engine.
+Read next: `viewer/js/main.js`; `widgets/step_player.py`, which drives an engine.
 """
 
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 import anywidget
 import traitlets
@@ -40,11 +40,6 @@ class StepViewer(anywidget.AnyWidget):
         self._recording = recording
         super().__init__(**traits)
         self.on_msg(self._on_message)
-
-    @classmethod
-    def of(cls, recording: Recording) -> Self:
-        """The viewer of a finished recording, at its first step."""
-        return cls(recording, step=min(0, len(recording) - 1))
 
     def document(self) -> dict[str, Any]:
         """What a view that opens now receives."""
@@ -84,6 +79,11 @@ class StepViewer(anywidget.AnyWidget):
             return {"text/plain": repr(self)}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/plain": repr(self)}, metadata
+
+
+def show(recording: Recording) -> StepViewer:
+    """The linked view of a recording, at its first step."""
+    return StepViewer(recording, step=min(0, len(recording) - 1))
 
 
 def _order_after(recording: Recording, num_entries: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from nanovllm_edu.errors import ConfigError, EngineClosedError
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.runners.checksum import ChecksumRunner
-from nanovllm_edu.widgets import StepPlayer, StepViewer
+from nanovllm_edu.widgets import StepPlayer, StepViewer, show
 from tests.browser.recordings import Letters
 
 PROMPT = "11 12 13 14 15 16 17 18"
@@ -224,7 +224,7 @@ def test_a_view_that_opens_later_gets_everything(player):
 
 
 def test_the_text_form_holds_no_address(player):
-    viewer = player.recording.show()
+    viewer = show(player.recording)
     assert isinstance(viewer, StepViewer)
     for widget in (player, viewer):
         bundle = widget._repr_mimebundle_()

@@ -4,17 +4,15 @@ The page holds the viewer's module, its style sheet and the recording, and a pol
 to load anything at all. Text of users and models travels as JSON data and becomes text nodes, never
 markup.
 
-Read next: `introspect/viewer_source.py`; the notebook widget shows the very same view.
+Read next: `viewer/source.py`; the notebook widget shows the very same view.
 """
 
 import json
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.viewer.source import viewer_script, viewer_style
 
 PAGE = """<!doctype html>
@@ -47,8 +45,8 @@ mount(document.getElementById("viewer"), data);
 """
 
 
-def to_html(recording: Recording, title: str) -> str:
-    """The page as text."""
+def to_page(document: dict[str, Any], title: str) -> str:
+    """The page of a recording's document, as text."""
     script = viewer_script() + START
     style = viewer_style() + PAGE_STYLE
     return PAGE.format(
@@ -57,15 +55,8 @@ def to_html(recording: Recording, title: str) -> str:
         style_hash=_csp_hash(style),
         script=script,
         script_hash=_csp_hash(script),
-        data=embedded_json(recording.to_dict()),
+        data=embedded_json(document),
     )
-
-
-def write_html(recording: Recording, path: str | Path, title: str) -> Path:
-    """Writes the page and returns its path."""
-    path = Path(path)
-    path.write_text(to_html(recording, title), encoding="utf-8")
-    return path
 
 
 def embedded_json(document: Any) -> str:
