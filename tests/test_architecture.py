@@ -24,6 +24,23 @@ def test_each_layer_imports_only_from_below():
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+STRAIGHT = [path for path in MODULES if path.parent.name in ("introspect", "viewer", "widgets")]
+"""Modules of floors where no import hides: neither in a function nor from the checker only."""
+
+
+@pytest.mark.parametrize("path", STRAIGHT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_import_hides_from_the_layers(path: Path):
+    imports = (ast.Import, ast.ImportFrom)
+    hidden = [
+        ast.unparse(inner)
+        for outer in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef, ast.If))
+        for inner in ast.walk(outer)
+        if isinstance(inner, imports) and "nanovllm_edu" in ast.unparse(inner)
+    ]
+    assert hidden == []
+
+
 def test_importing_the_package_is_light():
     heavy = {"matplotlib", "ipywidgets", "anywidget", "IPython", "jupyter_core", "torch"}
     assert not modules_after("import nanovllm_edu") & heavy

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from nanovllm_edu.introspect.codec import encode
 from tests.docs.conftest import HOSTED
 from tests.docs.site_pages import ROOT, Page
 
