@@ -182,10 +182,10 @@ class Recorder:
                 self._add_pieces(entry.record.new_tokens.values())
 
     def _add_pieces(self, token_ids: Iterable[int]) -> None:
+        """Each token by itself, special ones included: a view shows what is there."""
         assert self.engine.tokenizer is not None
-        for token_id in token_ids:
-            if token_id not in self._pieces:
-                self._pieces[token_id] = self.engine.tokenizer.decode([token_id])
+        new = list(dict.fromkeys(i for i in token_ids if i not in self._pieces))
+        self._pieces.update(zip(new, self.engine.tokenizer.pieces(new), strict=True))
 
 
 def describe(engine: LLMEngine) -> Mapping[str, Any]:

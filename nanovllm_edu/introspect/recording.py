@@ -175,7 +175,8 @@ class Recording:
 
     def __repr__(self) -> str:
         return (
-            f"Recording of {len(self)} steps and {len(self.requests)} sequences: "
+            f"Recording of {html.counted(len(self), 'step')} and "
+            f"{html.counted(len(self.requests), 'sequence')}: "
             f"{self.engine['num_blocks']} blocks of {self.engine['block_size']} tokens, "
             f"{self.engine['policy']}, {self.engine['eviction_policy']}"
         )
@@ -186,7 +187,9 @@ class Recording:
         header = ("step", "tokens", "running", "waiting", "blocks", "what happened")
         text = html.table(repr(self), header, rows)
         if len(self) > NUM_ROWS:
-            text += html.paragraph(f"and {len(self) - NUM_ROWS} more; show() has every step")
+            text += html.paragraph(
+                f"and {html.counted(len(self) - NUM_ROWS, 'more step')}; show() has all"
+            )
         return text
 
     def _row(self, index: int) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from html import escape
 
 import ipywidgets as widgets
 
+from nanovllm_edu.core.html import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.widgets.step_viewer import StepViewer
@@ -90,8 +91,8 @@ class Branch:
         own = range(fork_begin - self.begin, self.viewer.step + 1)
         records = [self.recorder.record(index) for index in own]
         facts = [
-            f"{len(records)} steps",
-            f"{sum(len(r.new_tokens) for r in records)} tokens",
+            counted(len(records), "step"),
+            counted(sum(len(r.new_tokens) for r in records), "token"),
             f"{sum(len(r.preempted) for r in records)} preempted",
             f"{sum(len(r.finished) for r in records)} finished",
         ]
