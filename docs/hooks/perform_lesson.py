@@ -16,6 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+HOME = "../../index.html"
+"""From the page of a recording to the site's first."""
 VIEWS = ("StepViewer(", "StepPlayer(")
 LIBRARIES = ["torch", "transformers", "matplotlib.pyplot", "anywidget", "IPython", "nanovllm_edu"]
 
@@ -69,8 +71,8 @@ def page_of(view: Any, title: str) -> str:
     if hasattr(view, "recorder"):
         for _ in view.recorder.run(depth=0):
             pass
-        return to_page(encode(view.recording), title)
-    return to_page(view.document(), title)
+        return to_page(encode(view.recording), title, HOME, view.viewer.level)
+    return to_page(view.document(), title, HOME, view.level)
 
 
 def save(folder: Path, notebook: Path) -> None:

@@ -82,7 +82,7 @@ def on_files(files, config):
 
     names = titles()
     for name, recording in recordings().items():
-        page = to_page(encode(recording), names[name])
+        page = to_page(encode(recording), names[name], home="../../index.html")
         files.append(File.generated(config, page_name(name), content=page))
     return files
 

@@ -1,7 +1,7 @@
 """Small HTML tables for `_repr_html_`: escaped, and readable in light and dark themes.
 
-Colours come from the CSS variables of JupyterLab, VS Code or Colab, with fallbacks for other pages. It
-knows nothing of what it shows.
+Colours come from the CSS variables of VS Code, Colab or JupyterLab, with fallbacks for other pages.
+It knows nothing of what it shows.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ def _first_of(*names: str, fallback: str) -> str:
 
 
 _INK = _first_of(
-    "jp-content-font-color1", "vscode-editor-foreground", "colab-primary-text-color",
+    "vscode-editor-foreground", "colab-primary-text-color", "jp-content-font-color1",
     fallback="inherit",
 )  # fmt: skip
 _FAINT_INK = _first_of(
-    "jp-content-font-color2", "vscode-descriptionForeground", "colab-secondary-text-color",
+    "vscode-descriptionForeground", "colab-secondary-text-color", "jp-content-font-color2",
     fallback="inherit",
 )  # fmt: skip
-_LINE = _first_of("jp-border-color2", "vscode-panel-border", "colab-border-color", fallback="#8886")
+_LINE = _first_of("vscode-panel-border", "colab-border-color", "jp-border-color2", fallback="#8886")
 _FONT = "font-family:" + _first_of(
-    "jp-code-font-family", "vscode-editor-font-family", fallback="monospace"
+    "vscode-editor-font-family", "jp-code-font-family", fallback="monospace"
 )
 # Above the table and not its caption: that would be as narrow as the table, one word a line.
 _TITLE = f"{_FONT};font-size:12px;font-weight:600;color:{_INK};padding:2px 0"

@@ -34,12 +34,13 @@ class Recorder:
 
     Args:
         engine: An `LLMEngine`, or anything whose `.engine` is one (`LLM`). It may have a past.
+        past: A recording that ends where the engine stands; this one goes on with it.
 
     Raises:
         RecordingError: Steps are in flight.
     """
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, past: Recording | None = None) -> None:
         self.engine: LLMEngine = engine if isinstance(engine, LLMEngine) else engine.engine
         if self.engine.num_steps_in_flight:
             raise RecordingError(
@@ -56,6 +57,14 @@ class Recorder:
         # Under LRU the order follows from the events; of another policy only the policy knows it.
         self._keeps_order = type(manager.evictable) is not LRU
         self._num_seen = 0
+        if past is not None:
+            self._go_on_with(past)
+
+    def _go_on_with(self, past: Recording) -> None:
+        self._initial, self._journal, self._records = past.initial, list(past.journal), [*past]
+        self._newest = max(past.requests, default=-1)
+        self._pieces, self._num_seen = dict(past.pieces), len(past.journal)
+        self._begin -= max((getattr(entry, "seconds", 0.0) for entry in past.journal), default=0.0)
 
     # --------------------------------------------------------------------- the verbs
 

@@ -114,6 +114,17 @@ class Recording:
         """The journal up to step `index` (-1: up to the first step)."""
         return self.journal[: self._end(index)]
 
+    def begin(self, index: int) -> "Recording":
+        """Its beginning, up to step `index`, for somebody who goes on from there.
+
+        The journal is that of `entries_to`, or all of it after the last step. What folds learn
+        about tokens is not shared with this recording: the other one may go another way.
+        """
+        initial, is_whole = self.initial.copy(), index == len(self) - 1
+        initial.history = self.initial.history.only(initial.sequences)
+        journal = self.journal if is_whole else self.entries_to(index)
+        return Recording(initial, journal, self.engine, self.pieces)
+
     def _end(self, index: int) -> int:
         """Journal position after step `index`; before the first one, its requests are there."""
         if index >= 0:

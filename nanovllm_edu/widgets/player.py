@@ -13,7 +13,8 @@ from typing import Any
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, NanoVLLMError, RequestError
+from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
+from nanovllm_edu.forking import KEEPS_CACHE
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.introspect.breakpoints import find_breakpoint
 from nanovllm_edu.introspect.rewind import Rewinder
@@ -31,20 +32,27 @@ class Player:
 
     Args:
         engine: An `LLM` or an `LLMEngine`. From now on, step it with this player.
+        level: How much is shown at first: see `StepViewer`.
 
     Attributes:
         position: The step that is shown; a fork is shown at the same moment.
         said: What there is to say about the last verb.
     """
 
-    def __init__(self, engine: Any) -> None:
-        self._branches = Branches(Branch(Recorder(engine), 0, "as it is"))
+    def __init__(self, engine: Any, level: str = "everything") -> None:
+        self._open: Branches | None = Branches(Branch(Recorder(engine), 0, "as it is", level))
         self._rewinder = Rewinder(self.engine)
         self.position = self._branches.last
         self.said = ""
         self._playing: asyncio.Task[None] | None = None
         self._watch(self._branches.main)
         self.viewer.observe(lambda change: self._select(change["new"]), "sequence")
+
+    @property
+    def _branches(self) -> Branches:
+        if self._open is None:
+            raise EngineClosedError("this player is closed; make a new one.")
+        return self._open
 
     @property
     def engine(self) -> LLMEngine:
@@ -174,8 +182,13 @@ class Player:
             )
         engine = self._engine_after(at)
         names = ", ".join(f"{name}={value!r}" for name, value in changes.items()) or "no change"
-        fork = Branch(Recorder(engine.fork(**changes)), at + 1, f"fork with {names}")
+        goes_on = changes.keys() <= KEEPS_CACHE
+        past = self.recording.begin(at) if goes_on else None
+        recorder = Recorder(engine.fork(**changes), past)
+        begin = 0 if goes_on else at + 1
+        fork = Branch(recorder, begin, f"fork with {names}", self.viewer.level)
         self.close_fork()
+        self._branches.since = at + 1
         self._watch(fork)
         self._branches.fork = fork
         fork.viewer.sequence = self.viewer.sequence
@@ -192,6 +205,19 @@ class Player:
         self._branches.fork = None
         self.go_to(self.position)
         fork.close()
+        fork.recorder.engine.close()
+
+    def release(self) -> None:
+        """Closes the fork, frees its engine, and lets go of the engine that was given."""
+        if self._open is None:
+            return
+        self.play(False)
+        if self._open.fork is not None:
+            self._open.fork.recorder.engine.close()
+        for branch in self._open:
+            branch.close()
+        self._rewinder.close()
+        self._open = None
 
     @property
     def is_playing(self) -> bool:
@@ -249,6 +275,10 @@ class Player:
     def say(self, text: str, is_error: bool = False) -> None:
         """Tells the user."""
         self.said = text
+
+    def look_again(self) -> None:
+        """Shows what happened to the engine elsewhere: requests that were added to it directly."""
+        self.go_to(self.position)
 
     def refresh(self) -> None:
         """Shows where the player stands, and what there is to drive."""

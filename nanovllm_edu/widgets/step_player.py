@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nanovllm_edu.widgets.cells import CellHooks, close_with_parts
 from nanovllm_edu.widgets.controls import Controls
 from nanovllm_edu.widgets.player import Player
 
@@ -18,14 +19,28 @@ class StepPlayer(Player, widgets.VBox):
 
     Args:
         engine: An `LLM` or an `LLMEngine`. From now on, step it with this player.
+        level: How much is shown at first: "basic", "why" or "everything" (see `StepViewer`).
     """
 
-    def __init__(self, engine: Any) -> None:
-        Player.__init__(self, engine)
+    def __init__(self, engine: Any, level: str = "everything") -> None:
+        Player.__init__(self, engine, level)
         self.controls = Controls(self, block_size=self.engine.runner.block_size)
         self._views = widgets.Box(layout=widgets.Layout(width="100%", flex_flow="row wrap"))
-        widgets.VBox.__init__(self, [self.controls, self._views])
+        rows = [*self.controls.rows, self.controls.status, self._views]
+        # Visible: inside a box that scrolls, the row of buttons could not stay in sight.
+        layout = widgets.Layout(overflow="visible")
+        widgets.VBox.__init__(self, rows, layout=layout)
+        self._hooks = CellHooks(self.close, self.look_again)
         self.go_to(self.position)
+
+    def close(self) -> None:
+        """Takes everything off the screen and out of memory, but for the engine that was given.
+
+        The cell that made the player does it by itself when it runs again.
+        """
+        self._hooks.remove()
+        self.release()
+        close_with_parts(self)
 
     def refresh(self) -> None:
         """The buttons follow; one view in full width, or two side by side where both have room."""
@@ -46,7 +61,7 @@ class StepPlayer(Player, widgets.VBox):
         )
 
     def __repr__(self) -> str:
-        return f"StepPlayer({self.recording!r})"
+        return f"StepPlayer({self.recording!r})" if self._open else "StepPlayer(closed)"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, with a text form that is the same on every run."""
