@@ -18,11 +18,13 @@ Prompt = str | list[int]
 
 
 class Tokenizer(Protocol):
-    """The part of a tokenizer that the engine needs."""
+    """The part of a tokenizer that the engine needs, and `pieces` for those who look at it."""
 
     def encode(self, text: str) -> list[int]: ...
 
     def decode(self, token_ids: list[int]) -> str: ...
+
+    def pieces(self, token_ids: list[int]) -> list[str]: ...
 
 
 def read_prompt(
