@@ -7,9 +7,7 @@
 Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 """
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self, cast
@@ -17,41 +15,22 @@ from typing import Any, Self, cast
 from tqdm.auto import tqdm
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.events import Preempted, PrefixHit
-from nanovllm_edu.core.plan import TokenLogprobs
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.detokenizer import IncrementalText
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
-from nanovllm_edu.outputs import RequestMetrics, RequestOutput, StreamOutput
+from nanovllm_edu.outputs import RequestOutput, StreamOutput
+from nanovllm_edu.prompt import Prompt
+from nanovllm_edu.requests import Request, Requests
 from nanovllm_edu.runners.build import (
     build_runner,
     choose_device,
     choose_dtype,
     choose_ops,
 )
+from nanovllm_edu.shield import shielded
 from nanovllm_edu.tokenizer import Message, Tokenizer
-
-Prompt = str | list[int]
-
-
-@dataclass(slots=True)
-class _Request:
-    """A request under way, as the caller will see it."""
-
-    prompt: str | None
-    prompt_token_ids: list[int]
-    params: SamplingParams
-    text: IncrementalText
-    token_ids: list[int] = field(default_factory=list[int])
-    logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
-    times: list[float] = field(default_factory=list[float])
-    num_cached_tokens: int | None = None
-    num_preemptions: int = 0
-    finish_reason: str | None = None
 
 
 class LLM:
@@ -80,6 +59,7 @@ class LLM:
         reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
         runner, self.info = build_runner(weights, config, eos, reasons)
         self.engine = LLMEngine(runner, config, self.tokenizer)
+        self._interrupted: Requests | None = None
         # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
         self._depth = 1 if device.type == "cuda" else 0
 
@@ -102,26 +82,48 @@ class LLM:
         Raises:
             RequestError: A prompt or its parameters cannot be accepted; nothing is generated.
         """
-        requests = self._add_all(prompts, sampling_params)
-        with tqdm(total=len(requests), desc="Requests", disable=not use_tqdm) as bar:
-            for step in self._run(requests):
-                bar.update(sum(seq_id in requests for seq_id in step.finished))
-        return [self._output(seq_id, request) for seq_id, request in requests.items()]
+        with shielded(), Requests(self.engine, self._depth) as requests:
+            self._interrupted = requests
+            self._add_all(requests, prompts, sampling_params)
+            with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
+                while not requests.are_finished:
+                    requests.advance()
+                    bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
+            self._interrupted = None
+            return requests.outputs()
 
     def stream(
         self,
         prompts: Prompt | list[Prompt],
         sampling_params: SamplingParams | list[SamplingParams] | None = None,
     ) -> Iterator[StreamOutput]:
-        """Generates and yields every token as soon as its step is done."""
-        requests = self._add_all(prompts, sampling_params)
-        lengths = dict.fromkeys(requests, 0)
-        for step in self._run(requests):
-            for seq_id in step.new_tokens.keys() & requests.keys():
-                request = requests[seq_id]
-                new_text = request.text.text[lengths[seq_id] :]
-                lengths[seq_id] += len(new_text)
-                yield StreamOutput(seq_id, step.new_tokens[seq_id], new_text, request.finish_reason)
+        """Generates and yields every token as soon as its step is done.
+
+        Other calls may come between two tokens. A stream that is dropped ends its requests.
+        """
+        with Requests(self.engine, self._depth) as requests:
+            self._add_all(requests, prompts, sampling_params)
+            is_over = False
+            while not is_over:
+                is_over = requests.are_finished  # asked first: what comes now is read below
+                if not is_over:
+                    requests.advance()
+                for request in requests.listed:
+                    yield from request.read()
+
+    def interrupted(self) -> list[RequestOutput]:
+        """What the newest `generate` or `chat` had come to when it was interrupted or failed.
+
+        Finished requests are whole; one that was cut off, or had not begun, has the finish reason
+        "abort" and the tokens it had. Without an interrupt the list is empty.
+        """
+        return [] if self._interrupted is None else self._interrupted.outputs()
+
+    def abort_all(self) -> None:
+        """Ends every request that waits or runs, whoever made it."""
+        with self.engine.exclusive():
+            for seq_id in self.engine.unfinished_seq_ids():
+                self.engine.abort_request(seq_id)
 
     def chat(
         self,
@@ -157,9 +159,10 @@ class LLM:
 
     def _add_all(
         self,
+        requests: Requests,
         prompts: Prompt | list[Prompt],
         sampling_params: SamplingParams | list[SamplingParams] | None,
-    ) -> dict[int, _Request]:
+    ) -> None:
         """Adds all requests, or none of them if one cannot be accepted."""
         listed = _as_list(prompts)
         params = sampling_params or SamplingParams()
@@ -168,72 +171,12 @@ class LLM:
             raise RequestError(
                 f"{len(each)} sampling_params for {len(listed)} prompts; give one, or one each."
             )
-        requests: dict[int, _Request] = {}
-        try:
-            for prompt, one in zip(listed, each, strict=True):
-                seq_id = self.engine.add_request(prompt, one)
-                requests[seq_id] = self._request(seq_id, prompt, one)
-        except RequestError:
-            for seq_id in requests:
-                self.engine.abort_request(seq_id)
-            raise
-        return requests
-
-    def _request(self, seq_id: int, prompt: Prompt, params: SamplingParams) -> _Request:
-        token_ids = list(self.engine.scheduler.sequence(seq_id).token_ids)
-        text = IncrementalText(self.tokenizer, params.stop, params.skip_special_tokens)
-        as_text = prompt if isinstance(prompt, str) else None
-        return _Request(as_text, token_ids, params, text, times=[perf_counter()])
-
-    def _run(self, requests: dict[int, _Request]) -> Iterator[StepRecord]:
-        """Steps until all of `requests` are finished; aborts the rest if the caller gives up."""
-        unfinished = set(requests)
-        try:
-            for step in self.engine.run(self._depth):
-                _take_in(requests, step)
-                unfinished -= step.finished.keys()
-                yield step
-                if not unfinished:
-                    return
-        finally:
-            for seq_id in unfinished & self.engine.unfinished_seq_ids():
-                self.engine.abort_request(seq_id)
-
-    def _output(self, seq_id: int, request: _Request) -> RequestOutput:
-        times = request.times
-        gaps = tuple(b - a for a, b in itertools.pairwise(times[1:]))
-        first = times[1] - times[0] if len(times) > 1 else 0.0
-        return RequestOutput(
-            request_id=seq_id,
-            prompt=request.prompt,
-            prompt_token_ids=request.prompt_token_ids,
-            text=request.text.text,
-            token_ids=request.token_ids,
-            finish_reason=request.finish_reason or "abort",
-            logprobs=request.logprobs if request.params.logprobs is not None else None,
-            num_cached_tokens=request.num_cached_tokens or 0,
-            metrics=RequestMetrics(first, gaps, request.num_preemptions),
-        )
-
-
-def _take_in(requests: dict[int, _Request], step: StepRecord) -> None:
-    """Adds what a step brought to the requests it concerns."""
-    now = perf_counter()
-    for event in step.events:
-        request = requests.get(event.seq_id)
-        if request and isinstance(event, PrefixHit) and request.num_cached_tokens is None:
-            request.num_cached_tokens = event.num_tokens
-        elif request and isinstance(event, Preempted):
-            request.num_preemptions += 1
-    for seq_id, token_id in step.new_tokens.items():
-        if (request := requests.get(seq_id)) is None:
-            continue
-        request.finish_reason = step.finished.get(seq_id)
-        request.token_ids.append(token_id)
-        request.times.append(now)
-        request.text.add(token_id, is_last=request.finish_reason is not None)
-        if seq_id in step.logprobs:
-            request.logprobs.append(step.logprobs[seq_id])
+        with shielded():
+            begin = perf_counter()
+            seqs = self.engine.add_requests(zip(listed, each, strict=True))
+            for seq, prompt in zip(seqs, listed, strict=True):
+                text = prompt if isinstance(prompt, str) else None
+                requests.listed.append(Request(seq, text, self.tokenizer, begin))
 
 
 def _as_list(prompts: Prompt | list[Prompt]) -> list[Prompt]:

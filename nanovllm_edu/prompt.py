@@ -11,16 +11,20 @@ from typing import Protocol
 
 import numpy as np
 
-from nanovllm_edu.core.token_ids import PACKED
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.errors import RequestError
+
+Prompt = str | list[int]
 
 
 class Tokenizer(Protocol):
-    """The part of a tokenizer that the engine needs."""
+    """The part of a tokenizer that the engine needs, and `pieces` for those who look at it."""
 
     def encode(self, text: str) -> list[int]: ...
 
     def decode(self, token_ids: list[int]) -> str: ...
+
+    def pieces(self, token_ids: list[int]) -> list[str]: ...
 
 
 def read_prompt(
@@ -48,7 +52,7 @@ def _packed(prompt: list[int], vocab_size: int) -> "array[int]":
     if isinstance(prompt, (bytes, bytearray)):  # which an array would take for raw memory
         raise _no_prompt(prompt)
     try:
-        return array(PACKED, prompt)  # 1.5 and "1" are a TypeError
+        return array(TOKEN_TYPE, prompt)  # 1.5 and "1" are a TypeError
     except TypeError:
         raise _no_prompt(prompt) from None
     except OverflowError:  # below 0, or too large for any vocabulary

@@ -82,10 +82,7 @@ def needs_heavy(path: Path, seen: frozenset[Path] = frozenset()) -> bool:
     return False
 
 
-STRAIGHT = [path for path in MODULES if path.parent.name not in ("introspect", "widgets")]
-
-
-@pytest.mark.parametrize("path", STRAIGHT, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_import_hides_in_a_function(path: Path):
     """Heavy libraries may, and modules of ours that cannot be imported without one of these."""
     functions = [node for node in ast.walk(PARSED[path]) if isinstance(node, FUNCTIONS)]
@@ -99,7 +96,7 @@ def test_no_import_hides_in_a_function(path: Path):
             assert name.partition(".")[0] in HEAVY, name
 
 
-@pytest.mark.parametrize("path", STRAIGHT, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_import_of_ours_hides_from_the_checker_of_layers(path: Path):
     """`if TYPE_CHECKING` is for types of heavy libraries; the package's own names are lazy."""
     hidden = set().union(*(imports_of(n) for n in ast.walk(PARSED[path]) if is_type_checking(n)))

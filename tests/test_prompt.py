@@ -5,8 +5,8 @@ from array import array
 import numpy as np
 import pytest
 import torch
-
 from nanovllm_edu.core.token_ids import PACKED
+
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.prompt import read_prompt
 

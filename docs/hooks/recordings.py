@@ -53,18 +53,20 @@ def perform(scene: Scene):
 @cache
 def recordings():
     """Name -> recording, of all that there are."""
-    from nanovllm_edu.introspect import Recording
+    from nanovllm_edu.introspect import load
     from nanovllm_edu.introspect.decoder import decode
 
     here = Path(__file__)
     documents = cached("recordings", fingerprint(here, here.with_name("scenes.py")), _perform_all)
     found = {name: decode(document) for name, document in documents.items()}
-    return found | {name: Recording.load(p) for name, (p, _) in FILES.items() if p.exists()}
+    return found | {name: load(p) for name, (p, _) in FILES.items() if p.exists()}
 
 
 def _perform_all():
+    from nanovllm_edu.introspect.codec import encode
+
     perform(Scene("", {}, {0: ("The first step of a process is slow.",)}, max_tokens=2))
-    return {name: perform(scene).to_dict() for name, scene in scenes().items()}
+    return {name: encode(perform(scene)) for name, scene in scenes().items()}
 
 
 def titles() -> dict[str, str]:
@@ -75,11 +77,12 @@ def titles() -> dict[str, str]:
 
 def on_files(files, config):
     """Adds a page for every recording."""
-    from nanovllm_edu.introspect.html_export import to_html
+    from nanovllm_edu.introspect.codec import encode
+    from nanovllm_edu.viewer.page import to_page
 
     names = titles()
     for name, recording in recordings().items():
-        page = to_html(recording, names[name])
+        page = to_page(encode(recording), names[name], home="../../index.html")
         files.append(File.generated(config, page_name(name), content=page))
     return files
 
@@ -158,7 +161,7 @@ def waits(recording):
 
 def run_table(name):
     """What was run, and how long its decode steps took, from one commit to the next."""
-    from nanovllm_edu.introspect.recording import Stepped
+    from nanovllm_edu.introspect.journal import Stepped
 
     recording = recordings()[name]
     engine, records = recording.engine, recording.records

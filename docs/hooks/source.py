@@ -1,4 +1,4 @@
-"""`{{ source core/schedule/scheduler.py Scheduler.plan }}`: code on a page, taken from the file by name.
+"""`{{ source core/schedule/scheduler.py Scheduler.plan }}`: code on a page, from the file by name.
 
 Nothing is copied, so nothing can go stale: a name that no longer exists fails the build. Without a
 name the whole file is shown, folded. `vllm:v1/request.py` links a file of another project, and

@@ -24,7 +24,7 @@ from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.core.events import Admitted, BlockEvicted, Event, Finished, Preempted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
-from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.introspect import Recorder, Recording, to_html
 from nanovllm_edu.llm import LLM
 
 SYSTEM = (
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _write_page(terminal: Console, recording: Recording, page: Path) -> None:
     """The same run, to step through in a browser."""
     try:
-        recording.to_html(page, "nanovllm-edu demo")
+        to_html(recording, page, "nanovllm-edu demo")
     except OSError as error:
         raise ConfigError(f"--html {page} cannot be written: {error.strerror}.") from error
     terminal.print(f"\nEvery step of it, to click through: open {page} in a browser.", markup=False)

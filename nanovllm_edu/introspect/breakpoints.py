@@ -30,6 +30,11 @@ BREAKPOINTS: dict[str, Callable[[StepRecord], bool]] = {
 """Name -> whether to stop after this step."""
 
 
+def breakpoints_at(record: StepRecord) -> list[str]:
+    """The names of those that a step reaches."""
+    return [name for name, is_there in BREAKPOINTS.items() if is_there(record)]
+
+
 def find_breakpoint(name: str) -> Callable[[StepRecord], bool]:
     """The breakpoint of that name.
 

@@ -5,7 +5,7 @@ blocks and whether it samples follow from the state. So a decode step of 64 sequ
 and little else. `introspect/decoder.py` derives the rest again, and gets equal records.
 
 The format is described field by field in docs/reference/recording_format.md. Read next:
-`introspect/decoder.py`, and `widgets/js/replay.js`, which reads the same document in a browser.
+`introspect/decoder.py`, and `viewer/js/replay.js`, which reads the same document in a browser.
 """
 
 from collections.abc import Iterable, Iterator

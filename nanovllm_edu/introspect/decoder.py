@@ -62,7 +62,7 @@ def _check_header(document: Any) -> None:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise RecordingError(
             f"this is not a recording: its 'format' is not {FORMAT!r}; give a file that "
-            "recording.save() wrote."
+            "save() wrote."
         )
     if document.get("schema_version") != SCHEMA_VERSION:
         raise RecordingError(

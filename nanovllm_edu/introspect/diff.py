@@ -46,7 +46,7 @@ class Diff:
 
     def _repr_html_(self) -> str:
         rows = [(c.path, _shown(c.before), _shown(c.after)) for c in self.changes]
-        return html.table(f"{len(rows)} changes", ("what", "before", "after"), rows)
+        return html.table(html.counted(len(rows), "change"), ("what", "before", "after"), rows)
 
 
 def diff(before: Any, after: Any) -> Diff:

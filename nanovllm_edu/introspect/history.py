@@ -3,6 +3,7 @@
 Read next: `introspect/fold.py`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
@@ -46,6 +47,13 @@ class History:
     token_ids: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     contents: dict[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
     """Hash of a block -> its tokens."""
+
+    def only(self, seq_ids: Iterable[int]) -> "History":
+        """One of its own that knows some of the requests, and nothing that came after them."""
+        history = History(contents=dict(self.contents))
+        for seq_id in seq_ids:
+            history.add(self.requests[seq_id])
+        return history
 
     def add(self, request: Request) -> None:
         """Remembers a request; its tokens grow as they are sampled."""

@@ -18,6 +18,7 @@ from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect.journal import Added, Stepped
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.introspect.spans import StepSpans, step_spans
+from nanovllm_edu.introspect.whole_file import write_whole
 
 ENGINE, SEQUENCES = 1, 2  # process ids
 HOST, STEPS = 1, 2  # threads of the engine; there is a row of steps for each that can be in flight
@@ -25,11 +26,9 @@ HOST, STEPS = 1, 2  # threads of the engine; there is a row of steps for each th
 TraceEvent = dict[str, Any]
 
 
-def write_perfetto(recording: Recording, path: str | Path) -> Path:
+def to_perfetto(recording: Recording, path: str | Path) -> Path:
     """Writes the trace and returns its path."""
-    path = Path(path)
-    path.write_text(json.dumps(to_trace(recording), separators=(",", ":")), encoding="utf-8")
-    return path
+    return write_whole(path, json.dumps(to_trace(recording), separators=(",", ":")))
 
 
 def to_trace(recording: Recording) -> dict[str, Any]:

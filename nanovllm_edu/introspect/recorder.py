@@ -34,12 +34,13 @@ class Recorder:
 
     Args:
         engine: An `LLMEngine`, or anything whose `.engine` is one (`LLM`). It may have a past.
+        past: A recording that ends where the engine stands; this one goes on with it.
 
     Raises:
         RecordingError: Steps are in flight.
     """
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, past: Recording | None = None) -> None:
         self.engine: LLMEngine = engine if isinstance(engine, LLMEngine) else engine.engine
         if self.engine.num_steps_in_flight:
             raise RecordingError(
@@ -56,6 +57,14 @@ class Recorder:
         # Under LRU the order follows from the events; of another policy only the policy knows it.
         self._keeps_order = type(manager.evictable) is not LRU
         self._num_seen = 0
+        if past is not None:
+            self._go_on_with(past)
+
+    def _go_on_with(self, past: Recording) -> None:
+        self._initial, self._journal, self._records = past.initial, list(past.journal), [*past]
+        self._newest = max(past.requests, default=-1)
+        self._pieces, self._num_seen = dict(past.pieces), len(past.journal)
+        self._begin -= max((getattr(entry, "seconds", 0.0) for entry in past.journal), default=0.0)
 
     # --------------------------------------------------------------------- the verbs
 
@@ -182,10 +191,10 @@ class Recorder:
                 self._add_pieces(entry.record.new_tokens.values())
 
     def _add_pieces(self, token_ids: Iterable[int]) -> None:
+        """Each token by itself, special ones included: a view shows what is there."""
         assert self.engine.tokenizer is not None
-        for token_id in token_ids:
-            if token_id not in self._pieces:
-                self._pieces[token_id] = self.engine.tokenizer.decode([token_id])
+        new = list(dict.fromkeys(i for i in token_ids if i not in self._pieces))
+        self._pieces.update(zip(new, self.engine.tokenizer.pieces(new), strict=True))
 
 
 def describe(engine: LLMEngine) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.whole_file import write_whole
 
 
 def to_json(recording: Recording) -> str:
@@ -24,11 +25,9 @@ def to_json(recording: Recording) -> str:
 
 def save(recording: Recording, path: str | Path) -> Path:
     """Writes the file and returns its path."""
-    path = Path(path)
     data = to_json(recording).encode()
     # mtime=0: equal recordings give equal files.
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    return path
+    return write_whole(path, gzip.compress(data, mtime=0) if Path(path).suffix == ".gz" else data)
 
 
 def load(path: str | Path) -> Recording:
@@ -44,7 +43,7 @@ def load(path: str | Path) -> Recording:
     except (EOFError, OSError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RecordingError(
             f"{path} is not a whole JSON file ({error}): it is truncated, or no recording; "
-            "give a file that recording.save() wrote."
+            "give a file that save() wrote."
         ) from error
     try:
         return decode(document)

@@ -1,7 +1,7 @@
 """Runs the cases of `cases.py`, compares every token with the truth, and audits the books.
 
     report = investigate(case(1))        the symptom, in words
-    report.recording.show()              the same run in the viewer
+    widgets.show(report.recording)      the same run in the viewer
     prove(case(1), my_method)            the mended part on every case and on random requests
 
 Read next: `lesson_13.py`.

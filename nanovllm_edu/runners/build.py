@@ -13,7 +13,7 @@ import torch
 
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import BlockUpdate, Joined, Span, Spans, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.layers.ops import Ops, TorchOps
@@ -193,14 +193,14 @@ def _warm_up(
         max_num_seqs=config.max_num_seqs,
         max_model_len=max_model_len,
     )
-    chunks: list[Chunk] = []
-    for slot, (length, num_blocks) in enumerate(zip(lengths, blocks_each, strict=True)):
-        first = sum(blocks_each[:slot])
-        blocks = tuple(range(first, first + num_blocks))
-        params = SamplingParams()
-        tokens = (0,) * length
-        chunks.append(Chunk(slot, slot, 0, length, tokens, 0, blocks, True, params, 0, length))
-    runner.launch(StepPlan(0, tuple(chunks), (), None, ())).wait()
+    spans, joined, updates = [], [], []
+    for row, (length, num_blocks) in enumerate(zip(lengths, blocks_each, strict=True)):
+        first = sum(blocks_each[:row])
+        spans.append(Span(row, row, 0, length))
+        joined.append(Joined(row, row, (0,) * length, length, SamplingParams(), 0))
+        updates.append(BlockUpdate(0, row, 0, tuple(range(first, first + num_blocks))))
+    plan = StepPlan(0, Spans(spans), tuple(joined), block_updates=tuple(updates))
+    runner.launch(plan).wait()
     runner.close()
 
 

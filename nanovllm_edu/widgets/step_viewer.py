@@ -3,7 +3,7 @@
 The recording travels once, when a view opens; after that only what is new does. The module folds
 the states itself, so moving through a recording needs no kernel.
 
-Read next: `widgets/js/main.js`; `widgets/step_player.py`, which drives an engine.
+Read next: `viewer/js/main.js`; `widgets/step_player.py`, which drives an engine.
 """
 
 from itertools import islice
@@ -15,7 +15,8 @@ import traitlets
 from nanovllm_edu.introspect.codec import encode, encode_journal
 from nanovllm_edu.introspect.journal import Entry, Resumed
 from nanovllm_edu.introspect.recording import Recording
-from nanovllm_edu.introspect.viewer_source import viewer_script, viewer_style
+from nanovllm_edu.viewer.source import viewer_script, viewer_style
+from nanovllm_edu.widgets.cells import CellHooks, close_with_parts
 
 
 class StepViewer(anywidget.AnyWidget):
@@ -25,6 +26,8 @@ class StepViewer(anywidget.AnyWidget):
         step: The step that is shown; -1 is the moment before the first.
         sequence: The selected seq_id, or None.
         controls: Whether the view has buttons and a slider of its own.
+        level: What is shown at first: "basic" (text, timeline, blocks), "why" (the reasons too) or
+            "everything". What the reader chooses is kept by the browser, and comes before this.
     """
 
     _esm = viewer_script()
@@ -35,24 +38,39 @@ class StepViewer(anywidget.AnyWidget):
     step = traitlets.Int(0).tag(sync=True)
     sequence = traitlets.Int(None, allow_none=True).tag(sync=True)
     controls = traitlets.Bool(True).tag(sync=True)
+    level = traitlets.Enum(["basic", "why", "everything"], "everything").tag(sync=True)
+
+    fork = traitlets.Dict().tag(sync=True)
+    """`at`: the first step after a fork; `differs`: the first one that differs from the other's."""
 
     def __init__(self, recording: Recording, **traits: Any) -> None:
-        self._recording = recording
+        self._recording: Recording | None = recording
+        self._text = repr(recording)
+        self._hooks: CellHooks | None = None
         super().__init__(**traits)
         self.on_msg(self._on_message)
 
-    @classmethod
-    def of(cls, recording: Recording) -> Self:
-        """The viewer of a finished recording, at its first step."""
-        return cls(recording, step=min(0, len(recording) - 1))
+    def close_with_its_cell(self) -> Self:
+        """It closes when the cell that runs now runs again."""
+        self._hooks = CellHooks(self.close)
+        return self
+
+    def close(self) -> None:
+        """Takes the view off the screen, and the recording out of memory."""
+        if self._hooks:
+            self._hooks.remove()
+        self._recording = None
+        close_with_parts(self)
 
     def document(self) -> dict[str, Any]:
         """What a view that opens now receives."""
+        assert self._recording is not None, "a closed view opens nowhere"
         return encode(self._recording)
 
     def append(self, recording: Recording) -> None:
         """Takes in a longer version of the same recording, and sends what is new."""
-        before, self._recording = self._recording, recording
+        before, self._recording, self._text = self._recording, recording, repr(recording)
+        assert before is not None
         if len(recording.journal) > len(before.journal):
             self._send_from(len(before.journal), first_piece=len(before.pieces))
 
@@ -63,6 +81,7 @@ class StepViewer(anywidget.AnyWidget):
 
     def _send_from(self, first: int, first_piece: int = 0) -> None:
         """Journal entries and pieces of text, each from a place on; both only ever grow."""
+        assert self._recording is not None
         journal, pieces = self._recording.journal, self._recording.pieces
         order = _order_after(self._recording, first)
         self.send(
@@ -75,7 +94,7 @@ class StepViewer(anywidget.AnyWidget):
         )
 
     def __repr__(self) -> str:
-        return f"StepViewer({self._recording!r})"
+        return f"StepViewer({self._text})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """anywidget's, with a text form that is the same on every run."""
@@ -84,6 +103,17 @@ class StepViewer(anywidget.AnyWidget):
             return {"text/plain": repr(self)}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {**data, "text/plain": repr(self)}, metadata
+
+
+def show(recording: Recording, level: str = "everything") -> StepViewer:
+    """The linked view of a recording, at its first step.
+
+    Args:
+        recording: What to show.
+        level: See `StepViewer`.
+    """
+    viewer = StepViewer(recording, step=min(0, len(recording) - 1), level=level)
+    return viewer.close_with_its_cell()
 
 
 def _order_after(recording: Recording, num_entries: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from nanovllm_edu.core.events import EVENT_TYPES
+from nanovllm_edu.introspect import to_html
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.spans import step_spans
 from tests.browser.recordings import (
@@ -250,7 +251,7 @@ def test_the_budget_bar_leads_to_its_sequences(page, recording):
 
 def test_large_blocks_without_a_tokenizer(open_page, tmp_path, shoot):
     recording = large_block_recording()
-    page = open_page(recording.to_html(tmp_path / "x.html").as_uri())
+    page = open_page(to_html(recording, tmp_path / "x.html").as_uri())
     go(page, 3)
     state = recording.state_at(3)
     page.locator(".nv-chip[data-seq='1']").click()
@@ -275,7 +276,7 @@ def test_large_blocks_without_a_tokenizer(open_page, tmp_path, shoot):
 
 def test_overlapped_steps_share_an_axis(open_page, tmp_path, shoot):
     recording = overlapped_recording()
-    page = open_page(recording.to_html(tmp_path / "x.html").as_uri())
+    page = open_page(to_html(recording, tmp_path / "x.html").as_uri())
     go(page, 4)
     assert texts(page, ".nv-lane > span") == ["step 3", "step 4", "step 5"]
     labels = page.eval_on_selector_all(".nv-lane-track", "all => all.map(e => e.ariaLabel)")
@@ -411,7 +412,7 @@ def test_screen_readers_get_names_and_a_table(page, recording):
 
 def test_text_of_a_model_is_text(open_page, tmp_path):
     recording = eventful_recording(Letters())
-    page = open_page(recording.to_html(tmp_path / "x.html", title="<i>t</i>").as_uri())
+    page = open_page(to_html(recording, tmp_path / "x.html", title="<i>t</i>").as_uri())
     go(page, 4)
     assert "<b>&amp;</b>" in page.locator(".nv-text").inner_text()
     assert page.locator(".nv-text b, .nv-events i").count() == 0
@@ -423,13 +424,13 @@ def test_an_empty_recording_says_what_to_do(open_page, tmp_path, shoot):
     from nanovllm_edu.runners.checksum import ChecksumRunner
 
     recording = Recorder(LLMEngine(ChecksumRunner(8, 4))).recording
-    page = open_page(recording.to_html(tmp_path / "x.html").as_uri())
+    page = open_page(to_html(recording, tmp_path / "x.html").as_uri())
     assert "add a prompt" in page.locator(".nv-sequence").inner_text()
     shoot(page, "page-empty")
 
 
 def test_a_document_of_another_version_says_so(open_page, exported, tmp_path, recording, shoot):
-    path = recording.to_html(tmp_path / "x.html")
+    path = to_html(recording, tmp_path / "x.html")
     path.write_text(path.read_text().replace('"schema_version":1', '"schema_version":9', 1))
     page = open_page(path.as_uri())
     said = page.locator("[role=alert]").inner_text()

@@ -2,11 +2,12 @@
 
 from array import array
 
+from nanovllm_edu.core.token_ids import PACKED
+
 from nanovllm_edu.core.events import Event, unpack_events
 from nanovllm_edu.core.memory.block_manager import BlockManager, PrefixMatch
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
-from nanovllm_edu.core.token_ids import PACKED
 
 
 def request(seq_id: int, token_ids: list[int], **params: object) -> Sequence:

@@ -1,5 +1,6 @@
 from nanovllm_edu.core.flight import Flight
 from nanovllm_edu.core.packed import PackedChunks
+
 from nanovllm_edu.core.plan import TokenLogprobs
 from nanovllm_edu.runners.checksum import ReadyTicket
 from tests.core.steps import add, scheduler

@@ -4,10 +4,10 @@ import gc
 from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
+from nanovllm_edu.core.packed import PackedChunks, PackedTables
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.events import TokenSampled
-from nanovllm_edu.core.packed import PackedChunks, PackedTables
 from nanovllm_edu.core.plan import Chunk
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord

@@ -1,4 +1,5 @@
 from nanovllm_edu.core.snapshot import snapshot
+
 from tests.core.steps import add, scheduler, step
 
 

@@ -3,7 +3,6 @@
 from array import array
 
 import pytest
-
 from nanovllm_edu.core.token_ids import PACKED, TokenIds
 
 VALUES = (5, 0, 151_935)

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from nanovllm_edu.introspect.codec import encode
 from tests.docs.conftest import HOSTED
 from tests.docs.site_pages import ROOT, Page
 
@@ -177,7 +178,7 @@ def test_the_format_page_names_every_key_of_a_recording(recorded):
     page = (ROOT / "docs" / "reference" / "recording_format.md").read_text("utf-8")
     keys: set[str] = set()
     for recording in recorded.values():
-        document = recording.to_dict()
+        document = encode(recording)
         keys |= document.keys() | document["initial"].keys()
         for entry in document["journal"]:
             keys |= entry.keys() | entry.get("add", {}).keys()

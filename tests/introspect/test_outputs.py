@@ -10,11 +10,11 @@ from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError
-from nanovllm_edu.introspect import Recorder, Recording, figures
+from nanovllm_edu.introspect import Recorder, Recording, figures, load, save, to_html, to_text
 from nanovllm_edu.introspect.diff import diff
-from nanovllm_edu.introspect.html_export import embedded_json
 from nanovllm_edu.introspect.latency import latencies
 from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
+from nanovllm_edu.viewer.page import embedded_json
 from tests.introspect.workload import play
 
 
@@ -24,18 +24,18 @@ def recording():
 
 
 def test_text_is_the_same_for_equal_recordings(recording):
-    assert recording.to_text() == play(3).recorder.recording.to_text()
+    assert to_text(recording) == to_text(play(3).recorder.recording)
     assert repr(recording) == repr(play(3).recorder.recording)
     assert recording._repr_html_() == play(3).recorder.recording._repr_html_()
 
 
 def test_text_holds_every_reason(recording):
-    text = recording.to_text()
+    text = to_text(recording)
     assert all(event.why in text for record in recording for event in record.events)
 
 
 def test_text_of_some_steps_holds_only_those(recording):
-    text = recording.to_text(2, 4)
+    text = to_text(recording, 2, 4)
     assert text.count("StepRecord ") == 2
     assert f"StepRecord {recording[3].step_id}:" in text
 
@@ -69,7 +69,7 @@ def test_a_prompt_cannot_leave_its_script_element():
 
 
 def test_the_page_loads_nothing(recording, tmp_path):
-    page = recording.to_html(tmp_path / "x.html", title="<b>x</b>").read_text()
+    page = to_html(recording, tmp_path / "x.html", title="<b>x</b>").read_text()
     assert "default-src 'none'" in page
     assert "<title>&lt;b&gt;x&lt;/b&gt;</title>" in page
     for loader in (' src="', "@import", "url(", "fetch(", "XMLHttpRequest", "import("):
@@ -161,5 +161,5 @@ def test_the_package_and_its_recorder_import_neither_widgets_nor_matplotlib():
 
 
 def test_a_loaded_recording_gives_the_same_page(recording, tmp_path):
-    loaded = Recording.load(recording.save(tmp_path / "x.json"))
-    assert loaded.to_text() == recording.to_text()
+    loaded = load(save(recording, tmp_path / "x.json"))
+    assert to_text(loaded) == to_text(recording)

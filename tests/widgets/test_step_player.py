@@ -13,7 +13,7 @@ from nanovllm_edu.errors import ConfigError, EngineClosedError
 from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.runners.checksum import ChecksumRunner
-from nanovllm_edu.widgets import StepPlayer, StepViewer
+from nanovllm_edu.widgets import StepPlayer, StepViewer, show
 from tests.browser.recordings import Letters
 
 PROMPT = "11 12 13 14 15 16 17 18"
@@ -65,10 +65,13 @@ def test_nothing_left_to_do_is_said(player):
 @pytest.mark.parametrize("changes", [{"policy": PhaseSeparatedPolicy()}, {"block_size": 2}])
 def test_a_fork_is_stepped_with_the_original(player, changes):
     player.run_to("prefix hit")
+    begin = len(player.recording)
     forked = player.fork(**changes)
+    own = len(forked)
+    assert own == (0 if "block_size" in changes else begin)  # the past is its own, or made anew
     for _ in range(3):
         player.step()
-    assert len(forked) == 3
+    assert len(forked) == own + 3
     assert len(player._views.children) == 2
     player.run_to("nothing left to do")
     assert player.viewer.step == player.last or player.fork_viewer.step == len(forked) - 1
@@ -85,11 +88,17 @@ def test_an_unchanged_fork_from_an_earlier_step_does_the_same(player, at):
     player.go_to(at)
     forked = player.fork()
     assert forked.engine.state() == original.state_at(at)
-    assert (player.viewer.step, player.fork_viewer.step) == (at, -1)
+    assert (player.viewer.step, player.fork_viewer.step) == (at, at)  # the same step side by side
+    assert tokens_of(forked.recording) == tokens_of(original)[: at + 1]
     while player.position < player.last:
         player.step()
-    assert tokens_of(forked.recording) == tokens_of(original, at + 1)
+    assert forked.recording.records == original.records
     assert player.recording == original  # the original only moved its view
+    for k in range(-1, len(original)):
+        assert forked.recording.state_at(k) == original.state_at(k)
+    for branch in player._branches:
+        assert "the same so far" in branch.title.value or at == len(original) - 1
+        assert branch.viewer.fork == {"at": at + 1, "differs": None}
 
 
 def test_a_fork_from_an_earlier_step_goes_another_way(player):
@@ -101,9 +110,15 @@ def test_a_fork_from_an_earlier_step_goes_another_way(player):
     assert type(forked.engine.scheduler.policy) is PhaseSeparatedPolicy
     assert player.viewer.step == len(player.recording) - 1
     assert player.fork_viewer.step == len(forked) - 1
-    assert tokens_of(forked.recording) != tokens_of(player.recording, 3)
+    assert tokens_of(forked.recording)[3:] != tokens_of(player.recording, 3)
+    pairs = zip(forked.recording, player.recording, strict=False)
+    differs = next(k for k, (one, other) in enumerate(pairs) if one != other)
+    assert differs > 2
+    for branch in player._branches:
+        assert branch.viewer.fork == {"at": 3, "differs": differs}
+        assert f"differs from step {differs} on" in branch.title.value
     player.go_to(2)
-    assert (player.viewer.step, player.fork_viewer.step) == (2, -1)
+    assert (player.viewer.step, player.fork_viewer.step) == (2, 2)
 
 
 def test_moving_either_view_moves_the_other(player):
@@ -113,10 +128,21 @@ def test_moving_either_view_moves_the_other(player):
     for _ in range(4):
         player.step()
     player.viewer.step = 4
-    assert player.fork_viewer.step == 1
-    player.fork_viewer.step = 0
+    assert player.fork_viewer.step == 4
+    player.fork_viewer.step = 3
     assert player.viewer.step == 3
     assert player.controls.slider.value == 3
+
+
+def test_a_fork_that_is_computed_anew_begins_beside_its_origin(player):
+    player.run_to("preemption")
+    player.go_to(2)
+    player.fork(block_size=2)
+    for _ in range(4):
+        player.step()
+    assert (player.viewer.step, player.fork_viewer.step) == (6, 3)
+    player.fork_viewer.step = 0
+    assert player.viewer.step == 3
 
 
 def test_closing_the_fork_leaves_the_engine_alone(player):
@@ -224,7 +250,7 @@ def test_a_view_that_opens_later_gets_everything(player):
 
 
 def test_the_text_form_holds_no_address(player):
-    viewer = player.recording.show()
+    viewer = show(player.recording)
     assert isinstance(viewer, StepViewer)
     for widget in (player, viewer):
         bundle = widget._repr_mimebundle_()

@@ -52,6 +52,26 @@ export class Timeline {
     else this.drawCells(pen, g);
     this.drawMarks(pen, g);
     this.drawLane(pen, g);
+    this.drawFork(pen, g);
+  }
+
+  // Where another engine went its own way, and from where on the two differ.
+  drawFork(pen, g) {
+    const { at, differs } = this.viewer.options.fork?.() ?? {}, { theme } = this.viewer;
+    if (at === undefined) return;
+    const x = (step) => g.gutter + step * g.cell;
+    pen.save();
+    pen.strokeStyle = theme.fg;
+    pen.lineWidth = 1.5;
+    pen.setLineDash([4, 3]);
+    pen.beginPath();
+    pen.moveTo(x(at), 0);
+    pen.lineTo(x(at), g.height);
+    pen.stroke();
+    pen.restore();
+    if (differs === null || differs < 0) return;
+    pen.fillStyle = theme.danger;
+    pen.fillRect(x(differs), g.bottom + 1, x(g.numSteps) - x(differs), 3);
   }
 
   drawLabels(pen, g) {

@@ -87,6 +87,13 @@ export class Replay {
     return this.journal[this.steps[k]];
   }
 
+  // The place of the step with this id; -1 is the moment before the first.
+  placeOf(step) {
+    if (step === -1) return -1;
+    const place = this.steps.findIndex((at) => this.journal[at].step === step);
+    return place < 0 ? null : place;
+  }
+
   // The head goes through each entry once, and notes are taken; other states come and go.
   apply(state, place) {
     const entry = this.journal[place], isHead = state === this.head;

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from nanovllm_edu.introspect.viewer_source import module_source
+from nanovllm_edu.viewer.source import module_source
 
 SIMULATIONS = {
     "normal": np.eye(3),

@@ -4,11 +4,14 @@
 
 import { Budget } from "./budget.js";
 import { clamp, h } from "./dom.js";
+import { BlockPanel } from "./blocks.js";
 import { forgetPatterns } from "./ink.js";
+import { firstLevel, LevelSwitch } from "./levels.js";
 import { MARK } from "./notes.js";
 import { Phases } from "./phases.js";
 import { Pool } from "./pool.js";
 import { Queues } from "./queues.js";
+import { Result } from "./result.js";
 import { SequencePanel } from "./sequence.js";
 import { Tensors } from "./tensors.js";
 import { readTheme, watchTheme } from "./theme.js";
@@ -17,23 +20,29 @@ import { labelOfBreakpoint, Transport } from "./transport.js";
 import { Why } from "./why.js";
 
 export class Viewer {
-  // options: controls, themeToggle, step, seq, onStep(k), onSelect(seq)
+  // options: controls, ownsPage, level, address (what ?step=13&seq=5&level=why says), step, seq,
+  // fork() → { at, differs }, onStep(k), onSelect(seq)
   constructor(host, replay, options = {}) {
     this.host = host;
     this.replay = replay;
     this.options = options;
-    this.step = clamp(options.step ?? 0, -1, replay.numSteps - 1);
-    this.chosen = this.selection = { seq: options.seq ?? null, position: null, block: null };
+    const { address = {} } = options;
+    this.step = clamp(replay.placeOf(address.step) ?? options.step ?? 0, -1, replay.numSteps - 1);
+    const seq = replay.requests.has(address.seq) ? address.seq : options.seq ?? null;
+    this.chosen = this.selection = { seq, position: null, block: null };
     this.hovered = null;
     this.root = h("div.nv", { tabIndex: 0, role: "region", "aria-label": "Steps of the engine",
       onkeydown: (event) => this.onKey(event) });
     this.root.viewer = this;
     this.build();
+    this.setLevel(firstLevel(address.level, options.level));
     host.replaceChildren(this.root);
     this.unwatchTheme = watchTheme(() => this.redraw());
     this.watchSize();
     this.onAppend = () => this.redraw();
     replay.listeners.add(this.onAppend);
+    this.onPageKey = (event) => event.target === document.body && this.onKey(event);
+    if (options.ownsPage) document.addEventListener("keydown", this.onPageKey);
     this.redraw();
   }
 
@@ -43,23 +52,34 @@ export class Viewer {
     this.pool = new Pool(this);
     this.sequence = new SequencePanel(this);
     this.tensors = new Tensors(this);
+    this.blocks = new BlockPanel(this);
     const queues = new Queues(this), budget = new Budget(this), why = new Why(this);
-    const phases = new Phases(this);
-    this.panels = [this.transport, this.timeline, queues, budget, why, this.pool, this.sequence,
-      this.tensors, phases];
+    const phases = new Phases(this), result = new Result(this);
+    this.panels = [this.transport, result, this.sequence, this.timeline, queues, budget, why, this.pool,
+      this.blocks, this.tensors, phases];
     const engine = this.replay.engine;
-    const about = h("p.nv-about", {}, [
+    const facts = h("span.nv-facts-of-engine.nv-from-why", {}, [
       engine.runner, `${engine.num_blocks} blocks of ${engine.block_size} tokens`, engine.policy,
       `${engine.eviction_policy} eviction`,
       engine.enable_prefix_caching ? "prefix caching" : "no prefix caching",
       `at most ${engine.max_num_seqs} sequences and ${engine.max_num_batched_tokens} tokens a step`,
     ].map((part) => h("span", {}, part)));
-    this.root.append(about);
+    this.levels = new LevelSwitch((level) => {
+      this.setLevel(level);
+      this.redraw();
+    });
+    this.root.append(h("div.nv-about", {}, facts, this.levels.el));
     if (this.options.controls !== false) this.root.append(this.transport.el);
-    this.root.append(this.timeline.el,
-      h("div.nv-grid.nv-top", {}, queues.el, budget.el, why.el),
-      h("div.nv-grid.nv-middle", {}, this.pool.el, this.sequence.el),
-      this.tensors.el, phases.el);
+    const everything = [this.blocks.el, this.tensors.el, phases.el];
+    for (const el of everything) el.classList.add("nv-from-everything");
+    this.root.append(result.el, this.sequence.el, this.timeline.el,
+      h("div.nv-grid.nv-top.nv-from-why", {}, queues.el, budget.el, why.el),
+      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el);
+  }
+
+  setLevel(level) {
+    this.root.dataset.level = level;
+    this.levels.show(level);
   }
 
   // ---- moving
@@ -113,7 +133,23 @@ export class Viewer {
     if (link === this.hovered || (link?.block === this.hovered?.block && link?.position === this.hovered?.position
       && link?.seq === this.hovered?.seq)) return;
     this.hovered = link;
-    for (const panel of [this.pool, this.sequence, this.tensors]) panel.highlight();
+    for (const panel of [this.pool, this.sequence, this.blocks, this.tensors]) panel.highlight();
+  }
+
+  // What carries `data-pos` or `data-block` can be pointed at and chosen. `positionAt` may know better.
+  linkTokens(part, positionAt = () => null) {
+    const linkOf = (event) => {
+      const { pos, block } = event.target.closest?.("[data-pos],[data-block]")?.dataset ?? {};
+      const position = positionAt(event) ?? pos;
+      if (position !== undefined) return this.linkOfPosition(this.selection.seq, Number(position));
+      return block === undefined ? null : { block: Number(block) };
+    };
+    part.addEventListener("pointermove", (event) => this.hover(linkOf(event)));
+    part.addEventListener("pointerleave", () => this.hover(null));
+    part.addEventListener("click", (event) => {
+      const link = linkOf(event);
+      if (link) this.select({ seq: this.selection.seq, ...link });
+    });
   }
 
   linkOfPosition(seq, position) {
@@ -131,7 +167,7 @@ export class Viewer {
 
   redraw() {
     if (!this.host.isConnected && this.now) return;
-    this.theme = readTheme(this.root, this.forcedTheme, this.options.themeToggle);
+    this.theme = readTheme(this.root, this.forcedTheme, this.options.ownsPage);
     forgetPatterns();
     for (const panel of this.panels) panel.measure?.();
     this.timeline.draw();
@@ -171,13 +207,19 @@ export class Viewer {
     return { ...moment, users, fresh, tableOf, sequence, isGone: !state.seqs.has(this.selection.seq) };
   }
 
-  // What was chosen, or somebody else at a step where that sequence is not there yet.
+  // What was chosen, or somebody else at a step where that sequence is not there yet. Whoever is
+  // shown stays so when it ends: its text is what the reader waits for.
   findSelection(moment) {
     const { running, waiting } = moment.state, before = this.selection.seq;
-    const stand = running[0] ?? waiting[0] ?? null;
+    const stand = running[0] ?? waiting[0] ?? this.lastEnded(moment.k);
     if (this.isKnown(this.chosen.seq, moment)) this.selection = this.chosen;
-    else if (before !== stand) this.selection = { seq: stand, position: null, block: null };
+    else if (!this.isKnown(before, moment)) this.selection = { seq: stand, position: null, block: null };
     if (this.selection.seq !== before) this.options.onSelect?.(this.selection.seq);
+  }
+
+  lastEnded(k) {
+    const ended = [...this.replay.notes.ended].filter(([, { step }]) => step <= k);
+    return ended.sort((a, b) => b[1].step - a[1].step)[0]?.[0] ?? null;
   }
 
   // A finished sequence has left the state, and its blocks may be another's by now.
@@ -219,6 +261,7 @@ export class Viewer {
   destroy() {
     this.stop();
     this.replay.listeners.delete(this.onAppend);
+    document.removeEventListener("keydown", this.onPageKey);
     this.unwatchTheme();
     this.sizeWatch.disconnect();
   }

@@ -27,7 +27,7 @@ export class Transport {
         button("next", "Step forward", () => viewer.goto(viewer.step + 1), "→"),
         button("last", "Last step", () => viewer.goto(Infinity), "End")),
       this.label, this.slider, this.jump);
-    if (viewer.options.themeToggle) {
+    if (viewer.options.ownsPage) {
       this.el.append(button("theme", "Light or dark", () => viewer.toggleTheme()));
     }
   }

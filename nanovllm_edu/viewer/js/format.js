@@ -6,7 +6,7 @@ const FORMAT = "nanovllm-edu recording";
 
 export function checkDocument(doc) {
   if (!doc || doc.format !== FORMAT) {
-    throw new Error("this is not a recording; pass what recording.to_dict() returns");
+    throw new Error("this is not a recording; pass what encode(recording) returns");
   }
   if (doc.schema_version !== SCHEMA_VERSION) {
     throw new Error(`the recording has schema version ${doc.schema_version}, and this viewer ` +

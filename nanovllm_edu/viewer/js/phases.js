@@ -4,6 +4,7 @@
 import { formatSeconds, h, panel, setText } from "./dom.js";
 import { COLOURS } from "./ink.js";
 
+const LANE_HEIGHT = 21; // CSS pixels
 const PHASE_COLOURS = { plan: 0, prepare: 4, forward: 1, sample: 2, commit: 3 };
 const colourOfPhase = (phase) => COLOURS[PHASE_COLOURS[phase] ?? 5];
 
@@ -11,7 +12,7 @@ export class Phases {
   constructor(viewer) {
     this.viewer = viewer;
     const { el, note } = panel("phases", "Phases", (this.lanes = h("div.nv-lanes")),
-      (this.bar = h("div.nv-phase-bar")));
+      (this.track = h("div.nv-phase-track")), (this.words = h("div.nv-phase-words")));
     Object.assign(this, { el, note });
   }
 
@@ -31,12 +32,21 @@ export class Phases {
     }
   }
 
+  // The bar is to scale, however short a phase is; so the words stand outside, below it.
   showBar(times, total) {
-    this.bar.replaceChildren(...times.map(([name, time]) => h("div.nv-phase", {
-      style: { "flex-grow": String(Math.round((1000 * time) / Math.max(total, 1e-9))),
-        "--seq": colourOfPhase(name) }, title: `${name}: ${formatSeconds(time)}` },
-    h("i"), h("span", {}, name), h("b", {}, formatSeconds(time)))));
-    if (!times.length) this.bar.append(h("p.nv-empty", {}, "plan → prepare → forward → sample → commit"));
+    const parts = times.map(([name, time]) => [name, time, { "--seq": colourOfPhase(name) }]);
+    this.track.replaceChildren(...parts.map(([name, time, style]) => h("i.nv-phase", { data: { phase: name },
+      style: { ...style, width: `${(100 * time) / Math.max(total, 1e-9)}%` }, title: `${name}: ${formatSeconds(time)}` })));
+    this.words.replaceChildren(...parts.map(([name, time, style]) => h("span.nv-phase-name", {},
+      h("i.nv-swatch.nv-solid", { style }), name, h("b", {}, formatSeconds(time)))));
+    if (!times.length) this.words.append(h("span.nv-empty", {}, "plan → prepare → forward → sample → commit"));
+  }
+
+  // Steps come and go on the axis; the room for the most of them is there from the beginning.
+  measure() {
+    const { replay } = this.viewer;
+    const inFlight = replay.steps.reduce((most, place) => Math.max(most, replay.journal[place].in_flight ?? 0), 0);
+    this.lanes.style.minHeight = inFlight ? `${(2 * inFlight + 1) * LANE_HEIGHT}px` : "0";
   }
 
   showLanes(k, steps) {

@@ -1,5 +1,5 @@
-// Colours and fonts of the theme in force, for what is drawn on canvases. JupyterLab's theme comes
-// first, then the button of the page, then the system's wish.
+// Colours and fonts of the theme in force, for what is drawn on canvases. The button of the page comes
+// first, then the theme of JupyterLab, VS Code or Colab, then the system's wish.
 
 const NAMES = ["bg", "fg", "muted", "faint", "border", "track", "accent", "danger", "good", "warn",
   "used-area", "cached-area"];
@@ -21,8 +21,12 @@ export function readTheme(root, forced, isOwnPage) {
 }
 
 function wantsDark() {
-  const lab = document.body.dataset.jpThemeLight;
-  return lab ? lab === "false" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const { body, documentElement: root } = document, lab = body.dataset.jpThemeLight;
+  if (lab) return lab === "false";
+  const code = [...body.classList].filter((name) => /^vscode-(light|dark|high-contrast)/.test(name));
+  if (code.length) return !code.some((name) => name.endsWith("light"));
+  const colab = root.getAttribute("theme");
+  return colab ? colab === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 // Calls back when the theme changes; returns what stops it.
@@ -32,7 +36,8 @@ export function watchTheme(redraw) {
   const onTheme = () => [50, 500].forEach((delay) => setTimeout(redraw, delay));
   media.addEventListener("change", onTheme);
   const watch = new MutationObserver(onTheme);
-  watch.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
+  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"];
+  for (const el of [document.body, document.documentElement]) watch.observe(el, { attributeFilter });
   return () => {
     media.removeEventListener("change", onTheme);
     watch.disconnect();

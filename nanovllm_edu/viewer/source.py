@@ -1,11 +1,11 @@
-"""The source of the linked view: small ES modules in `widgets/js/`, shipped as one.
+"""The source of the linked view: small ES modules in `viewer/js/`, shipped as one.
 
 An anywidget is one module and the exported page one script, so imports between files cannot stay.
 The modules are written as usual, each naming what it takes from which other one; here they are put
 one after the other, those that are imported first, and the import lines are dropped. There is no
 build step and nothing is rewritten: the joined text is the files, in this order.
 
-It knows nothing of recordings. Read next: `widgets/js/main.js`, where the view begins.
+It knows nothing of recordings. Read next: `viewer/js/main.js`, where the view begins.
 """
 
 import re
@@ -23,7 +23,9 @@ MODULES = (
     "dom",
     "ink",
     "theme",
+    "levels",
     "transport",
+    "result",
     "timeline",
     "queues",
     "budget",
@@ -44,7 +46,7 @@ IMPORT = re.compile(r"^import \{ ([^}]+) \} from \"\./(\w+)\.js\";\n", re.MULTIL
 
 
 def module_source(name: str) -> str:
-    """One file of `widgets/js/`, as it was written."""
+    """One file of `viewer/js/`, as it was written."""
     return _read("js", f"{name}.js")
 
 
@@ -61,4 +63,4 @@ def viewer_style() -> str:
 
 
 def _read(*path: str) -> str:
-    return files("nanovllm_edu").joinpath("widgets", *path).read_text(encoding="utf-8")
+    return files("nanovllm_edu").joinpath("viewer", *path).read_text(encoding="utf-8")

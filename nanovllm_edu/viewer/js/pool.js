@@ -1,7 +1,7 @@
 // The panel of the physical blocks: pointing at them, choosing one, and saying in words what each is.
 // Read next: pool_picture.js, which draws them.
 
-import { h, legend, panel, placeTip, setAttribute, setText } from "./dom.js";
+import { h, legend, panel, placeTip, plural, setAttribute, setText } from "./dom.js";
 import { Sheet } from "./ink.js";
 import { PoolPicture } from "./pool_picture.js";
 
@@ -30,7 +30,7 @@ export class Pool {
     tools.append(this.orderButton);
     this.counts = ["used", "cached", "free"].map(() => h("b"));
     note.append(this.counts[0], " used · ", this.counts[1], " cached · ", this.counts[2],
-      ` free · ${viewer.replay.blockSize} tokens each`);
+      " free", h("span.nv-each", {}, ` · ${plural(viewer.replay.blockSize, "token")} each`));
     Object.assign(this, { el, note });
   }
 

@@ -1,8 +1,8 @@
 // The selected sequence: its facts, and its text, coloured by how each token came.
 // Read next: blocks.js, where its tokens lie.
 
+import { kindOf, markLink } from "./blocks.js";
 import { count, h, legend, panel, plural, setText, shown } from "./dom.js";
-import { BlockCards } from "./blocks.js";
 import { colourOf, paintSwatch, swatch } from "./ink.js";
 
 const WINDOW = 224, STRIDE = 64; // tokens of a long text that are in the page, and how it moves
@@ -17,35 +17,15 @@ export class SequencePanel {
       + "left and right choose a token", onkeydown: (event) => this.onKey(event) });
     this.scroll = h("div.nv-scroll", {}, this.text);
     this.live = h("div.nv-hidden", { "aria-live": "polite" });
-    this.cards = new BlockCards(viewer, kindOf);
-    this.filled = h("div", {}, h("p.nv-facts", {}, FACTS.map((name, i) =>
+    this.filled = h("div.nv-filled", {}, h("p.nv-facts.nv-from-why", {}, FACTS.map((name, i) =>
       h("span", {}, `${name} `, this.facts[i])), this.params), this.scroll,
     legend([["t-cached", "cached"], ["t-prefill", "prefill"], ["t-decode", "decode"],
-      ["t-pending", "not in the cache yet"]]), this.cards.chain, this.cards.el, this.live);
+      ["t-pending", "not in the cache yet"]]), this.live);
     this.empty = h("p.nv-empty");
     const { el, note } = panel("sequence", "Sequence", this.empty, this.filled);
     el.querySelector("h3").replaceChildren((this.mark = swatch()), (this.title = h("span")));
     Object.assign(this, { el, note });
-    this.listen(this.text);
-    this.listen(this.cards.el);
-  }
-
-  listen(part) {
-    const { viewer } = this;
-    part.addEventListener("pointermove", (event) => viewer.hover(this.linkOf(event)));
-    part.addEventListener("pointerleave", () => viewer.hover(null));
-    part.addEventListener("click", (event) => {
-      const link = this.linkOf(event);
-      if (link) viewer.select({ seq: viewer.selection.seq, ...link });
-    });
-  }
-
-  linkOf(event) {
-    const el = event.target.closest?.("[data-pos],[data-block]");
-    if (!el) return null;
-    const position = this.cards.positionAt(event) ?? el.dataset.pos;
-    if (position === undefined) return { block: Number(el.dataset.block) };
-    return this.viewer.linkOfPosition(this.viewer.selection.seq, Number(position));
+    viewer.linkTokens(this.text);
   }
 
   update(moment) {
@@ -66,7 +46,6 @@ export class SequencePanel {
   settle(moment) {
     if (!this.seq) return;
     this.showText(this.seq, moment);
-    this.cards.show(this.seq, moment);
     this.highlight();
     this.bringIntoView();
   }
@@ -141,9 +120,8 @@ export class SequencePanel {
     const isCalm = !hovered && selection.block === null && selection.position === null;
     if (isCalm && this.wasCalm) return;
     this.wasCalm = isCalm;
-    mark(this.el, "nv-hover", hovered);
-    mark(this.el, "nv-selected", selection);
-    this.cards.highlight();
+    markLink(this.text, "nv-hover", hovered);
+    markLink(this.text, "nv-selected", selection);
     const block = hovered?.block ?? selection.block;
     const logical = block === null ? -1 : now.tableOf(selection.seq).indexOf(block);
     for (const span of this.text.children) {
@@ -164,17 +142,4 @@ export class SequencePanel {
     if (top < box.top) this.scroll.scrollTop -= box.top - top + 8;
     if (bottom > box.bottom) this.scroll.scrollTop += bottom - box.bottom + 8;
   }
-}
-
-function kindOf(seq, position) {
-  if (position >= seq.computed) return "pending";
-  return position < seq.hit ? "cached" : position < seq.prefillEnd ? "prefill" : "decode";
-}
-
-function mark(root, name, link) {
-  for (const el of root.querySelectorAll(`.${name}`)) el.classList.remove(name);
-  const { position, block } = link ?? {};
-  const is = (value) => value !== null && value !== undefined;
-  if (is(position)) for (const el of root.querySelectorAll(`[data-pos="${position}"]`)) el.classList.add(name);
-  if (is(block)) for (const el of root.querySelectorAll(`[data-block="${block}"]`)) el.classList.add(name);
 }

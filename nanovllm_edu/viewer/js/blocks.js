@@ -1,27 +1,38 @@
 // Where the tokens of the selected sequence lie: the hash chain by which its blocks are found, and
 // token → logical block → physical block → slot. Small blocks show every slot, large ones a strip.
 
-import { clamp, h, plural, shown } from "./dom.js";
+import { clamp, h, panel, plural, setText, shown } from "./dom.js";
+import { colourOf } from "./ink.js";
 
 const MOST_CELLS = 32; // slots of a block that are drawn one by one
 const CELLS_IN_ALL = 144;
 const LINKS = 12; // of the hash chain
 const KEPT_CARDS = 400;
 
-export class BlockCards {
-  constructor(viewer, kindOf) {
+export class BlockPanel {
+  constructor(viewer) {
     this.viewer = viewer;
-    this.kindOf = kindOf;
     this.chain = h("div.nv-chain");
-    this.el = h("div.nv-cards");
+    this.cards = h("div.nv-cards");
+    this.empty = h("p.nv-empty", {}, "No sequence is selected.");
+    const { el, note } = panel("blocks", "Its blocks", this.empty, this.chain, this.cards);
+    Object.assign(this, { el, note });
+    viewer.linkTokens(this.cards, (event) => this.positionAt(event));
     this.kept = new Map(); // a card that would look the same is used again
   }
 
-  show(seq, moment) {
+  settle(moment) {
+    const { seq } = this.viewer.sequence;
+    this.empty.hidden = Boolean(seq);
+    this.chain.hidden = this.cards.hidden = !seq;
+    setText(this.note, seq ? `of seq ${seq.id}: logical → physical` : "");
+    if (!seq) return;
     this.moment = moment;
     this.size = this.viewer.replay.blockSize;
+    this.el.style.setProperty("--seq", colourOf(seq.id));
     this.showChain(seq);
     this.showCards(seq);
+    this.highlight();
   }
 
   // ---- the hash chain, and where a match stopped
@@ -70,9 +81,9 @@ export class BlockCards {
     if (rest > 0) cards.push(h("span.nv-more", {}, `${plural(rest, "block")} after`));
     if (!table.length) cards.push(h("p.nv-empty", {}, moment.isGone ? "Its blocks were let go."
       : "It holds no blocks now."));
-    const { children } = this.el;
+    const { children } = this.cards;
     if (cards.length !== children.length || cards.some((card, i) => card !== children[i])) {
-      this.el.replaceChildren(...cards);
+      this.cards.replaceChildren(...cards);
     }
   }
 
@@ -110,9 +121,9 @@ export class BlockCards {
     const { replay } = this.viewer, { size } = this, tokens = replay.tokens.get(seq.id);
     return h("div.nv-slots", {}, Array.from({ length: size }, (_, offset) => {
       const position = logical * size + offset, isFilled = position < seq.computed;
-      return h(`span.nv-slot${isFilled ? `.nv-t-${this.kindOf(seq, position)}` : ""}`, {
+      return h(`span.nv-slot${isFilled ? `.nv-t-${kindOf(seq, position)}` : ""}`, {
         data: position < seq.known ? { pos: position } : {},
-        title: `position ${position} · slot ${block * size + offset} = ${block} × ${size} + ${offset}` },
+        title: `position ${position}${isFilled && replay.hasText ? ` “${shown(replay.text(tokens[position]))}”` : ""} · slot ${block * size + offset} = ${block} × ${size} + ${offset}` },
       isFilled ? shown(replay.text(tokens[position])).trim() || "␣" : "");
     }));
   }
@@ -121,7 +132,7 @@ export class BlockCards {
   strip(seq, logical) {
     const { size } = this, first = logical * size, runs = [];
     for (let offset = 0; offset < size; offset++) {
-      const kind = first + offset < seq.computed ? this.kindOf(seq, first + offset) : "blank";
+      const kind = first + offset < seq.computed ? kindOf(seq, first + offset) : "blank";
       if (runs.at(-1)?.kind === kind) runs.at(-1).num += 1;
       else runs.push({ kind, num: 1 });
     }
@@ -142,10 +153,27 @@ export class BlockCards {
   // A token that is chosen elsewhere is a line on the strip.
   highlight() {
     const { hovered, selection } = this.viewer, position = hovered?.position ?? selection.position;
+    markLink(this.el, "nv-hover", hovered);
+    markLink(this.el, "nv-selected", selection);
     for (const strip of this.el.querySelectorAll(".nv-strip")) {
       const offset = position - Number(strip.dataset.first), here = strip.lastChild;
       here.hidden = position === null || position === undefined || offset < 0 || offset >= this.size;
       here.style.left = `${(100 * (offset + 0.5)) / this.size}%`;
     }
   }
+}
+
+// How a token of a sequence came into the cache.
+export function kindOf(seq, position) {
+  if (position >= seq.computed) return "pending";
+  return position < seq.hit ? "cached" : position < seq.prefillEnd ? "prefill" : "decode";
+}
+
+// Marks all that stands for a position or a block.
+export function markLink(root, name, link) {
+  for (const el of root.querySelectorAll(`.${name}`)) el.classList.remove(name);
+  const { position, block } = link ?? {};
+  const is = (value) => value !== null && value !== undefined;
+  if (is(position)) for (const el of root.querySelectorAll(`[data-pos="${position}"]`)) el.classList.add(name);
+  if (is(block)) for (const el of root.querySelectorAll(`[data-block="${block}"]`)) el.classList.add(name);
 }

@@ -40,7 +40,7 @@ class Queue {
     this.empty = h("p.nv-empty", {}, empty);
     const list = h("div.nv-chips", { role: "group", "aria-label": name });
     this.rows = new Rows(list, () => this.chip());
-    this.el = h("div.nv-queue", {}, h("h4", {}, `${name} `, this.count), this.empty, list);
+    this.el = h(`div.nv-queue.nv-queue-${name}`, {}, h("h4", {}, `${name} `, this.count), this.empty, list);
   }
 
   show(ids, describe) {

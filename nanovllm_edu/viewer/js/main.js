@@ -9,10 +9,17 @@ function showError(el, error) {
     h("p", {}, error.message)));
 }
 
+// ?step=13&seq=5&level=why
+export function readAddress(search) {
+  const asked = new URLSearchParams(search);
+  const number = (name) => (/^-?\d+$/.test(asked.get(name) ?? "") ? Number(asked.get(name)) : null);
+  return { step: number("step"), seq: number("seq"), level: asked.get("level") };
+}
+
 // The exported page: everything is in the document.
 export function mount(el, doc, options = {}) {
   try {
-    return new Viewer(el, new Replay(doc), { themeToggle: true, ...options });
+    return new Viewer(el, new Replay(doc), { ownsPage: true, level: el.dataset.level, address: readAddress(location.search), ...options });
   } catch (error) {
     showError(el, error);
     return null;
@@ -25,7 +32,7 @@ function render({ model, el }) {
   let viewer;
   try {
     viewer = new Viewer(el, new Replay(model.get("recording")), {
-      controls: model.get("controls"), step: model.get("step"), seq: model.get("sequence"),
+      controls: model.get("controls"), fork: () => model.get("fork"), level: model.get("level"), step: model.get("step"), seq: model.get("sequence"),
       onStep: (k) => { model.set("step", k); model.save_changes(); },
       onSelect: (seq) => { model.set("sequence", seq); model.save_changes(); },
     });
@@ -43,17 +50,20 @@ function render({ model, el }) {
     onStep();
   };
   const onStep = () => viewer.goto(model.get("step"));
+  const onFork = () => viewer.redraw();
   const onSequence = () => {
     if (model.get("sequence") !== viewer.selection.seq) viewer.select({ seq: model.get("sequence") });
   };
   model.on("msg:custom", onMessage);
   model.on("change:step", onStep);
   model.on("change:sequence", onSequence);
+  model.on("change:fork", onFork);
   ask();
   return () => {
     model.off("msg:custom", onMessage);
     model.off("change:step", onStep);
     model.off("change:sequence", onSequence);
+    model.off("change:fork", onFork);
     viewer.destroy();
   };
 }

@@ -1,0 +1,114 @@
+"""`Request`: one request as its caller sees it, and `Requests`: those of one call.
+
+A request's tokens belong to it, whoever happens to call `step`: they are in its `Sequence`, which
+keeps them when it is finished. So nothing is handed out, and nothing can be lost. Whoever waits for
+a request moves the whole engine on, one step at a time, until its own sequences have what it waits
+for. Several threads, a stream inside another, `engine.step()` by hand: all share one batch.
+
+It knows nothing of prompts as text. Read next: `llm.py`, its client.
+"""
+
+from itertools import pairwise
+from types import TracebackType
+from typing import Self
+
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.detokenizer import Decoder, IncrementalText
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.outputs import RequestMetrics, RequestOutput, StreamOutput
+
+
+class Request:
+    """One request.
+
+    Attributes:
+        seq: Where its tokens are.
+        prompt: The text of the prompt, or None if token ids were given.
+    """
+
+    def __init__(self, seq: Sequence, prompt: str | None, decoder: Decoder, now: float) -> None:
+        self.seq = seq
+        self.prompt = prompt
+        self._begin = now
+        self._text = IncrementalText(decoder, seq.params.stop, seq.params.skip_special_tokens)
+        self._num_read = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no further token comes."""
+        return self.seq.finish_reason is not None
+
+    def read(self) -> list[StreamOutput]:
+        """What came since the last time, token by token."""
+        seq, is_finished = self.seq, self.is_finished  # before its tokens: more may come meanwhile
+        token_ids = seq.token_ids[seq.num_prompt_tokens + self._num_read :].tolist()
+        self._num_read += len(token_ids)
+        pieces: list[StreamOutput] = []
+        for index, token_id in enumerate(token_ids, 1):
+            is_last = is_finished and index == len(token_ids)
+            text = self._text.add(token_id, is_last=is_last)
+            reason = seq.finish_reason if is_last else None
+            pieces.append(StreamOutput(seq.seq_id, token_id, text, reason))
+        return pieces
+
+    def output(self) -> RequestOutput:
+        """All of it, finished or not."""
+        self.read()
+        seq = self.seq
+        times = seq.token_times[: self._num_read]
+        return RequestOutput(
+            request_id=seq.seq_id,
+            prompt=self.prompt,
+            prompt_token_ids=seq.token_ids[: seq.num_prompt_tokens].tolist(),
+            text=self._text.text,
+            token_ids=seq.output_token_ids,
+            finish_reason=seq.finish_reason or "abort",
+            logprobs=seq.logprobs if seq.params.logprobs is not None else None,
+            num_cached_tokens=seq.num_prefix_hit_tokens or 0,
+            metrics=RequestMetrics(
+                times[0] - self._begin if times else 0.0,
+                tuple(after - before for before, after in pairwise(times)),
+                seq.num_preemptions,
+            ),
+        )
+
+
+class Requests:
+    """The requests of one call. Leaving the block aborts those that are not finished.
+
+    Args:
+        engine: Whose they are.
+        depth: How many steps are planned ahead while somebody waits for them.
+    """
+
+    def __init__(self, engine: LLMEngine, depth: int) -> None:
+        self._engine = engine
+        self._depth = depth
+        self.listed: list[Request] = []
+
+    @property
+    def are_finished(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return all(request.is_finished for request in self.listed)
+
+    def advance(self) -> None:
+        """Moves the whole engine on by one step, for all who wait."""
+        self._engine.advance(self._depth)
+
+    def outputs(self) -> list[RequestOutput]:
+        """What each has come to, in order."""
+        return [request.output() for request in self.listed]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._engine.exclusive():
+            for request in self.listed:
+                if not request.is_finished and not self._engine.is_closed:
+                    self._engine.abort_request(request.seq.seq_id)
