@@ -1,10 +1,10 @@
 """`Intake`: from a request to a sequence.
 
 The one place where the engine meets what a user wrote: a prompt, in text or token ids, and how to
-go on from there. It becomes a `Sequence`, or an error that says what is wrong with it. Stop strings
-are text too, so they are looked for here.
+go on from there. It becomes a `Sequence`, or an error that says what is wrong with it. Where text
+ends is decided by the `TextJudge` that it gives to each request.
 
-Read next: `prompt.py`; then `engine.py`.
+Read next: `prompt.py`, `text_judge.py`; then `engine.py`.
 """
 
 # pyright: reportUnnecessaryIsInstance=false
@@ -15,8 +15,9 @@ from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
-from nanovllm_edu.errors import ConfigError, RequestError
+from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.prompt import Tokenizer, read_prompt
+from nanovllm_edu.text_judge import TextJudge
 
 CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
 """Sampling parameters that may change while a request runs: each is read anew in every step."""
@@ -46,23 +47,28 @@ class Intake:
         """
         params = params if params is not None else SamplingParams()
         if not isinstance(params, SamplingParams):
-            raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
+            raise RequestError(f"sampling_params={shown(params)} is not a SamplingParams object.")
         token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size)
+        for token_id in params.stop_token_ids:
+            if token_id >= self.vocab_size:
+                raise RequestError(
+                    f"stop_token_ids holds {token_id}, which is not in [0, {self.vocab_size}), the "
+                    "vocabulary; remove it."
+                )
         if params.stop and self.tokenizer is None:
-            raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
+            raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
         seed = params.seed if params.seed is not None else self.seed * 1_000_003 + seq_id
         return Sequence(seq_id, token_ids, len(token_ids), params, seed)
 
-    def find_stop(self, seq: Sequence, token_id: int) -> str | None:
-        """The stop string that `token_id`, the next token of `seq`, completes.
-
-        A string of n bytes spans at most n tokens, so a short tail of the text is enough.
-        """
+    def judge(self, seq: Sequence) -> TextJudge:
+        """Who decides the text of a sequence, and its end; it has seen no token yet."""
         assert self.tokenizer is not None
-        num_tail_tokens = max(len(stop.encode()) for stop in seq.params.stop) + 4
-        start = max(seq.num_prompt_tokens, len(seq.token_ids) - num_tail_tokens)
-        text = self.tokenizer.decode([*seq.token_ids[start:], token_id])
-        return next((stop for stop in seq.params.stop if stop in text), None)
+        return TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
+
+    def find_stop(self, seq: Sequence, token_id: int) -> str | None:
+        """The stop string that `token_id`, the next token of `seq`, completes."""
+        end = self.judge(seq).add([*seq.output_token_ids, token_id])
+        return end.stop if end else None
 
 
 def updated(params: SamplingParams, changes: dict[str, Any]) -> SamplingParams:

@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from nanovllm_edu.detokenizer import IncrementalText
+from nanovllm_edu.detokenizer import Decoder, IncrementalText
 
 
-class Bytes:
+class Bytes(Decoder):
     """A vocabulary of single bytes: any character beyond ASCII takes several tokens."""
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:

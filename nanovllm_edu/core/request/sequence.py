@@ -16,6 +16,7 @@ num_computed_tokens` tokens, or a part of them. One left over is what others cal
 Read next: `core/token_ids.py`.
 """
 
+import sys
 from array import array
 from dataclasses import dataclass, field
 from enum import Enum
@@ -84,7 +85,8 @@ class Sequence:
     ending_token_ids: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.max_num_tokens = self.num_prompt_tokens + self.params.max_tokens
+        asked = self.params.max_tokens
+        self.max_num_tokens = sys.maxsize if asked is None else self.num_prompt_tokens + asked
         self.ending_token_ids = frozenset(self.params.stop_token_ids)
 
     @property
