@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from nanovllm_edu.errors import ModelLoadError
+from nanovllm_edu.errors import ModelLoadError, shown
 
 TINY_MODEL_FOLDER = Path(__file__).resolve().parent.parent / "tiny" / "model"
 
@@ -32,6 +32,11 @@ def resolve_model_folder(model: str | Path) -> Path:
     """
     if model == "tiny":
         return TINY_MODEL_FOLDER
+    if not isinstance(model, (str, os.PathLike)) or not str(model):
+        raise ModelLoadError(
+            f"model={shown(model)} is neither a folder nor a name; give a path, a hub model such "
+            "as 'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
+        )
     # os.path answers False where a Path method would raise for want of permission.
     folder = Path(os.path.expanduser(model))
     if os.path.isdir(folder):
@@ -41,8 +46,8 @@ def resolve_model_folder(model: str | Path) -> Path:
     if isinstance(model, str) and _HUB_NAME.fullmatch(model):
         return _download(model)
     raise ModelLoadError(
-        f"there is no folder {folder}. Name an existing model folder, a hub model such as "
-        "'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
+        f"there is no folder {str(folder)[:300]}. Name an existing model folder, a hub model such "
+        "as 'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
     )
 
 
