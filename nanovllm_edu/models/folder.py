@@ -9,6 +9,7 @@ Read next: `checkpoint.py`, which opens the safetensors files in the folder.
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from nanovllm_edu.errors import ModelLoadError, shown
 
@@ -20,7 +21,7 @@ _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "merges.txt", "vocab.txt", "
 _HUB_DUPLICATES = ["consolidated*", "*/*"]
 
 
-def resolve_model_folder(model: str | Path) -> Path:
+def resolve_model_folder(model: Any) -> Path:
     """Find, or download, the folder of a model.
 
     Args:
@@ -70,7 +71,7 @@ def _download(name: str) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise ModelLoadError(
-            f"{name!r} is no folder here and could not be fetched from the Hugging Face hub: "
-            f"{error} Check the name and the network, set HF_TOKEN if the model wants a licence "
-            "accepted, or use 'tiny', the model in the box."
+            f"{shown(name)} is no folder here and could not be fetched from the Hugging Face hub: "
+            f"{error!s:.400} Check the name and the network, set HF_TOKEN if the model wants a "
+            "licence accepted, or use 'tiny', the model in the box."
         ) from error

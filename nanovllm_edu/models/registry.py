@@ -15,6 +15,7 @@ from nanovllm_edu.models.config import ModelConfig, as_token_ids, check_size
 from nanovllm_edu.models.json_file import read_json
 from nanovllm_edu.models.llama import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.models.rope import check_rope_numbers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -111,29 +112,31 @@ def _written_config(path: Path) -> dict[str, Any]:
     written = read_json(path)
     if isinstance(num_layers := written.get("num_hidden_layers"), int):
         check_size("num_hidden_layers", num_layers, 10_000)  # transformers lists them all
+    for numbers in (written, written.get("rope_parameters"), written.get("rope_scaling")):
+        check_rope_numbers(numbers if isinstance(numbers, dict) else {})
     return written
 
 
 def _architecture(written: dict[str, Any], path: Path) -> str:
     """The class that a config names, or that its family has where it names none."""
-    model_type = written.get("model_type")
-    # "qwen3" of Qwen3ForCausalLM
-    family = {name.removesuffix(_SUFFIX).lower(): name for name in MODELS}
-    named = written.get("architectures")
-    if not named and model_type in family:
-        return family[model_type]
-    if not isinstance(named, list) or not isinstance(named[0], str):
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as FAMILIES
+
+    named, model_type = written.get("architectures"), written.get("model_type")
+    usual = FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    if not named and isinstance(usual, str):
+        return usual
+    if not named or not isinstance(named, list) or not isinstance(named[0], str):
         raise ModelLoadError(
             f"{path} names neither an architecture (architectures is {shown(named)}) nor a known "
-            f"model_type ({shown(model_type)}); known are {', '.join(family)}."
+            f"model_type ({shown(model_type)}); supported are {', '.join(MODELS)}."
         )
     architecture = named[0]
     if architecture.removesuffix(_BASE_SUFFIX) + _SUFFIX in MODELS:
         architecture = architecture.removesuffix(_BASE_SUFFIX) + _SUFFIX
-    if architecture in MODELS and model_type in family and family[model_type] != architecture:
+    if architecture in MODELS and usual is not None and usual != architecture:
         raise ModelLoadError(
             f"{path} contradicts itself: architectures names {architecture}, and model_type is "
-            f"{model_type!r}, whose class is {family[model_type]}. Correct one of them."
+            f"{model_type!r}, whose class is {usual}. Correct one of them."
         )
     return architecture
 

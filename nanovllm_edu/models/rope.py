@@ -45,8 +45,7 @@ def rope_parameters(source: "PreTrainedConfig") -> dict[str, Any]:
                 f"rope scaling of type {rope['rope_type']!r} needs {name}, which config.json does "
                 "not give; add it, or download config.json again."
             )
-    for name in _ABOVE_ZERO:
-        _check_number(rope, name)
+    check_rope_numbers(rope)
     if rope["rope_type"] == "llama3" and not rope["low_freq_factor"] < rope["high_freq_factor"]:
         raise ModelLoadError(
             f"low_freq_factor is {shown(rope['low_freq_factor'])}; it must be below "
@@ -78,12 +77,17 @@ def _refuse_unsupported(rope: Mapping[str, Any]) -> None:
         )
 
 
-def _check_number(rope: Mapping[str, Any], name: str) -> None:
-    value = rope.get(name)
-    if value is None:
-        return
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ModelLoadError(
-            f"{name} is {shown(value)}; it must be a number above 0. Download config.json again."
-        )
+def check_rope_numbers(rope: Mapping[str, Any]) -> None:
+    """Refuses numbers with which no angle can be computed.
+
+    Raises:
+        ModelLoadError: One is not above 0, or no number.
+    """
+    for name in _ABOVE_ZERO:
+        value = rope.get(name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 < value < math.inf):
+            raise ModelLoadError(
+                f"{name} is {shown(value)}; it must be a number above 0. Download config.json "
+                "again."
+            )
