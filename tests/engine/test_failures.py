@@ -134,7 +134,7 @@ def test_a_tokenizer_that_raises_costs_no_token(depth: int) -> None:
     class Breaks(Letters):
         num_calls = 0
 
-        def decode(self, token_ids: list[int]) -> str:
+        def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
             self.num_calls += 1
             if self.num_calls == 3:
                 raise UnicodeError("no such text")

@@ -175,7 +175,7 @@ class Scheduler:
         Raises:
             UnknownRequestError: It was never added or has finished.
         """
-        return tuple(self.queues.finish(self.sequence(seq_id), "abort", "it was aborted"))
+        return tuple(self.queues.finish(self.sequence(seq_id), Ending("abort", "it was aborted")))
 
     def check_invariants(self) -> None:
         """Fails an assertion if queues, rows and blocks contradict each other."""
@@ -247,7 +247,7 @@ class Scheduler:
                 events += block_manager.publish(seq)  # a block was full and waited for a value
             if ending:
                 finished[seq.seq_id] = ending.reason
-                events += self.queues.finish(seq, *ending)
+                events += self.queues.finish(seq, ending)
         if any(plan.spans.nums_drafted):
             events[:0] = _verified(plan, output, new_tokens)
         return Settled(new_tokens, finished, tuple(events))
