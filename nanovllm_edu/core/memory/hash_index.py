@@ -99,6 +99,7 @@ class HashIndex:
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
+        self.release(lease)  # it may have waited since before everything was forgotten
         lease.num_published = len(match.block_ids)
         if match.block_ids:
             lease.newest = self._contents[lease.hashes[lease.num_published - 1]]

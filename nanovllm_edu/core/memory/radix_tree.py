@@ -101,6 +101,7 @@ class RadixTree:
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
+        self.release(lease)  # it may have waited since before everything was forgotten
         lease.num_published = len(match.block_ids)
         if match.block_ids:
             content = self._blocks[match.block_ids[-1]].content
