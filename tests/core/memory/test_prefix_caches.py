@@ -7,6 +7,7 @@ evicted; an event that it did not foretell is a failure.
 
 from array import array
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 
@@ -302,3 +303,24 @@ def test_what_waited_while_the_cache_was_reset_still_publishes(manager: BlockMan
     assert manager.publish(seq), "nobody else has this block, and it is full"
     manager.free(seq)
     assert _compute(manager, 1, [1, 2, 3])[1] == 2
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_cache_of_long_prompts_can_be_copied(cache: str) -> None:
+    """A prompt of thousands of blocks is a chain as long: a copy must not recurse along it."""
+    manager = BlockManager(5000, 1, prefix_cache=cache)
+    seq, _ = _compute(manager, 0, [3] * 4000)
+    twin = deepcopy(manager)
+    manager.free(seq)
+    del manager
+    asked = Sequence(1, array("Q", [3] * 4001), 4001, SamplingParams())
+    assert twin.match_prefix(asked).num_tokens == 4000
+    twin.check_invariants([seq_of(twin, seq)], [asked])
+
+
+def seq_of(manager: BlockManager, seq: Sequence) -> Sequence:
+    """The sequence as the copied manager still knows it: with its blocks."""
+    held = Sequence(seq.seq_id, seq.token_ids, len(seq.token_ids), SamplingParams())
+    held.block_table = [block.block_id for block in manager.blocks if block.ref_count]
+    held.num_computed_tokens = len(held.block_table)
+    return held
