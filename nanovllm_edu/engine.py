@@ -77,6 +77,8 @@ class LLMEngine:
         self.newest_record: StepRecord | None = None
         self._in_flight: deque[InFlightStep] = deque()
         self._lock = threading.RLock()
+        self._num_inside = 0
+        self._dropped: deque[Sequence] = deque()
         self._next_seq_id = 0
         self._is_closed = False
 
@@ -88,10 +90,13 @@ class LLMEngine:
         with shielded() as shield:
             while not self._lock.acquire(timeout=0.05):
                 shield.check()  # the thread that is in may wait for its device
+            self._num_inside += 1
             try:
                 yield shield
             finally:
+                self._num_inside -= 1
                 self._lock.release()
+                self._end_dropped()
 
     def add_request(
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
@@ -124,17 +129,22 @@ class LLMEngine:
         """
         self._check_open()
         read = [self._intake.read(prompt, params) for prompt, params in requests]
-        with self.exclusive():
-            self._check_open()
-            first = self._next_seq_id
-            seqs = [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
-            for seq in seqs:
-                self.scheduler.check(seq)
-            for seq in seqs:
-                self.scheduler.add(seq)
-                seq.judge = self._intake.judge(seq)
-            self._next_seq_id += len(seqs)  # a request that is refused takes no number
+        seqs: list[Sequence] = []
+        try:
+            with self.exclusive():
+                self._check_open()
+                first = self._next_seq_id
+                seqs += [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
+                for seq in seqs:
+                    self.scheduler.check(seq)
+                for seq in seqs:
+                    self.scheduler.add(seq)
+                    seq.judge = self._intake.judge(seq)
+                self._next_seq_id += len(seqs)  # a request that is refused takes no number
             return seqs
+        except BaseException:  # an interrupt that waited: nobody will ever know these numbers
+            self.drop(seqs)
+            raise
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Ends a request now and frees its blocks.
@@ -145,6 +155,31 @@ class LLMEngine:
         with self.exclusive():
             self._check_open()
             return self.scheduler.abort(seq_id)
+
+    def drop(self, seqs: Iterable[Sequence]) -> None:
+        """Ends what is unfinished of these: their owner is gone, and nobody else asks for them.
+
+        It waits for nobody, and may be called anywhere: by a garbage collector in the middle of a
+        verb, for one. It takes effect as soon as nobody is inside.
+        """
+        self._dropped.extend(seqs)
+        with shielded():
+            self._end_dropped()
+
+    def _end_dropped(self) -> None:
+        while self._dropped and self._lock.acquire(blocking=False):
+            is_alone = self._num_inside == 0
+            self._num_inside += 1
+            try:
+                while is_alone and self._dropped:
+                    seq = self._dropped.popleft()
+                    if self.scheduler.queues.find(seq.seq_id) is seq and not self._is_closed:
+                        self.scheduler.abort(seq.seq_id)
+            finally:
+                self._num_inside -= 1
+                self._lock.release()
+            if not is_alone:
+                break  # whoever is inside will come here on leaving
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Samples an unfinished request differently, from the next planned step on.
@@ -192,7 +227,8 @@ class LLMEngine:
 
     def unfinished_seq_ids(self) -> frozenset[int]:
         """The ids of all sequences that wait or run."""
-        return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
+        with self.exclusive():
+            return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
 
     # --------------------------------------------------------------------- steps
 

@@ -40,7 +40,7 @@ class Request:
 
     def read(self) -> list[StreamOutput]:
         """What came since the last time, token by token."""
-        seq, is_finished = self.seq, self.is_finished  # before its tokens: more may come meanwhile
+        seq, is_finished = self.seq, self.is_finished
         token_ids = seq.token_ids[seq.num_prompt_tokens + self._num_read :].tolist()
         self._num_read += len(token_ids)
         pieces: list[StreamOutput] = []
@@ -92,8 +92,18 @@ class Requests:
         return all(request.is_finished for request in self.listed)
 
     def advance(self) -> None:
-        """Moves the whole engine on by one step, for all who wait."""
+        """Moves the whole engine on by one step, for all who wait.
+
+        Whoever comes to an end last leaves nothing in flight.
+        """
         self._engine.advance(self._depth)
+        while self._engine.num_steps_in_flight and not self._engine.has_unfinished_requests():
+            self._engine.advance()
+
+    def read(self) -> list[StreamOutput]:
+        """What came since the last time, token by token."""
+        with self._engine.exclusive():  # a token and the end that it brings are one
+            return [piece for request in self.listed for piece in request.read()]
 
     def outputs(self) -> list[RequestOutput]:
         """What each has come to, in order."""
@@ -108,7 +118,8 @@ class Requests:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._engine.exclusive():
-            for request in self.listed:
-                if not request.is_finished and not self._engine.is_closed:
-                    self._engine.abort_request(request.seq.seq_id)
+        self.drop()
+
+    def drop(self) -> None:
+        """Ends those that are not finished."""
+        self._engine.drop([request.seq for request in self.listed if not request.is_finished])

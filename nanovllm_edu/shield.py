@@ -27,29 +27,48 @@ class Shield:
     def __init__(self, handler: Any) -> None:
         self._handler = handler
         self._held: tuple[int, FrameType | None] | None = None
+        self._is_open = False
 
-    def hold(self, number: int, frame: FrameType | None) -> None:
-        """The handler that does not raise."""
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """The handler in force: keeps an interrupt, unless a window is open."""
         self._held = number, frame
+        if self._is_open:
+            self.check()
 
     def check(self) -> None:
-        """Raises an interrupt that is held back."""
+        """Raises an interrupt that is held back. What is done about it is shielded again."""
         held, self._held = self._held, None
-        if held is not None and self._handler is not None:
+        if held is not None:
+            was_open, self._is_open = self._is_open, False
             self._handler(*held)
+            self._is_open = was_open  # it did not raise
 
-    @contextmanager
-    def window(self) -> Generator[None, None, None]:
-        """Inside, an interrupt is raised at once."""
-        if self._handler is None:
-            yield
-            return
-        signal.signal(signal.SIGINT, self._handler)
-        try:
-            self.check()
-            yield
-        finally:
-            signal.signal(signal.SIGINT, self.hold)
+    def window(self) -> "Window":
+        """A block in which an interrupt is raised at once."""
+        return Window(self, is_open=True)
+
+
+class Window:
+    """Opens a shield for a block, or closes it.
+
+    A class, because a generator that an interrupt keeps from its end would come to it later, at
+    whatever moment it is collected.
+    """
+
+    def __init__(self, shield: Shield, *, is_open: bool) -> None:
+        self._shield, self._is_open, self._before = shield, is_open, shield._is_open
+
+    def __enter__(self) -> Shield:
+        self._set(self._is_open)
+        return self._shield
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._set(self._before)
+
+    def _set(self, is_open: bool) -> None:
+        self._shield._is_open = is_open
+        if is_open:
+            self._shield.check()
 
 
 @contextmanager
@@ -59,13 +78,14 @@ def shielded() -> Generator[Shield, None, None]:
     handler = signal.getsignal(signal.SIGINT) if is_main else None
     outer = getattr(handler, "__self__", None)
     if isinstance(outer, Shield):
-        yield outer
+        with Window(outer, is_open=False):
+            yield outer
         return
     if not callable(handler):  # another thread, or an interrupt that would not raise anyway
         yield Shield(None)
         return
     shield = Shield(handler)
-    signal.signal(signal.SIGINT, shield.hold)
+    signal.signal(signal.SIGINT, shield.receive)
     try:
         yield shield
     finally:
