@@ -90,15 +90,18 @@ class LLM:
         Raises:
             RequestError: A prompt or its parameters cannot be accepted; nothing is generated.
         """
-        with Shield(), Requests(self.engine, self._depth) as requests:
+        requests = Requests(self.engine, self._depth)
+        try:
+            with Shield(), requests:
+                self.add(requests, prompts, sampling_params)
+                with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
+                    while not requests.are_finished:
+                        requests.advance()
+                        bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
+                return requests.outputs()
+        except BaseException:  # raised as late as on the way out, too
             self._interrupted = requests
-            self.add(requests, prompts, sampling_params)
-            with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
-                while not requests.are_finished:
-                    requests.advance()
-                    bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
-            self._interrupted = None
-            return requests.outputs()
+            raise
 
     def stream(
         self,
@@ -107,22 +110,32 @@ class LLM:
     ) -> Iterator[StreamOutput]:
         """Generates and yields every token as soon as its step is done.
 
-        Other calls may come between two tokens. A stream that is dropped ends its requests.
+        Other calls may come between two tokens. A stream that is dropped ends its requests, and
+        what it had come to is its reader's.
         """
-        with Requests(self.engine, self._depth) as requests:
-            self.add(requests, prompts, sampling_params)
-            is_over = False
-            while not is_over:
-                is_over = requests.are_finished  # asked first: what comes now is read below
-                if not is_over:
-                    requests.advance()
-                yield from requests.read()
+        requests = Requests(self.engine, self._depth)
+        try:
+            with requests:
+                self.add(requests, prompts, sampling_params)
+                is_over = False
+                while not is_over:
+                    is_over = requests.are_finished  # asked first: what comes now is read below
+                    if not is_over:
+                        requests.advance()
+                    yield from requests.read()
+        except GeneratorExit:  # its reader has had enough
+            raise
+        except BaseException:
+            self._interrupted = requests
+            raise
+        finally:
+            requests.drop()  # once more: an interrupt may have kept the block above from it
 
     def interrupted(self) -> list[RequestOutput]:
-        """What the newest `generate` or `chat` had come to when it was interrupted or failed.
+        """What the newest call that was interrupted, or failed, had come to.
 
         Finished requests are whole; one that was cut off, or had not begun, has the finish reason
-        "abort" and the tokens it had. Without an interrupt the list is empty.
+        "abort" and the tokens it had. The list is empty if no call ever failed.
         """
         return [] if self._interrupted is None else self._interrupted.outputs()
 

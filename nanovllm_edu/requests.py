@@ -103,12 +103,17 @@ class Requests:
         return all(request.is_finished for request in self.listed)
 
     def advance(self) -> None:
-        """Moves the whole engine on by one step, for all who wait."""
+        """Moves the whole engine on by one step, for all who wait.
+
+        Whoever comes to an end last leaves nothing in flight.
+        """
         self._engine.advance(self._depth)
+        while self._engine.num_steps_in_flight and not self._engine.has_unfinished_requests():
+            self._engine.advance()
 
     def read(self) -> list[StreamOutput]:
         """What came of each since the last time."""
-        with self._engine.exclusive():
+        with self._engine.exclusive():  # a token and the end that it brings are one
             return [piece for request in self.listed for piece in request.read()]
 
     def outputs(self) -> list[RequestOutput]:
@@ -125,7 +130,8 @@ class Requests:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._engine.exclusive():
-            for request in self.listed:
-                if not request.is_finished and not self._engine.is_closed:
-                    self._engine.abort_request(request.seq.seq_id)
+        self.drop()
+
+    def drop(self) -> None:
+        """Ends those that are not finished."""
+        self._engine.drop([request.seq for request in self.listed if not request.is_finished])

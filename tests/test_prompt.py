@@ -5,8 +5,8 @@ from array import array
 import numpy as np
 import pytest
 import torch
-from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.prompt import read_prompt, read_prompts
