@@ -271,6 +271,11 @@ class Player:
     def _watch(self, branch: Branch) -> None:
         """A view was moved by hand (its timeline, its keys): the rest comes along."""
         branch.viewer.observe(lambda _: self._follow(branch), "step")
+        branch.viewer.observe(lambda change: self._show_level(change["new"]), "level")
+
+    def _show_level(self, level: str) -> None:
+        for branch in self._branches:
+            branch.viewer.level = level
 
     def say(self, text: str, is_error: bool = False) -> None:
         """Tells the user."""

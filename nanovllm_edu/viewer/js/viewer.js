@@ -21,7 +21,7 @@ import { Why } from "./why.js";
 
 export class Viewer {
   // options: controls, ownsPage, level, address (what ?step=13&seq=5&level=why says), step, seq,
-  // fork() → { at, differs }, onStep(k), onSelect(seq)
+  // fork() → { at, differs }, onStep(k), onSelect(seq), onLevel(name)
   constructor(host, replay, options = {}) {
     this.host = host;
     this.replay = replay;
@@ -58,23 +58,29 @@ export class Viewer {
     this.panels = [this.transport, result, this.sequence, this.timeline, queues, budget, why, this.pool,
       this.blocks, this.tensors, phases];
     const engine = this.replay.engine;
-    const facts = h("span.nv-facts-of-engine.nv-from-why", {}, [
+    const facts = h("p.nv-about.nv-from-why", {}, [
       engine.runner, `${engine.num_blocks} blocks of ${engine.block_size} tokens`, engine.policy,
       `${engine.eviction_policy} eviction`,
       engine.enable_prefix_caching ? "prefix caching" : "no prefix caching",
       `at most ${engine.max_num_seqs} sequences and ${engine.max_num_batched_tokens} tokens a step`,
     ].map((part) => h("span", {}, part)));
     this.levels = new LevelSwitch((level) => {
-      this.setLevel(level);
-      this.redraw();
+      this.showLevel(level);
+      this.options.onLevel?.(level);
     });
-    this.root.append(h("div.nv-about", {}, facts, this.levels.el));
+    this.root.append(this.levels.el);
     if (this.options.controls !== false) this.root.append(this.transport.el);
     const everything = [this.blocks.el, this.tensors.el, phases.el];
     for (const el of everything) el.classList.add("nv-from-everything");
     this.root.append(result.el, this.sequence.el, this.timeline.el,
       h("div.nv-grid.nv-top.nv-from-why", {}, queues.el, budget.el, why.el),
-      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el);
+      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el, facts);
+  }
+
+  showLevel(level) {
+    if (level === this.root.dataset.level) return;
+    this.setLevel(level);
+    this.redraw();
   }
 
   setLevel(level) {
