@@ -76,10 +76,10 @@ def test_phases_are_to_scale_and_named(open_recording, letters, width):
     page = open_recording(letters, viewport={"width": width, "height": 900})
     go(page, 3)
     track = page.locator(".nv-phase-track").bounding_box()["width"]
-    timings = {name: seconds for name, seconds in letters[3].timings.items() if seconds}
-    for name, seconds in timings.items():
+    timings = {name: round(1e6 * seconds, 1) for name, seconds in letters[3].timings.items()}
+    for name, micros in timings.items():
         bar = page.locator(f".nv-phase[data-phase={name}]").bounding_box()
-        expected = track * seconds / sum(timings.values())
+        expected = track * micros / sum(timings.values())
         assert bar["width"] == pytest.approx(expected, abs=1.5), name
     words = page.locator(".nv-phase-words").inner_text()
     assert all(name in words for name in timings)
@@ -252,3 +252,44 @@ def test_the_background_is_that_of_the_place(open_recording, letters, name):
     page.evaluate(f"document.documentElement.style.setProperty('{name}', 'rgb(1, 2, 3)')")
     colour = page.locator(".nv").evaluate("e => getComputedStyle(e).backgroundColor")
     assert re.sub(r"\s", "", colour) == "rgb(1,2,3)"
+
+
+# ------------------------------------------------------------------------------- why
+
+
+def test_why_begins_with_one_sentence(open_recording, letters):
+    page = open_recording(letters)
+    for k, record in enumerate(letters):
+        go(page, k)
+        line = page.locator(".nv-headline").inner_text()
+        assert ("ecode for" in line) == any(c.is_decode for c in record.chunks), k
+        assert ("refill of" in line) == any(not c.is_decode for c in record.chunks), k
+        assert (" end" in line) == bool(record.finished), k
+        assert (" wait" in line) == bool(record.waiting), k
+        num_prefilled = sum(c.num_tokens for c in record.chunks if not c.is_decode)
+        assert not num_prefilled or f"refill of {num_prefilled} token" in line
+
+
+def test_single_blocks_are_folded_until_asked_for(open_recording, letters):
+    page = open_recording(letters, "?level=why")
+    kinds = lambda: page.eval_on_selector_all(".nv-event", "all => all.map(e => e.dataset.kind)")  # noqa: E731
+    go(page, 0)
+    page.wait_for_timeout(300)
+    folded = kinds()
+    page.locator(".nv-why .nv-toggle").click()
+    page.wait_for_timeout(300)
+    whole = kinds()
+    assert len(whole) == len(letters[0].events) > len(folded) > 0
+    assert [kind for kind in whole if not kind.startswith("Block")] == folded
+
+
+def test_words_are_explained_where_they_stand(open_recording, letters):
+    page = open_recording(letters)
+    admitted = page.locator(".nv-event[data-kind=Admitted]").first
+    terms = admitted.locator("abbr").all_inner_texts()
+    assert "slot" in terms and "cached" in terms and "token budget" in terms
+    assert "at most max_num_seqs" in admitted.locator("abbr", has_text="slot").get_attribute(
+        "title"
+    )
+    why = next(e.why for e in letters[0].events if type(e).__name__ == "Admitted")
+    assert why in admitted.inner_text()
