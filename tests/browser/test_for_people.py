@@ -158,6 +158,20 @@ def test_each_level_shows_more_and_the_choice_is_kept(open_recording, letters, s
     assert page.locator(".nv-levels [data-level=why]").get_attribute("aria-pressed") == "true"
 
 
+def test_two_recordings_side_by_side_show_the_same_level(open_page, letters, tmp_path):
+    for name in ("one", "other"):
+        to_html(letters, tmp_path / f"{name}.html")
+    frames = "".join(
+        f'<iframe src="{name}.html" width="700" height="700"></iframe>' for name in ("one", "other")
+    )
+    (tmp_path / "outer.html").write_text(frames)
+    page = open_page((tmp_path / "outer.html").as_uri(), viewport={"width": 1500, "height": 800})
+    one, other = (page.frame_locator("iframe").nth(i) for i in (0, 1))
+    other.locator(".nv-tensors").wait_for()
+    one.locator(".nv-levels [data-level=basic]").click()
+    other.locator(".nv[data-level=basic]").wait_for()
+
+
 def test_a_page_may_open_with_less(open_page, letters, tmp_path):
     page = open_page(to_html(letters, tmp_path / "x.html", level="basic").as_uri())
     page.wait_for_selector(".nv-timeline")

@@ -6,7 +6,7 @@ import { Budget } from "./budget.js";
 import { clamp, h } from "./dom.js";
 import { BlockPanel } from "./blocks.js";
 import { forgetPatterns } from "./ink.js";
-import { firstLevel, LevelSwitch } from "./levels.js";
+import { firstLevel, LevelSwitch, watchLevel } from "./levels.js";
 import { MARK } from "./notes.js";
 import { Phases } from "./phases.js";
 import { Pool } from "./pool.js";
@@ -38,6 +38,7 @@ export class Viewer {
     this.setLevel(firstLevel(address.level, options.level));
     host.replaceChildren(this.root);
     this.unwatchTheme = watchTheme(() => this.redraw());
+    this.unwatchLevel = watchLevel((level) => this.showLevel(level));
     this.watchSize();
     this.onAppend = () => this.redraw();
     replay.listeners.add(this.onAppend);
@@ -269,6 +270,7 @@ export class Viewer {
     this.replay.listeners.delete(this.onAppend);
     document.removeEventListener("keydown", this.onPageKey);
     this.unwatchTheme();
+    this.unwatchLevel();
     this.sizeWatch.disconnect();
   }
 }
