@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from nanovllm_edu.introspect import to_html
 from nanovllm_edu.introspect.codec import encode
@@ -224,6 +225,14 @@ def test_the_page_says_what_it_is(open_page, letters, tmp_path):
     ]
     assert texts(page, ".page-head li") == prompts  # one piece looks like markup and is text
     assert page.locator(".page-head b").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_accessibility_rule_of_axe_is_broken(open_recording, letters, scheme):
+    page = open_recording(letters, "?step=6", color_scheme=scheme, bypass_csp=True)
+    page.wait_for_timeout(300)
+    violations = Axe().run(page).response["violations"]
+    assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in violations] == []
 
 
 def test_inside_another_page_it_is_the_view_alone(open_page, letters, tmp_path):
