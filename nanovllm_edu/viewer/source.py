@@ -21,6 +21,8 @@ MODULES = (
     "spans",
     "replay",
     "dom",
+    "glossary",
+    "headline",
     "ink",
     "theme",
     "levels",

@@ -1,6 +1,9 @@
-// Every decision of the step with its reason, in the order they were taken.
+// One sentence about the step, then every decision with its reason, in the order they were taken. What
+// happens to single blocks is folded until somebody wants it, or everything is shown.
 
-import { h, panel, plural, Rows, setText, shown } from "./dom.js";
+import { h, panel, plural, Rows, setAttribute, setText, shown } from "./dom.js";
+import { explained } from "./glossary.js";
+import { headline } from "./headline.js";
 import { EVENT_LABELS } from "./sentences.js";
 
 const MANY_TOKENS = 8; // more sampled tokens than this are summed up in one line
@@ -10,19 +13,29 @@ export class Why {
     this.viewer = viewer;
     this.empty = h("p.nv-empty", {}, "Each decision of a step is explained here.");
     const list = h("ol.nv-events", { tabIndex: 0, "aria-label": "Reasons" });
-    const { el, note } = panel("why", "Why", this.empty, list);
+    this.headline = h("p.nv-headline");
+    this.fold = h("button.nv-toggle", { type: "button", "aria-pressed": "false",
+      title: "What happened to single blocks",
+      onclick: () => this.toggle() }, "blocks too");
+    const { el, note, tools } = panel("why", "Why", this.empty, this.headline, list);
+    tools.append(this.fold);
     Object.assign(this, { el, note, rows: new Rows(list, () => this.row()) });
+  }
+
+  toggle() {
+    this.showsBlocks = !this.showsBlocks;
+    setAttribute(this.fold, "aria-pressed", this.showsBlocks);
+    this.settle(this.viewer.now);
   }
 
   settle(moment) {
     const events = moment.entry ? this.viewer.replay.events(moment.k, moment) : [];
     this.empty.hidden = Boolean(moment.entry);
     setText(this.note, moment.entry ? plural(events.length, "event") : "");
-    const tokens = events.filter((event) => event.kind === "TokenSampled");
-    if (tokens.length <= MANY_TOKENS) return this.rows.show(events);
-    const others = events.filter((event) => event.kind !== "TokenSampled");
-    const why = `${tokens.length} sequences got a token each`;
-    return this.rows.show([...others, { kind: "TokenSampled", why }]);
+    setText(this.headline, headline(moment, this.viewer.replay.notes));
+    const showsAll = this.showsBlocks || this.viewer.root.dataset.level === "everything";
+    this.fold.hidden = this.viewer.root.dataset.level === "everything";
+    this.rows.show(fewTokens(showsAll ? events : events.filter((event) => !isDetail(event))));
   }
 
   row() {
@@ -48,7 +61,18 @@ export class Why {
   // The token's text belongs to the sentence, but only the viewer knows it.
   words(event) {
     const { replay } = this.viewer;
-    if (event.token_id === undefined || !replay.hasText) return [event.why];
-    return [event.why, " ", h("code", {}, shown(replay.text(event.token_id)))];
+    const words = explained(event.why);
+    if (event.token_id === undefined || !replay.hasText) return words;
+    return [...words, " ", h("code", {}, shown(replay.text(event.token_id)))];
   }
+}
+
+// Book-keeping of one block; that one loses its content is more than that.
+const isDetail = ({ kind }) => kind.startsWith("Block") && kind !== "BlockEvicted";
+
+function fewTokens(events) {
+  const tokens = events.filter((event) => event.kind === "TokenSampled");
+  if (tokens.length <= MANY_TOKENS) return events;
+  const others = events.filter((event) => event.kind !== "TokenSampled");
+  return [...others, { kind: "TokenSampled", why: `${tokens.length} sequences got a token each` }];
 }
