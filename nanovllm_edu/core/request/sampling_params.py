@@ -18,7 +18,7 @@ from nanovllm_edu.core.request.option_checks import (
     strings,
     token_ids,
 )
-from nanovllm_edu.errors import ConfigError, did_you_mean, shown
+from nanovllm_edu.errors import ConfigError, unknown_option
 
 _UNBOUNDED = float("inf")
 
@@ -81,8 +81,8 @@ class SamplingParams:
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Refuses a misspelt option, which `__init__` would call a TypeError."""
         for name in options.keys() - cls.__dataclass_fields__.keys():
-            hint = did_you_mean(_OTHER_NAMES.get(name, name), cls.__dataclass_fields__)
-            raise ConfigError(f"unknown option {name}={shown(options[name])}; {hint}")
+            meant = _OTHER_NAMES.get(name)
+            raise unknown_option(name, options[name], cls.__dataclass_fields__, meant)
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
