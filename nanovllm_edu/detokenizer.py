@@ -113,7 +113,7 @@ class IncrementalDecoder:
 
     def finish(self) -> Change:
         """There is no further token: what is unfinished stays so."""
-        state, self.state = self.state, Decoding()
+        state = self.state
         if state.num_run_tokens:
             return _broken(state) if state.pending_ids else Change("")
         if state.pending_ids:
@@ -124,7 +124,8 @@ class IncrementalDecoder:
         """Some bytes, of a text that is nothing else."""
         pending = self.state.pending_bytes + spelt
         text, num_used = utf_8_decode(pending, "replace", False)
-        self.state = self.state._replace(pending_bytes=pending[num_used:])
+        if num_used < len(pending) or self.state.pending_bytes:
+            self.state = Decoding(pending_bytes=pending[num_used:])
         return Change(text)
 
     def _add_byte_of_run(self, token_id: int, byte: bytes) -> Change:
@@ -160,8 +161,9 @@ class IncrementalDecoder:
             self.state = state._replace(pending_ids=ids)
             return Change("")
         is_behind_run = state.num_run_tokens > 0
-        state = self._in_context(state, ids, is_behind_run=is_behind_run)
-        self.state = state._replace(num_run_tokens=0, is_run_broken=False)
+        self.state = self._in_context(state, ids, is_behind_run=is_behind_run)
+        if is_behind_run:
+            self.state = self.state._replace(num_run_tokens=0, is_run_broken=False)
         return Change(replaced + text, withdraws=bool(replaced))
 
     def _text_after(self, state: Decoding, token_ids: tuple[int, ...]) -> str:
@@ -179,8 +181,8 @@ class IncrementalDecoder:
             context_text = self._decode(context_ids)
         elif not context_text:
             context_ids, context_text = state.context_ids, state.context_text
-        return state._replace(
-            context_ids=context_ids, context_text=context_text, pending_ids=(), pending_bytes=b""
+        return Decoding(
+            context_ids, context_text, (), b"", state.num_run_tokens, state.is_run_broken
         )
 
     def _decode(self, token_ids: tuple[int, ...]) -> str:

@@ -79,13 +79,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 400 else f"{text[:300]}...{text[-80:]}"
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A sentence that names the known name closest to a misspelt one, or all of them."""
-    names, asked = list(known), str(name)
+def unknown_option(
+    name: str, value: object, known: Iterable[str], meant: str | None = None
+) -> ConfigError:
+    """The error for an option that does not exist: it names the one meant, or all there are."""
+    names, asked = list(known), name[:100]
     longer = [right for right in names if len(asked) > 2 and right.startswith(asked)]
-    if close := longer or get_close_matches(asked, names, 1):
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names)}."
+    close = [meant] if meant else longer or get_close_matches(asked, names, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}."
+    return ConfigError(f"unknown option {asked}={shown(value)}; {hint}")
 
 
 def refuse_broken_text(text: str, what: str) -> None:

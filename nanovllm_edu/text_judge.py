@@ -59,8 +59,8 @@ class Mark(NamedTuple):
         matched: Where the search for stop strings stands, behind `held`.
         open_from: Where in `held` the text begins that may be withdrawn, if any may.
         matched_before_open: Where the search stood there.
-        num_tokens: How many tokens were taken.
         num_pieces: How many pieces of text are final.
+        num_tokens: How many tokens were taken.
         is_over: Whether the request has ended.
     """
 
@@ -69,9 +69,9 @@ class Mark(NamedTuple):
     matched: Matched
     open_from: int | None
     matched_before_open: Matched
-    num_tokens: int = 0
-    num_pieces: int = 0
-    is_over: bool = False
+    num_pieces: int
+    num_tokens: int
+    is_over: bool
 
 
 class TextJudge:
@@ -81,6 +81,11 @@ class TextJudge:
         decoder: Turns tokens into text; shared.
         params: Of the request.
         ending_token_ids: `Sequence.ending_token_ids`; by default the params' `stop_token_ids`.
+
+    Attributes:
+        params: Of the request.
+        num_tokens: How many tokens it has taken.
+        is_over: Whether the text has ended.
     """
 
     def __init__(
@@ -90,31 +95,23 @@ class TextJudge:
         ending_token_ids: frozenset[int] | None = None,
     ) -> None:
         self.params = params
+        self.num_tokens = 0
+        self.is_over = False
         stops = frozenset(params.stop_token_ids)
         self._ending_token_ids = stops if ending_token_ids is None else ending_token_ids
         self._decoder = IncrementalDecoder(decoder, skip_special_tokens=params.skip_special_tokens)
         self._stops = StopStrings(params.stop)
         self._pieces: list[str] = []
         self._num_taken = 0
-        start = self._stops.start
-        self._now = Mark(self._decoder.state, "", start, None, start)
-
-    # ---------------------------------------------------------------------- what is known
+        # See Mark.
+        self._held = ""
+        self._matched = self._matched_before_open = self._stops.start
+        self._open_from: int | None = None
 
     @property
     def text(self) -> str:
         """What is final so far."""
         return "".join(self._pieces)
-
-    @property
-    def num_tokens(self) -> int:
-        """How many tokens it has taken."""
-        return self._now.num_tokens
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the text has ended."""
-        return self._now.is_over
 
     def take(self) -> str:
         """The text that became final since the last call."""
@@ -126,7 +123,7 @@ class TextJudge:
 
     def add(self, token_ids: Iterable[int]) -> TextEnd | None:
         """Takes the next tokens, up to one that ends the request; none of them if it fails."""
-        assert not self._now.is_over, "the text has ended"
+        assert not self.is_over, "the text has ended"
         before = self.mark()
         try:
             return self._add(token_ids)
@@ -134,87 +131,100 @@ class TextJudge:
             self.back_to(before)
             raise
 
+    def finish(self) -> None:
+        """No further token comes: what was held back is final. Calling it again does nothing."""
+        before = self.mark()
+        try:
+            self._finish()
+        except BaseException:
+            self.back_to(before)
+            raise
+
     def _add(self, token_ids: Iterable[int]) -> TextEnd | None:
         for index, token_id in enumerate(token_ids):
-            self._now = self._now._replace(num_tokens=self._now.num_tokens + 1)
-            may_end = self._now.num_tokens > self.params.min_tokens
+            self.num_tokens += 1
+            may_end = self.num_tokens > self.params.min_tokens
             if may_end and token_id in self._ending_token_ids:
                 return self._end_with(token_id, index + 1)
             if match := self._take_in(self._decoder.add(token_id), may_end=may_end):
-                self._now = self._now._replace(is_over=True)
+                self.is_over = True
                 return TextEnd(index + 1, match.stop, None, match.stop)
         return None
-
-    def finish(self) -> None:
-        """No further token comes: what was held back is final. Calling it again does nothing."""
-        if not self._now.is_over:
-            self._take_in(self._decoder.finish(), may_end=False)
-            self._release(len(self._now.held))
-            self._now = self._now._replace(is_over=True)
 
     def _end_with(self, token_id: int, num_tokens: int) -> TextEnd:
         if self.params.include_stop_str_in_output:
             self._take_in(self._decoder.add(token_id), may_end=False)
-        self.finish()
+        self._finish()
         reason = token_id if token_id in self.params.stop_token_ids else None
         return TextEnd(num_tokens, None, token_id, reason)
 
+    def _finish(self) -> None:
+        if not self.is_over:
+            self._take_in(self._decoder.finish(), may_end=False)
+            self._release(len(self._held))
+            self.is_over = True
+
     def _take_in(self, change: Change, *, may_end: bool) -> Match | None:
         """Changes the end of the text; returns the stop string that is complete with it."""
-        held, matched, open_from, matched_before_open = self._now[1:5]
-        if change.withdraws and open_from is not None:
-            held, matched, open_from = held[:open_from], matched_before_open, None
-        if change.is_open and open_from is None:
-            open_from, matched_before_open = len(held), matched
+        if change.withdraws and self._open_from is not None:
+            self._held = self._held[: self._open_from]
+            self._matched, self._open_from = self._matched_before_open, None
         if not change.is_open:
-            open_from = None
-        begin, match = 0, None
-        while begin < len(change.text) and not match:
-            matched, found = self._stops.search(change.text[begin:], matched)
-            match = found if may_end else None
-            end = len(change.text) if found is None else begin + found.end
-            held, begin = held + change.text[begin:end], end
-        self._now = self._now._replace(
-            held=held,
-            matched=matched,
-            open_from=open_from,
-            matched_before_open=matched_before_open,
-            decoding=self._decoder.state,
-        )
+            self._open_from = None
+        elif self._open_from is None:
+            self._open_from, self._matched_before_open = len(self._held), self._matched
+        match = self._search(change.text, may_end=may_end)
         self._release(self._num_final(match))
         return match
 
+    def _search(self, text: str, *, may_end: bool) -> Match | None:
+        """Holds new text, up to the end of a stop string that ends the request."""
+        while text:
+            self._matched, match = self._stops.search(text, self._matched)
+            end = match.end if match else len(text)
+            self._held += text[:end]
+            if match and may_end:
+                return match
+            text = text[end:]
+        return None
+
     def _num_final(self, match: Match | None) -> int:
         """How many of the held characters no later token can change or cut."""
-        now, is_cut_behind = self._now, self.params.include_stop_str_in_output
+        is_cut_behind = self.params.include_stop_str_in_output
         if match:
-            return len(now.held) - (0 if is_cut_behind else len(match.stop))
-        num_uncertain = 0 if is_cut_behind else max(now.matched, default=0)
-        num_final = len(now.held) - num_uncertain
-        return num_final if now.open_from is None else min(num_final, now.open_from)
+            return len(self._held) - (0 if is_cut_behind else len(match.stop))
+        num_uncertain = 0 if is_cut_behind else max(self._matched, default=0)
+        num_final = len(self._held) - num_uncertain
+        return num_final if self._open_from is None else min(num_final, self._open_from)
 
     def _release(self, num_characters: int) -> None:
-        held, open_from = self._now.held, self._now.open_from
         if num_characters:
-            self._pieces.append(held[:num_characters])
-        self._now = self._now._replace(
-            held=held[num_characters:],
-            open_from=None if open_from is None else max(0, open_from - num_characters),
-            num_pieces=len(self._pieces),
-        )
+            self._pieces.append(self._held[:num_characters])
+            self._held = self._held[num_characters:]
+        if self._open_from:
+            self._open_from = max(0, self._open_from - num_characters)
 
     # --------------------------------------------------------------- going back, copying
 
     def mark(self) -> Mark:
         """What `back_to` needs to take back everything that comes from now on."""
-        return self._now
+        return Mark(
+            self._decoder.state,
+            self._held,
+            self._matched,
+            self._open_from,
+            self._matched_before_open,
+            len(self._pieces),
+            self.num_tokens,
+            self.is_over,
+        )
 
     def back_to(self, mark: Mark) -> None:
         """Forgets what was added since `mark`; text that was taken meanwhile is forgotten too."""
-        self._now = mark
-        self._decoder.state = mark.decoding
-        del self._pieces[mark.num_pieces :]
-        self._num_taken = min(self._num_taken, mark.num_pieces)
+        self._decoder.state, self._held, self._matched, self._open_from = mark[:4]
+        self._matched_before_open, num_pieces, self.num_tokens, self.is_over = mark[4:]
+        del self._pieces[num_pieces:]
+        self._num_taken = min(self._num_taken, num_pieces)
 
     def __copy__(self) -> Self:
         twin = object.__new__(type(self))

@@ -8,6 +8,7 @@ Read next: `conversation.py` (from a conversation to a prompt), `detokenizer.py`
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -155,6 +156,7 @@ def _decoder_kinds(tokenizer: Any) -> list[str]:
     return [step["type"] for step in described.get("decoders", [described])]
 
 
+@cache
 def _byte_letters() -> dict[str, int]:
     """The letter by which a byte-level vocabulary writes each byte.
 

@@ -18,7 +18,7 @@ from nanovllm_edu.core.request.option_checks import (
     strings,
     token_ids,
 )
-from nanovllm_edu.errors import ConfigError, did_you_mean, shown
+from nanovllm_edu.errors import ConfigError, unknown_option
 
 _UNBOUNDED = float("inf")
 
@@ -82,8 +82,7 @@ class SamplingParams:
         """Refuses a misspelt option, which `__init__` would call a TypeError."""
         if not _NAMES.issuperset(options):
             name = next(iter(options.keys() - _NAMES))
-            hint = did_you_mean(_OTHER_NAMES.get(name, name), cls.__dataclass_fields__)
-            raise ConfigError(f"unknown option {name}={shown(options[name])}; {hint}")
+            raise unknown_option(name, options[name], _NAMES, _OTHER_NAMES.get(name))
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
