@@ -99,8 +99,9 @@ class HashIndex:
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
-        lease.num_published = len(match.block_ids)
+        lease.newest, lease.num_published, lease.epoch = self._root, 0, self._epoch
         if match.block_ids:
+            lease.num_published = len(match.block_ids)
             lease.newest = self._contents[lease.hashes[lease.num_published - 1]]
 
     def publish(self, lease: HashLease, block_table: list[int], num_tokens: int) -> list[int]:

@@ -101,8 +101,9 @@ class RadixTree:
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
-        lease.num_published = len(match.block_ids)
+        lease.newest, lease.num_published, lease.epoch = self._root, 0, self._epoch
         if match.block_ids:
+            lease.num_published = len(match.block_ids)
             content = self._blocks[match.block_ids[-1]].content
             assert isinstance(content, RadixNode)
             lease.newest = content
