@@ -50,7 +50,3 @@ def test_colours_come_from_the_theme() -> None:
 
 def test_a_table_without_rows_has_no_header() -> None:
     assert Tags(html.table("title", ("a", "b"), iter(()))).opened == ["table", "caption"]
-
-
-def test_one_is_singular() -> None:
-    assert [html.counted(n, "token") for n in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]
