@@ -33,7 +33,7 @@ class End(NamedTuple):
 class Says:
     """A judge that gives these answers, and remembers what it was given."""
 
-    def __init__(self, *answers: End | None | Exception) -> None:
+    def __init__(self, *answers: End | Exception | None) -> None:
         self.answers = list(answers)
         self.given: list[tuple[int, ...]] = []
 
