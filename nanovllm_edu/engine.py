@@ -277,6 +277,7 @@ class LLMEngine:
         try:
             with shield.window():
                 output = step.ticket.wait()
+            self.scheduler.check_output(step.plan, output)
         except Exception:
             plans = [step.plan for step in self._in_flight]  # later ones build on this one
             self._in_flight.clear()

@@ -134,6 +134,7 @@ class ChecksumRunner:
         """Writes the span's slots, in every group."""
         row = self._rows[span.row]
         assert row.joined.seq_id == span.seq_id, "a span of a sequence that never joined its row"
+        assert span.num_tokens > span.num_drafted, "sampled from where no token is computed"
         if span.given:
             row.token_ids[span.start :] = span.given
         for group, table in row.tables.items():

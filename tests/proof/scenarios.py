@@ -124,7 +124,7 @@ def num_lines(scenario: str, shape: str) -> int:
 
 
 def interrupt(scenario: str, shape: str, at: int) -> str:
-    """Runs it with an interrupt before one line, and checks everything. Returns the line's place."""
+    """Runs it with an interrupt before one line, and checks everything. Returns its place."""
     stage, caught = Stage(shape), None
     with Injector(at) as injector:
         try:
@@ -158,7 +158,7 @@ def check(stage: Stage, caught: BaseException | None) -> None:
 
 
 def _check_nothing_is_lost(stage: Stage, caught: BaseException | None) -> None:
-    """Each settled token was handed out, or can be read in `interrupted()`, and is the right one."""
+    """Each settled token was handed out or is in `interrupted()`, and is the right one."""
     told = {output.request_id: output for output in stage.llm.interrupted()}
     given = {output.request_id: output for output in stage.outputs or ()}
     for seq_id, tokens in stage.settled.items():

@@ -117,8 +117,8 @@ class HashIndex:
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
         self.release(lease)  # it may have waited since before everything was forgotten
-        lease.num_published = len(match.block_ids)
         if match.block_ids:
+            lease.num_published = len(match.block_ids)
             lease.newest = self._contents[lease.hashes[lease.num_published - 1]]
 
     def publish(self, lease: HashLease, block_table: list[int], num_tokens: int) -> list[int]:

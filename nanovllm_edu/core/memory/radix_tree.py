@@ -120,8 +120,8 @@ class RadixTree:
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
         self.release(lease)  # it may have waited since before everything was forgotten
-        lease.num_published = len(match.block_ids)
         if match.block_ids:
+            lease.num_published = len(match.block_ids)
             content = self._blocks[match.block_ids[-1]].content
             assert isinstance(content, RadixNode)
             lease.newest = content
