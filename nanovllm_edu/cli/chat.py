@@ -65,8 +65,10 @@ def _answer(llm: LLM, prompt: list[int], params: SamplingParams) -> tuple[str, i
     while llm.engine.has_unfinished_requests():
         step = llm.engine.step()
         num_cached += sum(e.num_tokens for e in step.events if isinstance(e, PrefixHit))
-        for token_id in step.new_tokens.values():
-            sys.stdout.write(printable(text.add(token_id, is_last=seq_id in step.finished)))
-            sys.stdout.flush()
+        token_ids = step.new_tokens.get(seq_id, ())
+        for left, token_id in zip(range(len(token_ids) - 1, -1, -1), token_ids, strict=True):
+            is_last = left == 0 and seq_id in step.finished
+            sys.stdout.write(printable(text.add(token_id, is_last=is_last)))
+        sys.stdout.flush()
     sys.stdout.write("\n")
     return text.text, num_cached
