@@ -44,7 +44,7 @@ def test_steps_shows_work_queues_pool_and_reasons(capsys: pytest.CaptureFixture[
     assert "prefill" in first
     assert "decode" in second
     assert re.search(r"running +0 .*waiting +1 ", first, re.DOTALL)
-    assert "seq 1 waits: all 1 slots (max_num_seqs) are taken" in first
+    assert "seq 1 waits: all 1 rows (max_num_seqs) are taken" in first
     assert "of 16 blocks" in first
     assert "seq 1 finds its first 4 tokens cached" in output
     assert output.count("is finished") == 2
@@ -60,7 +60,7 @@ def test_steps_stops_after_max_steps(capsys: pytest.CaptureFixture[str]):
 
 def test_steps_shows_every_event_on_request(capsys: pytest.CaptureFixture[str]):
     assert main(["steps", "Once", "--every-event", "--max-tokens", "1"]) == 0
-    assert "seq 0 got token" in capsys.readouterr().out
+    assert "seq 0 gives back block" in capsys.readouterr().out
 
 
 def test_the_demo_shows_hits_a_preemption_the_answers_and_the_numbers(
