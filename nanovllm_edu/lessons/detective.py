@@ -22,6 +22,7 @@ from nanovllm_edu.lessons.checks import greedy
 
 MAX_STEPS = 400
 NUM_RANDOM_RUNS = 24
+NUM_FRESH_RUNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +149,20 @@ class Proof:
     lost_hits: tuple[int, int] | None = None
 
 
-def prove(what: Case, function: Any) -> Proof:
-    """Tries a mended method on the case, on the other cases and on random requests."""
+def prove(what: Case, function: Any, fresh: Random) -> Proof:
+    """Tries a mended method on the case, on the other cases and on random requests.
+
+    Args:
+        what: The case.
+        function: In place of the method at fault.
+        fresh: For requests that are others each time.
+    """
     part = what.mended(function)
     report = investigate(what, part)
     if not report.is_right:
         return Proof(own=report.symptom)
     num_found = num_due = 0
-    for trial, (requests, options) in enumerate(_trials()):
+    for trial, (requests, options) in enumerate(_trials(fresh)):
         mine = run(build_engine(part, options), requests, depth=trial % 2)
         if not mine.is_right:
             return Proof(elsewhere=mine.symptom)
@@ -164,11 +171,22 @@ def prove(what: Case, function: Any) -> Proof:
     return Proof(lost_hits=(num_found, num_due) if num_found < num_due else None)
 
 
-def _trials() -> Iterator[tuple[Sequence[Request], Mapping[str, Any]]]:
+def _trials(fresh: Random) -> Iterator[tuple[Sequence[Request], Mapping[str, Any]]]:
     for each in CASES:
         yield each.requests, each.options
     for seed in range(NUM_RANDOM_RUNS):
         yield random_requests(Random(seed))
+    for _ in range(NUM_FRESH_RUNS):
+        yield random_requests(fresh)
+
+
+def num_remembered(what: Case, function: Any) -> tuple[int, int]:
+    """(contents that the mended index calls findable, blocks) after many prompts."""
+    engine = build_engine(what.mended(function), {"num_blocks": 8})
+    requests = [Request(i, (i % 24, i // 24 % 24, *range(6)), 2) for i in range(200)]
+    run(engine, requests)
+    index = engine.scheduler.block_manager.index
+    return len(index._findable_contents) - 1, len(engine.scheduler.block_manager.blocks)
 
 
 def random_requests(random: Random) -> tuple[list[Request], dict[str, Any]]:

@@ -102,6 +102,6 @@ def test_an_exercise_is_checked_hinted_and_solved(lesson):
     assert "You stopped while sequences [0, 1, 2] were unfinished" in lesson.run("check(")
     assert "Hint 2 of 3" in lesson.run("hint(")  # the first one came with all the other cells
     assert "Hint 3 of 3" in lesson.run("hint(")
-    assert "notebooks/solutions/lesson_00.py" in lesson.run("check(")
+    assert "tests/lessons/solutions/lesson_00.py" in lesson.run("check(")
     lesson.write("def run_to_end", ALL_STEPS)
     assert lesson.run("check(").lstrip("[]:0123456789 \n").startswith("✓")
