@@ -1,6 +1,7 @@
 """Runs the cases of `cases.py`, compares every token with the truth, and audits the books.
 
     report = investigate(case(1))        the symptom, in words
+    bet = who(1)                         name the culprit before you look
     report.recording.show()              the same run in the viewer
     prove(case(1), my_method)            the mended part on every case and on random requests
 
@@ -19,10 +20,26 @@ from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.lessons.cases import CASES, Case, Request, build_engine, right_tokens
 from nanovllm_edu.lessons.checks import greedy
+from nanovllm_edu.lessons.prediction import Prediction, predict
+from nanovllm_edu.lessons.progress import Progress
 
 MAX_STEPS = 400
 NUM_RANDOM_RUNS = 24
 NUM_FRESH_RUNS = 8
+
+
+def who(number: int, learner: int | None = None) -> Prediction:
+    """Asks who is behind a case. The suspects are in an order of the learner's own for each case.
+
+    Args:
+        number: Of the case.
+        learner: The learner's number; by default from their `progress.json`, or 0.
+    """
+    if learner is None:
+        learner = Progress.beside_the_notebook().learner
+    suspects = sorted(case.name for case in CASES)
+    Random(f"{learner} {number}").shuffle(suspects)
+    return predict(f"Who is behind case {number}?", *suspects)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ import pytest
 
 from nanovllm_edu.core.memory.block_hash import block_hash
 from nanovllm_edu.lessons import Exercise, predict, recorded, show_c_source, show_source
+from nanovllm_edu.lessons.cases import case
+from nanovllm_edu.lessons.detective import who
 from nanovllm_edu.lessons.exercise import Wrong
 from nanovllm_edu.lessons.progress import Progress
 from nanovllm_edu.lessons.registry import Ladders, UnknownExerciseError, find
@@ -261,6 +263,23 @@ def test_prediction_is_settled_by_the_live_answer():
     assert repr(bet.reveal(3)).startswith("✓ As you predicted")
     with pytest.raises(ValueError, match="none of 2, 3"):
         bet.reveal(4)
+
+
+def test_an_answer_that_nobody_bet_on_stays_folded():
+    bet = predict("How many?", 2, 3)
+    assert bet.reveal(3, because="so")._repr_html_().startswith("<details")
+    bet.pick(2)
+    assert "<details" not in bet.reveal(3, because="so")._repr_html_()
+
+
+def test_the_suspects_are_shuffled_for_each_learner():
+    orders = {learner: [who(n, learner).options for n in range(1, 9)] for learner in range(20)}
+    assert orders[3] == [who(n, 3).options for n in range(1, 9)]
+    assert len({str(order) for order in orders.values()}) == 20
+    for order in orders.values():
+        places = [options.index(case(n).name) for n, options in enumerate(order, 1)]
+        assert places != list(range(8))
+        assert len(set(places)) > 1
 
 
 def test_clicking_a_prediction_picks_it():
