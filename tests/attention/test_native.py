@@ -64,7 +64,7 @@ def test_a_layer_may_lie_anywhere() -> None:
     case = make_case(STEPS["mixed"])
     spread = torch.zeros(2, 4, *case.kv_cache.data.shape[2:])
     spread[:, ::2] = case.kv_cache.data
-    cache = KVCache(spread[:, ::2])
+    cache = KVCache(spread[:, ::2], case.kv_cache.host)
     actual = NativeAttention().bind(case.batch, cache)(1, case.q, case.k, case.v)
     torch.testing.assert_close(actual, case.attend(ReferenceAttention()), atol=1e-5, rtol=1e-5)
 

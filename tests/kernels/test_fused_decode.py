@@ -156,7 +156,8 @@ def test_steps_sample_the_models_tokens_and_advance(device, plan, is_filtered):
     num_blocks = max_len // block_size
     tables = torch.randperm(5 * num_blocks, device=device).int().view(5, -1)
     lengths = [9, 1, 40]
-    cache = KVCache(torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device))
+    data = torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device)
+    cache = KVCache(data, data[:, :, :0])
     inputs = DecodeInputs(
         token_table=torch.randint(0, 150, (5, max_len + 1), device=device),
         block_tables=tables,
@@ -195,9 +196,10 @@ def model_step(model, cache, table, inputs, lengths, is_filtered):
         query_starts=torch.arange(len(lengths) + 1, dtype=torch.int32, device=device),
         context_lens=ends.int(),
         block_tables=inputs.block_tables[rows],
-        slots=rows,
-        sampled=torch.arange(len(lengths), device=device),
+        rows=rows,
         logit_rows=torch.arange(len(lengths), device=device),
+        sampled_rows=rows,
+        sampled_positions=ends,
         query_lens=(1,) * len(lengths),
         max_query_len=1,
         max_context_len=max(lengths),

@@ -72,7 +72,8 @@ def test_store_kv_writes_the_mapped_slots_and_no_other(device):
     num_tokens, num_kv_heads, head_dim, block_size = 6, 3, 32, 4
     qkv = torch.randn(num_tokens, 5 * num_kv_heads, head_dim, device=device)
     k, v = qkv[:, -2 * num_kv_heads : -num_kv_heads], qkv[:, -num_kv_heads:]
-    cache = KVCache(torch.randn(2, 2, 5, block_size, num_kv_heads, head_dim, device=device))
+    data = torch.randn(2, 2, 5, block_size, num_kv_heads, head_dim, device=device)
+    cache = KVCache(data, data[:, :, :0])
     slots = torch.randperm(5 * block_size, device=device)[:num_tokens]
     expected = cache.copy()
     store(expected, 1, slots, k, v)
