@@ -6,7 +6,7 @@ import torch
 
 from nanovllm_edu import SamplingParams
 from nanovllm_edu.attention.reference import ReferenceAttention
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import BlockUpdate, Joined, Span, Spans, StepPlan
 from nanovllm_edu.kernels.ops import TritonOps
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
@@ -56,13 +56,13 @@ def make_runner(model, backend, runner_class=EagerRunner, num_blocks=24, max_num
 
 
 def reference_logits(model: Qwen3ForCausalLM, plans: list[StepPlan]) -> list[torch.Tensor]:
-    """Float32 logits of each plan's chunks."""
+    """Float32 logits of each plan's sequences."""
     return step_logits(make_runner(in_float32(model), ReferenceAttention()), plans)
 
 
 @torch.inference_mode()
 def step_logits(runner: EagerRunner, plans: list[StepPlan]) -> list[torch.Tensor]:
-    """Logits of each plan's chunks, eagerly."""
+    """Logits of each plan's sequences, eagerly."""
     return [runner._forward(runner.tables.prepare(plan)) for plan in plans]
 
 
@@ -72,23 +72,32 @@ def make_plans(vocab_size: int) -> list[StepPlan]:
     own = {seq: tuple(blocks[3 * seq : 3 * seq + 3]) for seq in range(4)}
     own[3] = (own[2][0], *own[3][1:])  # sequence 3 shares the first block of sequence 2
     lengths = dict.fromkeys(own, 0)
+    tokens = {seq: tuple(torch.randint(0, vocab_size, (MAX_LEN,)).tolist()) for seq in own}
 
-    def plan(step: int, parts: dict[int, int]) -> StepPlan:
-        return StepPlan(step, tuple(chunk(s, n) for s, n in parts.items()), (), None, ())
+    def plan(step: int, parts: dict[int, int], joining: tuple[int, ...] = ()) -> StepPlan:
+        firsts = {seq: 0 if seq in joining else -(-lengths[seq] // BLOCK_SIZE) for seq in parts}
+        spans = Spans(span(seq, num_tokens) for seq, num_tokens in parts.items())
+        ends = {seq: -(-lengths[seq] // BLOCK_SIZE) for seq in parts}
+        updates = (
+            BlockUpdate(0, seq, firsts[seq], own[seq][firsts[seq] : ends[seq]]) for seq in parts
+        )
+        joined = (Joined(seq, seq, tokens[seq], 1, GREEDY, seq) for seq in joining)
+        return StepPlan(
+            step, spans, tuple(joined), block_updates=tuple(u for u in updates if u.block_ids)
+        )
 
-    def chunk(seq: int, num_tokens: int) -> Chunk:
+    def span(seq: int, num_tokens: int) -> Span:
         start = lengths[seq]
-        first = -(-start // BLOCK_SIZE)
         lengths[seq] = start + num_tokens
-        new = own[seq][first : -(-lengths[seq] // BLOCK_SIZE)]
-        if seq == 3 and start == BLOCK_SIZE:
-            first, new = 0, own[3][: -(-lengths[3] // BLOCK_SIZE)]
-        tokens = tuple(torch.randint(0, vocab_size, (num_tokens,)).tolist())
-        return Chunk(seq, seq, start, num_tokens, tokens, first, new, True, GREEDY, seq, 1)
+        return Span(seq, seq, start, num_tokens)
 
-    plans = [plan(0, {0: 300, 1: 17, 2: 513})]
+    plans = [plan(0, {0: 300, 1: 17, 2: 513}, (0, 1, 2))]
     lengths[3] = BLOCK_SIZE
-    return [*plans, plan(1, {0: 1, 1: 100, 2: 1, 3: 40}), plan(2, {0: 1, 1: 1, 2: 1, 3: 1})]
+    return [
+        *plans,
+        plan(1, {0: 1, 1: 100, 2: 1, 3: 40}, (3,)),
+        plan(2, {0: 1, 1: 1, 2: 1, 3: 1}),
+    ]
 
 
 def randn(*shape: int, scale: float = 1.0) -> torch.Tensor:

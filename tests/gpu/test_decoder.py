@@ -32,7 +32,8 @@ class Start:
         lengths = torch.randint(1, MAX_LEN - 8, (num_rows,), device=CUDA, dtype=torch.int32)
         tables = torch.randperm(2 * num_rows, device=CUDA).int().view(num_rows, 2)
         shape = (len(weights.layers), 2, 2 * num_rows, BLOCK_SIZE, 8, 128)
-        self.cache = KVCache(torch.randn(shape, device=CUDA).to(torch.bfloat16))
+        data = torch.randn(shape, device=CUDA).to(torch.bfloat16)
+        self.cache = KVCache(data, data[:, :, :0])
         ones = torch.ones(num_rows, device=CUDA)
         self.inputs = DecodeInputs(
             token_table=torch.randint(0, 151_936, (num_rows, MAX_LEN + 1), device=CUDA),

@@ -49,6 +49,7 @@ def test_eager_logits(model, backend):
 @torch.inference_mode()
 @pytest.mark.parametrize("backend", ["flash", "triton"])
 def test_graph_logits_and_greedy_tokens(model, backend):
+    from nanovllm_edu.kernels.tile_plan import LIBRARY
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
     from tests.gpu.models import (
         make_plans,
@@ -64,15 +65,14 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     step_logits(runner, plans[:-1])
     graphs, cache = runner._graphs, runner.kv_cache.data.clone()
     graph, logits = graphs.logits(4)
-    runner.tables.prepare(plans[-1])  # its tokens are given, a real decode step finds its own
-    order = [chunk.seq_id for chunk in graphs.inputs.update(plans[-1])]
+    order = list(graphs.inputs.update(plans[-1]))
     graph.replay()
     assert relative_error(logits, expected[order]) <= LIMIT
-    for decoder in graphs._decoders:  # fused, and with the library's products
+    for products in (None, LIBRARY):  # our kernels where they are planned, and the library's
         runner.kv_cache.data.copy_(cache)
         graphs.inputs.forget()
         graphs.inputs.update(plans[-1])
-        decoder.step(4)
+        graphs._decoder.step(4, products)
         chosen = expected[order].gather(1, graphs.inputs.tensors.sampled[:4, None])
         lost = expected[order].amax(1, keepdim=True) - chosen
         assert float(lost.max()) <= LIMIT * float(expected.abs().max())
