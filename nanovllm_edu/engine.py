@@ -88,6 +88,7 @@ class LLMEngine:
     def exclusive(self) -> Generator[Shield, None, None]:
         """No other thread and no interrupt comes between the lines of this block."""
         with shielded() as shield:
+            self._end_dropped()
             while not self._lock.acquire(timeout=0.05):
                 shield.check()  # the thread that is in may wait for its device
             self._num_inside += 1

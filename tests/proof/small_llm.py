@@ -21,9 +21,7 @@ class Letters:
         return "".join(map(chr, token_ids))
 
 
-def small_llm(
-    depth: int = 0, runner: ChecksumRunner | None = None, **options: Any
-) -> LLM:
+def small_llm(depth: int = 0, runner: ChecksumRunner | None = None, **options: Any) -> LLM:
     """An LLM whose model is a checksum."""
     config = EngineConfig(**{"block_size": 4, "num_blocks": 16, **options})
     assert config.num_blocks is not None
