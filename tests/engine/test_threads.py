@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -118,6 +119,31 @@ def test_a_stream_dropped_while_another_thread_is_inside_ends_when_that_one_leav
     other.join()
     assert not engine.has_unfinished_requests()
     check_books(engine)
+
+
+def test_a_reader_never_sees_a_last_token_without_its_reason() -> None:
+    """Another thread has appended the last token and not yet finished the request: read later."""
+    llm = small_llm()
+    engine, queues = llm.engine, llm.engine.scheduler.queues
+    entered, advance, finish = threading.Event(), llm.engine.advance, queues.finish
+    other = threading.Thread(target=engine.step)
+
+    def slow_finish(*args: Any) -> Any:
+        entered.set()
+        time.sleep(0.2)
+        return finish(*args)
+
+    def advance_and_lose_the_race(depth: int = 0) -> Any:
+        record = advance(depth)
+        if not entered.is_set():
+            other.start()
+            assert entered.wait(20)
+        return record
+
+    queues.finish, engine.advance = slow_finish, advance_and_lose_the_race  # type: ignore[method-assign]
+    pieces = list(llm.stream([1, 2, 3], greedy(2)))
+    other.join()
+    assert [piece.finish_reason for piece in pieces] == [None, "length"]
 
 
 class _FailsOnce:
