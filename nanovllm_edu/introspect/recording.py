@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from nanovllm_edu.core import html
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.breakpoints import breakpoints_at
-from nanovllm_edu.introspect.fold import Fold, split_events
+from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.history import Request
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 
@@ -104,7 +105,7 @@ class Recording:
         position, fold = (0, self.initial) if base is None else self._frames[base]
         fold = fold.copy()
         for i in range(position, self._end(index)):
-            self._apply(fold, i)
+            self.advance(fold, i)
             step = self._steps_upto(i)
             if isinstance(self.journal[i], Stepped) and step % KEY_FRAME_INTERVAL == 0:
                 self._frames.setdefault(step, (i + 1, fold.copy()))
@@ -138,7 +139,8 @@ class Recording:
     def _steps_upto(self, position: int) -> int:
         return self._step_at.get(position, -1)
 
-    def _apply(self, fold: Fold, position: int) -> None:
+    def advance(self, fold: Fold, position: int) -> None:
+        """Applies the journal's entry at a position to a fold that stands right before it."""
         entry = self.journal[position]
         match entry:
             case Added():
@@ -149,7 +151,7 @@ class Recording:
             case Updated():
                 pass
             case Resumed():
-                fold.__dict__.update(entry.frame.copy().__dict__)
+                fold.become(entry.frame)
             case Stepped():
                 self._apply_step(fold, self._step_at[position], entry)
 
@@ -158,9 +160,8 @@ class Recording:
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
         try:
             while fold.num_planned <= self.last_planned(step):
-                record = self.records[fold.num_planned]
-                fold.plan(split_events(record)[0], record.chunks)
-            fold.apply(split_events(entry.record)[1])
+                fold.plan(self.records[fold.num_planned].plan)
+            fold.commit(entry.record)
         except (KeyError, IndexError, ValueError) as error:
             raise _missing(step) from error
         fold.reorder(entry.eviction_order)
