@@ -30,8 +30,7 @@ Read next: these five; then `runners/checksum.py`, to see the engine drive somet
 
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -51,7 +50,7 @@ from nanovllm_edu.forking import Parts, fork_parts
 from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
 from nanovllm_edu.prompt import Prompt, Tokenizer
-from nanovllm_edu.shield import Shield, shielded
+from nanovllm_edu.shield import Exclusive, Shield
 
 
 class LLMEngine:
@@ -82,16 +81,9 @@ class LLMEngine:
 
     # ------------------------------------------------------------------ requests
 
-    @contextmanager
-    def exclusive(self) -> Generator[Shield, None, None]:
-        """No other thread and no interrupt comes between the lines of this block."""
-        with shielded() as shield:
-            while not self._lock.acquire(timeout=0.05):
-                shield.check()  # the thread that is in may wait for its device
-            try:
-                yield shield
-            finally:
-                self._lock.release()
+    def exclusive(self) -> Exclusive:
+        """A block between whose lines no other thread and no interrupt comes."""
+        return Exclusive(self._lock)
 
     def add_request(
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None

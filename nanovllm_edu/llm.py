@@ -29,7 +29,7 @@ from nanovllm_edu.runners.build import (
     choose_dtype,
     choose_ops,
 )
-from nanovllm_edu.shield import shielded
+from nanovllm_edu.shield import Shield
 from nanovllm_edu.tokenizer import Message, Tokenizer
 
 
@@ -82,7 +82,7 @@ class LLM:
         Raises:
             RequestError: A prompt or its parameters cannot be accepted; nothing is generated.
         """
-        with shielded(), Requests(self.engine, self._depth) as requests:
+        with Shield(), Requests(self.engine, self._depth) as requests:
             self._interrupted = requests
             self._add_all(requests, prompts, sampling_params)
             with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
@@ -171,7 +171,7 @@ class LLM:
             raise RequestError(
                 f"{len(each)} sampling_params for {len(listed)} prompts; give one, or one each."
             )
-        with shielded():
+        with Shield():
             begin = perf_counter()
             seqs = self.engine.add_requests(zip(listed, each, strict=True))
             for seq, prompt in zip(seqs, listed, strict=True):

@@ -243,9 +243,8 @@ class Scheduler:
             seq.num_claimed -= num_claimed
             if num_claimed > len(tokens):
                 self._hand_back(seq, num_claimed - len(tokens), events)
-            is_block_full = num_tokens // block_size != num_before // block_size
-            if (ending or is_block_full) and seq.row is not None:
-                events += block_manager.publish(seq)
+            if num_tokens // block_size != num_before // block_size and seq.row is not None:
+                events += block_manager.publish(seq)  # a block was full and waited for a value
             if ending:
                 finished[seq.seq_id] = ending.reason
                 events += self.queues.finish(seq, *ending)
