@@ -102,7 +102,7 @@ class Probe:
 
     def _sequence(self, seq_id: int) -> Sequence:
         seq = self.engine.scheduler.sequence(seq_id)
-        if seq.num_computed_tokens < len(seq.token_ids) - 1 or seq.num_in_flight:
+        if seq.num_computed_tokens < len(seq.token_ids) - 1 or seq.num_claimed:
             raise RequestError(
                 f"seq {seq_id} has {seq.num_computed_tokens} of {len(seq.token_ids)} tokens in the "
                 "cache; step until its prompt is computed."

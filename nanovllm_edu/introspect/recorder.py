@@ -13,8 +13,7 @@ the recorder, because only their return values tell what happened.
 Read next: `introspect/recording.py`.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from time import perf_counter
 from typing import Any, Self
@@ -75,21 +74,24 @@ class Recorder:
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
     ) -> int:
         """Like `engine.add_request`."""
-        with self._up_to_date():
+        with self.engine.exclusive():
+            self._look()
             seq_id = self.engine.add_request(prompt, sampling_params)
             self._notice_requests()
             return seq_id
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Like `engine.abort_request`."""
-        with self._up_to_date():
+        with self.engine.exclusive():
+            self._look()
             events = self.engine.abort_request(seq_id)
             self._journal.append(Aborted(events, self._eviction_order()))
             return events
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Like `engine.update_request`."""
-        with self._up_to_date():
+        with self.engine.exclusive():
+            self._look()
             params = self.engine.update_request(seq_id, **changes)
             self._journal.append(Updated(seq_id, params))
             return params
@@ -111,7 +113,8 @@ class Recorder:
     @property
     def recording(self) -> Recording:
         """Everything so far, frozen. The recorder may go on."""
-        with self._up_to_date():
+        with self.engine.exclusive():
+            self._look()
             self._decode_new_pieces()
         return Recording(self._initial, tuple(self._journal), describe(self.engine), self._pieces)
 
@@ -133,17 +136,15 @@ class Recorder:
 
     # ----------------------------------------------------------------------- keeping
 
-    @contextmanager
-    def _up_to_date(self) -> Generator[None, None, None]:
-        """No interrupt comes between what the engine does in this block and its bookkeeping."""
-        with self.engine.exclusive():
-            self._catch_up()
-            self._notice_requests()
-            yield
+    def _look(self) -> None:
+        """Whatever happened since the last time."""
+        self._catch_up()
+        self._notice_requests()
 
     def _take(self, verb: Callable[[], StepRecord | None]) -> StepRecord | None:
         """Takes a step. An interrupt comes while the device works, or afterwards."""
-        with self._up_to_date():
+        with self.engine.exclusive():
+            self._look()
             try:
                 record = verb()
             except BaseException as error:
@@ -156,11 +157,14 @@ class Recorder:
 
     def _catch_up(self) -> bool:
         """Keeps a record that was made but never reached us. Whether there was one."""
-        newest = self.engine.newest_record
-        if newest is None or newest is self._last_seen:
+        last, newest = self._last_seen, self.engine.newest_record
+        if newest is None or newest is last:
             return False
-        self._keep(newest)
-        return True
+        has_failed = bool(self._journal) and isinstance(self._journal[-1], Resumed)
+        is_next = has_failed or newest.step_id == (0 if last is None else last.step_id + 1)
+        if is_next:
+            self._keep(newest)
+        return is_next
 
     def _keep(self, record: StepRecord) -> None:
         self._last_seen = record

@@ -158,6 +158,8 @@ class Recording:
     def _apply_step(self, fold: Fold, step: int, entry: Stepped) -> None:
         """Plans that were made before this commit take effect first (`run` plans ahead)."""
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
+        if step in self._gaps:
+            raise _missing(step)
         try:
             while fold.num_planned <= self.last_planned(step):
                 fold.plan(self.records[fold.num_planned].plan)
@@ -182,6 +184,22 @@ class Recording:
             if isinstance(entry, Resumed):
                 failures.append((step, entry.frame.num_planned - 1))
         return failures
+
+    @cached_property
+    def _gaps(self) -> set[int]:
+        """Steps whose number does not follow, though no failure took the numbers between."""
+        gaps: set[int] = set()
+        step, expected, has_failed = -1, None, False
+        for entry in self.journal:
+            has_failed = has_failed or isinstance(entry, Resumed)
+            if isinstance(entry, Stepped):
+                step += 1
+                if expected not in (None, entry.record.step_id):
+                    if not has_failed:
+                        gaps.add(step)
+                    has_failed = False
+                expected = entry.record.step_id + 1
+        return gaps
 
     # ---------------------------------------------------------------------- in words
 

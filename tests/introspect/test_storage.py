@@ -66,9 +66,12 @@ def test_a_thousand_steps_of_64_sequences_fit_3_megabytes(tmp_path):
 
 
 def _random_tokens(rng):
+    from nanovllm_edu.core.plan import StepOutput
     from nanovllm_edu.runners.checksum import ReadyTicket
 
-    return lambda plan: ReadyTicket({c.seq_id: rng.randrange(50_000) for c in plan.chunks})
+    return lambda plan: ReadyTicket(
+        StepOutput({s.seq_id: (rng.randrange(50_000),) for s in plan.spans.sampled})
+    )
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.json.gz"])
