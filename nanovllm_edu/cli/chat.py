@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from nanovllm_edu.cli.load import make_llm, sampling_params
 from nanovllm_edu.cli.terminal import printable
-from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.events import Finished, PrefixHit
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.detokenizer import IncrementalText
 from nanovllm_edu.errors import RequestError
@@ -65,8 +65,13 @@ def _answer(llm: LLM, prompt: list[int], params: SamplingParams) -> tuple[str, i
     while llm.engine.has_unfinished_requests():
         step = llm.engine.step()
         num_cached += sum(e.num_tokens for e in step.events if isinstance(e, PrefixHit))
-        for token_id in step.new_tokens.values():
-            sys.stdout.write(printable(text.add(token_id, is_last=seq_id in step.finished)))
+        tokens = step.new_tokens.get(seq_id, ())
+        for count, token_id in enumerate(tokens, 1):
+            is_last = seq_id in step.finished and count == len(tokens)
+            sys.stdout.write(printable(text.add(token_id, is_last=is_last)))
             sys.stdout.flush()
+        for event in step.events:
+            if isinstance(event, Finished) and event.reason == "error":
+                sys.stderr.write(f"\nerror: {event.detail}")
     sys.stdout.write("\n")
     return text.text, num_cached

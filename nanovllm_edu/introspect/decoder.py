@@ -202,9 +202,7 @@ class _Decoder:
 
     def _resume(self, values: dict[str, Any]) -> Resumed:
         """Plans that it left were made before it, even if no commit has mentioned them yet."""
-        self._plan_to(
-            min(values["resume"]["planned"], self._last_planned(self._num_steps - 1) + 1)
-        )
+        self._plan_to(min(values["resume"]["planned"], self._last_planned(self._num_steps - 1) + 1))
         frame = decode_frame(values["resume"], self._engine, self._fold.history)
         self._fold.become(frame)
         # Steps that were planned and then lost with the failure are not in the document.

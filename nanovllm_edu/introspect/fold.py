@@ -43,6 +43,7 @@ class Fold:
     Attributes:
         touched_seqs: Sequences that may have changed since somebody emptied this set.
         touched_blocks: Blocks likewise.
+        ended: Sequences that ended since then, as they were.
     """
 
     def __init__(self, num_blocks: int, block_size: int, history: History) -> None:
@@ -57,6 +58,7 @@ class Fold:
         self.num_planned = 0
         self.touched_seqs: set[int] = set()
         self.touched_blocks: set[int] = set()
+        self.ended: dict[int, FoldedSequence] = {}
 
     @classmethod
     def of_engine(cls, engine: LLMEngine, history: History) -> "Fold":
@@ -66,9 +68,7 @@ class Fold:
         fold = cls(manager.num_blocks, manager.block_size, history)
         for seq in chain(scheduler.running.values(), scheduler.waiting.values()):
             token_ids = tuple(seq.token_ids)
-            history.add(
-                Request(seq.seq_id, token_ids, seq.num_prompt_tokens, seq.params, seq.seed)
-            )
+            history.add(Request(seq.seq_id, token_ids, seq.num_prompt_tokens, seq.params, seq.seed))
             fold.sequences[seq.seq_id] = FoldedSequence(
                 seq.seq_id,
                 len(token_ids),
@@ -181,7 +181,7 @@ class Fold:
             case Finished():
                 self.waiting.pop(event.seq_id, None)
                 self.running.pop(event.seq_id, None)
-                del self.sequences[event.seq_id]
+                self.ended[event.seq_id] = self.sequences.pop(event.seq_id)
             case DraftVerified() | DraftFailed():
                 pass  # said for the reader: `commit` counts the tokens that came
             case _:

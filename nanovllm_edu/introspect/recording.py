@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from nanovllm_edu.core import html
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.engine_state import EngineState
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
@@ -205,8 +206,8 @@ class Recording:
 
     def __repr__(self) -> str:
         return (
-            f"Recording of {html.counted(len(self), 'step')} and "
-            f"{html.counted(len(self.requests), 'sequence')}: "
+            f"Recording of {counted(len(self), 'step')} and "
+            f"{counted(len(self.requests), 'sequence')}: "
             f"{self.engine['num_blocks']} blocks of {self.engine['block_size']} tokens, "
             f"{self.engine['policy']}, {self.engine['eviction_policy']}"
         )
@@ -218,7 +219,7 @@ class Recording:
         text = html.table(repr(self), header, rows)
         if len(self) > NUM_ROWS:
             text += html.paragraph(
-                f"and {html.counted(len(self) - NUM_ROWS, 'more step')}; show() has all"
+                f"and {counted(len(self) - NUM_ROWS, 'more step')}; show() has all"
             )
         return text
 

@@ -44,7 +44,7 @@ def test_steps_shows_work_queues_pool_and_reasons(capsys: pytest.CaptureFixture[
     assert "prefill" in first
     assert "decode" in second
     assert re.search(r"running +0 .*waiting +1 ", first, re.DOTALL)
-    assert "seq 1 waits: all 1 slots (max_num_seqs) are taken" in first
+    assert "seq 1 waits: all 1 rows (max_num_seqs) are taken" in first
     assert "of 16 blocks" in first
     assert "seq 1 finds its first 4 tokens cached" in output
     assert output.count("is finished") == 2

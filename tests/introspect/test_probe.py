@@ -42,7 +42,7 @@ def test_the_chosen_token_is_the_one_that_comes(llm, seq_id):
     probe = Probe(llm)
     for _ in range(4):
         expected = probe.next_token(seq_id).chosen
-        assert llm.engine.step().new_tokens[seq_id] == expected
+        assert llm.engine.step().new_tokens[seq_id] == (expected,)
 
 
 def test_the_models_distribution_is_the_engines_own(llm):

@@ -1,9 +1,6 @@
 // Every decision of the step with its reason, in the order they were taken.
 
-import { h, panel, plural, Rows, setText, shown } from "./dom.js";
-import { EVENT_LABELS } from "./sentences.js";
-
-const MANY_TOKENS = 8; // more sampled tokens than this are summed up in one line
+import { h, panel, plural, Rows, setText } from "./dom.js";
 
 export class Why {
   constructor(viewer) {
@@ -15,40 +12,27 @@ export class Why {
   }
 
   settle(moment) {
-    const events = moment.entry ? this.viewer.replay.events(moment.k, moment) : [];
+    const events = moment.entry ? this.viewer.replay.events(moment.k) : [];
     this.empty.hidden = Boolean(moment.entry);
     setText(this.note, moment.entry ? plural(events.length, "event") : "");
-    const tokens = events.filter((event) => event.kind === "TokenSampled");
-    if (tokens.length <= MANY_TOKENS) return this.rows.show(events);
-    const others = events.filter((event) => event.kind !== "TokenSampled");
-    const why = `${tokens.length} sequences got a token each`;
-    return this.rows.show([...others, { kind: "TokenSampled", why }]);
+    this.rows.show(events);
   }
 
   row() {
     const { viewer } = this, label = h("span"), words = h("span");
     let event = null;
     const el = h("li.nv-event", { tabIndex: 0,
-      onclick: () => event.seq_id !== undefined &&
-        viewer.select({ seq: event.seq_id, block: event.block_id ?? null }),
+      onclick: () => viewer.select({ seq: event.seq_id, block: event.block_id ?? null }),
       onkeydown: (press) => press.key === "Enter" && el.click(),
       onmouseenter: () => event.block_id !== undefined && viewer.hover({ block: event.block_id }),
       onmouseleave: () => viewer.hover(null) }, label, words);
     const fill = (next) => {
       event = next;
       el.dataset.kind = event.kind;
-      const name = EVENT_LABELS[event.kind];
-      label.className = `nv-label nv-label-${name}`;
-      setText(label, name);
-      words.replaceChildren(...this.words(event));
+      label.className = `nv-label nv-label-${event.label.replace(" ", "-")}`;
+      setText(label, event.label);
+      setText(words, event.why);
     };
     return { el, fill };
-  }
-
-  // The token's text belongs to the sentence, but only the viewer knows it.
-  words(event) {
-    const { replay } = this.viewer;
-    if (event.token_id === undefined || !replay.hasText) return [event.why];
-    return [event.why, " ", h("code", {}, shown(replay.text(event.token_id)))];
   }
 }
