@@ -169,6 +169,7 @@ class _Decoder:
         for values in document["initial"]["requests"]:
             history.add(decode_request(values))
         self._initial = decode_frame(document["initial"], self._engine, history)
+        assert self._initial.num_planned == 0, "a recording begins with steps in flight"
         self._fold = self._initial.copy()
         self._hashes: dict[int, list[int]] = {}  # of each sequence's blocks
         self._params: dict[int, SamplingParams] = {}  # of requests that were updated
@@ -258,7 +259,7 @@ class _Decoder:
         plan, waiting, block_tables = self._planned[index]
         sampled = plan.spans.sampled
         new_tokens = {
-            span.seq_id: (tokens,) if isinstance(tokens, int) else tuple(tokens)
+            span.seq_id: _token_ids(tokens)
             for span, tokens in zip(sampled, values["tokens"], strict=True)
             if tokens is not None
         }
@@ -360,6 +361,12 @@ def _row(fold: Fold, seq_id: int) -> int:
     row = fold.sequences[seq_id].row
     assert row is not None, f"seq {seq_id} has no row"
     return row
+
+
+def _token_ids(tokens: int | list[int]) -> tuple[int, ...]:
+    token_ids = array(TOKEN_TYPE, [tokens] if isinstance(tokens, int) else tokens)
+    assert token_ids, "a sequence got tokens, and there are none"
+    return tuple(token_ids)
 
 
 def _copies(values: dict[str, Any]) -> list[list[int]]:

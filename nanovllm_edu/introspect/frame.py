@@ -201,6 +201,10 @@ def decode_frame(values: dict[str, Any], engine: dict[str, Any], history: Histor
     for *numbers, table in values["sequences"]:
         seq = FoldedSequence(*numbers, list(table))
         fold.sequences[seq.seq_id] = seq
+    queued = [*fold.waiting, *fold.running]
+    assert sorted(queued) == sorted(fold.sequences), (
+        "the queues hold other sequences than there are"
+    )
     for block_id, ref_count, *content in values["blocks"]:
         fold.ref_counts[block_id] = ref_count
         fold.contents[block_id] = _decode_content(fold, *content) if content else None

@@ -176,7 +176,9 @@ def _stages(logits: Tensor, params: SamplingTensors) -> list[tuple[str, Tensor]]
     if params.min_p is not None:
         steps.append(("min_p", logits := stages.apply_min_p(logits, params.min_p)))
     if params.top_k is not None:
-        steps.append(("top_k", logits := stages.apply_top_k(logits, params.top_k, params.max_top_k)))
+        steps.append(
+            ("top_k", logits := stages.apply_top_k(logits, params.top_k, params.max_top_k))
+        )
     if params.top_p is not None:
         steps.append(("top_p", logits := stages.apply_top_p(logits, params.top_p)))
     return steps

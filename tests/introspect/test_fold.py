@@ -105,5 +105,5 @@ def test_a_records_tables_are_those_that_its_step_used(seed):
 
 
 def _records_and_states(seed):
-    played = play(seed, draft_proposer=Guesses(Random(seed)))
+    played = play(seed, draft_proposer=Guesses(seed))
     return played.recorder.recording.records, played.states

@@ -52,7 +52,7 @@ def test_the_models_distribution_is_the_engines_own(llm):
         llm.engine.step()
     view = Probe(llm).next_token(seq_id)
     seen = {c.token_id: c.probability for c in view.stages[0].candidates}
-    top = llm.engine.step().logprobs[seq_id].top
+    top = llm.engine.step().logprobs[seq_id][0].top
     assert [seen[i] for i, _ in top] == pytest.approx([exp(value) for _, value in top], abs=1e-4)
     llm.engine.abort_request(seq_id)
 

@@ -39,15 +39,18 @@ class Flaky(ChecksumRunner):
 class Guesses:
     """Guesses what the runner will say: right, wrong, half right, nothing, or an error."""
 
-    def __init__(self, rng: Random) -> None:
-        self.rng = rng
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
 
     def propose(self, token_ids, num_tokens):
-        if self.rng.random() < 0.05:
+        rng = Random(
+            1000 * self.seed + len(token_ids)
+        )  # the same once more, when steps are repeated
+        if rng.random() < 0.05:
             raise ValueError("nothing comes to mind")
-        params = SamplingParams(temperature=0.0, max_tokens=self.rng.randint(1, 5))
+        params = SamplingParams(temperature=0.0, max_tokens=rng.randint(1, 5))
         right = expected_tokens(list(token_ids), params, 0)[: params.max_tokens]
-        return [t if self.rng.random() < 0.7 else (t + 1) % 1000 for t in right]
+        return [t if rng.random() < 0.7 else (t + 1) % 1000 for t in right]
 
 
 def make_engine(rng: Random, **options) -> LLMEngine:
@@ -62,7 +65,7 @@ def make_engine(rng: Random, **options) -> LLMEngine:
         "max_num_seqs": rng.randint(1, 6),
         "max_num_batched_tokens": rng.randint(2, 24),
         "prefix_cache": rng.choice(["hash", "radix"]),
-        "draft_proposer": rng.choice([None, Guesses(Random(rng.random()))]),
+        "draft_proposer": rng.choice([None, Guesses(rng.randrange(1000))]),
     } | options
     return LLMEngine(runner, EngineConfig(**values))
 

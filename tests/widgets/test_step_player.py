@@ -161,9 +161,9 @@ def test_a_temperature_changes_from_the_next_step_on(player):
     player.step()
     player.set_temperature(0.9, seq_id=1)
     player.step()
-    assert {u.seq_id: u.sampling.temperature for u in player.recording[1].plan.sampling_updates} == {
-        1: 0.9
-    }
+    assert {
+        u.seq_id: u.sampling.temperature for u in player.recording[1].plan.sampling_updates
+    } == {1: 0.9}
     player.set_temperature(0.5)
     player.step()
     updates = player.recording[2].plan.sampling_updates
