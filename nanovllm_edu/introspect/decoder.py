@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from nanovllm_edu.core.events import Admitted, BlocksCached, Event, Finished
 from nanovllm_edu.core.memory.block_hash import block_hash
 from nanovllm_edu.core.plan import (
-    Blocked,
     BlockCopy,
+    Blocked,
     BlockRef,
     BlockUpdate,
     Joined,

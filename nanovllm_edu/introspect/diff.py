@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanovllm_edu.core import html
-from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from nanovllm_edu.core import html
-from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.breakpoints import breakpoints_at

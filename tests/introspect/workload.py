@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from random import Random
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.engine_state import EngineState
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.engine_state import EngineState
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
