@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nanovllm_edu.config import EngineConfig as EngineConfig
+    from nanovllm_edu.core.engine_state import EngineState as EngineState
     from nanovllm_edu.core.memory.eviction import FIFO as FIFO
     from nanovllm_edu.core.memory.eviction import LRU as LRU
     from nanovllm_edu.core.request.sampling_params import SamplingParams as SamplingParams
     from nanovllm_edu.core.schedule.policy import MixedPolicy as MixedPolicy
     from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
-    from nanovllm_edu.core.step_record import EngineState as EngineState
     from nanovllm_edu.core.step_record import StepRecord as StepRecord
     from nanovllm_edu.engine import LLMEngine as LLMEngine
     from nanovllm_edu.errors import NanoVLLMError as NanoVLLMError
@@ -40,7 +40,7 @@ _HOME_OF = {
     "EngineConfig": "config",
     "LLMEngine": "engine",
     "StepRecord": "core.step_record",
-    "EngineState": "core.step_record",
+    "EngineState": "core.engine_state",
     "MixedPolicy": "core.schedule.policy",
     "PhaseSeparatedPolicy": "core.schedule.policy",
     "LRU": "core.memory.eviction",

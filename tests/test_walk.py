@@ -1,5 +1,6 @@
 """What `benchmarks/walk.py` counts is what one token's walk enters."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SUMS = re.compile(r"(\d+) files, ([\d,]+) lines, (\d+) hops")
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +35,14 @@ def test_the_sums_are_those_of_the_lists(lines: list[str]):
     total = f"{len(table)} files, {sum(int(count) for count, _ in table):,} lines, {len(hops)} hops"
     assert sum(line.startswith(total) for line in lines) == 1
     assert hops[0].split()[1:3] == ["engine.py", "->"]
+
+
+def test_the_architecture_page_tells_todays_figures(lines: list[str]):
+    """Files and hops exactly; lines within 3%, since every edit changes them a little."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = re.search(r"^\| nanovllm-edu \| (\d+) \| ([\d,]+) \| (\d+) \|$", page, re.MULTILINE)
+    sums = next(match for line in lines if (match := SUMS.match(line)))
+    files, num_lines, hops = (int(text.replace(",", "")) for text in sums.groups())
+    assert told is not None
+    assert (told[1], told[3]) == (str(files), str(hops))
+    assert int(told[2].replace(",", "")) == pytest.approx(num_lines, rel=0.03)

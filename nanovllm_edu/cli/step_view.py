@@ -15,7 +15,7 @@ from rich.text import Text
 from nanovllm_edu.cli.pool_view import colour_of, pool
 from nanovllm_edu.cli.terminal import quoted
 from nanovllm_edu.core.engine_state import EngineState
-from nanovllm_edu.core.events import BlocksCached, BlocksFreed
+from nanovllm_edu.core.events import BlocksCached, BlocksFreed, counted
 from nanovllm_edu.core.plan import Span
 from nanovllm_edu.core.step_record import StepRecord, kind_of
 from nanovllm_edu.introspect.labels import LABELS
@@ -30,7 +30,7 @@ STYLES = {
     "free": "dim",
     "preempt": "bold red",
     "verify": "magenta",
-    "no guess": "yellow",
+    "no guess": "red",
     "finish": "bold green",
 }
 """What an event is called -> how that is printed."""
@@ -50,55 +50,51 @@ class StepView:
 
     tokenizer: Tokenizer
     shows_every_event: bool = False
-    _known: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    _token_ids: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
 
     def panel(self, step: StepRecord, state: EngineState) -> Panel:
         """The step that was just taken; `state` is the engine after it."""
+        for joined in step.plan.joined:
+            self._token_ids[joined.seq_id] = list(joined.token_ids)
         parts: list[RenderableType] = [self._work(step), _queues(step, state)]
         reasons = list(self._reasons(step))
         if reasons:
             parts.append(_why_grid(reasons))
-        for seq_id, tokens in step.new_tokens.items():
-            self._known[seq_id] += tokens
-        count = len(step.spans)
-        title = (
-            f"[bold]step {step.step_id}[/]: {step.num_tokens} "
-            f"token{'s' * (step.num_tokens != 1)} of {count} sequence{'s' * (count != 1)}"
-        )
+        for seq_id, token_ids in step.new_tokens.items():
+            self._token_ids[seq_id] += token_ids
+        work = f"{counted(step.num_tokens, 'token')} of {counted(len(step.spans), 'sequence')}"
+        title = f"[bold]step {step.step_id}[/]: {work}"
         return Panel(Group(*parts), title=title, title_align="left", border_style="dim")
 
     def _work(self, step: StepRecord) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for name in ("seq", "work", "positions", "tokens in", "tokens out", "block table"):
+        for name in ("seq", "work", "positions", "tokens in", "token out", "block table"):
             table.add_column(name, no_wrap=name != "block table")
-        new_blocks = {update.row: len(update.block_ids) for update in step.plan.block_updates}
-        self._known |= {joined.seq_id: list(joined.token_ids) for joined in step.plan.joined}
         for span in step.spans:
             table.add_row(
                 str(span.seq_id),
-                _work_of(span),
+                kind_of(span),
                 f"{span.start}–{span.end - 1}" if span.num_tokens > 1 else f"{span.start}",
                 quoted(self._tokens_in(span), 30),
                 self._tokens_out(step, span),
-                _block_table(step, span, new_blocks.get(span.row, 0)),
+                _block_table(step, span),
                 style=colour_of(span.seq_id),
             )
         return table
 
     def _tokens_in(self, span: Span) -> str:
-        """What is computed: guesses behind the newest token, or a piece of what it has."""
-        known = self._known[span.seq_id][span.start : span.end - span.num_drafted]
+        known = self._token_ids[span.seq_id][span.start : span.end - span.num_drafted]
         return self.tokenizer.decode([*known, *span.drafted], skip_special_tokens=False)
 
     def _tokens_out(self, step: StepRecord, span: Span) -> str:
         reason = step.finished.get(span.seq_id)
-        end = f" ({reason})" if reason else ""
-        if span.seq_id in step.new_tokens:
-            pieces = self.tokenizer.pieces(list(step.new_tokens[span.seq_id]))
-            return f"{quoted(''.join(pieces), 30)}{end}"
-        if reason:
-            return reason
-        return "(dropped)" if span.is_sampled else "(more of the prompt to come)"
+        if span.seq_id not in step.new_tokens:
+            if reason:
+                return f"({reason})"
+            return "(dropped)" if span.is_sampled else "(more of the prompt to come)"
+        pieces = self.tokenizer.pieces(list(step.new_tokens[span.seq_id]))
+        text = " ".join(map(quoted, pieces))
+        return f"{text} ({reason})" if reason else text
 
     def _reasons(self, step: StepRecord) -> Iterator[tuple[str, str, str]]:
         """(label, style, sentence) of each event worth showing, then why the head waits."""
@@ -110,17 +106,13 @@ class StepView:
             yield "wait", "yellow", step.blocked.why
 
 
-def _work_of(span: Span) -> str:
-    guesses = f" of {span.num_drafted} guesses" if span.num_drafted else ""
-    return kind_of(span) + guesses
-
-
-def _block_table(step: StepRecord, span: Span, num_new: int) -> Text:
+def _block_table(step: StepRecord, span: Span) -> Text:
     """The sequence's blocks; those that are new to it in bold."""
-    blocks = step.block_tables.get(span.seq_id, ())
+    updates = [update for update in step.plan.block_updates if update.row == span.row]
+    new = {block_id for update in updates for block_id in update.block_ids}
     text = Text()
-    for index, block_id in enumerate(blocks):
-        text.append(f"{block_id} ", "bold" if index >= len(blocks) - num_new else "")
+    for block_id in step.block_tables.get(span.seq_id, ()):
+        text.append(f"{block_id} ", "bold" if block_id in new else "")
     return text
 
 

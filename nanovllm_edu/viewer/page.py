@@ -42,6 +42,7 @@ HEAD = """<header class="page-head">
 <h1>{title}</h1>
 <p>{sentence} Step with ← and →, play with the space bar. {home}</p>
 {prompts}
+<h2 class="nv-hidden">The steps</h2>
 </header>"""
 
 PAGE_STYLE = """

@@ -20,6 +20,8 @@ MODULES = (
     "spans",
     "replay",
     "dom",
+    "glossary",
+    "headline",
     "ink",
     "theme",
     "levels",

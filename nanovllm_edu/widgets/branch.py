@@ -18,6 +18,8 @@ from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.widgets.cells import close_with_parts
 from nanovllm_edu.widgets.step_viewer import StepViewer
 
+ONE_LINE = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+
 
 class Branch:
     """One engine, one recorder, one view.
@@ -104,7 +106,9 @@ class Branch:
             facts.append(
                 "the same so far" if differs is None else f"differs from step {differs} on"
             )
-        self.title.value = f"<b>{escape(self.name)}</b>, since the fork: {', '.join(facts)}"
+        # One line, so that both views begin at the same height.
+        text = f"<b>{escape(self.name)}</b>, since the fork: {', '.join(facts)}"
+        self.title.value = f'<div style="{ONE_LINE}" title="{escape(self.name)}">{text}</div>'
 
     def _facts(self, since: int) -> str:
         own = range(since - self.begin, self.viewer.step + 1)

@@ -383,7 +383,7 @@ def test_the_keyboard_is_enough(page, recording, shoot):
 def test_the_eviction_order_is_shown_on_demand(page, recording):
     k = next(k for k in range(len(recording)) if len(recording.state_at(k).eviction_order) > 2)
     go(page, k)
-    page.locator(".nv-toggle").click()
+    page.locator(".nv-pool .nv-toggle").click()
     ranks = dict(page.evaluate(f"[...{VIEWER}.pool.ranks]"))
     order = recording.state_at(k).eviction_order
     assert ranks == {block: place + 1 for place, block in enumerate(order)}

@@ -194,6 +194,39 @@ def test_a_prompt_that_cannot_be_is_a_message(player, text, message):
     assert 'role="alert"' in player.controls.status.value
 
 
+def test_enter_adds_the_prompt(player):
+    player.controls.prompt.value = PROMPT
+    player.controls.prompt._handle_custom_msg({"event": "submit"}, [])
+    assert sorted(player.engine.unfinished_seq_ids()) == [0, 1, 2, 3, 4]
+    assert player.controls.prompt.value == ""
+
+
+def test_a_new_temperature_is_not_that_of_a_new_prompt(player):
+    player.step()
+    player.controls.temperature.value = 0.7
+    player.controls.new_temperature.value = 0.3
+    player.controls.whose.value = "all unfinished"
+    player.controls.heat.click()
+    assert "temperature 0.3" in player.controls.status.value
+    player.controls.prompt.value = PROMPT
+    player.controls.add.click()
+    assert player.recording.requests[4].params.temperature == 0.7
+
+
+def test_each_row_says_what_it_acts_on(player):
+    titles = [row.children[0].value for row in player.controls.rows]
+    for title, word in zip(titles, ("Engine", "New prompt", "Sequences", "Fork"), strict=True):
+        assert word in title
+
+
+def test_a_level_goes_to_every_view():
+    player = StepPlayer(LLMEngine(ChecksumRunner(14, 4)), level="basic")
+    player.add_prompt(PROMPT)
+    player.fork()
+    assert (player.viewer.level, player.fork_viewer.level) == ("basic", "basic")
+    assert show(player.recording, level="why").level == "why"
+
+
 def test_a_step_that_is_not_there_cannot_be_forked(player):
     with pytest.raises(ConfigError, match=r"step=7 is not in \[-1, -1\]"):
         player.fork(step=7)

@@ -163,7 +163,7 @@ class BlockManager:
         if not surplus:
             return []
         del seq.block_table[-len(surplus) :]
-        seq.forget_table()  # it may grow again, to the same length and by other blocks
+        seq.forget_table()
         return [self._release(seq, surplus)]
 
     def free(self, seq: Sequence) -> list[Event]:

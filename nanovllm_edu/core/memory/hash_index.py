@@ -13,7 +13,9 @@ Read next: `core/memory/block_hash.py`; then its sibling, `core/memory/radix_tre
 """
 
 from array import array
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any
 
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.memory.blocks import Block
@@ -42,6 +44,21 @@ class HashedContent:
     parent: "HashedContent | None"
     block: Block | None = None
     num_children: int = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HashedContent":
+        """A copy, and of all in front of it: without recursion, for prompts have many blocks."""
+        path: list[HashedContent] = []
+        content: HashedContent | None = self
+        while content is not None and id(content) not in memo:
+            path.append(content)
+            content = content.parent
+        for each in reversed(path):
+            parent = memo.get(id(each.parent))
+            twin = HashedContent(each.hash, each.token_ids, parent, None, each.num_children)
+            memo[id(each)] = twin
+        for each in path:
+            memo[id(each)].block = deepcopy(each.block, memo)
+        return memo[id(self)]
 
 
 @dataclass(slots=True, eq=False)
@@ -99,8 +116,9 @@ class HashIndex:
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
-        lease.num_published = len(match.block_ids)
+        self.release(lease)  # it may have waited since before everything was forgotten
         if match.block_ids:
+            lease.num_published = len(match.block_ids)
             lease.newest = self._contents[lease.hashes[lease.num_published - 1]]
 
     def publish(self, lease: HashLease, block_table: list[int], num_tokens: int) -> list[int]:

@@ -20,7 +20,9 @@ Read next: `core/memory/block_manager.py`.
 
 from array import array
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any
 
 from nanovllm_edu.core.memory.blocks import Block
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
@@ -51,6 +53,22 @@ class RadixNode:
     def hash(self) -> None:
         """A tree needs none."""
         return
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "RadixNode":
+        """A copy of the whole tree: without recursion, for it is as deep as a prompt has blocks."""
+        root = self
+        while root.parent is not None:
+            root = root.parent
+        nodes = [root]
+        for node in nodes:  # it grows meanwhile
+            parent = memo.get(id(node.parent))
+            twin = memo[id(node)] = RadixNode(node.token_ids, parent)
+            if parent is not None:
+                parent.children[node.token_ids.tobytes()] = twin
+            nodes += node.children.values()
+        for node in nodes:
+            memo[id(node)].block = deepcopy(node.block, memo)
+        return memo[id(self)]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,8 +119,9 @@ class RadixTree:
         return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
-        lease.num_published = len(match.block_ids)
+        self.release(lease)  # it may have waited since before everything was forgotten
         if match.block_ids:
+            lease.num_published = len(match.block_ids)
             content = self._blocks[match.block_ids[-1]].content
             assert isinstance(content, RadixNode)
             lease.newest = content

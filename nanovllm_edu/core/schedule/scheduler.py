@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from itertools import compress
 
 from nanovllm_edu.core.events import DraftVerified, Event
 from nanovllm_edu.core.memory.block_manager import BlockManager
@@ -71,6 +72,7 @@ class Scheduler:
         enable_chunked_prefill: bool = True,
         eos_token_ids: frozenset[int] = frozenset(),
         draft_proposer: DraftProposer | None = None,
+        vocab_size: int = 2**31,
     ) -> None:
         """Wires the parts; `EngineConfig` has checked the numbers."""
         self.queues = Queues(block_manager, max_num_seqs)
@@ -80,6 +82,7 @@ class Scheduler:
         self.enable_chunked_prefill = enable_chunked_prefill
         self.eos_token_ids = eos_token_ids
         self.draft_proposer = draft_proposer
+        self.vocab_size = vocab_size
         self._num_plans = 0
         self._unsaid: tuple[Event, ...] = ()
 
@@ -175,7 +178,7 @@ class Scheduler:
         Raises:
             UnknownRequestError: It was never added or has finished.
         """
-        return tuple(self.queues.finish(self.sequence(seq_id), "abort", "it was aborted"))
+        return tuple(self.queues.finish(self.sequence(seq_id), Ending("abort", "it was aborted")))
 
     def check_invariants(self) -> None:
         """Fails an assertion if queues, rows and blocks contradict each other."""
@@ -191,6 +194,7 @@ class Scheduler:
             self.max_num_batched_tokens,
             self.enable_chunked_prefill,
             self.draft_proposer,
+            self.vocab_size,
         )
         builder.events += self._unsaid
         try:
@@ -247,10 +251,21 @@ class Scheduler:
                 events += block_manager.publish(seq)  # a block was full and waited for a value
             if ending:
                 finished[seq.seq_id] = ending.reason
-                events += self.queues.finish(seq, *ending)
+                events += self.queues.finish(seq, ending)
         if any(plan.spans.nums_drafted):
             events[:0] = _verified(plan, output, new_tokens)
         return Settled(new_tokens, finished, tuple(events))
+
+    def check_output(self, plan: StepPlan, output: StepOutput) -> None:
+        """Asked before a commit, which must not fail half-way.
+
+        Raises:
+            KeyError: A sampled sequence has neither tokens nor an error.
+        """
+        sampled = set(compress(plan.spans.seq_ids, plan.spans.are_sampled))
+        missing = sampled - output.tokens.keys() - output.errors.keys()
+        if missing := [seq_id for seq_id in sorted(missing) if self.queues.find(seq_id)]:
+            raise KeyError(f"the runner gave back neither tokens nor an error of {missing}")
 
     def _due(
         self, plan: StepPlan, output: StepOutput

@@ -6,7 +6,7 @@ import { Budget } from "./budget.js";
 import { clamp, h } from "./dom.js";
 import { BlockPanel } from "./blocks.js";
 import { forgetPatterns } from "./ink.js";
-import { firstLevel, LevelSwitch } from "./levels.js";
+import { firstLevel, LevelSwitch, watchLevel } from "./levels.js";
 import { Phases } from "./phases.js";
 import { Pool } from "./pool.js";
 import { Queues } from "./queues.js";
@@ -20,7 +20,7 @@ import { Why } from "./why.js";
 
 export class Viewer {
   // options: controls, ownsPage, level, address (what ?step=13&seq=5&level=why says), step, seq,
-  // fork() → { at, differs }, onStep(k), onSelect(seq)
+  // fork() → { at, differs }, onStep(k), onSelect(seq), onLevel(name)
   constructor(host, replay, options = {}) {
     this.host = host;
     this.replay = replay;
@@ -37,6 +37,7 @@ export class Viewer {
     this.setLevel(firstLevel(address.level, options.level));
     host.replaceChildren(this.root);
     this.unwatchTheme = watchTheme(() => this.redraw());
+    this.unwatchLevel = watchLevel((level) => this.showLevel(level));
     this.watchSize();
     this.onAppend = () => this.redraw();
     replay.listeners.add(this.onAppend);
@@ -57,23 +58,29 @@ export class Viewer {
     this.panels = [this.transport, result, this.sequence, this.timeline, queues, budget, why, this.pool,
       this.blocks, this.tensors, phases];
     const engine = this.replay.engine;
-    const facts = h("span.nv-facts-of-engine.nv-from-why", {}, [
+    const facts = h("p.nv-about.nv-from-why", {}, [
       engine.runner, `${engine.num_blocks} blocks of ${engine.block_size} tokens`, engine.policy,
       `${engine.eviction_policy} eviction`,
       engine.enable_prefix_caching ? "prefix caching" : "no prefix caching",
       `at most ${engine.max_num_seqs} sequences and ${engine.max_num_batched_tokens} tokens a step`,
     ].map((part) => h("span", {}, part)));
     this.levels = new LevelSwitch((level) => {
-      this.setLevel(level);
-      this.redraw();
+      this.showLevel(level);
+      this.options.onLevel?.(level);
     });
-    this.root.append(h("div.nv-about", {}, facts, this.levels.el));
+    this.root.append(this.levels.el);
     if (this.options.controls !== false) this.root.append(this.transport.el);
     const everything = [this.blocks.el, this.tensors.el, phases.el];
     for (const el of everything) el.classList.add("nv-from-everything");
     this.root.append(result.el, this.sequence.el, this.timeline.el,
       h("div.nv-grid.nv-top.nv-from-why", {}, queues.el, budget.el, why.el),
-      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el);
+      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el, facts);
+  }
+
+  showLevel(level) {
+    if (level === this.root.dataset.level) return;
+    this.setLevel(level);
+    this.redraw();
   }
 
   setLevel(level) {
@@ -263,6 +270,7 @@ export class Viewer {
     this.replay.listeners.delete(this.onAppend);
     document.removeEventListener("keydown", this.onPageKey);
     this.unwatchTheme();
+    this.unwatchLevel();
     this.sizeWatch.disconnect();
   }
 }

@@ -1,21 +1,38 @@
-// Every decision of the step with its reason, in the order they were taken.
+// One sentence about the step, then every decision with its reason, in the order they were taken. What
+// happens to single blocks is folded until somebody wants it, or everything is shown.
 
-import { h, panel, plural, Rows, setText } from "./dom.js";
+import { h, panel, plural, Rows, setAttribute, setText } from "./dom.js";
+import { explained } from "./glossary.js";
+import { headline } from "./headline.js";
 
 export class Why {
   constructor(viewer) {
     this.viewer = viewer;
     this.empty = h("p.nv-empty", {}, "Each decision of a step is explained here.");
     const list = h("ol.nv-events", { tabIndex: 0, "aria-label": "Reasons" });
-    const { el, note } = panel("why", "Why", this.empty, list);
+    this.headline = h("p.nv-headline");
+    this.fold = h("button.nv-toggle", { type: "button", "aria-pressed": "false",
+      title: "What happened to single blocks",
+      onclick: () => this.toggle() }, "blocks too");
+    const { el, note, tools } = panel("why", "Why", this.empty, this.headline, list);
+    tools.append(this.fold);
     Object.assign(this, { el, note, rows: new Rows(list, () => this.row()) });
+  }
+
+  toggle() {
+    this.showsBlocks = !this.showsBlocks;
+    setAttribute(this.fold, "aria-pressed", this.showsBlocks);
+    this.settle(this.viewer.now);
   }
 
   settle(moment) {
     const events = moment.entry ? this.viewer.replay.events(moment.k) : [];
     this.empty.hidden = Boolean(moment.entry);
     setText(this.note, moment.entry ? plural(events.length, "event") : "");
-    this.rows.show(events);
+    setText(this.headline, headline(moment, this.viewer.replay.notes));
+    const showsAll = this.showsBlocks || this.viewer.root.dataset.level === "everything";
+    this.fold.hidden = this.viewer.root.dataset.level === "everything";
+    this.rows.show(showsAll ? events : events.filter((event) => !isDetail(event)));
   }
 
   row() {
@@ -31,8 +48,11 @@ export class Why {
       el.dataset.kind = event.kind;
       label.className = `nv-label nv-label-${event.label.replace(" ", "-")}`;
       setText(label, event.label);
-      setText(words, event.why);
+      words.replaceChildren(...explained(event.why));
     };
     return { el, fill };
   }
 }
+
+// Book-keeping of one block; that one loses its content is more than that.
+const isDetail = ({ kind }) => kind.startsWith("Block") && kind !== "BlockEvicted";
