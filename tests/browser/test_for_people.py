@@ -5,8 +5,9 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from nanovllm_edu.core.step_record import kind_of
 from nanovllm_edu.introspect import to_html
-from nanovllm_edu.introspect.codec import encode
+from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.viewer.page import to_page
 from tests.browser.recordings import Letters, eventful_recording, overlapped_recording
 
@@ -213,7 +214,7 @@ def test_keys_work_without_a_click(open_recording, letters):
 
 def test_the_page_says_what_it_is(open_page, letters, tmp_path):
     path = tmp_path / "x.html"
-    path.write_text(to_page(encode(letters), "A <i>run</i>", "../home.html"), encoding="utf-8")
+    path.write_text(to_page(encode_view(letters), "A <i>run</i>", "../home.html"), encoding="utf-8")
     page = open_page(path.as_uri())
     assert page.title() == page.locator("h1").inner_text() == "A <i>run</i>"
     head = page.locator(".page-head").inner_text()
@@ -285,11 +286,11 @@ def test_why_begins_with_one_sentence(open_recording, letters):
     for k, record in enumerate(letters):
         go(page, k)
         line = page.locator(".nv-headline").inner_text()
-        assert ("ecode for" in line) == any(c.is_decode for c in record.chunks), k
-        assert ("refill of" in line) == any(not c.is_decode for c in record.chunks), k
+        assert ("ecode for" in line) == any(kind_of(s) == "decode" for s in record.spans), k
+        assert ("refill of" in line) == any(kind_of(s) == "prefill" for s in record.spans), k
         assert (" end" in line) == bool(record.finished), k
         assert (" wait" in line) == bool(record.waiting), k
-        num_prefilled = sum(c.num_tokens for c in record.chunks if not c.is_decode)
+        num_prefilled = sum(s.num_tokens for s in record.spans if kind_of(s) == "prefill")
         assert not num_prefilled or f"refill of {num_prefilled} token" in line
 
 
@@ -310,9 +311,7 @@ def test_words_are_explained_where_they_stand(open_recording, letters):
     page = open_recording(letters)
     admitted = page.locator(".nv-event[data-kind=Admitted]").first
     terms = admitted.locator("abbr").all_inner_texts()
-    assert "slot" in terms and "cached" in terms and "token budget" in terms
-    assert "at most max_num_seqs" in admitted.locator("abbr", has_text="slot").get_attribute(
-        "title"
-    )
+    assert "row" in terms and "cached" in terms and "token budget" in terms
+    assert "at most max_num_seqs" in admitted.locator("abbr", has_text="row").get_attribute("title")
     why = next(e.why for e in letters[0].events if type(e).__name__ == "Admitted")
     assert why in admitted.inner_text()
