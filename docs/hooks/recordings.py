@@ -150,7 +150,7 @@ def _steps(number):
 def waits(recording):
     """Steps to the last request's first token and between two of the others; the largest step."""
     late = max(recording.requests)
-    arrival = next(i for i, r in enumerate(recording) if late in r.spans.seq_ids)
+    arrival = next(i for i, r in enumerate(recording) if any(c.seq_id == late for c in r.chunks))
     steps_of = {
         seq_id: [i for i, record in enumerate(recording) if seq_id in record.new_tokens]
         for seq_id in recording.requests
@@ -166,10 +166,12 @@ def run_table(name):
     recording = recordings()[name]
     engine, records = recording.engine, recording.records
     ends = [entry.seconds for entry in recording.journal if isinstance(entry, Stepped)]
-    decode = [i for i in range(1, len(records)) if set(records[i].spans.nums_of_tokens) == {1}]
+    decode = [
+        i for i in range(1, len(records)) if all(c.num_tokens == 1 for c in records[i].chunks)
+    ]
     periods = [ends[i] - ends[i - 1] for i in decode]
     host = [records[i].timings["plan"] + records[i].timings["commit"] for i in decode]
-    generated = sum(len(tokens) for record in records for tokens in record.new_tokens.values())
+    generated = sum(len(record.new_tokens) for record in records)
     rows = [
         ("engine", f"{engine['runner']}, {engine['policy']}"),
         ("cache", f"{engine['num_blocks']:,} blocks of {engine['block_size']} tokens"),
