@@ -11,8 +11,8 @@ place in the KV cache.
 Everything here is frozen data. The scheduler *returns* its decisions as these records instead of
 reporting them to somebody: the plan that drives the device is also the trace a person reads.
 
-Read next: `core/events.py`, the reasons in a plan; then `core/schedule/scheduler.py`, which makes
-plans.
+Read next: `core/events.py`, the reasons in a plan; `core/request/sequence.py`, whose tokens move;
+then `core/schedule/scheduler.py`, which makes plans.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
