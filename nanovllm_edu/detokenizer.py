@@ -197,7 +197,7 @@ def _broken(state: Decoding) -> Change:
 class IncrementalText:
     """The text of one request as its tokens arrive, for those who know the end beforehand.
 
-    TODO: goes when `llm.py` asks a `TextJudge`.
+    Only until `llm.py` and the chat in the terminal ask a `TextJudge`.
     """
 
     def __init__(
