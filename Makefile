@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp-dev
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 NBVAL := $(if $(NOTEBOOKS),--nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg $(NOTEBOOKS))
-BENCHMARKS := $(wildcard benchmarks/cpu.py benchmarks/scheduler.py benchmarks/tiny_model.py)
+BENCHMARKS := $(wildcard benchmarks/cpu.py benchmarks/scheduler.py)
 
 # One thread per process: the tests run in two processes, and small matrices gain nothing from more.
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=0

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
@@ -44,7 +44,7 @@ class NullRunner:
 
     def launch(self, plan: StepPlan) -> ReadyTicket:
         begin = time.thread_time()
-        ticket = ReadyTicket({chunk.seq_id: 7 for chunk in plan.chunks if chunk.samples})
+        ticket = ReadyTicket(StepOutput({span.seq_id: (7,) for span in plan.spans.sampled}))
         self.seconds += time.thread_time() - begin
         return ticket
 

@@ -24,7 +24,7 @@ from gpu import Bench, workload
 from tqdm import tqdm
 
 from nanovllm_edu import LLM, SamplingParams
-from nanovllm_edu.introspect import Recorder
+from nanovllm_edu.introspect import Recorder, save
 
 SYSTEM = "You live in Willow Bay and you know how LLM inference works. Answer in one sentence. "
 QUESTIONS = (
@@ -58,7 +58,7 @@ def record_run(path: Path) -> None:
                 recorder.add_request(prompt, params)
             for _ in tqdm(recorder.run(depth=1), desc=f"Recording, turn {turn + 1}"):
                 pass
-        recorder.recording.save(path)
+        save(recorder.recording, path)
 
 
 class Clock:
@@ -128,7 +128,7 @@ def timeline(bench: Bench, depth: int) -> dict[str, Any]:
     for index, record in enumerate(records):
         times = {verb: spans[verb][index] for verb in verbs}
         times["device"] = tuple(map(clock.of, device[index]))
-        num_seqs = len(record.chunks)
+        num_seqs = len(record.spans)
         steps.append(
             {
                 "step_id": index,

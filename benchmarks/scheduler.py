@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
 from nanovllm_edu.engine import LLMEngine
@@ -74,7 +74,7 @@ class NullRunner:
         self.num_blocks = num_blocks
 
     def launch(self, plan: StepPlan) -> ReadyTicket:
-        return ReadyTicket({chunk.seq_id: 7 for chunk in plan.chunks if chunk.samples})
+        return ReadyTicket(StepOutput({span.seq_id: (7,) for span in plan.spans.sampled}))
 
     def close(self) -> None:
         pass
@@ -139,7 +139,7 @@ class Meter:
         add_requests(self.llm, num_sequences)
         times: dict[str, list[float]] = {"plan": [], "commit": [], "total": []}
         for _ in range(OUTPUT_LENGTH - 2):  # the last one frees everything
-            assert len(self.step().chunks) == num_sequences
+            assert len(self.step().spans) == num_sequences
             times["plan"].append(seconds["plan"])
             times["commit"].append(seconds["commit"])
             times["total"].append(seconds["step"] - seconds["launch"])

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from nanovllm_edu.core.memory.block_manager import PREFIX_CACHES
 from nanovllm_edu.core.memory.eviction import LRU, EvictionPolicy
 from nanovllm_edu.core.request.option_checks import INT32_END, as_integer
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.errors import ConfigError, shown, unknown_option
 
@@ -34,9 +36,11 @@ class EngineConfig:
         max_model_len: Longest sequence, prompt and output; None takes what the model and the pool
             allow.
         enable_prefix_caching: Find and share blocks by content.
+        prefix_cache: How they are found: "hash" (an index of chained hashes) or "radix" (a tree).
         enable_chunked_prefill: Cut prompts that exceed what is left of a step's budget.
         policy: Who goes first (`MixedPolicy()`, `PhaseSeparatedPolicy()` or your own).
         eviction_policy: Which cached block goes first (`LRU`, `FIFO` or your own class).
+        draft_proposer: Guesses tokens, so that one step can settle several; None guesses nothing.
         dtype: Of weights and cache: "auto" is bfloat16 on a GPU and float32 on a CPU.
         device: "auto" is the GPU if there is one.
         attention_backend: "auto" chooses by device, dtype, head size, block size and what is
@@ -52,9 +56,11 @@ class EngineConfig:
     max_num_batched_tokens: int = 2048
     max_model_len: int | None = None
     enable_prefix_caching: bool = True
+    prefix_cache: str = "hash"
     enable_chunked_prefill: bool = True
     policy: SchedulingPolicy = field(default_factory=MixedPolicy)
     eviction_policy: Callable[[], EvictionPolicy] = LRU
+    draft_proposer: DraftProposer | None = None
     dtype: str = "auto"
     device: str = "auto"
     attention_backend: str = "auto"
@@ -74,6 +80,7 @@ class EngineConfig:
                 raise ConfigError(f"{name}={shown(getattr(self, name))} is not True or False.")
         self._check_choice("dtype", DTYPES)
         self._check_choice("attention_backend", ATTENTION_BACKENDS)
+        self._check_choice("prefix_cache", PREFIX_CACHES)
         if not isinstance(self.device, str):
             raise ConfigError(
                 f"device={shown(self.device)} is not a string such as 'cpu' or 'cuda'."
@@ -88,10 +95,11 @@ class EngineConfig:
                     f"policy={shown(self.policy)} is not a SchedulingPolicy object with order() "
                     "and victim(); pass one, such as MixedPolicy()."
                 )
-        if not callable(self.eviction_policy):
+        self._check_eviction_policy()
+        proposer = self.draft_proposer
+        if proposer is not None and not callable(getattr(proposer, "propose", None)):
             raise ConfigError(
-                f"eviction_policy={shown(self.eviction_policy)} is not a class; pass LRU, FIFO or "
-                "yours."
+                f"draft_proposer={shown(proposer)} is no object with propose(); pass one, or None."
             )
 
     @classmethod
@@ -117,6 +125,18 @@ class EngineConfig:
         if value >= INT32_END:
             raise ConfigError(f"{name}={shown(value)} is not below {INT32_END}; lower it.")
         object.__setattr__(self, name, value)
+
+    def _check_eviction_policy(self) -> None:
+        policy = self.eviction_policy
+        if not callable(policy):
+            raise ConfigError(
+                f"eviction_policy={shown(policy)} is not a class; pass LRU, FIFO or yours."
+            )
+        if self.prefix_cache == "radix" and not hasattr(policy, "discard"):
+            raise ConfigError(
+                f"eviction_policy={shown(policy)} has no discard(block_id), by which "
+                "prefix_cache='radix' evicts leaves first; add it, or use prefix_cache='hash'."
+            )
 
     def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:

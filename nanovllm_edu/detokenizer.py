@@ -192,32 +192,3 @@ class IncrementalDecoder:
 def _broken(state: Decoding) -> Change:
     """A run of bytes that is no text: each of them is shown as a replacement character."""
     return Change(REPLACEMENT * state.num_run_tokens, withdraws=True)
-
-
-class IncrementalText:
-    """The text of one request as its tokens arrive, for those who know the end beforehand.
-
-    Only until `llm.py` and the chat in the terminal ask a `TextJudge`.
-    """
-
-    def __init__(
-        self, decoder: Decoder, stop: tuple[str, ...] = (), skip_special_tokens: bool = True
-    ) -> None:
-        from nanovllm_edu.core.request.sampling_params import SamplingParams
-        from nanovllm_edu.text_judge import TextJudge
-
-        params = SamplingParams(stop=stop, skip_special_tokens=skip_special_tokens)
-        self._judge = TextJudge(decoder, params)
-
-    @property
-    def text(self) -> str:
-        """What is final so far."""
-        return self._judge.text
-
-    def add(self, token_id: int, *, is_last: bool = False) -> str:
-        """Takes one token and returns the text that became final with it."""
-        if not self._judge.is_over:
-            self._judge.add([token_id])
-        if is_last:
-            self._judge.finish()
-        return self._judge.take()

@@ -10,14 +10,17 @@
          depth 1   CPU  plan 0  plan 1  commit 0  plan 2  commit 1  plan 3 ...
                    GPU         [step 0 ][step 1 ]        [step 2 ]
 
+Any thread may call any verb: one lock lets them in one after the other, and whoever steps moves
+everybody's sequences on. An interrupt is taken while the device works, or after the verb.
+
 It sees a runner only through `core/model_runner.py`; it has never heard of a tensor. What comes out
 is data: a `StepRecord` per step, an `EngineState` on demand. What is no step has its own file:
 
-    intake.py          from a request to a sequence
-    limits.py          what fits, and a scheduler that keeps to it
-    core/flight.py     a launched step, until it is a record
-    core/snapshot.py   the state of everything, frozen
-    forking.py         the same engine once more, under other options
+    intake.py              from a request to a sequence
+    limits.py              what fits, and a scheduler that keeps to it
+    core/in_flight.py      a launched step, until it is a record
+    core/engine_state.py   the state of everything, frozen
+    forking.py             the same engine once more, under other options
 
 Read next: these five; then `runners/checksum.py`, to see the engine drive something tiny.
 """
@@ -26,25 +29,28 @@ Read next: these five; then `runners/checksum.py`, to see the engine drive somet
 # (a user's value may be of any type)
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from time import perf_counter
 from typing import Any, Self
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.engine_state import EngineState, snapshot
 from nanovllm_edu.core.events import Event
-from nanovllm_edu.core.flight import Flight
+from nanovllm_edu.core.in_flight import InFlightStep
 from nanovllm_edu.core.model_runner import ModelRunner
-from nanovllm_edu.core.packed import PackedChunks
 from nanovllm_edu.core.plan import StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.snapshot import snapshot
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.forking import Parts, fork_parts
+from nanovllm_edu.gate import Exclusive, Gate
 from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
-from nanovllm_edu.prompt import Tokenizer
+from nanovllm_edu.prompt import Prompt, Tokenizer
+from nanovllm_edu.shield import Shield
 
 
 class LLMEngine:
@@ -67,12 +73,17 @@ class LLMEngine:
         self._intake = Intake(tokenizer, runner.vocab_size, self.config.seed)
         self.scheduler = build_scheduler(self.config, runner)
         self.max_model_len = self.scheduler.max_model_len
-        self._flights: deque[Flight] = deque()
-        self._chunks = PackedChunks(())  # of the newest record: the next one may share columns
+        self.newest_record: StepRecord | None = None
+        self._in_flight: deque[InFlightStep] = deque()
+        self._gate = Gate(self._end)
         self._next_seq_id = 0
         self._is_closed = False
 
     # ------------------------------------------------------------------ requests
+
+    def exclusive(self) -> Exclusive:
+        """A block between whose lines no other thread and no interrupt comes."""
+        return self._gate.exclusive()
 
     def add_request(
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
@@ -90,11 +101,37 @@ class LLMEngine:
             PromptTooLongError: No room is left for a generated token.
             RequestError: Empty prompt, or a token id out of range.
         """
+        return self.add_requests([(prompt, sampling_params)])[0].seq_id
+
+    def add_requests(
+        self, requests: Iterable[tuple[Prompt, SamplingParams | None]]
+    ) -> list[Sequence]:
+        """Queues several requests, or none of them if one cannot be accepted.
+
+        Returns:
+            Their sequences. Each keeps what it has come to, also when it is finished.
+
+        Raises:
+            RequestError: As in `add_request`.
+        """
         self._check_open()
-        seq = self._intake.sequence(self._next_seq_id, prompt, sampling_params)
-        self.scheduler.add(seq)
-        self._next_seq_id += 1  # not before: a request that is refused takes no number
-        return seq.seq_id
+        read = [self._intake.read(prompt, params) for prompt, params in requests]
+        seqs: list[Sequence] = []
+        try:
+            with self.exclusive():
+                self._check_open()
+                first = self._next_seq_id
+                seqs += [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
+                for seq in seqs:
+                    self.scheduler.check(seq)
+                for seq in seqs:
+                    self.scheduler.add(seq)
+                    seq.judge = self._intake.judge(seq)
+                self._next_seq_id += len(seqs)  # a request that is refused takes no number
+            return seqs
+        except BaseException:  # an interrupt that waited: nobody will ever know these numbers
+            self.drop(seqs)
+            raise
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Ends a request now and frees its blocks.
@@ -102,8 +139,20 @@ class LLMEngine:
         Raises:
             UnknownRequestError: It was never added, or it has finished.
         """
-        self._check_open()
-        return self.scheduler.abort(seq_id)
+        with self.exclusive():
+            self._check_open()
+            return self.scheduler.abort(seq_id)
+
+    def drop(self, seqs: Iterable[Sequence]) -> None:
+        """Ends what is unfinished of these: their owner is gone, and nobody else asks for them.
+
+        It waits for nobody, and may be called anywhere. It takes effect as soon as no verb runs.
+        """
+        self._gate.drop(seqs)
+
+    def _end(self, seq: Sequence) -> None:
+        if self.scheduler.queues.find(seq.seq_id) is seq and not self._is_closed:
+            self.scheduler.abort(seq.seq_id)
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Samples an unfinished request differently, from the next planned step on.
@@ -119,10 +168,11 @@ class LLMEngine:
             UnknownRequestError: It was never added, or it has finished.
             ConfigError: Another option was to be changed, or a value is out of range.
         """
-        self._check_open()
-        seq = self.scheduler.sequence(seq_id)
-        seq.params = updated(seq.params, changes)
-        return seq.params
+        with self.exclusive():
+            self._check_open()
+            params = updated(self.scheduler.sequence(seq_id).params, changes)
+            self.scheduler.update_sampling(seq_id, params)
+            return params
 
     def has_unfinished_requests(self) -> bool:
         """Whether any sequence waits or runs."""
@@ -134,6 +184,11 @@ class LLMEngine:
         return self._intake.tokenizer
 
     @property
+    def is_closed(self) -> bool:
+        """Whether its memory was given back."""
+        return self._is_closed
+
+    @property
     def is_new(self) -> bool:
         """Whether no request was ever added."""
         return self._next_seq_id == 0
@@ -141,11 +196,12 @@ class LLMEngine:
     @property
     def num_steps_in_flight(self) -> int:
         """Steps that were launched and not yet committed (only inside `run`)."""
-        return len(self._flights)
+        return len(self._in_flight)
 
     def unfinished_seq_ids(self) -> frozenset[int]:
         """The ids of all sequences that wait or run."""
-        return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
+        with self.exclusive():
+            return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
 
     # --------------------------------------------------------------------- steps
 
@@ -158,10 +214,26 @@ class LLMEngine:
             Exception: Whatever the runner raised. The step's sequences are back in the queue with
                 all their tokens: call `step()` again to retry, or abort them.
         """
-        self._check_open()
-        if not self._flights:
-            self._launch()
-        return self._commit()
+        with self.exclusive() as shield:
+            self._check_open()
+            if not self._in_flight:
+                self._launch(shield)
+            return self._commit(shield)
+
+    def advance(self, depth: int = 0) -> StepRecord | None:
+        """Takes steps until one is committed, with up to `depth` planned ahead of it.
+
+        Returns:
+            Its record; None if there is nothing left to do.
+        """
+        with self.exclusive() as shield:
+            while self._in_flight or self.has_unfinished_requests():
+                self._check_open()
+                has_room = len(self._in_flight) <= depth  # not if somebody went deeper before
+                has_launched = has_room and self.has_unfinished_requests() and self._launch(shield)
+                if not has_launched or len(self._in_flight) > depth:
+                    return self._commit(shield)
+        return None
 
     def run(self, depth: int = 1) -> Iterator[StepRecord]:
         """Steps until every request is finished, with up to `depth` steps planned ahead.
@@ -177,55 +249,53 @@ class LLMEngine:
         self._check_open()
         if not isinstance(depth, int) or isinstance(depth, bool) or depth < 0:
             raise ConfigError(f"depth={depth!r} is not an integer >= 0; 0 does not overlap.")
-        return self._run(depth)
+        return iter(partial(self.advance, depth), None)
 
-    def _run(self, depth: int) -> Iterator[StepRecord]:
-        while self._flights or self.has_unfinished_requests():
-            self._check_open()
-            has_room = len(self._flights) <= depth  # not if an abandoned run went deeper
-            has_launched = has_room and self.has_unfinished_requests() and self._launch()
-            if not has_launched or len(self._flights) > depth:
-                yield self._commit()
-
-    def _launch(self) -> bool:
+    def _launch(self, shield: Shield) -> bool:
         """Plans a step and hands it to the device. False if there was nothing to compute."""
         begin = perf_counter()
         plan = self.scheduler.plan()
-        if not plan.chunks and self._flights:
-            return False  # everything depends on tokens still in flight; its plan is void
-        if not plan.chunks and self.has_unfinished_requests():
-            self._raise_stalled(plan)
+        if not plan.spans and self.has_unfinished_requests():
+            self.scheduler.withdraw(plan)
+            if not self._in_flight:
+                self._raise_stalled(plan)
+            return False  # everything depends on tokens that are still in flight
         plan_seconds = perf_counter() - begin
         try:
-            ticket = self.runner.launch(plan)
-            flight = Flight.of(plan, ticket, self.scheduler.queues, plan_seconds)
+            with shield.window():
+                ticket = self.runner.launch(plan)
         except BaseException:
-            self.scheduler.rollback([plan])
+            self.scheduler.take_back([plan])
             raise
-        self._flights.append(flight)
+        queues = self.scheduler.queues
+        self._in_flight.append(InFlightStep.of(plan, ticket, queues, plan_seconds))
         return True
 
-    def _commit(self) -> StepRecord:
+    def _commit(self, shield: Shield) -> StepRecord:
         """Waits for the oldest step in flight and takes in its tokens."""
-        flight = self._flights[0]
+        step = self._in_flight[0]
         try:
-            tokens = flight.ticket.wait()
-            begin = perf_counter()
-            result = self.scheduler.commit(flight.plan, tokens, self._intake.find_stop)
-        except BaseException:
-            plans = [flight.plan for flight in self._flights]  # later ones build on this one
-            self._flights.clear()
-            self.scheduler.rollback(plans)
+            with shield.window():
+                output = step.ticket.wait()
+            self.scheduler.check_output(step.plan, output)
+        except Exception:
+            plans = [step.plan for step in self._in_flight]  # later ones build on this one
+            self._in_flight.clear()
+            self.scheduler.take_back(plans)
             raise
-        self._flights.popleft()
-        self._chunks = PackedChunks(flight.plan.chunks, self._chunks)
-        return flight.record(result, self._chunks, len(self._flights), perf_counter() - begin)
+        begin = perf_counter()
+        settled = self.scheduler.commit(step.plan, output, begin)
+        self._in_flight.popleft()
+        seconds = perf_counter() - begin
+        self.newest_record = step.record(output, settled, len(self._in_flight), seconds)
+        return self.newest_record
 
     # ------------------------------------------------------------- look and branch
 
     def state(self) -> EngineState:
         """A frozen picture of queues, block tables and blocks."""
-        return snapshot(self.scheduler)
+        with self.exclusive():
+            return snapshot(self.scheduler)
 
     def fork(self, **changes: Any) -> "LLMEngine":
         """An independent engine in the same state that shares the weights.
@@ -239,24 +309,27 @@ class LLMEngine:
             ConfigError: Another option was to be changed, or the changes do not fit.
             RequestError: Steps are in flight.
         """
-        self._check_open()
-        if self._flights:
-            raise RequestError(
-                f"{len(self._flights)} step(s) are in flight; take them with step() before fork()."
-            )
-        parts = fork_parts(Parts(self.runner, self.config, self.scheduler), changes)
-        twin = LLMEngine(parts.runner, parts.config, self.tokenizer)
-        twin.scheduler, twin._next_seq_id = parts.scheduler, self._next_seq_id
-        return twin
+        with self.exclusive():
+            self._check_open()
+            if self._in_flight:
+                raise RequestError(
+                    f"{len(self._in_flight)} step(s) are in flight; take them with step() before "
+                    "fork()."
+                )
+            parts = fork_parts(Parts(self.runner, self.config, self.scheduler), changes)
+            twin = LLMEngine(parts.runner, parts.config, self.tokenizer)
+            twin.scheduler, twin._next_seq_id = parts.scheduler, self._next_seq_id
+            return twin
 
     # ------------------------------------------------------------------ life cycle
 
     def close(self) -> None:
         """Gives the runner's memory back. Calling it again does nothing."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._flights.clear()
-            self.runner.close()
+        with self.exclusive():
+            if not self._is_closed:
+                self._is_closed = True
+                self._in_flight.clear()
+                self.runner.close()
 
     def __enter__(self) -> Self:
         return self

@@ -40,6 +40,10 @@ class ModelLoadError(NanoVLLMError):
     """A model folder is unreadable, unsupported, or its tensors do not fit its config."""
 
 
+class MissingPackageError(NanoVLLMError, ImportError):
+    """Something was asked for that needs a package which is not installed."""
+
+
 class BackendUnavailableError(NanoVLLMError, RuntimeError):
     """An attention backend was asked for that this machine, dtype or block size rules out."""
 

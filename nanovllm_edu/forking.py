@@ -19,10 +19,22 @@ from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.limits import build_scheduler
 
-KEEPS_CACHE = {"policy", "max_num_batched_tokens", "enable_chunked_prefill", "seed"}
+KEEPS_CACHE = {
+    "policy",
+    "max_num_batched_tokens",
+    "enable_chunked_prefill",
+    "draft_proposer",
+    "seed",
+}
 """Options a fork may change while its sequences go on where they are."""
 
-NEEDS_RECOMPUTE = {"block_size", "num_blocks", "enable_prefix_caching", "eviction_policy"}
+NEEDS_RECOMPUTE = {
+    "block_size",
+    "num_blocks",
+    "enable_prefix_caching",
+    "prefix_cache",
+    "eviction_policy",
+}
 """Options a fork may change at the price of computing its sequences anew."""
 
 
@@ -59,6 +71,7 @@ def _copied(parts: Parts, changes: dict[str, Any]) -> Parts:
         max_num_batched_tokens=config.max_num_batched_tokens,
         enable_chunked_prefill=config.enable_chunked_prefill,
     )
+    scheduler.draft_proposer = config.draft_proposer
     return Parts(parts.runner.fork(), replace(config, policy=scheduler.policy), scheduler)
 
 

@@ -10,13 +10,14 @@ Read next: `prompt.py`, `text_judge.py`; then `engine.py`.
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
+from array import array
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.errors import ConfigError, RequestError, shown
-from nanovllm_edu.prompt import Tokenizer, read_prompt
+from nanovllm_edu.prompt import Prompt, Tokenizer, read_prompt
 from nanovllm_edu.text_judge import TextJudge
 
 CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
@@ -37,10 +38,10 @@ class Intake:
     vocab_size: int
     seed: int
 
-    def sequence(
-        self, seq_id: int, prompt: str | list[int], params: SamplingParams | None
-    ) -> Sequence:
-        """The sequence that a request becomes.
+    def read(
+        self, prompt: Prompt, params: SamplingParams | None
+    ) -> "tuple[array[int], SamplingParams]":
+        """Token ids and sampling parameters of a request.
 
         Raises:
             RequestError: Empty prompt, a token id out of range, or text without a tokenizer.
@@ -57,18 +58,18 @@ class Intake:
                 )
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
+        return token_ids, params
+
+    def sequence(self, seq_id: int, token_ids: "array[int]", params: SamplingParams) -> Sequence:
+        """The sequence that a request becomes."""
         seed = params.seed if params.seed is not None else self.seed * 1_000_003 + seq_id
         return Sequence(seq_id, token_ids, len(token_ids), params, seed)
 
-    def judge(self, seq: Sequence) -> TextJudge:
-        """Who decides the text of a sequence, and its end; it has seen no token yet."""
-        assert self.tokenizer is not None
+    def judge(self, seq: Sequence) -> TextJudge | None:
+        """Who decides by its text whether `seq` ends, if it has stop strings."""
+        if not seq.params.stop or self.tokenizer is None:
+            return None
         return TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
-
-    def find_stop(self, seq: Sequence, token_id: int) -> str | None:
-        """The stop string that `token_id`, the next token of `seq`, completes."""
-        end = self.judge(seq).add([*seq.output_token_ids, token_id])
-        return end.stop if end else None
 
 
 def updated(params: SamplingParams, changes: dict[str, Any]) -> SamplingParams:

@@ -23,7 +23,7 @@ def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
     manager = BlockManager(
         runner.num_blocks,
         runner.block_size,
-        enable_prefix_caching=config.enable_prefix_caching,
+        prefix_cache=config.prefix_cache if config.enable_prefix_caching else None,
         eviction_policy=config.eviction_policy,
     )
     return Scheduler(
@@ -34,6 +34,8 @@ def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
         max_model_len=longest_sequence(config, runner),
         enable_chunked_prefill=config.enable_chunked_prefill,
         eos_token_ids=runner.eos_token_ids,
+        draft_proposer=config.draft_proposer,
+        vocab_size=runner.vocab_size,
     )
 
 

@@ -7,51 +7,33 @@
 Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 """
 
-import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from tqdm.auto import tqdm
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.events import Preempted, PrefixHit
-from nanovllm_edu.core.plan import TokenLogprobs
+from nanovllm_edu.conversation import as_conversations
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.detokenizer import IncrementalText
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
-from nanovllm_edu.outputs import RequestMetrics, RequestOutput, StreamOutput
+from nanovllm_edu.models.registry import sampling_defaults
+from nanovllm_edu.outputs import RequestOutput, StreamOutput
+from nanovllm_edu.prompt import Prompt, read_prompts
+from nanovllm_edu.requests import Request, Requests
 from nanovllm_edu.runners.build import (
     build_runner,
     choose_device,
     choose_dtype,
     choose_ops,
 )
+from nanovllm_edu.shield import Shield
+from nanovllm_edu.text_judge import TextJudge
 from nanovllm_edu.tokenizer import Message, Tokenizer
-
-Prompt = str | list[int]
-
-
-@dataclass(slots=True)
-class _Request:
-    """A request under way, as the caller will see it."""
-
-    prompt: str | None
-    prompt_token_ids: list[int]
-    params: SamplingParams
-    text: IncrementalText
-    token_ids: list[int] = field(default_factory=list[int])
-    logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
-    times: list[float] = field(default_factory=list[float])
-    num_cached_tokens: int | None = None
-    num_preemptions: int = 0
-    finish_reason: str | None = None
 
 
 class LLM:
@@ -80,6 +62,12 @@ class LLM:
         reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
         runner, self.info = build_runner(weights, config, eos, reasons)
         self.engine = LLMEngine(runner, config, self.tokenizer)
+        defaults = sampling_defaults(folder)
+        self.default_sampling_params = SamplingParams(**defaults)
+        self.info = self.info.plus(
+            "sampling", str(defaults or "temperature 1"), _why_sampling(defaults)
+        )
+        self._interrupted: Requests | None = None
         # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
         self._depth = 1 if device.type == "cuda" else 0
 
@@ -102,32 +90,67 @@ class LLM:
         Raises:
             RequestError: A prompt or its parameters cannot be accepted; nothing is generated.
         """
-        requests = self._add_all(prompts, sampling_params)
-        with tqdm(total=len(requests), desc="Requests", disable=not use_tqdm) as bar:
-            for step in self._run(requests):
-                bar.update(sum(seq_id in requests for seq_id in step.finished))
-        return [self._output(seq_id, request) for seq_id, request in requests.items()]
+        requests = Requests(self.engine, self._depth)
+        try:
+            with Shield(), requests:
+                self.add(requests, prompts, sampling_params)
+                self._run(requests, use_tqdm)
+                return requests.outputs()
+        except BaseException:  # raised as late as on the way out, too
+            self._interrupted = requests
+            raise
 
     def stream(
         self,
         prompts: Prompt | list[Prompt],
         sampling_params: SamplingParams | list[SamplingParams] | None = None,
     ) -> Iterator[StreamOutput]:
-        """Generates and yields every token as soon as its step is done."""
-        requests = self._add_all(prompts, sampling_params)
-        lengths = dict.fromkeys(requests, 0)
-        for step in self._run(requests):
-            for seq_id in step.new_tokens.keys() & requests.keys():
-                request = requests[seq_id]
-                new_text = request.text.text[lengths[seq_id] :]
-                lengths[seq_id] += len(new_text)
-                yield StreamOutput(seq_id, step.new_tokens[seq_id], new_text, request.finish_reason)
+        """Generates and yields every token as soon as its step is done.
+
+        Other calls may come between two tokens. A stream that is dropped ends its requests, and
+        what it had come to is its reader's.
+        """
+        requests = Requests(self.engine, self._depth)
+        try:
+            with requests:
+                self.add(requests, prompts, sampling_params)
+                is_over = False
+                while not is_over:
+                    is_over = requests.are_finished  # asked first: what comes now is read below
+                    if not is_over:
+                        requests.advance()
+                    yield from requests.read()
+        except GeneratorExit:  # its reader has had enough
+            raise
+        except BaseException:
+            self._interrupted = requests
+            raise
+        finally:
+            requests.drop()  # once more: an interrupt may have kept the block above from it
+
+    def interrupted(self) -> list[RequestOutput]:
+        """What the newest call that was interrupted, or failed, had come to.
+
+        Finished requests are whole; one that was cut off, or had not begun, has the finish reason
+        "abort" and the tokens it had. The list is empty if no call ever failed.
+        """
+        return [] if self._interrupted is None else self._interrupted.outputs()
+
+    def abort_all(self) -> None:
+        """Ends every request that waits or runs, whoever made it."""
+        with self.engine.exclusive():
+            for seq_id in self.engine.unfinished_seq_ids():
+                self.engine.abort_request(seq_id)
 
     def chat(
         self,
         messages: list[Message] | list[list[Message]],
         sampling_params: SamplingParams | list[SamplingParams] | None = None,
         use_tqdm: bool = True,
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        chat_template_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Answers one conversation or several, through the model's chat template.
 
@@ -135,11 +158,22 @@ class LLM:
             messages: `[{"role": "user", "content": "..."}]`, or a list of such lists.
             sampling_params: As in `generate`.
             use_tqdm: Show a progress bar.
+            add_generation_prompt: End the prompt with what begins an answer.
+            continue_final_message: The answer goes on with the last message.
+            chat_template_kwargs: What else the template may ask, such as `enable_thinking`.
+
+        Raises:
+            RequestError: As in `generate`, or something is no conversation.
         """
-        is_one = bool(messages) and isinstance(messages[0], dict)
-        conversations = cast(list[list[Message]], [messages] if is_one else messages)
-        prompts: list[Prompt] = []
-        prompts += [self.tokenizer.chat_prompt(conversation) for conversation in conversations]
+        prompts = [
+            self.tokenizer.chat_prompt(
+                conversation,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                chat_template_kwargs=chat_template_kwargs,
+            )
+            for conversation in as_conversations(messages)
+        ]
         return self.generate(prompts, sampling_params, use_tqdm)
 
     def close(self) -> None:
@@ -155,92 +189,53 @@ class LLM:
     def __repr__(self) -> str:
         return f"LLM({self.engine!r})"
 
-    def _add_all(
+    def _run(self, requests: Requests, use_tqdm: bool) -> None:
+        """Moves the engine on until these are finished.
+
+        A function of its own: Python swallows an interrupt that comes in a progress bar's
+        `__del__`, so that has to run here, where it is held back, not when `generate` returns.
+        """
+        with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
+            while not requests.are_finished:
+                requests.advance()
+                bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
+
+    def add(
         self,
+        requests: Requests,
         prompts: Prompt | list[Prompt],
         sampling_params: SamplingParams | list[SamplingParams] | None,
-    ) -> dict[int, _Request]:
-        """Adds all requests, or none of them if one cannot be accepted."""
-        listed = _as_list(prompts)
-        params = sampling_params or SamplingParams()
-        each = params if isinstance(params, list) else [params] * len(listed)
-        if len(each) != len(listed):
+    ) -> None:
+        """Adds all requests, or none of them if one cannot be accepted. Others wait for them.
+
+        Args:
+            requests: Takes them, and aborts those that are not finished when its block is left.
+            prompts: As in `generate`.
+            sampling_params: As in `generate`.
+
+        Raises:
+            RequestError: As in `generate`.
+        """
+        read = read_prompts(prompts, self.tokenizer, self.engine.runner.vocab_size)
+        params = self.default_sampling_params if sampling_params is None else sampling_params
+        each = params if isinstance(params, (list, tuple)) else [params] * len(read)
+        if len(each) != len(read):
             raise RequestError(
-                f"{len(each)} sampling_params for {len(listed)} prompts; give one, or one each."
+                f"{len(each)} sampling_params for {len(read)} prompts; give one, or one each."
             )
-        requests: dict[int, _Request] = {}
-        try:
-            for prompt, one in zip(listed, each, strict=True):
-                seq_id = self.engine.add_request(prompt, one)
-                requests[seq_id] = self._request(seq_id, prompt, one)
-        except RequestError:
-            for seq_id in requests:
-                self.engine.abort_request(seq_id)
-            raise
-        return requests
-
-    def _request(self, seq_id: int, prompt: Prompt, params: SamplingParams) -> _Request:
-        token_ids = list(self.engine.scheduler.sequence(seq_id).token_ids)
-        text = IncrementalText(self.tokenizer, params.stop, params.skip_special_tokens)
-        as_text = prompt if isinstance(prompt, str) else None
-        return _Request(as_text, token_ids, params, text, times=[perf_counter()])
-
-    def _run(self, requests: dict[int, _Request]) -> Iterator[StepRecord]:
-        """Steps until all of `requests` are finished; aborts the rest if the caller gives up."""
-        unfinished = set(requests)
-        try:
-            for step in self.engine.run(self._depth):
-                _take_in(requests, step)
-                unfinished -= step.finished.keys()
-                yield step
-                if not unfinished:
-                    return
-        finally:
-            for seq_id in unfinished & self.engine.unfinished_seq_ids():
-                self.engine.abort_request(seq_id)
-
-    def _output(self, seq_id: int, request: _Request) -> RequestOutput:
-        times = request.times
-        gaps = tuple(b - a for a, b in itertools.pairwise(times[1:]))
-        first = times[1] - times[0] if len(times) > 1 else 0.0
-        return RequestOutput(
-            request_id=seq_id,
-            prompt=request.prompt,
-            prompt_token_ids=request.prompt_token_ids,
-            text=request.text.text,
-            token_ids=request.token_ids,
-            finish_reason=request.finish_reason or "abort",
-            logprobs=request.logprobs if request.params.logprobs is not None else None,
-            num_cached_tokens=request.num_cached_tokens or 0,
-            metrics=RequestMetrics(first, gaps, request.num_preemptions),
-        )
+        with Shield():
+            begin = perf_counter()
+            seqs = self.engine.add_requests(
+                (prompt.token_ids, one) for prompt, one in zip(read, each, strict=True)
+            )
+            for seq, prompt in zip(seqs, read, strict=True):
+                judge = seq.judge
+                if not isinstance(judge, TextJudge):
+                    judge = TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
+                requests.listed.append(Request(seq, prompt.text, judge, begin))
 
 
-def _take_in(requests: dict[int, _Request], step: StepRecord) -> None:
-    """Adds what a step brought to the requests it concerns."""
-    now = perf_counter()
-    for event in step.events:
-        request = requests.get(event.seq_id)
-        if request and isinstance(event, PrefixHit) and request.num_cached_tokens is None:
-            request.num_cached_tokens = event.num_tokens
-        elif request and isinstance(event, Preempted):
-            request.num_preemptions += 1
-    for seq_id, token_id in step.new_tokens.items():
-        if (request := requests.get(seq_id)) is None:
-            continue
-        request.finish_reason = step.finished.get(seq_id)
-        request.token_ids.append(token_id)
-        request.times.append(now)
-        request.text.add(token_id, is_last=request.finish_reason is not None)
-        if seq_id in step.logprobs:
-            request.logprobs.append(step.logprobs[seq_id])
-
-
-def _as_list(prompts: Prompt | list[Prompt]) -> list[Prompt]:
-    """One prompt or many: a list of ints is one prompt."""
-    if isinstance(prompts, str):
-        return [prompts]
-    if not isinstance(prompts, (list, tuple)):
-        raise RequestError(f"prompts={prompts!r} is neither text, token ids nor a list of them.")
-    is_one = bool(prompts) and all(isinstance(token_id, int) for token_id in prompts)
-    return cast(list[Prompt], [list(prompts)] if is_one else list(prompts))
+def _why_sampling(defaults: dict[str, Any]) -> str:
+    if not defaults:
+        return "the model's folder recommends nothing; used where no SamplingParams are given"
+    return "recommended in generation_config.json; used where no SamplingParams are given"

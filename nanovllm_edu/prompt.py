@@ -10,14 +10,17 @@ Read next: `intake.py`.
 # (a user's value may be of any type)
 
 from array import array
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from nanovllm_edu.core.request.option_checks import as_integer
-from nanovllm_edu.core.token_ids import PACKED
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.errors import RequestError, refuse_broken_text, shown
+
+Prompt: TypeAlias = Any
+"""Text, token ids in any form, or one of vLLM's dictionaries."""
 
 
 class Tokenizer(Decoder, Protocol):
@@ -36,6 +39,8 @@ class TokenPrompt(NamedTuple):
 
     text: str | None
     token_ids: "array[int]"
+
+    def pieces(self, token_ids: list[int]) -> list[str]: ...
 
 
 def read_prompts(prompts: Any, tokenizer: Tokenizer | None, vocab_size: int) -> list[TokenPrompt]:
@@ -127,19 +132,23 @@ def _unwrapped(prompt: dict[Any, Any], where: str) -> Any:
 
 
 def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
+    if isinstance(prompt, array) and prompt.typecode == TOKEN_TYPE:
+        return prompt[:]
     if hasattr(prompt, "tolist"):  # of numpy, torch or Python
         prompt = prompt.tolist()
-    # The type of every element, without a loop in Python.
-    if not isinstance(prompt, (list, tuple)) or bool in set(map(type, prompt)):
+    if not isinstance(prompt, (list, tuple)):
         raise _no_prompt(prompt, where)
     try:
-        return array(PACKED, prompt)  # 1.5 and "1" are a TypeError
+        token_ids = array(TOKEN_TYPE, prompt)  # 1.5 and "1" are a TypeError
     except TypeError:
-        pass
+        raise _no_prompt(prompt, where) from None
     except OverflowError:  # below 0, or too large for any vocabulary
         worst = next(i for i in prompt if not 0 <= i < vocab_size)
         raise _not_in_vocabulary(worst, vocab_size, where) from None
-    raise _no_prompt(prompt, where)
+    # True and False are integers to Python; they can only hide where a 0 or a 1 is.
+    if token_ids and np.frombuffer(token_ids, np.uint64).min() <= 1 and bool in map(type, prompt):
+        raise _no_prompt(prompt, where)
+    return token_ids
 
 
 def _no_prompt(prompt: object, where: str) -> RequestError:

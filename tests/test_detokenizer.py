@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from nanovllm_edu.detokenizer import Decoder, IncrementalText
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.detokenizer import Decoder
+from nanovllm_edu.text_judge import TextJudge
 
 
 class Bytes(Decoder):
@@ -14,12 +16,17 @@ class Bytes(Decoder):
         return bytes(token_ids).decode(errors="replace")
 
 
-def feed(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], IncrementalText]:
-    incremental = IncrementalText(Bytes(), stop)
+def feed(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], TextJudge]:
+    judge = TextJudge(Bytes(), SamplingParams(stop=stop))
     token_ids = list(text.encode())
-    last = len(token_ids) - 1
-    pieces = [incremental.add(t, is_last=i == last) for i, t in enumerate(token_ids)]
-    return pieces, incremental
+    pieces: list[str] = []
+    for index, token_id in enumerate(token_ids):
+        if not judge.is_over:
+            judge.add([token_id])
+        if index == len(token_ids) - 1:
+            judge.finish()
+        pieces.append(judge.take())
+    return pieces, judge
 
 
 @pytest.mark.parametrize("text", ["plain", "naïve café", "日本語の文", "🙂 ok 🙃", "ends with é"])

@@ -1,29 +1,19 @@
 """Events: what was decided or done in a step, each with its numbers and its reason.
 
-A plan's events are decisions (who was admitted, which block was allocated and why), a result's are
-effects (a token came, a block can be found from now on). They are data first: `why` is a sentence
-made from the numbers, which programs read without it.
+A plan's events are decisions (who was admitted, which blocks were allocated and why); those of a
+commit are effects (blocks can be found from now on, a sequence is finished). They are data first:
+`why` is a sentence made from the numbers, which programs read without it.
 
-A step writes them down as plain tuples, `(BlockFreed, seq_id, ...)`, which cost next to nothing.
-They become objects when somebody reads them.
+Tokens are no events: a step's record has them as data already.
 
-Read next: `core/plan.py`, whose plans and results hold them.
+Read next: `core/step_record.py`, which holds them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-PackedEvent = tuple[Any, ...]
-"""An event that nobody has read yet: its class, then its values in the order of the fields."""
 
-
-def unpack_events(packed: Iterable[PackedEvent]) -> "tuple[Event, ...]":
-    """The events themselves."""
-    return tuple([kind(*values) for kind, *values in packed])
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Event:
     """One decision or effect. `why` says it in a plain sentence."""
 
@@ -36,18 +26,28 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON-ready values, with its kind and its sentence."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"kind": type(self).__name__, **_jsonable(values), "why": self.why}
+        values = {f.name: _jsonable(f.name, getattr(self, f.name)) for f in fields(self)}
+        return {"kind": type(self).__name__, **values, "why": self.why}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Admitted(Event):
-    """A waiting sequence starts to run."""
+    """A waiting sequence starts to run.
 
-    slot: int
+    Attributes:
+        row: Its line in the device's tables.
+        num_tokens: Tokens it has.
+        num_cached_tokens: How many of them the cache holds.
+        num_planned_tokens: How many are computed in this step.
+        num_needed_blocks: New blocks, for all its tokens.
+        num_free_blocks: Blocks that were free.
+        budget_left: Tokens that still fitted the step.
+    """
+
+    row: int
     num_tokens: int
     num_cached_tokens: int
-    num_chunk_tokens: int
+    num_planned_tokens: int
     num_needed_blocks: int
     num_free_blocks: int
     budget_left: int
@@ -55,114 +55,139 @@ class Admitted(Event):
     @property
     def why(self) -> str:
         return (
-            f"seq {self.seq_id} is admitted to slot {self.slot}: {self.num_cached_tokens} of its "
-            f"{self.num_tokens} tokens are cached, the other ones need {self.num_needed_blocks} of "
-            f"{self.num_free_blocks} free blocks, and {self.num_chunk_tokens} fit the token "
-            f"budget of {self.budget_left} now"
+            f"seq {self.seq_id} is admitted to row {self.row}: {self.num_cached_tokens} of its "
+            f"{counted(self.num_tokens, 'token')} are cached, the other ones need "
+            f"{self.num_needed_blocks} of {counted(self.num_free_blocks, 'free block')}, and "
+            f"{self.num_planned_tokens} fit the token budget of {self.budget_left} now"
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class PrefixHit(Event):
     """How much of an admitted sequence was found in the cache, and where the match stopped."""
 
     block_ids: tuple[int, ...]
     num_tokens: int
-    stopped_at: int
     stopped_because: str
 
     @property
+    def stopped_at(self) -> int:
+        """The first block that was not found."""
+        return len(self.block_ids)
+
+    @property
     def why(self) -> str:
-        found = f"seq {self.seq_id} finds its first {self.num_tokens} tokens cached"
+        found = f"seq {self.seq_id} finds its first {counted(self.num_tokens, 'token')} cached"
         if not self.block_ids:
             found = f"seq {self.seq_id} finds nothing cached"
         return f"{found}; the match stops at block {self.stopped_at}: {self.stopped_because}"
 
 
-@dataclass(frozen=True, slots=True)
-class BlockAllocated(Event):
-    """A sequence gets a block to write to."""
+@dataclass(slots=True, unsafe_hash=True)
+class BlocksAllocated(Event):
+    """A sequence gets blocks to write to.
 
-    block_id: int
-    logical_index: int
-    start: int
+    Attributes:
+        block_ids: The blocks, entries [first, first + len(block_ids)) of its block table.
+        first: Logical index of the first of them.
+        end: All its blocks together hold its tokens [0, end).
+    """
+
+    block_ids: tuple[int, ...]
+    first: int
     end: int
 
     @property
     def why(self) -> str:
+        blocks = named(self.block_ids, "block")
         return (
-            f"seq {self.seq_id} gets block {self.block_id} as its block {self.logical_index}, "
-            f"because its tokens [{self.start}, {self.end}) pass the end of the blocks it has"
+            f"seq {self.seq_id} gets {blocks} from its block {self.first} on, because its tokens "
+            f"up to {self.end} pass the end of the {counted(self.first, 'block')} it has"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BlockCached(Event):
-    """A full block got its hash: from now on other sequences can find it."""
+@dataclass(slots=True, unsafe_hash=True)
+class BlocksCached(Event):
+    """Full blocks can be found by other sequences from now on.
 
-    block_id: int
-    logical_index: int
-    hash: int
+    Attributes:
+        block_ids: The blocks.
+        indices: The logical index of each in the sequence's block table.
+        hashes: The hash of each; () if the cache finds them otherwise.
+    """
+
+    block_ids: tuple[int, ...]
+    indices: tuple[int, ...]
+    hashes: tuple[int, ...]
 
     @property
     def why(self) -> str:
+        is_one = len(self.block_ids) == 1
+        by = ""
+        if self.hashes:
+            shown = ", ".join(f"{key:016x}" for key in self.hashes[:3])
+            rest = ", ..." if len(self.hashes) > 3 else ""
+            by = f" by hash {shown}{rest}" if is_one else f" by the hashes {shown}{rest}"
         return (
-            f"block {self.block_id} (block {self.logical_index} of seq {self.seq_id}) is full and "
-            f"its tokens are known, so it can be found by hash {self.hash:016x}"
+            f"{named(self.block_ids, 'block')} ({named(self.indices, 'block')} of seq "
+            f"{self.seq_id}) {'is' if is_one else 'are'} full and of known tokens, so "
+            f"{'it' if is_one else 'they'} can be found{by}"
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class BlockEvicted(Event):
-    """A free block lost its cached content because a sequence needed the space."""
+    """A free block lost its cached content because a sequence needed the space.
+
+    Attributes:
+        block_id: The block.
+        hash: By which its content was found; None if it was found otherwise.
+        policy: Who chose it.
+    """
 
     block_id: int
-    hash: int
+    hash: int | None
     policy: str
 
     @property
     def why(self) -> str:
+        key = "" if self.hash is None else f" (hash {self.hash:016x})"
         return (
-            f"block {self.block_id} forgets its content (hash {self.hash:016x}): seq {self.seq_id} "
+            f"block {self.block_id} forgets its content{key}: seq {self.seq_id} "
             f"needs a block, none is blank, and it is first in line by {self.policy}"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BlockForgotten(Event):
-    """A block that no match could reach any more gave its hash to one that can be reached."""
+@dataclass(slots=True, unsafe_hash=True)
+class BlocksFreed(Event):
+    """A sequence gives blocks back, the last one of its table first.
 
-    block_id: int
-    hash: int
-    for_block_id: int
+    Attributes:
+        block_ids: The blocks.
+        ref_counts: How many sequences still use each.
+        are_cached: Whether each can still be found.
+    """
 
-    @property
-    def why(self) -> str:
-        return (
-            f"block {self.block_id} forgets its content (hash {self.hash:016x}): the block in "
-            "front of it was evicted, so no match could reach it, and block "
-            f"{self.for_block_id} of seq {self.seq_id} now has the same content"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFreed(Event):
-    """A sequence let go of a block."""
-
-    block_id: int
-    ref_count: int
-    is_cached: bool
+    block_ids: tuple[int, ...]
+    ref_counts: tuple[int, ...]
+    are_cached: tuple[bool, ...]
 
     @property
     def why(self) -> str:
-        if self.ref_count:
-            rest = f"still used by {self.ref_count} other sequence(s)"
-        else:
-            rest = "free but findable until evicted" if self.is_cached else "free and blank"
-        return f"seq {self.seq_id} lets go of block {self.block_id}: {rest}"
+        num_used = sum(count > 0 for count in self.ref_counts)
+        free = [c for c, n in zip(self.are_cached, self.ref_counts, strict=True) if n == 0]
+        parts = {
+            "still used by others": num_used,
+            "free but findable until evicted": sum(free),
+            "free and blank": len(free) - sum(free),
+        }
+        rest = [f"{number} {what}" for what, number in parts.items() if number]
+        if len(self.block_ids) == 1:
+            rest = [what for what, number in parts.items() if number]
+        return f"seq {self.seq_id} gives back {named(self.block_ids, 'block')}: {', '.join(rest)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Preempted(Event):
     """A running sequence gave up its blocks and went back to wait; its tokens are kept."""
 
@@ -174,27 +199,55 @@ class Preempted(Event):
     @property
     def why(self) -> str:
         return (
-            f"seq {self.seq_id} is preempted and lets go of {self.num_blocks} blocks "
-            f"({self.num_lost_tokens} computed tokens, to be found again or recomputed): "
-            f"{self.reason}"
+            f"seq {self.seq_id} is preempted and gives back {counted(self.num_blocks, 'block')} "
+            f"({counted(self.num_lost_tokens, 'computed token')}, to be found again or "
+            f"recomputed): {self.reason}"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSampled(Event):
-    """A new token of a sequence is known."""
+@dataclass(slots=True, unsafe_hash=True)
+class DraftVerified(Event):
+    """Guessed tokens went through the model.
 
-    token_id: int
+    Attributes:
+        position: Of the first guess.
+        drafted: The guesses.
+        num_accepted: How many of them, from the front, are what the model says itself.
+        token_id: What the model says after the last accepted one.
+    """
+
     position: int
+    drafted: tuple[int, ...]
+    num_accepted: int
+    token_id: int
 
     @property
     def why(self) -> str:
-        return f"seq {self.seq_id} got token {self.token_id} at position {self.position}"
+        guesses = counted(len(self.drafted), "guessed token")
+        said = f"seq {self.seq_id}: {self.num_accepted} of {guesses} accepted"
+        if self.num_accepted == len(self.drafted):
+            return f"{said}, and token {self.token_id} comes on top"
+        wrong = self.drafted[self.num_accepted]
+        return (
+            f"{said}; at position {self.position + self.num_accepted} the guess was {wrong} and "
+            f"the model says {self.token_id}"
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
+class DraftFailed(Event):
+    """The proposer raised, so the sequence goes on without guesses in this step."""
+
+    error: str
+
+    @property
+    def why(self) -> str:
+        return f"seq {self.seq_id} goes on without guesses: the proposer failed ({self.error})"
+
+
+@dataclass(slots=True, unsafe_hash=True)
 class Finished(Event):
-    """A sequence is done; its blocks are let go."""
+    """A sequence is done; its blocks are given back."""
 
     reason: str
     num_tokens: int
@@ -203,7 +256,7 @@ class Finished(Event):
     @property
     def why(self) -> str:
         return (
-            f"seq {self.seq_id} is finished with {self.num_tokens} tokens "
+            f"seq {self.seq_id} is finished with {counted(self.num_tokens, 'token')} "
             f"(reason {self.reason!r}: {self.detail})"
         )
 
@@ -213,20 +266,36 @@ EVENT_TYPES: dict[str, type[Event]] = {
     for cls in (
         Admitted,
         PrefixHit,
-        BlockAllocated,
-        BlockCached,
+        BlocksAllocated,
+        BlocksCached,
         BlockEvicted,
-        BlockForgotten,
-        BlockFreed,
+        BlocksFreed,
         Preempted,
-        TokenSampled,
+        DraftVerified,
+        DraftFailed,
         Finished,
     )
 }
 
 
-def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
+def counted(number: int, noun: str) -> str:
+    """`1 token`, `2 tokens`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def named(ids: tuple[int, ...], noun: str) -> str:
+    """`block 3`, `blocks 3, 5`, `blocks 3 to 7`."""
+    if len(ids) == 1:
+        return f"{noun} {ids[0]}"
+    if len(ids) > 2 and ids == tuple(range(ids[0], ids[0] + len(ids))):
+        return f"{noun}s {ids[0]} to {ids[-1]}"
+    return f"{noun}s {', '.join(map(str, ids))}"
+
+
+def _jsonable(name: str, value: Any) -> Any:
     """Tuples become lists; 64-bit hashes become hex strings (JavaScript has 53-bit integers)."""
-    lists = {k: list(cast(tuple[Any, ...], v)) for k, v in values.items() if isinstance(v, tuple)}
-    hashes = {k: f"{v:016x}" for k, v in values.items() if k == "hash"}
-    return values | lists | hashes
+    if name == "hashes":
+        return [f"{key:016x}" for key in cast(tuple[int, ...], value)]
+    if name == "hash":
+        return None if value is None else f"{value:016x}"
+    return list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value

@@ -1,37 +1,34 @@
 """`ModelRunner` and `Ticket`: all that the engine knows of a device.
 
 `launch(plan)` starts the work and returns at once with a `Ticket`; `ticket.wait()` blocks until the
-sampled tokens are on this side. Between the two the next step can be planned: that gap is what
+new tokens are on this side. Between the two the next step can be planned: that gap is what
 `LLMEngine.run(depth=1)` uses.
 
-A runner keeps, per slot, a copy of the block table and of the last sampled token. It writes the
-copy only from `Chunk.first_block` / `new_block_ids`, and it executes plans in launch order: for
-that reason a block or slot that the plan before gave up is free to be used again at once.
+A runner keeps, for each row, what `Joined` said, a copy of the block table, and the tokens: those
+it was given and those it sampled itself. It executes plans in launch order: for that reason a block
+or row that the plan before gave up is free to be used again at once.
+
+Rejected guesses leave keys and values behind the last settled token. The next step of that row
+begins there and overwrites them.
 
 Read next: `runners/checksum.py`, the smallest runner; then `runners/eager.py`.
 """
 
-from collections.abc import Mapping
 from typing import Protocol, Self
 
-from nanovllm_edu.core.plan import StepPlan, TokenLogprobs
+from nanovllm_edu.core.plan import StepOutput, StepPlan
 
 
 class Ticket(Protocol):
     """A step that has been launched."""
 
-    def wait(self) -> Mapping[int, int]:
-        """Blocks until the step is done and returns the sampled token id of each seq_id."""
-        ...
+    def wait(self) -> StepOutput:
+        """Blocks until the step is done and returns what came out.
 
-    @property
-    def logprobs(self) -> Mapping[int, TokenLogprobs]:
-        """Log probabilities of the sequences that asked for them. Valid after `wait()`."""
-        ...
-
-    @property
-    def timings(self) -> Mapping[str, float]:
-        """Seconds of each phase: "prepare", "forward", "sample". Valid after `wait()`."""
+        Raises:
+            Exception: Whatever the device reports. The engine then takes back this step and those
+                launched after it.
+        """
         ...
 
 
@@ -64,7 +61,14 @@ class ModelRunner(Protocol):
         ...
 
     def launch(self, plan: StepPlan) -> Ticket:
-        """Starts one step. Launched plans take effect in launch order."""
+        """Starts one step. Launched plans take effect in launch order.
+
+        Raises:
+            EngineClosedError: The runner was closed.
+            Exception: Whatever the device reports, out of memory for one. The step then counts as
+                not launched: the engine takes its plan back, and the sequences wait again. Rows and
+                block tables need not be undone: whoever runs next joins anew.
+        """
         ...
 
     def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> Self:

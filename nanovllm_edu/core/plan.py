@@ -1,114 +1,215 @@
-"""What flows through one step: chunks, plans and results.
+"""What goes to a device in one step, and what comes back.
+
+    plan()   -> StepPlan      who joined and left, what moves, which blocks, and why
+    launch   -> Ticket        (core/model_runner.py)
+    wait()   -> StepOutput    the tokens, and what else the device can tell
+
+Facts of a request are said once: `Joined` when it takes a row of the device's tables, and after
+that each step says only what is new. A *row* is a sequence's line in those tables; a *slot* is a
+place in the KV cache.
 
 Everything here is frozen data. The scheduler *returns* its decisions as these records instead of
 reporting them to somebody: the plan that drives the device is also the trace a person reads.
 
-    plan()   -> StepPlan        who runs, which tokens, which blocks, and why
-    launch   -> Ticket          (core/model_runner.py)
-    commit() -> StepResult      which tokens came out, who finished
-
-The reasons in them are events, of `core/events.py`; both can be imported from here.
-
-Read next: `core/schedule/scheduler.py`, which makes plans and commits results.
+Read next: `core/events.py`, the reasons in a plan; `core/request/sequence.py`, whose tokens move;
+then `core/schedule/scheduler.py`, which makes plans.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, overload
 
-from nanovllm_edu.core.events import (
-    EVENT_TYPES,
-    Admitted,
-    BlockAllocated,
-    BlockCached,
-    BlockEvicted,
-    BlockForgotten,
-    BlockFreed,
-    Event,
-    Finished,
-    PackedEvent,
-    Preempted,
-    PrefixHit,
-    TokenSampled,
-    unpack_events,
-)
+from nanovllm_edu.core.events import Event, Preempted
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import TokenLogprobs
 
-__all__ = [  # events too: records and events are read together
-    "EVENT_TYPES",
-    "Admitted",
-    "BlockAllocated",
-    "BlockCached",
-    "BlockEvicted",
-    "BlockForgotten",
-    "BlockFreed",
-    "Blocked",
-    "Chunk",
-    "Event",
-    "Finished",
-    "Preempted",
-    "PrefixHit",
-    "StepPlan",
-    "StepResult",
-    "TokenLogprobs",
-    "TokenSampled",
-]
+Tokens = Seq[int]
+
+DEVICE_TIER = 0
+"""The KV cache proper. Tiers above it (the host's memory) can only be copied from and to."""
 
 
-class Chunk(NamedTuple):
-    """The tokens of one sequence that go through the model in one step: [start, start+num_tokens).
-
-    A runner needs nothing else to keep its own copy of the block table up to date.
+class Joined(NamedTuple):
+    """A sequence takes a row: all that a device must know of it, said once.
 
     Attributes:
         seq_id: The sequence.
-        slot: Its row in the device's tables.
-        start: Position of the first token to compute; everything before it is in the KV cache.
-        num_tokens: How many tokens to compute.
-        token_ids: Their values (a tuple or `TokenIds`); empty for decode, where the device already
-            holds the one token.
-        first_block: Logical index at which `new_block_ids` enter the block table row.
-        new_block_ids: Physical blocks that are new in this slot's row.
-        samples: Whether this chunk reaches the end of the known tokens, so a token is sampled.
-        params: How to sample it.
+        row: Its line in the device's tables from now on.
+        token_ids: Every token whose value is known, prompt first.
+        num_prompt_tokens: Where the prompt ends in them.
+        sampling: How to sample it.
         seed: Its random numbers come from (seed, position).
-        num_prompt_tokens: Where the prompt ends (penalties treat prompt and output differently).
-        history_ids: Tokens [0, start) if they are new to this slot (a prefix hit) and a penalty
-            needs them; else empty.
     """
 
     seq_id: int
-    slot: int
+    row: int
+    token_ids: Tokens
+    num_prompt_tokens: int
+    sampling: SamplingParams
+    seed: int
+
+
+class SamplingUpdate(NamedTuple):
+    """A running sequence is sampled differently from now on."""
+
+    seq_id: int
+    row: int
+    sampling: SamplingParams
+
+
+class Span(NamedTuple):
+    """What moves in this step: positions [start, start + num_tokens) go through the model.
+
+    Attributes:
+        seq_id: The sequence.
+        row: Its line in the device's tables.
+        start: The first position; everything before it is in the KV cache.
+        num_tokens: How many positions.
+        given: Values of these tokens; () where the device holds them already, because they came
+            with `Joined` or it sampled them itself.
+        num_drafted: How many at the end are guesses, to be verified.
+        is_sampled: Whether the last `num_drafted + 1` positions are sampled from.
+    """
+
+    seq_id: int
+    row: int
     start: int
     num_tokens: int
-    token_ids: Seq[int]
-    first_block: int
-    new_block_ids: tuple[int, ...]
-    samples: bool
-    params: SamplingParams
-    seed: int
-    num_prompt_tokens: int
-    history_ids: Seq[int] = ()
+    given: Tokens = ()
+    num_drafted: int = 0
+    is_sampled: bool = True
 
     @property
     def end(self) -> int:
-        """Length of the sequence's KV once this chunk is computed."""
+        """Length of the sequence's KV once this span is computed."""
         return self.start + self.num_tokens
 
     @property
-    def is_decode(self) -> bool:
-        """Whether the one input token was sampled by the device itself."""
-        return not self.token_ids
+    def drafted(self) -> Tokens:
+        """The guesses."""
+        return self.given[len(self.given) - self.num_drafted :]
+
+    @property
+    def num_claimed(self) -> int:
+        """At most this many tokens come back: each guess, and the one after the last of them."""
+        return self.num_drafted + 1 if self.is_sampled else 0
+
+
+class Spans(Seq[Span]):
+    """A step's spans, kept as one tuple for each field.
+
+    That is how a device wants them, and what makes a thousand kept records cheap: the garbage
+    collector walks every kept object again and again, and 256 spans are seven tuples here. Each is
+    made into a `Span` when it is read, so a loop should read them once.
+
+    Attributes:
+        columns: One tuple for each field of `Span`, in its order.
+        seq_ids: The first of them; the others follow, each under its own name.
+    """
+
+    __slots__ = (
+        "are_sampled",
+        "columns",
+        "givens",
+        "nums_drafted",
+        "nums_of_tokens",
+        "rows",
+        "seq_ids",
+        "starts",
+    )
+
+    def __init__(self, spans: Iterable[tuple[Any, ...]] = ()) -> None:
+        """Takes spans, or plain tuples of their values in the same order."""
+        self.columns: tuple[tuple[Any, ...], ...] = tuple(zip(*spans, strict=True)) or ((),) * 7
+        self.seq_ids: tuple[int, ...]
+        self.rows: tuple[int, ...]
+        self.starts: tuple[int, ...]
+        self.nums_of_tokens: tuple[int, ...]
+        self.givens: tuple[Tokens, ...]
+        self.nums_drafted: tuple[int, ...]
+        self.are_sampled: tuple[bool, ...]
+        (
+            self.seq_ids,
+            self.rows,
+            self.starts,
+            self.nums_of_tokens,
+            self.givens,
+            self.nums_drafted,
+            self.are_sampled,
+        ) = self.columns
+
+    @property
+    def sampled(self) -> tuple[Span, ...]:
+        """Those that bring tokens."""
+        return tuple(span for span in self if span.is_sampled)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[Span]:
+        return map(Span._make, zip(*self.columns, strict=True))
+
+    @overload
+    def __getitem__(self, index: int) -> Span: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Span, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Span | tuple[Span, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        return Span._make(column[index] for column in self.columns)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Spans):
+            return self.columns == other.columns
+        return isinstance(other, tuple) and tuple(self) == other
+
+    def __hash__(self) -> int:
+        return hash(self.columns)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+class BlockRef(NamedTuple):
+    """One block of one tier of memory."""
+
+    tier: int
+    block_id: int
+
+
+class BlockUpdate(NamedTuple):
+    """A row's block table from entry `first` on.
+
+    Attributes:
+        group: Layers that share a block table; there is one such group for now, 0.
+        row: Whose table.
+        first: The first logical index that changes.
+        block_ids: What is there from now on.
+    """
+
+    group: int
+    row: int
+    first: int
+    block_ids: tuple[int, ...]
+
+
+class BlockCopy(NamedTuple):
+    """A block's content, in all layers, is copied before anything of this step is computed."""
+
+    source: BlockRef
+    target: BlockRef
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why the first sequence still waiting does not run in this step.
+    """Why a sequence does not run in this step, though its turn had come.
 
     Attributes:
-        seq_id: The sequence at the head of the queue.
-        resource: "budget", "slots", "blocks", "phase" or "in_flight".
+        seq_id: The sequence.
+        resource: "budget", "rows", "blocks", "phase" or "in_flight".
         needed: How much of the resource it needs.
         available: How much there is.
         detail: What is behind the numbers.
@@ -134,71 +235,56 @@ class Blocked:
 class StepPlan:
     """What one step computes, decided before the device sees it.
 
+    A device takes it in this order: `left`, `joined`, `sampling_updates`, `block_updates`,
+    `copies`, `spans`.
+
     Attributes:
         step_id: Ascending from 0.
-        chunks: The work, in batch order.
-        preempted: Sequences that went back to wait.
-        blocked: Why the first waiting sequence waits, or None if nobody waits.
-        packed_events: Every decision of the plan, in the order it was taken.
+        spans: The work, in batch order.
+        joined: Sequences that take a row.
+        left: Rows whose sequence is gone since the plan before.
+        sampling_updates: Rows that are sampled differently from now on.
+        block_updates: What is new in the block tables.
+        copies: Blocks to copy first.
+        events: Every decision, in the order it was taken.
+        blocked: Why the first waiting sequence waits, or None if nobody does.
     """
 
     step_id: int
-    chunks: tuple[Chunk, ...]
-    preempted: tuple[int, ...]
-    blocked: Blocked | None
-    packed_events: tuple[PackedEvent, ...]
+    spans: Spans = field(default_factory=Spans)
+    joined: tuple[Joined, ...] = ()
+    left: tuple[int, ...] = ()
+    sampling_updates: tuple[SamplingUpdate, ...] = ()
+    block_updates: tuple[BlockUpdate, ...] = ()
+    copies: tuple[BlockCopy, ...] = ()
+    events: tuple[Event, ...] = ()
+    blocked: Blocked | None = None
 
     @property
-    def events(self) -> tuple[Event, ...]:
-        """The decisions, made into objects when read."""
-        return unpack_events(self.packed_events)
-
-    @property
-    def is_pure_decode(self) -> bool:
-        """Whether each chunk is one token that the device itself sampled (a CUDA graph fits)."""
-        return all(not chunk.token_ids for chunk in self.chunks)
+    def preempted(self) -> tuple[int, ...]:
+        """Sequences that went back to wait."""
+        return tuple(event.seq_id for event in self.events if isinstance(event, Preempted))
 
     @property
     def num_tokens(self) -> int:
         """Tokens that go through the model."""
-        return sum(chunk.num_tokens for chunk in self.chunks)
-
-
-class TokenLogprobs(NamedTuple):
-    """Log probabilities at one position: the sampled token's, and the likeliest tokens'."""
-
-    token_id: int
-    logprob: float
-    top: tuple[tuple[int, float], ...]
+        return sum(self.spans.nums_of_tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class StepResult:
-    """What came out of a step.
+class StepOutput:
+    """What a device gives back: what `Ticket.wait()` returns.
 
     Attributes:
-        step_id: The plan's.
-        new_tokens: The token appended to each sequence.
-        positions: Where each of them stands in its sequence.
-        finished: Reason of each sequence that ended.
-        caused: What else a sequence's new token brought about: newly cached blocks, its finish,
-            freed blocks. Most tokens bring about nothing.
+        tokens: The new tokens of each sampled sequence: one, or up to `Span.num_claimed`.
+        logprobs: One entry for each new token, of the sequences that asked for them.
+        errors: Sequences whose row failed, and how. They end; the rest of the step counts.
+        timings: Seconds of each phase: "prepare", "forward", "sample".
     """
 
-    step_id: int
-    new_tokens: Mapping[int, int]
-    positions: tuple[int, ...]
-    finished: Mapping[int, str]
-    caused: Mapping[int, tuple[PackedEvent, ...]]
-
-    @property
-    def events(self) -> tuple[Event, ...]:
-        """Each token with what it caused. Made when read: one object per token is dear to keep."""
-        return tuple(self._events())
-
-    def _events(self) -> Iterator[Event]:
-        for (seq_id, token_id), position in zip(
-            self.new_tokens.items(), self.positions, strict=True
-        ):
-            yield TokenSampled(seq_id, token_id, position)
-            yield from unpack_events(self.caused.get(seq_id, ()))
+    tokens: Mapping[int, tuple[int, ...]]
+    logprobs: Mapping[int, tuple[TokenLogprobs, ...]] = field(
+        default_factory=dict[int, tuple[TokenLogprobs, ...]]
+    )
+    errors: Mapping[int, str] = field(default_factory=dict[int, str])
+    timings: Mapping[str, float] = field(default_factory=dict[str, float])

@@ -10,11 +10,14 @@ graph write to and read from, so that no kernel needs a special number for "no b
 Source: the block layout is that of PagedAttention (Kwon et al., 2023).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from nanovllm_edu.core.plan import DEVICE_TIER, BlockCopy, BlockRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +27,12 @@ class KVCache:
     Attributes:
         data: `[num_layers, 2, num_blocks + 1, block_size, num_kv_heads, head_dim]`; index 0 of the
             second axis holds keys, 1 holds values.
+        host: Tier 1, `[num_layers, 2, num_host_blocks, block_size, num_kv_heads, head_dim]` in the
+            host's memory: blocks can be copied there and back, and nothing else.
     """
 
     data: Float[Tensor, "layers 2 blocks block_size kv_heads head_dim"]
+    host: Float[Tensor, "layers 2 host_blocks block_size kv_heads head_dim"]
 
     @classmethod
     def allocate(
@@ -39,10 +45,13 @@ class KVCache:
         head_dim: int,
         dtype: torch.dtype,
         device: torch.device,
+        num_host_blocks: int = 0,
     ) -> "KVCache":
         """Zeroed memory: padding in a partly filled block is read (and masked), so never NaN."""
         shape = (num_layers, 2, num_blocks + 1, block_size, num_kv_heads, head_dim)
-        return cls(torch.zeros(shape, dtype=dtype, device=device))
+        host_shape = (num_layers, 2, num_host_blocks, block_size, num_kv_heads, head_dim)
+        data = torch.zeros(shape, dtype=dtype, device=device)
+        return cls(data, torch.zeros(host_shape, dtype=dtype))
 
     @property
     def num_blocks(self) -> int:
@@ -71,9 +80,17 @@ class KVCache:
         """Keys and values of one layer by slot (a view)."""
         return self.data[layer].flatten(1, 2)
 
+    def copy_blocks(self, copies: Iterable[BlockCopy]) -> None:
+        """Copies blocks, within a tier or between two, one after the other."""
+        for source, target in copies:
+            self._tier(target)[:, :, target.block_id] = self._tier(source)[:, :, source.block_id]
+
+    def _tier(self, block: BlockRef) -> Tensor:
+        return self.data if block.tier == DEVICE_TIER else self.host
+
     def copy(self) -> "KVCache":
         """The same content in memory of its own."""
-        return KVCache(self.data.clone())
+        return KVCache(self.data.clone(), self.host.clone())
 
 
 def bytes_per_block(

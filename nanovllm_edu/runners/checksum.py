@@ -5,33 +5,47 @@ the token and the slot of the position before, *read through the block table*; a
 slot of the sequence, read the same way. One stale block, one wrong slot, one missing token anywhere
 in the context, and the sampled token is another one.
 
+It executes the whole step protocol: several tokens of a span, guesses included, copies of blocks
+between tiers, and groups of layers with block tables of their own.
+
 The true answer needs no cache at all: `expected_tokens` computes it from the tokens alone.
 
 It knows nothing of torch. Read next: `runners/eager.py`, which does the same with a model.
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nanovllm_edu.core.memory.block_hash import block_hash
-from nanovllm_edu.core.plan import Chunk, StepPlan, TokenLogprobs
+from nanovllm_edu.core.plan import DEVICE_TIER, BlockRef, Joined, Span, StepOutput, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 
 UNWRITTEN = -0xDEAD
 """What a slot holds before anything is stored in it (no token or hash can equal it)."""
+
+Table = list[int]
+Slots = list[int]
 
 
 @dataclass(slots=True)
 class ReadyTicket:
     """A step that was already done when it was launched."""
 
-    tokens: Mapping[int, int]
-    logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict[int, TokenLogprobs])
-    timings: Mapping[str, float] = field(default_factory=dict[str, float])
+    output: StepOutput
 
-    def wait(self) -> Mapping[int, int]:
-        return self.tokens
+    def wait(self) -> StepOutput:
+        return self.output
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of one sequence: what `Joined` said, and its tokens by position."""
+
+    joined: Joined
+    sampling: SamplingParams
+    token_ids: list[int]
+    tables: dict[int, Table]
+    """Group -> block table."""
 
 
 class ChecksumRunner:
@@ -43,6 +57,8 @@ class ChecksumRunner:
         vocab_size: Sampled tokens are in [0, vocab_size).
         max_model_len: Positions it accepts.
         eos_token_ids: Tokens that end a sequence.
+        num_groups: Groups of layers; each keeps keys and values of its own.
+        num_host_blocks: Blocks of tier 1, which can only be copied from and to.
     """
 
     def __init__(
@@ -53,19 +69,41 @@ class ChecksumRunner:
         vocab_size: int = 1000,
         max_model_len: int = 4096,
         eos_token_ids: frozenset[int] = frozenset(),
+        num_groups: int = 1,
+        num_host_blocks: int = 0,
     ) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self.vocab_size = vocab_size
         self.max_model_len = max_model_len
         self.eos_token_ids = eos_token_ids
-        self._kv = [UNWRITTEN] * (num_blocks * block_size)
-        self._block_tables: dict[int, list[int]] = {}  # slot -> mirror of the block table
-        self._last_sampled: dict[int, int] = {}  # slot -> token
+        self.num_groups = num_groups
+        self._num_host_blocks = num_host_blocks
+        self._rows: dict[int, Row] = {}
+        self._kv: dict[BlockRef, list[Slots]] = {}  # block -> its slots in each group
+        for tier, count in enumerate((num_blocks, num_host_blocks)):
+            for block_id in range(count):
+                blank = [[UNWRITTEN] * block_size for _ in range(num_groups)]
+                self._kv[BlockRef(tier, block_id)] = blank
 
     def launch(self, plan: StepPlan) -> ReadyTicket:
-        """Computes the step at once: stores each chunk's checksums, then samples."""
-        return ReadyTicket({c.seq_id: self._sample(c) for c in plan.chunks if self._store(c)})
+        """Computes the step at once: takes in the news, stores each span, then samples."""
+        for row in plan.left:
+            self._rows.pop(row, None)
+        for joined in plan.joined:
+            token_ids = list(joined.token_ids)
+            self._rows[joined.row] = Row(joined, joined.sampling, token_ids, {})
+        for update in plan.sampling_updates:
+            self._rows[update.row].sampling = update.sampling
+        for update in plan.block_updates:
+            table = self._rows[update.row].tables.setdefault(update.group, [])
+            table[update.first :] = update.block_ids
+        for copy in plan.copies:
+            assert copy.target in self._kv, "a copy to a block that is not there"
+            self._kv[copy.target] = [list(slots) for slots in self._kv[copy.source]]
+        for span in plan.spans:
+            self._store(span)
+        return ReadyTicket(StepOutput({s.seq_id: self._sample(s) for s in plan.spans.sampled}))
 
     def fork(self, num_blocks: int | None = None, block_size: int | None = None):
         """A runner of its own: a copy, or a blank one of another geometry."""
@@ -77,38 +115,60 @@ class ChecksumRunner:
             vocab_size=self.vocab_size,
             max_model_len=self.max_model_len,
             eos_token_ids=self.eos_token_ids,
+            num_groups=self.num_groups,
+            num_host_blocks=self._num_host_blocks,
         )
 
     def close(self) -> None:
         """Forgets the cache."""
         self._kv.clear()
 
-    def mirror(self, slot: int) -> list[int]:
-        """The runner's copy of a slot's block table."""
-        return self._block_tables[slot]
+    def mirror(self, row: int, group: int = 0) -> Table:
+        """The runner's copy of a row's block table."""
+        return self._rows[row].tables[group]
 
-    def _store(self, chunk: Chunk) -> bool:
-        """Writes the chunk's slots; returns whether it samples."""
-        table = self._block_tables.setdefault(chunk.slot, [])
-        table[chunk.first_block :] = chunk.new_block_ids
-        token_ids = chunk.token_ids or (self._last_sampled[chunk.slot],)
-        for position, token_id in enumerate(token_ids, chunk.start):
-            before = self._read(table, position - 1) if position else None
-            self._kv[self._slot(table, position)] = checksum(before, token_id)
-        return chunk.samples
+    def slots(self, block: BlockRef, group: int = 0) -> Slots:
+        """What a block holds."""
+        return self._kv[block][group]
 
-    def _sample(self, chunk: Chunk) -> int:
-        table = self._block_tables[chunk.slot]
-        context = [self._read(table, position) for position in range(chunk.end)]
-        token = sample(context, chunk.params, chunk.seed, self.vocab_size)
-        self._last_sampled[chunk.slot] = token
-        return token
+    def _store(self, span: Span) -> None:
+        """Writes the span's slots, in every group."""
+        row = self._rows[span.row]
+        assert row.joined.seq_id == span.seq_id, "a span of a sequence that never joined its row"
+        assert span.num_tokens > span.num_drafted, "sampled from where no token is computed"
+        if span.given:
+            row.token_ids[span.start :] = span.given
+        for group, table in row.tables.items():
+            for position in range(span.start, span.end):
+                before = self._read(table, group, position - 1) if position else None
+                block, offset = self._slot(table, position)
+                value = checksum(before, row.token_ids[position])
+                self._kv[block][group][offset] = value
 
-    def _slot(self, table: list[int], position: int) -> int:
-        return table[position // self.block_size] * self.block_size + position % self.block_size
+    def _sample(self, span: Span) -> tuple[int, ...]:
+        """The token at each position that is sampled from, up to the first wrong guess."""
+        row = self._rows[span.row]
+        tokens: list[int] = []
+        for end in range(span.end - span.num_drafted, span.end + 1):
+            contexts = [
+                [self._read(table, group, position) for position in range(end)]
+                for group, table in row.tables.items()
+            ]
+            assert all(context == contexts[0] for context in contexts), "groups disagree"
+            token = sample(contexts[0], row.sampling, row.joined.seed, self.vocab_size)
+            tokens.append(token)
+            if end < span.end and row.token_ids[end] != token:
+                break
+        row.token_ids[span.end - span.num_drafted :] = tokens
+        return tuple(tokens)
 
-    def _read(self, table: list[int], position: int) -> int:
-        return self._kv[self._slot(table, position)]
+    def _slot(self, table: Table, position: int) -> tuple[BlockRef, int]:
+        block_id = table[position // self.block_size]
+        return BlockRef(DEVICE_TIER, block_id), position % self.block_size
+
+    def _read(self, table: Table, group: int, position: int) -> int:
+        block, offset = self._slot(table, position)
+        return self._kv[block][group][offset]
 
     def __repr__(self) -> str:
         return f"ChecksumRunner(num_blocks={self.num_blocks}, block_size={self.block_size})"

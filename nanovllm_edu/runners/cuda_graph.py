@@ -6,25 +6,35 @@ running it. A CUDA graph is a recording of them that one call replays.
 A sampled token goes into the token table on the device, and the next replay reads it there. The
 host never waits in a decode step, except in `Ticket.wait`.
 
-Slow twin: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
-Read next: `runners/decode_graphs.py`, `runners/graph_inputs.py`, `kernels/fused_decode.py`.
+Reference: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
+Read next: `runners/decode_graphs.py`, `runners/graph_inputs.py`, `fused_decode/decoder.py`.
 """
 
+from collections.abc import Sequence
+from enum import Enum
 from time import perf_counter
 
 import torch
 from tqdm import tqdm
 
 from nanovllm_edu.attention.base import AttentionBackend
-from nanovllm_edu.attention.select import BackendChoice
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import Spans, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners.decode_graphs import DecodeGraphs
 from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, ticket
+from nanovllm_edu.runners.select import BackendChoice
 from nanovllm_edu.sampling.sampler import SamplerOutput
+
+
+class SamplingKind(Enum):
+    """Where a step's tokens are sampled."""
+
+    PLAIN = "in the graph"
+    FILTERED = "in a graph with filters"
+    OUTSIDE = "outside: a penalty or log probabilities need more than the newest token"
 
 
 class CudaGraphRunner(EagerRunner):
@@ -40,6 +50,8 @@ class CudaGraphRunner(EagerRunner):
         choice: BackendChoice | None = None,
     ) -> None:
         super().__init__(model, backend, kv_cache, tables, eos_token_ids, choice)
+        self._rows: tuple[int, ...] = ()
+        self._kind = SamplingKind.PLAIN
         self._graphs: DecodeGraphs | None = DecodeGraphs(model, backend, kv_cache, tables)
 
     @torch.inference_mode()
@@ -59,39 +71,52 @@ class CudaGraphRunner(EagerRunner):
 
     @torch.inference_mode()
     def launch(self, plan: StepPlan) -> EagerTicket:
-        """Replays a pure decode step; runs any other one eagerly."""
-        graphs = self._graphs
-        if graphs is None or not plan.chunks or not plan.is_pure_decode:
+        """Replays a step in which every sequence moves one token; runs any other one eagerly."""
+        graphs, tables, kv_cache = self._graphs, self.tables, self.kv_cache
+        if graphs is None or tables is None or kv_cache is None or not moves_one_each(plan.spans):
             if graphs is not None:
                 graphs.inputs.forget()
             return super().launch(plan)
         times = [perf_counter()]
-        num_rows = graphs.size_for(len(plan.chunks))
+        tables.take_facts(plan)
+        kv_cache.copy_blocks(plan.copies)
+        num_rows = graphs.size_for(len(plan.spans))
         graph = None
-        if all(samples_in_graph(chunk.params) for chunk in plan.chunks):
-            graph = graphs.sampled(num_rows, any(has_filter(c.params) for c in plan.chunks))
+        kind = self._kind_of(plan)
+        if kind is not SamplingKind.OUTSIDE:
+            graph = graphs.sampled(num_rows, kind is SamplingKind.FILTERED)
         if graph is not None:
-            rows = graphs.inputs.update(plan)
+            seq_ids = graphs.inputs.update(plan)
             times.append(perf_counter())
             graph.replay()
-            output = SamplerOutput(graphs.inputs.tensors.sampled[: len(rows)])
+            output = SamplerOutput(graphs.inputs.tensors.sampled[: len(seq_ids)])
         else:
-            rows, output = self._replay_logits(graphs, plan, num_rows, times)
+            seq_ids, output = self._replay_logits(graphs, plan, num_rows, times)
         times.append(perf_counter())
         timings = {"prepare": times[1] - times[0], "forward": times[2] - times[1], "sample": 0.0}
-        return ticket([chunk.seq_id for chunk in rows], output, timings)
+        return ticket(seq_ids, output, timings)
 
     def _replay_logits(
         self, graphs: DecodeGraphs, plan: StepPlan, num_rows: int, times: list[float]
-    ) -> tuple[list[Chunk], SamplerOutput]:
+    ) -> tuple[Sequence[int], SamplerOutput]:
         """The model from a graph, then the same sampler as in the eager runner."""
         graph, logits = graphs.logits(num_rows)
-        rows = graphs.inputs.update(plan)
+        seq_ids = graphs.inputs.update(plan)
         times.append(perf_counter())
         graph.replay()
-        output = self._draw(rows, logits[: len(rows)])
+        spans = tuple(plan.spans)
+        output = self._draw((spans[i] for i in graphs.inputs.order), logits[: len(spans)])
         graphs.inputs.feed_back(output.token_ids)
-        return rows, output
+        return seq_ids, output
+
+    def _kind_of(self, plan: StepPlan) -> SamplingKind:
+        """Where the step's tokens can be sampled; asked anew only when that may have changed."""
+        rows = plan.spans.rows
+        if rows != self._rows or plan.joined or plan.sampling_updates:
+            assert self.tables is not None
+            self._rows = rows
+            self._kind = kind_of([self.tables.rows[row].sampling for row in rows])
+        return self._kind
 
     def close(self) -> None:
         """Lets go of graphs, cache and tables."""
@@ -99,11 +124,15 @@ class CudaGraphRunner(EagerRunner):
         self._graphs = None
 
 
-def samples_in_graph(params: SamplingParams) -> bool:
-    """Whether the sampling needs neither the sequence's history nor log probabilities."""
-    return params.logprobs is None and not params.needs_history
+def moves_one_each(spans: Spans) -> bool:
+    """Whether each sequence moves by one token and is sampled from: what a graph records."""
+    return bool(spans) and set(spans.nums_of_tokens) == {1} and all(spans.are_sampled)
 
 
-def has_filter(params: SamplingParams) -> bool:
-    """Whether some tokens cannot be drawn."""
-    return params.top_k > 0 or params.top_p < 1.0 or params.min_p > 0.0
+def kind_of(params: Sequence[SamplingParams]) -> SamplingKind:
+    """Where tokens with these options can be sampled."""
+    if any(p.logprobs is not None or p.needs_history for p in params):
+        return SamplingKind.OUTSIDE
+    if any(p.top_k > 0 or p.top_p < 1.0 or p.min_p > 0.0 for p in params):
+        return SamplingKind.FILTERED
+    return SamplingKind.PLAIN

@@ -1,29 +1,29 @@
 """`EagerRunner`: plan -> tensors -> tokens, one readable step after the other, on CPU or CUDA.
 
-    prepare   the plan becomes a `Batch`; the device's tables learn what is new
+    prepare   the plan becomes a `Batch`; the device's tables learn what is new, blocks are copied
     forward   the model runs, attention reads the paged cache
     sample    logits become tokens, which the device feeds back to itself
 
-It is the slow twin of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows nothing of
-queues, policies or text.
+It is the readable reference of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows
+nothing of queues, policies or text.
 
 Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from nanovllm_edu.attention import select
 from nanovllm_edu.attention.base import AttentionBackend
-from nanovllm_edu.core.plan import Chunk, StepPlan, TokenLogprobs
+from nanovllm_edu.core.plan import Span, Spans, StepOutput, StepPlan, Tokens
 from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
+from nanovllm_edu.runners import select
 from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
 from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
 
@@ -33,26 +33,40 @@ class EagerTicket:
     """A launched step: its tokens are on their way to the host.
 
     Attributes:
-        seq_ids: Sequences that get a token, in the order of `output`.
+        seq_ids: Whose each row of `output` is; a sequence with guesses has several.
         output: Tokens and log probabilities, on the device or on their way from it.
         timings: Seconds of "prepare", "forward" and "sample".
+        drafted: The guesses, by sequence.
         arrived: Fires when a GPU's copy to the host is complete; None on a CPU.
     """
 
-    seq_ids: list[int]
+    seq_ids: Sequence[int]
     output: SamplerOutput | None
     timings: dict[str, float]
+    drafted: dict[int, Tokens] = field(default_factory=dict[int, Tokens])
     arrived: torch.cuda.Event | None = None
-    logprobs: Mapping[int, TokenLogprobs] = field(default_factory=dict[int, TokenLogprobs])
 
-    def wait(self) -> Mapping[int, int]:
+    def wait(self) -> StepOutput:
         """Blocks until the tokens are here."""
         if self.output is None:
-            return {}
+            return StepOutput({}, timings=self.timings)
         if self.arrived is not None:
             self.arrived.synchronize()
-        self.logprobs = self.output.logprobs_of(self.seq_ids)
-        return dict(zip(self.seq_ids, self.output.token_ids.tolist(), strict=True))
+        token_ids = self.output.token_ids.tolist()
+        if self.drafted:
+            tokens = self._up_to_first_wrong_guess(token_ids)
+        else:
+            tokens = dict(zip(self.seq_ids, zip(token_ids, strict=True), strict=True))
+        return StepOutput(tokens, self.output.logprobs_of(self.seq_ids), timings=self.timings)
+
+    def _up_to_first_wrong_guess(self, token_ids: list[int]) -> dict[int, tuple[int, ...]]:
+        """A token counts as long as everything before it was guessed right."""
+        tokens: dict[int, tuple[int, ...]] = {}
+        for seq_id, token_id in zip(self.seq_ids, token_ids, strict=True):
+            before = tokens.setdefault(seq_id, ())
+            if before == tuple(self.drafted.get(seq_id, ())[: len(before)]):
+                tokens[seq_id] = (*before, token_id)
+        return tokens
 
 
 class EagerRunner:
@@ -62,7 +76,7 @@ class EagerRunner:
         model: Weights and forward pass.
         backend: Attention over the paged cache.
         kv_cache: Its memory.
-        tables: Per-slot block tables and tokens.
+        tables: Block tables and tokens by row.
         eos_token_ids: Tokens by which the model ends.
         choice: Why it is this backend; None if somebody just handed it over.
     """
@@ -100,6 +114,7 @@ class EagerRunner:
         max_model_len: int,
         eos_token_ids: frozenset[int] = frozenset(),
         choice: select.BackendChoice | None = None,
+        num_host_blocks: int = 0,
     ) -> "EagerRunner":
         """Allocates cache and tables on the model's device and makes a runner of them."""
         config = model.config
@@ -112,6 +127,7 @@ class EagerRunner:
             head_dim=config.head_dim,
             dtype=config.dtype,
             device=device,
+            num_host_blocks=num_host_blocks,
         )
         tables = DeviceTables.allocate(
             max_num_seqs, max_model_len, block_size, kv_cache.scratch_block, device
@@ -123,38 +139,47 @@ class EagerRunner:
         """Starts one step. On a CPU it is done when this returns."""
         if self.kv_cache is None or self.tables is None:
             raise EngineClosedError("this runner is closed; make a new engine.")
-        if not plan.chunks:
-            return EagerTicket([], None, {})
+        if not plan.spans:
+            self.tables.take_facts(plan)
+            return EagerTicket((), None, {})
         times = [perf_counter()]
         batch = self.tables.prepare(plan)
+        self.kv_cache.copy_blocks(plan.copies)
         times.append(perf_counter())
         logits = self._forward(batch)
         times.append(perf_counter())
-        sampled = [chunk for chunk in plan.chunks if chunk.samples]
-        output = self._sample(sampled, batch, logits) if sampled else None
+        output = self._sample(plan.spans, batch, logits) if len(batch.logit_rows) else None
         times.append(perf_counter())
         names = ("prepare", "forward", "sample")
         timings = {name: times[i + 1] - times[i] for i, name in enumerate(names)}
-        return ticket([chunk.seq_id for chunk in sampled], output, timings)
+        seq_ids = [span.seq_id for span in plan.spans for _ in range(span.num_claimed)]
+        drafted = {span.seq_id: span.drafted for span in plan.spans if span.num_drafted}
+        return ticket(seq_ids, output, timings, drafted)
 
     def _forward(self, batch: Batch) -> Tensor:
-        """Logits `[rows, vocab]` of the tokens that will be sampled from."""
+        """Logits `[rows, vocab]` of the tokens that are sampled from."""
         assert self.kv_cache is not None
         attend = self.backend.bind(batch, self.kv_cache)
         hidden = self.model(batch.token_ids, batch.positions, attend, batch.logit_rows)
         return self.model.logits(hidden)
 
-    def _sample(self, chunks: Sequence[Chunk], batch: Batch, logits: Tensor) -> SamplerOutput:
-        """One token per sampling chunk, written back into the device's table."""
+    def _sample(self, spans: Spans, batch: Batch, logits: Tensor) -> SamplerOutput:
+        """One token per row of logits, written back into the device's table."""
         assert self.tables is not None
-        output = self._draw(chunks, logits)
+        output = self._draw(spans, logits)
         self.tables.feed_back(batch, output.token_ids)
         return output
 
-    def _draw(self, chunks: Sequence[Chunk], logits: Tensor) -> SamplerOutput:
-        """One token per chunk."""
+    def _draw(self, spans: Iterable[Span], logits: Tensor) -> SamplerOutput:
+        """One token per row of logits."""
         assert self.tables is not None
-        rows = [SamplingRow(c.params, c.seed, c.end, c.num_prompt_tokens, c.slot) for c in chunks]
+        rows = [
+            SamplingRow(facts.sampling, joined.seed, position, joined.num_prompt_tokens, span.row)
+            for span in spans
+            for facts in [self.tables.rows[span.row]]
+            for joined in [facts.joined]
+            for position in range(span.end + 1 - span.num_claimed, span.end + 1)
+        ]
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
         return self._sampler(logits, tensors)
 
@@ -214,12 +239,16 @@ class EagerRunner:
 
 
 def ticket(
-    seq_ids: list[int], output: SamplerOutput | None, timings: dict[str, float]
+    seq_ids: Sequence[int],
+    output: SamplerOutput | None,
+    timings: dict[str, float],
+    drafted: dict[int, Tokens] | None = None,
 ) -> EagerTicket:
     """On a GPU, starts the copy to the host and marks its end with an event."""
+    drafted = drafted or {}
     if output is None or output.token_ids.device.type != "cuda":
-        return EagerTicket(seq_ids, output, timings)
+        return EagerTicket(seq_ids, output, timings, drafted)
     output = output.to_host()
     arrived = torch.cuda.Event()
     arrived.record()
-    return EagerTicket(seq_ids, output, timings, arrived)
+    return EagerTicket(seq_ids, output, timings, drafted, arrived)

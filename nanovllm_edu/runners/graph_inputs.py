@@ -15,34 +15,35 @@ starts last should have the least to do. All rows grow at the same rate, so the 
 It knows nothing of kernels. Read next: `runners/cuda_graph.py`.
 """
 
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.plan import Chunk, StepPlan
-from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.paged.batch import Batch, DeviceTables
+from nanovllm_edu.core.plan import Spans, StepPlan
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
+from nanovllm_edu.paged.batch import Batch, DeviceTables, Row
 
 
 class GraphInputs:
     """The rows of decode steps: on the device, and what the host remembers of them.
 
     Args:
-        tables: Block tables and tokens by slot; their last row belongs to padding.
+        tables: Block tables and tokens by row; their last row belongs to padding.
+
+    Attributes:
+        order: For each row, the index of its span in the plan.
     """
 
     def __init__(self, tables: DeviceTables) -> None:
         device = tables.block_tables.device
         num_rows = tables.max_num_seqs
-        self._padding_slot = num_rows
+        self._padding_row = num_rows
         self._tables = tables
-        self._expected: list[tuple[int, int]] = []  # (seq_id, start) of the next step's chunks
-        self._params: list[SamplingParams] = []  # of the rows as they were sent
-        self._order: list[int] = []  # row -> index of its chunk
+        self._expected: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # seq_ids, starts
+        self.order: list[int] = []
+        self._seq_ids: list[int] = []
         self.tensors = DecodeInputs(
             token_table=tables.token_ids,
             block_tables=tables.block_tables,
@@ -57,50 +58,51 @@ class GraphInputs:
             sampled=torch.zeros(num_rows, dtype=torch.int64, device=device),
         )
 
-    def update(self, plan: StepPlan) -> list[Chunk]:
-        """Makes the rows those of `plan`, sending only what the device cannot know.
+    def update(self, plan: StepPlan) -> Sequence[int]:
+        """Makes the rows those of `plan`, whose facts the tables know; sends only what is new.
 
         Returns:
-            The plan's chunks in order of the rows.
+            The sequence of each row.
         """
-        starts = [(chunk.seq_id, chunk.start) for chunk in plan.chunks]
-        params = [chunk.params for chunk in plan.chunks]
-        if starts != self._expected or any(map(operator.is_not, params, self._params)):
-            lengths = np.array([chunk.end for chunk in plan.chunks])
-            self._order = np.argsort(-lengths, kind="stable").tolist()
-            self._send_rows([plan.chunks[index] for index in self._order])
-            self._params = params
-        if any(chunk.new_block_ids for chunk in plan.chunks):
+        spans = plan.spans
+        if (spans.seq_ids, spans.starts) != self._expected or plan.sampling_updates:
+            self.order = np.argsort(-np.array(spans.starts), kind="stable").tolist()
+            self._send_rows(spans)
+        if plan.block_updates:
             self._tables.add_blocks(plan)
-        self._expected = [(seq_id, start + 1) for seq_id, start in starts]
-        return [plan.chunks[index] for index in self._order]
+        self._expected = spans.seq_ids, tuple([start + 1 for start in spans.starts])
+        return self._seq_ids
 
     def forget(self) -> None:
         """Another runner path moved the sequences on: the next step sends its rows."""
-        self._expected = []
+        self._expected = (), ()
 
     def clear(self) -> None:
         """Makes every row padding, so that a graph can be captured without touching a sequence."""
         inputs = self.tensors
-        inputs.table_rows.fill_(self._padding_slot)
+        inputs.table_rows.fill_(self._padding_row)
         inputs.context_lens.fill_(1)
         inputs.advances.zero_()
         inputs.temperatures.zero_()
         self.forget()
 
-    def _send_rows(self, chunks: Sequence[Chunk]) -> None:
+    def _send_rows(self, spans: Spans) -> None:
         """One packed copy of every row; rows without a sequence become padding."""
         inputs = self.tensors
+        table_rows = [spans.rows[index] for index in self.order]
+        rows: list[Row] = [self._tables.rows[row] for row in table_rows]
+        self._seq_ids = [row.joined.seq_id for row in rows]
+        params = [row.sampling for row in rows]
         packed = np.zeros((8, len(inputs.table_rows)), np.int64)
-        packed[0] = self._padding_slot
+        packed[0] = self._padding_row
         packed[1] = 1
-        used = packed[:, : len(chunks)]
-        used[0] = [chunk.slot for chunk in chunks]
-        used[1] = [chunk.end for chunk in chunks]
+        used = packed[:, : len(rows)]
+        used[0] = table_rows
+        used[1] = [spans.starts[index] + 1 for index in self.order]
         used[2] = 1
-        used[3] = np.array([chunk.seed % 2**64 for chunk in chunks], np.uint64).view(np.int64)
-        used[4] = [chunk.params.top_k for chunk in chunks]
-        numbers = [(c.params.temperature, c.params.top_p, c.params.min_p) for c in chunks]
+        used[3] = np.array([row.joined.seed % 2**64 for row in rows], np.uint64).view(np.int64)
+        used[4] = [p.top_k for p in params]
+        numbers = [(p.temperature, p.top_p, p.min_p) for p in params]
         used[5:] = np.array(numbers, np.float64).T.copy().view(np.int64)
         on_device = (
             torch.from_numpy(packed).pin_memory().to(inputs.table_rows.device, non_blocking=True)
@@ -117,21 +119,22 @@ class GraphInputs:
     def batch(self, num_rows: int) -> Batch:
         """The first rows as a `Batch`, computed on the device: part of what a graph records."""
         inputs, block_size = self.tensors, self._tables.block_size
-        slots, context_lens = inputs.table_rows[:num_rows], inputs.context_lens[:num_rows]
+        rows, context_lens = inputs.table_rows[:num_rows], inputs.context_lens[:num_rows]
         positions = context_lens.long() - 1
-        block_tables = inputs.block_tables[slots]
+        block_tables = inputs.block_tables[rows]
         blocks = block_tables.gather(1, (positions // block_size)[:, None]).squeeze(1).long()
-        rows = torch.arange(num_rows, device=slots.device)
+        device = rows.device
         return Batch(
-            token_ids=inputs.token_table[slots, positions],
+            token_ids=inputs.token_table[rows, positions],
             positions=positions,
             slot_mapping=blocks * block_size + positions % block_size,
-            query_starts=torch.arange(num_rows + 1, dtype=torch.int32, device=slots.device),
+            query_starts=torch.arange(num_rows + 1, dtype=torch.int32, device=device),
             context_lens=context_lens,
             block_tables=block_tables,
-            slots=slots,
-            sampled=rows,
-            logit_rows=rows,
+            rows=rows,
+            logit_rows=torch.arange(num_rows, device=device),
+            sampled_rows=rows,
+            sampled_positions=context_lens.long(),
             query_lens=(1,) * num_rows,
             max_query_len=1,
             # A graph must serve every length, so it is captured for the longest.
@@ -141,7 +144,7 @@ class GraphInputs:
     def feed_back(self, token_ids: Tensor) -> None:
         """Does what a graph without sampling leaves to do: writes the tokens, moves on by one."""
         inputs = self.tensors
-        slots = inputs.table_rows[: len(token_ids)]
+        rows = inputs.table_rows[: len(token_ids)]
         context_lens = inputs.context_lens[: len(token_ids)]
-        inputs.token_table[slots, context_lens.long()] = token_ids
+        inputs.token_table[rows, context_lens.long()] = token_ids
         context_lens.add_(1)

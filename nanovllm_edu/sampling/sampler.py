@@ -8,7 +8,8 @@ model gave them, before any stage: vLLM's default.
 
 It has no state. Nothing in it waits for the device.
 
-Read next: `runners/eager.py`, which feeds the tokens back.
+Read next: `random.py`, `stages.py`, `tensors.py`; then `runners/eager.py`, which feeds the tokens
+back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,20 +59,20 @@ class SamplerOutput:
             found = Logprobs(found.rows, found.num_top, *map(_to_host, tensors))
         return SamplerOutput(_to_host(self.token_ids), found)
 
-    def logprobs_of(self, seq_ids: Sequence[int]) -> Mapping[int, TokenLogprobs]:
-        """The log probabilities by sequence; `seq_ids` names the batch's rows in order."""
+    def logprobs_of(self, seq_ids: Sequence[int]) -> Mapping[int, tuple[TokenLogprobs, ...]]:
+        """The log probabilities by sequence; `seq_ids` says whose each row of the batch is."""
         if self.logprobs is None:
             return {}
         found, token_ids = self.logprobs, self.token_ids.tolist()
         lists = (found.chosen.tolist(), found.top_ids.tolist(), found.top_logprobs.tolist())
-        return {
-            seq_ids[row]: TokenLogprobs(
-                token_ids[row], chosen, tuple(zip(ids[:num_top], values[:num_top], strict=True))
-            )
-            for row, num_top, chosen, ids, values in zip(
-                found.rows, found.num_top, *lists, strict=True
-            )
-        }
+        result: dict[int, tuple[TokenLogprobs, ...]] = {}
+        for row, num_top, chosen, ids, values in zip(
+            found.rows, found.num_top, *lists, strict=True
+        ):
+            top = tuple(zip(ids[:num_top], values[:num_top], strict=True))
+            one = TokenLogprobs(token_ids[row], chosen, top)
+            result[seq_ids[row]] = (*result.get(seq_ids[row], ()), one)
+        return result
 
 
 class Sampler:

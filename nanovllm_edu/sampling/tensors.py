@@ -29,14 +29,14 @@ class SamplingRow(NamedTuple):
         seed: The request's seed; any integer, its low 64 bits count.
         position: Where the new token will stand in its sequence: the number of tokens before it.
         num_prompt_tokens: How many of those are the prompt.
-        slot: Its row of the token table, where the tokens before it are found.
+        row: Its line of the token table, where the tokens before it are found.
     """
 
     params: SamplingParams
     seed: int
     position: int
     num_prompt_tokens: int = 0
-    slot: int = 0
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ class SamplingTensors:
         cls,
         rows: Sequence[SamplingRow],
         device: torch.device | str = "cpu",
-        token_table: Int[Tensor, "slots max_len"] | None = None,
+        token_table: Int[Tensor, "table_rows max_len"] | None = None,
     ) -> "SamplingTensors":
         """Collects what the rows need.
 
         Args:
             rows: One per token to sample, in the order of the logits.
             device: Where the logits are.
-            token_table: Every sequence's tokens, by slot; needed if a row has a penalty.
+            token_table: Every sequence's tokens, by row; needed if a row has a penalty.
         """
         params = [row.params for row in rows]
         num_logprobs = tuple(p.logprobs for p in params)
@@ -164,9 +164,9 @@ def _options(
 def _penalties(rows: Sequence[SamplingRow], token_table: Tensor) -> Penalties:
     """Options and histories of all rows; a row without penalties gets neutral ones."""
     device = token_table.device
-    slots, ends, prompt_ends = _send(
+    table_rows, ends, prompt_ends = _send(
         [
-            [row.slot for row in rows],
+            [row.row for row in rows],
             [row.position for row in rows],
             [min(row.num_prompt_tokens, row.position) for row in rows],
         ],
@@ -186,7 +186,7 @@ def _penalties(rows: Sequence[SamplingRow], token_table: Tensor) -> Penalties:
     column = torch.arange(length, device=device)
     is_prompt = column < prompt_ends[:, None]
     is_output = (column < ends[:, None]) & ~is_prompt
-    token_ids = token_table[slots, :length]
+    token_ids = token_table[table_rows, :length]
     return Penalties(repetition, presence, frequency, token_ids, is_prompt, is_output)
 
 

@@ -47,7 +47,7 @@ def right_tokens(
 
 def collect(records: list[StepRecord], seq_ids: list[int]) -> list[list[int]]:
     """The tokens of each sequence, out of the records."""
-    return [[r.new_tokens[i] for r in records if i in r.new_tokens] for i in seq_ids]
+    return [[token for r in records for token in r.new_tokens.get(i, ())] for i in seq_ids]
 
 
 def finish(llm: LLMEngine, depth: int = 0) -> list[StepRecord]:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -35,6 +36,10 @@ NAN = float("nan")
         ("gpu_memory_utilization", NAN),
         ("gpu_memory_utilization", "all"),
         ("policy", "mixed"),
+        ("prefix_cache", "tree"),
+        ("prefix_cache", None),
+        ("draft_proposer", "ngram"),
+        ("draft_proposer", object),
         ("eviction_policy", "LRU"),
         ("eviction_policy", FIFO()),
     ],
@@ -79,3 +84,26 @@ def test_a_config_is_frozen_and_checked_again_when_replaced() -> None:
 
 def test_two_configs_do_not_share_a_policy() -> None:
     assert EngineConfig().policy is not EngineConfig().policy
+
+
+class WithoutDiscard:
+    """An eviction policy as one would write it for the hash index."""
+
+    def push(self, block_id: int) -> None: ...
+
+    def remove(self, block_id: int) -> None: ...
+
+    def pop(self) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+
+def test_a_tree_needs_a_policy_that_can_evict_out_of_turn() -> None:
+    EngineConfig(eviction_policy=WithoutDiscard)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"no discard\(block_id\).*use prefix_cache='hash'"):
+        EngineConfig(prefix_cache="radix", eviction_policy=WithoutDiscard)  # type: ignore[arg-type]

@@ -3,8 +3,8 @@
 A key or value depends on every token before it, so two blocks with equal tokens hold equal KV only
 if everything in front of them is equal too. Chaining the parent's hash says exactly that.
 
-This module knows nothing of blocks' storage; `core/memory/hash_index.py` maps hashes to blocks, and
-compares tokens as well, because a hash is a hint and not a proof.
+This module knows nothing of blocks' storage; `core/memory/hash_index.py` maps hashes to contents,
+and compares tokens as well, because a hash is a hint and not a proof.
 
 Source: vLLM's automatic prefix caching; nano-vLLM uses the same xxh64 chain.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import xxhash
 
-from nanovllm_edu.core.token_ids import PACKED
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 
 HashFunction = Callable[[int | None, Sequence[int]], int]
 
@@ -29,7 +29,7 @@ def block_hash(parent: int | None, token_ids: Sequence[int]) -> int:
     Returns:
         An unsigned 64-bit integer.
     """
-    content = array(PACKED, token_ids)
+    content = array(TOKEN_TYPE, token_ids)
     if parent is not None:
         content.insert(0, parent)
     return xxhash.xxh64_intdigest(content)

@@ -1,46 +1,47 @@
 """`BlockManager`: which sequence owns which blocks of the KV cache.
 
 It writes the block tables: what a match found is shared, what is missing is allocated, what became
-full is made findable, and in the end everything is given back. Two books know the rest:
+full is published, and in the end everything is given back. Two books know the rest:
 
-    block_pool.py      which blocks are free, and which one is handed out next
-    prefix_index.py    which contents can be found, and in which blocks
+    blocks.py          which blocks are free, and which one is handed out next
+    prefix_cache.py    which contents can be found, and in which blocks
 
 Nothing here touches memory or knows about steps and queues: it is bookkeeping over integers, every
 operation O(1) per block.
 
 Source: PagedAttention (Kwon et al., 2023) and vLLM's automatic prefix caching.
-Read next: these two, in this order; then `engine.py`.
+Read next: these two, in this order; then `core/schedule/scheduler.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from nanovllm_edu.core.events import (
-    BlockAllocated,
-    BlockCached,
     BlockEvicted,
-    BlockForgotten,
-    BlockFreed,
-    PackedEvent,
+    BlocksAllocated,
+    BlocksCached,
+    BlocksFreed,
+    Event,
 )
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
-from nanovllm_edu.core.memory.blocks import ROOT, Block, BlockPool
+from nanovllm_edu.core.memory.blocks import Block, BlockPool
 from nanovllm_edu.core.memory.eviction import LRU, EvictionPolicy
-from nanovllm_edu.core.memory.hash_index import PrefixIndex, PrefixMatch
+from nanovllm_edu.core.memory.hash_index import HashIndex
+from nanovllm_edu.core.memory.prefix_cache import Lease, NoCache, PrefixCache, PrefixMatch
+from nanovllm_edu.core.memory.radix_tree import RadixTree
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.errors import ConfigError
 
-__all__ = ["ROOT", "Block", "BlockManager", "PrefixMatch"]
+PREFIX_CACHES = ("hash", "radix")
+"""What `prefix_cache` may be."""
 
 
 class BlockManager:
-    """Allocates, shares, caches and frees the blocks of one KV cache.
+    """Allocates, shares, publishes and frees the blocks of one KV cache.
 
     Attributes:
         block_size: Token slots in a block.
-        enable_prefix_caching: Whether blocks are found and shared by content.
         pool: The blocks.
-        index: What is in them.
+        cache: What is in them.
     """
 
     def __init__(
@@ -48,21 +49,38 @@ class BlockManager:
         num_blocks: int,
         block_size: int,
         *,
-        enable_prefix_caching: bool = True,
+        prefix_cache: str | None = "hash",
         eviction_policy: Callable[[], EvictionPolicy] = LRU,
         hash_function: HashFunction = block_hash,
     ) -> None:
         """Creates `num_blocks` blank blocks of `block_size` token slots each.
 
+        Args:
+            num_blocks: At least 1.
+            block_size: At least 1.
+            prefix_cache: "hash" or "radix"; None finds and shares nothing.
+            eviction_policy: Makes the order in which cached blocks go.
+            hash_function: Of `HashIndex`.
+
         Raises:
-            ConfigError: Either number is below 1.
+            ConfigError: A number is below 1, or there is no such cache.
         """
         if block_size < 1:
             raise ConfigError(f"block_size={block_size} is below 1; a block holds >= 1 token.")
         self.block_size = block_size
-        self.enable_prefix_caching = enable_prefix_caching
         self.pool = BlockPool(num_blocks, eviction_policy)
-        self.index = PrefixIndex(block_size, hash_function)
+        self.cache: PrefixCache
+        match prefix_cache:
+            case None:
+                self.cache = NoCache()
+            case "hash":
+                self.cache = HashIndex(self.pool.blocks, block_size, hash_function)
+            case "radix":
+                self.cache = RadixTree(self.pool.blocks, block_size)
+            case _:
+                known = ", ".join(map(repr, PREFIX_CACHES))
+                raise ConfigError(f"prefix_cache={prefix_cache!r} is not one of {known}.")
+        self._leases: dict[int, Lease] = {}
 
     @property
     def blocks(self) -> list[Block]:
@@ -94,99 +112,116 @@ class BlockManager:
 
     def match_prefix(self, seq: Sequence) -> PrefixMatch:
         """Finds the longest run of leading blocks of `seq` that are already computed."""
-        if not self.enable_prefix_caching:
-            return PrefixMatch((), 0, 0, "prefix caching is off")
-        return self.index.match(seq)
+        match = self.cache.match(self._lease(seq), self.num_matchable_blocks(seq))
+        reason, rest = match.stopped_because, len(seq.token_ids) % self.block_size
+        if not reason and rest == 0:
+            reason = "the last token must be computed to get the next one's logits"
+        elif not reason:
+            reason = f"the rest, {rest} of {self.block_size} tokens, does not fill a block"
+        found = len(match.block_ids) * self.block_size
+        return match._replace(num_tokens=found, stopped_because=reason)
+
+    def num_matchable_blocks(self, seq: Sequence) -> int:
+        """Full blocks in front of the last token.
+
+        That one is never part of a match, however much is cached: the logits of the next token
+        come from putting it through the model.
+        """
+        return (len(seq.token_ids) - 1) // self.block_size
 
     def share(self, seq: Sequence, match: PrefixMatch) -> None:
         """Makes the matched blocks the head of the (empty) block table of `seq`."""
         assert not seq.block_table, "a sequence takes its prefix before any other block"
+        self.cache.use(self._lease(seq), match)
         for block_id in match.block_ids:
-            block = self.pool.blocks[block_id]
-            self.pool.use(block)
-            seq.parent_content_id = block.content_id
+            self.pool.add_ref(self.blocks[block_id])
         seq.block_table.extend(match.block_ids)
-        seq.num_cached_blocks = len(match.block_ids)
         seq.num_computed_tokens = match.num_tokens
 
-    def allocate(self, seq: Sequence, end: int) -> list[PackedEvent]:
+    def allocate(self, seq: Sequence, end: int) -> list[Event]:
         """Extends the block table of `seq` so that it holds tokens [0, end).
 
         The caller has checked that `num_new_blocks(seq, end) <= num_free_blocks`.
         """
-        events: list[PackedEvent] = []
-        for index in range(len(seq.block_table), self.num_blocks_for(end)):
-            block = self.pool.take()
-            if block.hash is not None:
-                policy = type(self.evictable).__name__
-                events.append((BlockEvicted, seq.seq_id, block.block_id, block.hash, policy))
-                self.index.forget(block)
-            seq.block_table.append(block.block_id)
-            start = index * self.block_size
-            stop = min(end, start + self.block_size)
-            events.append((BlockAllocated, seq.seq_id, block.block_id, index, start, stop))
-        return events
-
-    def cache_full_blocks(self, seq: Sequence) -> list[PackedEvent]:
-        """Makes findable each block of `seq` that is full, computed, and of known tokens.
-
-        A block whose content another block already holds stays private: one findable copy is
-        enough. After a collision, or when the content in front of it was evicted, nothing further
-        of `seq` is cached: no match could prove it.
-        """
-        num_full = self.index.num_cacheable_blocks(seq)
-        if num_full <= seq.num_cached_blocks or not self.enable_prefix_caching:
+        first, num_needed = len(seq.block_table), self.num_blocks_for(end)
+        if num_needed <= first:
             return []
-        events: list[PackedEvent] = []
-        for index in range(seq.num_cached_blocks, num_full):
-            if self.index.is_findable(seq.parent_content_id):
-                events += self._cache(seq, index)
-        seq.num_cached_blocks = num_full
+        events: list[Event] = []
+        for _ in range(first, num_needed):
+            if not self.pool.has_blank:
+                events.append(self._evict(seq))
+            seq.block_table.append(self.pool.allocate_blank().block_id)
+        events.append(BlocksAllocated(seq.seq_id, tuple(seq.block_table[first:]), first, end))
         return events
 
-    def _cache(self, seq: Sequence, index: int) -> list[PackedEvent]:
-        """Makes block `index` of `seq` findable, unless its content already is."""
-        block, known = self.blocks[seq.block_table[index]], self.index.find(seq, index)
-        events: list[PackedEvent] = []
-        if known is not None and self.index.is_findable(known.parent_content_id):
-            is_same = self.index.holds(known, seq, index, seq.parent_content_id)
-            seq.parent_content_id = known.content_id if is_same else None
+    def _evict(self, seq: Sequence) -> BlockEvicted:
+        """Makes one cached block blank, for `seq` to take."""
+        block_id, content = self.cache.reclaim(self.evictable)
+        self.pool.add_blank(block_id)
+        policy = type(self.evictable).__name__
+        return BlockEvicted(seq.seq_id, block_id, content.hash, policy)
+
+    def publish(self, seq: Sequence) -> list[Event]:
+        """Makes findable each block of `seq` that is full, computed, and of known tokens."""
+        table = seq.block_table
+        indices = self.cache.publish(self._leases[seq.seq_id], table, seq.num_settled_computed)
+        if not indices:
             return []
-        if known is not None:  # what was in front of it is gone: no match can reach it any more
-            assert known.hash is not None
-            events.append((BlockForgotten, seq.seq_id, known.block_id, known.hash, block.block_id))
-            self.pool.blank_out(known)
-            self.index.forget(known)
-        key = self.index.add(block, seq, index)
-        events.append((BlockCached, seq.seq_id, block.block_id, index, key))
-        return events
+        block_ids = tuple([table[index] for index in indices])
+        contents = [self.blocks[block_id].content for block_id in block_ids]
+        hashes = tuple([c.hash for c in contents if c is not None and c.hash is not None])
+        return [BlocksCached(seq.seq_id, block_ids, tuple(indices), hashes)]
 
-    def free(self, seq: Sequence) -> list[PackedEvent]:
+    def trim(self, seq: Sequence, end: int) -> list[Event]:
+        """Gives back the blocks of `seq` that tokens [0, end) do not need."""
+        surplus = seq.block_table[self.num_blocks_for(end) :]
+        if not surplus:
+            return []
+        del seq.block_table[-len(surplus) :]
+        seq.forget_table()
+        return [self._release(seq, surplus)]
+
+    def free(self, seq: Sequence) -> list[Event]:
         """Takes every block from `seq`, last one first, so that a prefix outlives its tail."""
-        events: list[PackedEvent] = []
-        for block_id in reversed(seq.block_table):
-            block = self.pool.blocks[block_id]
-            self.pool.let_go(block)
-            is_cached = block.hash is not None
-            events.append((BlockFreed, seq.seq_id, block_id, block.ref_count, is_cached))
-        seq.block_table.clear()
-        seq.num_cached_blocks = 0
+        block_ids, seq.block_table = seq.block_table, []
         seq.num_computed_tokens = 0
-        seq.parent_content_id = ROOT
-        return events
+        self.cache.release(self._lease(seq))
+        return [self._release(seq, block_ids)] if block_ids else []
+
+    def forget(self, seq: Sequence) -> None:
+        """The sequence is gone, and will not be looked up again."""
+        self._leases.pop(seq.seq_id, None)
 
     def reset_prefix_cache(self) -> None:
         """Forgets all findable content. Running sequences keep their blocks."""
         self.pool.blank_out_all()
-        self.index.forget_all()
+        self.cache.forget_all()
 
-    def check_invariants(self, sequences: list[Sequence]) -> None:
-        """Fails an assertion if the books do not balance. `sequences`: all that hold blocks."""
+    def _lease(self, seq: Sequence) -> Lease:
+        if seq.seq_id not in self._leases:
+            self._leases[seq.seq_id] = self.cache.lease(seq.token_ids)
+        return self._leases[seq.seq_id]
+
+    def _release(self, seq: Sequence, block_ids: list[int]) -> BlocksFreed:
+        freed = [self.blocks[block_id] for block_id in reversed(block_ids)]
+        for block in freed:
+            self.pool.release(block)
+        return BlocksFreed(
+            seq.seq_id,
+            tuple([block.block_id for block in freed]),
+            tuple([block.ref_count for block in freed]),
+            tuple([block.content is not None for block in freed]),
+        )
+
+    def check_invariants(self, running: list[Sequence], waiting: Iterable[Sequence] = ()) -> None:
+        """Fails an assertion if the books do not balance. `running`: all that hold blocks."""
         num_users = [0] * self.num_blocks
-        for seq in sequences:
+        for seq in running:
             assert len(set(seq.block_table)) == len(seq.block_table), "a block twice in one table"
             assert len(seq.block_table) == self.num_blocks_for(seq.num_computed_tokens)
             for block_id in seq.block_table:
                 num_users[block_id] += 1
         self.pool.check_invariants(num_users)
-        self.index.check_invariants(self.blocks)
+        self.cache.check_invariants()
+        known = {seq.seq_id for seq in (*running, *waiting)}
+        assert self._leases.keys() <= known, "a lease outlives its sequence"

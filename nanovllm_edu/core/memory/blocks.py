@@ -9,38 +9,47 @@ A block is `block_size` slots of KV memory. It is always in one of three states:
 Blank blocks are handed out first; only when there is none is a cached block evicted. Every
 operation is O(1).
 
-It does not know whose a block is or what is in it. Read next: `core/memory/eviction.py`, then
-`core/memory/hash_index.py`.
+It does not know whose a block is or how its content is found. Read next: `core/memory/eviction.py`,
+then `core/memory/prefix_cache.py`.
 """
 
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import Protocol
 
 from nanovllm_edu.core.memory.eviction import LRU, EvictionPolicy
 from nanovllm_edu.errors import ConfigError
 
-ROOT = 0
-"""The `content_id` of the empty prefix: the parent of every first block."""
+
+class Content(Protocol):
+    """What a findable block holds, as a prefix cache keeps it."""
+
+    @property
+    def token_ids(self) -> Seq[int]:
+        """The block's tokens."""
+        ...
+
+    @property
+    def hash(self) -> int | None:
+        """By which it is found; None if it is found otherwise."""
+        ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Block:
-    """One physical block. `hash` is None unless its content is findable."""
+    """One physical block. `content` is None unless it is findable."""
 
     block_id: int
     ref_count: int = 0
-    hash: int | None = None
-    token_ids: Seq[int] = ()
-    content_id: int = ROOT
-    parent_content_id: int = ROOT
+    content: Content | None = None
 
     @property
     def state(self) -> str:
         """`"used"`, `"cached"` or `"free"`."""
         if self.ref_count:
             return "used"
-        return "free" if self.hash is None else "cached"
+        return "free" if self.content is None else "cached"
 
 
 class BlockPool:
@@ -69,37 +78,42 @@ class BlockPool:
         """Blocks that can be handed out: blank ones and cached ones without a user."""
         return len(self._blank) + len(self.evictable)
 
-    def take(self) -> Block:
-        """A block for one new user: a blank one, else the next to be evicted, its content in it."""
-        block = self.blocks[self._blank.pop() if self._blank else self.evictable.pop()]
+    @property
+    def has_blank(self) -> bool:
+        """Whether a block can be handed out without evicting one."""
+        return bool(self._blank)
+
+    def allocate_blank(self) -> Block:
+        """A block without content, for one new user."""
+        block = self.blocks[self._blank.pop()]
         block.ref_count = 1
         return block
 
-    def use(self, block: Block) -> None:
+    def add_blank(self, block_id: int) -> None:
+        """A cached block was evicted: it can be handed out again."""
+        self._blank.append(block_id)
+
+    def add_ref(self, block: Block) -> None:
         """One user more for a block that was found."""
         if block.ref_count == 0:
             self.evictable.remove(block.block_id)
         block.ref_count += 1
 
-    def let_go(self, block: Block) -> None:
+    def release(self, block: Block) -> None:
         """One user less. Without any, the block is free."""
-        assert block.ref_count > 0, f"block {block.block_id} freed more often than taken"
+        assert block.ref_count > 0, f"block {block.block_id} is released more often than taken"
         block.ref_count -= 1
-        if block.ref_count == 0 and block.hash is None:
+        if block.ref_count == 0 and block.content is None:
             self._blank.append(block.block_id)
         elif block.ref_count == 0:
             self.evictable.push(block.block_id)
-
-    def blank_out(self, block: Block) -> None:
-        """The content is worth nothing any more: if the block is free, it need not be evicted."""
-        if block.ref_count == 0:
-            self.evictable.remove(block.block_id)
-            self._blank.append(block.block_id)
 
     def blank_out_all(self) -> None:
         """No content is worth anything any more."""
         self._blank += reversed(list(self.evictable))
         self.evictable = self._new_eviction_policy()
+        for block in self.blocks:
+            block.content = None
 
     def check_invariants(self, num_users: list[int]) -> None:
         """Fails an assertion if a block is not exactly one of used, cached and free.

@@ -26,6 +26,10 @@ class EvictionPolicy(Protocol):
         """Takes out the block to evict. The set is not empty."""
         ...
 
+    def discard(self, block_id: int) -> None:
+        """A block in the set is evicted out of its turn (only `prefix_cache="radix"` asks)."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[int]:
@@ -47,6 +51,9 @@ class LRU:
 
     def pop(self) -> int:
         return self._blocks.popitem(last=False)[0]
+
+    def discard(self, block_id: int) -> None:
+        del self._blocks[block_id]
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -93,6 +100,13 @@ class FIFO:
             if is_free:
                 return block_id
             self._missed_turn.add(block_id)
+
+    def discard(self, block_id: int) -> None:
+        self._num_free -= 1
+        if block_id in self._line:
+            del self._line[block_id]
+        else:
+            del self._overdue[block_id]
 
     def __len__(self) -> int:
         return self._num_free

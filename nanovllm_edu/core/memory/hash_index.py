@@ -1,152 +1,215 @@
-"""`PrefixIndex`: which contents can be found, and in which blocks.
+"""`HashIndex`: contents are found by the chained hash of their blocks. The default cache.
 
-A prompt is looked up block by block, from the front, until one is missing. A hit is proved, not
-believed: a block is found by its chained hash, then its tokens are compared and its parent must be
-the very content matched just before it (`content_id`), so that no collision, in the block or
+A hit is proved, not believed: a content is looked up by its hash, then its tokens are compared, and
+its parent must be the very content matched just before it. So no collision, in the block or
 anywhere in front of it, can serve the KV of another prompt.
 
+Contents form a tree, each knowing its parent, while a dictionary leads to any of them at once. When
+a block is evicted its content stays as long as others stand behind it: they are found again as soon
+as somebody computes the missing one anew.
+
 It does not know who uses a block. Source: vLLM's automatic prefix caching.
-Read next: `core/memory/block_hash.py`.
+Read next: `core/memory/block_hash.py`; then its sibling, `core/memory/radix_tree.py`.
 """
 
 from array import array
-from typing import NamedTuple
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
 
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
-from nanovllm_edu.core.memory.blocks import ROOT, Block
-from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.memory.blocks import Block
+from nanovllm_edu.core.memory.eviction import EvictionPolicy
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 
 
-class PrefixMatch(NamedTuple):
-    """The leading blocks of a sequence that are already computed, and why there are not more."""
+@dataclass(slots=True, eq=False)
+class HashedContent:
+    """The content of one full block, behind all that is in front of it.
 
-    block_ids: tuple[int, ...]
-    num_tokens: int
-    num_free: int
-    """How many of these blocks have no user now: taking them uses up free blocks."""
-    stopped_because: str
+    Attributes:
+        hash: The chained hash.
+        token_ids: The block's tokens.
+        parent: The content in front of it; None in front of the first block, and there alone.
+        block: Where it is in memory; None if that block was evicted.
+        num_children: Contents behind it.
+    """
+
+    hash: int
+    token_ids: "array[int]"
+    parent: "HashedContent | None"
+    block: Block | None = None
+    num_children: int = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HashedContent":
+        """A copy, and of all in front of it: without recursion, for prompts have many blocks."""
+        path: list[HashedContent] = []
+        content: HashedContent | None = self
+        while content is not None and id(content) not in memo:
+            path.append(content)
+            content = content.parent
+        for each in reversed(path):
+            parent = memo.get(id(each.parent))
+            twin = HashedContent(each.hash, each.token_ids, parent, None, each.num_children)
+            memo[id(each)] = twin
+        for each in path:
+            memo[id(each)].block = deepcopy(each.block, memo)
+        return memo[id(self)]
 
 
-class PrefixIndex:
-    """From content to block. Each findable content has one block and an id of its own."""
+@dataclass(slots=True, eq=False)
+class HashLease:
+    """What is remembered of one sequence.
 
-    def __init__(self, block_size: int, hash_function: HashFunction = block_hash) -> None:
+    Attributes:
+        token_ids: Its tokens.
+        newest: The content of its last published block; None after a hash collision, when nothing
+            further of it is published.
+        hashes: Chained hash of each full block, extended when needed.
+        num_published: Leading blocks that are findable, or of which a findable copy exists.
+        epoch: When it began: see `HashIndex.forget_all`.
+    """
+
+    token_ids: "array[int]"
+    newest: HashedContent | None
+    hashes: list[int] = field(default_factory=list[int])
+    num_published: int = 0
+    epoch: int = 0
+
+
+class HashIndex:
+    """From hash to content, and from content to block."""
+
+    def __init__(
+        self, blocks: list[Block], block_size: int, hash_function: HashFunction = block_hash
+    ) -> None:
         self.block_size = block_size
+        self._blocks = blocks
         self._hash = hash_function
-        self._by_hash: dict[int, Block] = {}
-        self._findable_contents = {ROOT}
-        self._last_content_id = ROOT
+        self._contents: dict[int, HashedContent] = {}
+        self._root = HashedContent(0, array("Q"), None)
+        self._epoch = 0
 
-    # ---------------------------------------------------------------------- look up
+    def lease(self, token_ids: "array[int]") -> HashLease:
+        return HashLease(token_ids, self._root, epoch=self._epoch)
 
-    def match(self, seq: Sequence) -> PrefixMatch:
-        """Finds the longest run of leading blocks of `seq` that are already computed."""
+    def match(self, lease: HashLease, num_blocks: int) -> PrefixMatch:
         found: list[int] = []
         num_free = 0
-        parent_content_id = ROOT
-        for index in range(self.num_matchable_blocks(seq)):
-            block = self.find(seq, index)
-            if block is None:
-                reason = "no block has its hash (never computed, or evicted)"
-                break
-            if not self.holds(block, seq, index, parent_content_id):
-                reason = self._why_not(block)
+        parent, reason = self._root, ""
+        for index in range(num_blocks):
+            content = self._contents.get(self._hash_of(lease, index))
+            block = content and content.block
+            if content is None or block is None or not self._holds(content, lease, index, parent):
+                reason = self._why_not(content, lease, index, parent)
                 break
             found.append(block.block_id)
             num_free += block.ref_count == 0
-            parent_content_id = block.content_id
-        else:
-            reason = self._why_no_more(seq)
-        return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
+            parent = content
+        return PrefixMatch(tuple(found), num_free, reason)
 
-    def find(self, seq: Sequence, index: int) -> Block | None:
-        """The block with the hash of block `index` of `seq`: a hint, no proof."""
-        return self._by_hash.get(self.hash_of(seq, index))
+    def use(self, lease: HashLease, match: PrefixMatch) -> None:
+        self.release(lease)  # it may have waited since before everything was forgotten
+        if match.block_ids:
+            lease.num_published = len(match.block_ids)
+            lease.newest = self._contents[lease.hashes[lease.num_published - 1]]
 
-    def holds(self, block: Block, seq: Sequence, index: int, parent_content_id: int | None) -> bool:
-        """The proof: whether `block` holds exactly the KV of block `index` of `seq`."""
-        return block.parent_content_id == parent_content_id and block.token_ids == self.tokens_of(
-            seq, index
-        )
+    def publish(self, lease: HashLease, block_table: list[int], num_tokens: int) -> list[int]:
+        num_full = num_tokens // self.block_size
+        if num_full <= lease.num_published or lease.newest is None or lease.epoch != self._epoch:
+            return []
+        if lease.newest is not self._root and lease.newest.block is None:
+            # Somebody else's copy of what is in front was evicted: offer the sequence's own.
+            lease.newest, lease.num_published = self._root, 0
+        new: list[int] = []
+        for index in range(lease.num_published, num_full):
+            content = self._content_of(lease, index)
+            lease.newest = content
+            if content is None:
+                break
+            if content.block is None:
+                content.block = block = self._blocks[block_table[index]]
+                block.content = content
+                new.append(index)
+        lease.num_published = num_full
+        return new
 
-    def is_findable(self, content_id: int | None) -> bool:
-        """Whether a match can reach this content, so that blocks behind it can be found too."""
-        return content_id in self._findable_contents
+    def release(self, lease: HashLease) -> None:
+        lease.newest, lease.num_published, lease.epoch = self._root, 0, self._epoch
 
-    def num_matchable_blocks(self, seq: Sequence) -> int:
-        """Full blocks in front of the last token.
-
-        That one is never part of a match, however much is cached: the logits of the next token
-        come from putting it through the model.
-        """
-        return (len(seq.token_ids) - 1) // self.block_size
-
-    def hash_of(self, seq: Sequence, index: int) -> int:
-        """The chained hash of block `index`, computed once per sequence and block."""
-        hashes = seq.block_hashes
-        while len(hashes) <= index:
-            parent = hashes[-1] if hashes else None
-            hashes.append(self._hash(parent, self.tokens_of(seq, len(hashes))))
-        return hashes[index]
-
-    def tokens_of(self, seq: Sequence, index: int) -> "array[int]":
-        """The tokens of block `index` of `seq`."""
-        start = index * self.block_size
-        return seq.token_ids[start : start + self.block_size]
-
-    def _why_not(self, block: Block) -> str:
-        """Why a block with the right hash is no hit."""
-        if not self.is_findable(block.parent_content_id):
-            return "a block has its hash, but the block that one was computed after was evicted"
-        return "a block has its hash but other content (a hash collision)"
-
-    def _why_no_more(self, seq: Sequence) -> str:
-        """Why a match that found everything it looked for does not go further."""
-        rest = len(seq.token_ids) % self.block_size
-        if rest == 0:
-            return "the last token must be computed to get the next one's logits"
-        return f"the rest, {rest} of {self.block_size} tokens, does not fill a block"
-
-    # --------------------------------------------------------------- remember, forget
-
-    def num_cacheable_blocks(self, seq: Sequence) -> int:
-        """Full blocks of tokens that are both computed and known.
-
-        The newest token is known before it is computed, a token in flight computed before it is
-        known.
-        """
-        return min(seq.num_computed_tokens, len(seq.token_ids)) // self.block_size
-
-    def add(self, block: Block, seq: Sequence, index: int) -> int:
-        """Makes findable that `block` holds block `index` of `seq`. Returns its hash."""
-        assert seq.parent_content_id is not None
-        key = self.hash_of(seq, index)
-        block.hash, block.token_ids = key, self.tokens_of(seq, index)
-        self._last_content_id += 1
-        block.content_id, block.parent_content_id = self._last_content_id, seq.parent_content_id
-        seq.parent_content_id = block.content_id
-        self._by_hash[key] = block
-        self._findable_contents.add(block.content_id)
-        return key
-
-    def forget(self, block: Block) -> None:
-        """The block's memory is about to be overwritten: no one may find its old content."""
-        assert block.hash is not None
-        del self._by_hash[block.hash]
-        self._findable_contents.remove(block.content_id)
-        block.hash, block.token_ids = None, ()
-        block.content_id = block.parent_content_id = ROOT
+    def reclaim(self, evictable: EvictionPolicy) -> tuple[int, HashedContent]:
+        block = self._blocks[evictable.pop()]
+        content = block.content
+        assert isinstance(content, HashedContent)
+        block.content = content.block = None
+        self._prune(content)
+        return block.block_id, content
 
     def forget_all(self) -> None:
-        """Nothing can be found any more."""
-        for block in list(self._by_hash.values()):
-            self.forget(block)
+        self._contents.clear()
+        self._root = HashedContent(0, array("Q"), None)
+        self._epoch += 1
 
-    def check_invariants(self, blocks: list[Block]) -> None:
-        """Fails an assertion if a hash does not lead to its block, and to no other."""
-        for block in blocks:
-            assert block.hash is None or self._by_hash.get(block.hash) is block, (
-                f"block {block.block_id} has a hash by which another block, or none, is found"
-            )
-        for key, block in self._by_hash.items():
-            assert block.hash == key, f"block {block.block_id} is found by a hash it has not"
+    def _content_of(self, lease: HashLease, index: int) -> HashedContent | None:
+        """The content of block `index`, made if it is new; None if the hash is taken by another."""
+        parent, key = lease.newest, self._hash_of(lease, index)
+        assert parent is not None
+        content = self._contents.get(key)
+        if content is None:
+            content = HashedContent(key, self._tokens(lease, index), parent)
+            self._contents[key] = content
+            parent.num_children += 1
+        elif not self._holds(content, lease, index, parent):
+            return None
+        return content
+
+    def _prune(self, content: HashedContent) -> None:
+        """Drops contents that are in no block and have none behind them."""
+        while content.block is None and not content.num_children and content.parent is not None:
+            del self._contents[content.hash]
+            content = content.parent
+            content.num_children -= 1
+
+    def _hash_of(self, lease: HashLease, index: int) -> int:
+        """The chained hash of block `index`, computed once per sequence and block."""
+        hashes = lease.hashes
+        while len(hashes) <= index:
+            parent = hashes[-1] if hashes else None
+            hashes.append(self._hash(parent, self._tokens(lease, len(hashes))))
+        return hashes[index]
+
+    def _tokens(self, lease: HashLease, index: int) -> "array[int]":
+        start = index * self.block_size
+        return lease.token_ids[start : start + self.block_size]
+
+    def _holds(
+        self, content: HashedContent, lease: HashLease, index: int, parent: HashedContent
+    ) -> bool:
+        """The proof: whether this is the content of block `index` behind `parent`."""
+        return content.parent is parent and content.token_ids == self._tokens(lease, index)
+
+    def _why_not(
+        self, content: HashedContent | None, lease: HashLease, index: int, parent: HashedContent
+    ) -> str:
+        if content is None:
+            return "no block has its hash (never computed, or evicted)"
+        if not self._holds(content, lease, index, parent):
+            return "its hash belongs to another content (a hash collision)"
+        return "its block was evicted, though blocks that were computed after it are still there"
+
+    def check_invariants(self) -> None:
+        children: dict[int, int] = {}
+        for key, content in self._contents.items():
+            assert content.hash == key
+            assert content.block is None or content.block.content is content
+            assert content.block is not None or content.num_children, "a content nobody needs"
+            parent = content.parent
+            assert parent is self._root or (
+                parent is not None and self._contents.get(parent.hash) is parent
+            ), "a content whose parent cannot be found"
+            children[id(parent)] = children.get(id(parent), 0) + 1
+        for content in (self._root, *self._contents.values()):
+            assert content.num_children == children.get(id(content), 0)
+        for block in self._blocks:
+            content = block.content
+            assert content is None or self._contents.get(content.hash or 0) is content

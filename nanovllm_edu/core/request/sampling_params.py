@@ -80,9 +80,10 @@ class SamplingParams:
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Refuses a misspelt option, which `__init__` would call a TypeError."""
-        for name in options.keys() - cls.__dataclass_fields__.keys():
-            meant = _OTHER_NAMES.get(name)
-            raise unknown_option(name, options[name], cls.__dataclass_fields__, meant)
+        if not _NAMES.issuperset(options):
+            name = next(iter(options.keys() - _NAMES))
+            known = cls.__dataclass_fields__
+            raise unknown_option(name, options[name], known, _OTHER_NAMES.get(name))
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
@@ -151,3 +152,4 @@ _CHECKS: dict[str, Check] = {
     "allowed_token_ids": not_yet((None,), "leave it out"),
 }
 _DEFAULTS = {f.name: f.default for f in fields(SamplingParams)}
+_NAMES = frozenset(f.name for f in fields(SamplingParams))

@@ -2,26 +2,34 @@
 
 The only mutable record of the core. The scheduler and the block manager write it; everybody else
 reads. It knows its tokens, its place in memory and how far it has been computed; it does not know
-which other sequences exist.
+which other sequences exist, nor what a cache remembers of it.
 
-Three counters tell the whole life of a sequence. In half-open intervals:
+A step *claims* before the device has computed anything, and *settles* when the values are here:
 
     [0, num_computed_tokens)            keys and values are in the KV cache (or on their way)
     [num_computed_tokens, num_tokens)   must still go through the model
-    [len(token_ids), num_tokens)        sampled on the device, value not yet known to us
+    [0, len(token_ids))                 settled: the values are known
+    [len(token_ids), num_tokens)        claimed: on their way from the device; at most so many come
 
 There is no "prefill" or "decode" state: a step computes the next `num_tokens -
 num_computed_tokens` tokens, or a part of them. One left over is what others call decode.
 
-Read next: `core/token_ids.py`.
+Read next: `core/request/sampling_params.py`, `core/request/ending.py`.
 """
 
 import sys
 from array import array
+from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple, Protocol
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+
+TOKEN_TYPE = "Q"
+"""The `array` type of token ids: unsigned, 8 bytes each. Cutting, comparing and hashing them goes
+at the speed of memory, and the garbage collector has nothing to walk."""
 
 
 class SequenceStatus(Enum):
@@ -32,35 +40,66 @@ class SequenceStatus(Enum):
     FINISHED = "finished"
 
 
+class TokenLogprobs(NamedTuple):
+    """Log probabilities at one position: the sampled token's, and the likeliest tokens'."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+class TextEnd(Protocol):
+    """Where a text ends.
+
+    Attributes:
+        num_tokens: How many of the tokens just given belong to the sequence.
+        stop: The stop string that is complete; None if a token ended it.
+    """
+
+    @property
+    def num_tokens(self) -> int: ...
+
+    @property
+    def stop(self) -> str | None: ...
+
+
+class Judge(Protocol):
+    """Decides by a sequence's text whether it ends; for sequences that have stop strings."""
+
+    def add(self, token_ids: Iterable[int]) -> TextEnd | None:
+        """Takes the next tokens, up to one that ends the text."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One request: its tokens, its blocks, its progress.
 
     Attributes:
         seq_id: Unique in its engine, ascending in order of arrival.
-        token_ids: Prompt, then every generated token whose value is known, packed to 8 bytes each
-            (`core/token_ids.py`).
+        token_ids: Prompt, then every generated token whose value is known.
         num_prompt_tokens: Where the prompt ends in `token_ids`.
         params: How to sample, when to stop.
         seed: The seed in force: the request's own, or the one the engine gave it.
         status: Waiting, running or finished.
-        slot: Row of the device's tables while running, else None.
+        row: Its line in the device's tables while running, else None.
         block_table: Physical block id of each logical block. The authority: whatever a device
             holds is a copy.
-        block_hashes: Chained hash of each full block of `token_ids`, extended when needed.
-        num_cached_blocks: How many leading blocks of `block_table` are findable by hash.
-        parent_content_id: Content of the last cached block (see `PrefixIndex`), None after a
-            hash collision: nothing further of this sequence is cached.
         num_computed_tokens: Tokens whose keys and values are in the cache.
-        num_in_flight: Tokens sampled on the device whose values are still on their way.
-        is_decoding: The device already holds the next input token (it sampled it), so a chunk
-            need not carry it.
+        num_claimed: At most so many tokens are on their way from the device.
+        is_decoding: Whether it was sampled from since it took its row.
         num_prefix_hit_tokens: Prompt tokens found in the cache when first admitted.
+        num_preemptions: How often it had to give way.
         max_num_tokens: The longest it may grow: prompt and `params.max_tokens`, or what fits the
             scheduler's `max_model_len`.
         ending_token_ids: Tokens that end it: its `stop_token_ids`, and the model's end of sequence
             unless it ignores that.
-        finish_reason: "stop", "length" or "abort" once finished.
+        judge: Decides by its text whether it ends; None if no text can end it.
+        token_times: When each generated token was settled, as the engine's clock says.
+        logprobs: Of each generated token, if asked for.
+        finish_reason: "stop", "length", "abort" or "error" once finished.
+        finish_detail: What is behind it.
+        stop_reason: The stop string, or the one of `stop_token_ids`, that ended it.
     """
 
     seq_id: int
@@ -69,17 +108,19 @@ class Sequence:
     params: SamplingParams
     seed: int = 0
     status: SequenceStatus = SequenceStatus.WAITING
-    slot: int | None = None
+    row: int | None = None
     block_table: list[int] = field(default_factory=list[int])
-    block_hashes: list[int] = field(default_factory=list[int])
-    num_cached_blocks: int = 0
-    parent_content_id: int | None = 0
     num_computed_tokens: int = 0
-    num_in_flight: int = 0
+    num_claimed: int = 0
     is_decoding: bool = False
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
+    judge: Judge | None = None
+    token_times: list[float] = field(default_factory=list[float])
+    logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
     finish_reason: str | None = None
+    finish_detail: str = ""
+    stop_reason: int | str | None = None
     _table: tuple[int, ...] = ()
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
@@ -91,13 +132,22 @@ class Sequence:
 
     @property
     def num_tokens(self) -> int:
-        """Prompt and generated tokens, those in flight included."""
-        return len(self.token_ids) + self.num_in_flight
+        """Prompt and generated tokens, claimed ones included."""
+        return len(self.token_ids) + self.num_claimed
 
     @property
     def num_remaining_tokens(self) -> int:
         """Tokens that must still go through the model before the next one can be sampled."""
-        return len(self.token_ids) + self.num_in_flight - self.num_computed_tokens
+        return len(self.token_ids) + self.num_claimed - self.num_computed_tokens
+
+    @property
+    def num_settled_computed(self) -> int:
+        """Tokens that are both computed and known: only these are ever hashed or shared.
+
+        The newest token is known before it is computed; a claimed one is computed before it is
+        known.
+        """
+        return min(self.num_computed_tokens, len(self.token_ids))
 
     @property
     def output_token_ids(self) -> list[int]:
@@ -105,7 +155,7 @@ class Sequence:
         return self.token_ids[self.num_prompt_tokens :].tolist()
 
     def table(self) -> tuple[int, ...]:
-        """The block table as a tuple: the same object until the table grows or is given up."""
+        """The block table as a tuple: the same object until the table changes."""
         if len(self._table) != len(self.block_table):
             self._table = tuple(self.block_table)
         return self._table
@@ -116,6 +166,9 @@ class Sequence:
 
     def restarted(self) -> "Sequence":
         """A copy with the same tokens, of which nothing is computed yet."""
-        return Sequence(
+        twin = Sequence(
             self.seq_id, self.token_ids[:], self.num_prompt_tokens, self.params, self.seed
         )
+        twin.judge = deepcopy(self.judge)
+        twin.token_times, twin.logprobs = list(self.token_times), list(self.logprobs)
+        return twin

@@ -2,34 +2,38 @@
 
     add ──► waiting ──── start ────► running ──── finish ──► gone
                ▲                        │
-               └────── send_back ───────┘
+               └─────── requeue ────────┘
 
-A waiting sequence holds nothing: no slot, no block, nothing computed. A running one holds a slot
-and the blocks of its tokens. Whatever moves a sequence from one to the other gives or takes both at
+A waiting sequence holds nothing: no row, no block, nothing computed. A running one holds a row and
+the blocks of its tokens. Whatever moves a sequence from one to the other gives or takes both at
 once; that is why neither can leak.
 
-It does not know *why* a sequence moves: `core/schedule/admission.py`, `core/schedule/preemption.py` and
+It does not know *why* a sequence moves: `core/schedule/step_builder.py` and
 `core/request/ending.py` do. Read next: `core/schedule/step_builder.py`.
 """
 
 from collections import OrderedDict
 
-from nanovllm_edu.core.events import Finished, PackedEvent, Preempted
-from nanovllm_edu.core.memory.block_manager import BlockManager, PrefixMatch
-from nanovllm_edu.core.plan import Chunk
+from nanovllm_edu.core.events import Event, Finished, Preempted
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
+from nanovllm_edu.core.plan import Joined, SamplingUpdate, StepPlan
+from nanovllm_edu.core.request.ending import Ending
 from nanovllm_edu.core.request.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import UnknownRequestError
 
 
 class Queues:
-    """The two queues, the free slots and the blocks.
+    """The two queues, the free rows and the blocks.
 
     Attributes:
         block_manager: Who owns which block.
-        max_num_seqs: Slots, free or not: at most this many sequences run.
+        max_num_seqs: Rows, free or not: at most this many sequences run.
         waiting: First to be admitted first.
         running: In order of admission.
-        free_slots: A stack: the last one is taken first.
+        free_rows: A stack: the last one is taken first.
+        left: Rows given up since the last plan, for the next one to say.
+        resampled: Sequences whose sampling changed since then, likewise.
     """
 
     def __init__(self, block_manager: BlockManager, max_num_seqs: int) -> None:
@@ -37,7 +41,9 @@ class Queues:
         self.max_num_seqs = max_num_seqs
         self.waiting: OrderedDict[int, Sequence] = OrderedDict()
         self.running: OrderedDict[int, Sequence] = OrderedDict()
-        self.free_slots = list(range(max_num_seqs - 1, -1, -1))
+        self.free_rows = list(range(max_num_seqs - 1, -1, -1))
+        self.left: list[int] = []
+        self.resampled: set[int] = set()
 
     def find(self, seq_id: int) -> Sequence | None:
         """The unfinished sequence with this id, if there is one."""
@@ -61,25 +67,47 @@ class Queues:
         """A new sequence, at the end of the line."""
         self.waiting[seq.seq_id] = seq
 
-    def start(self, seq: Sequence, match: PrefixMatch) -> int:
-        """Takes a waiting sequence in, with the blocks found for it. Returns its slot."""
+    def start(self, seq: Sequence, match: PrefixMatch) -> Joined:
+        """Takes a waiting sequence in, with the blocks found for it, and gives it a row."""
         self.block_manager.share(seq, match)
-        slot = self.free_slots.pop()
-        seq.slot, seq.status = slot, SequenceStatus.RUNNING
+        row = self.free_rows.pop()
+        seq.row, seq.status = row, SequenceStatus.RUNNING
         self.running[seq.seq_id] = self.waiting.pop(seq.seq_id)
-        return slot
+        return Joined(
+            seq.seq_id, row, seq.token_ids[:], seq.num_prompt_tokens, seq.params, seq.seed
+        )
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[PackedEvent]:
+    def news(self) -> tuple[tuple[int, ...], tuple[SamplingUpdate, ...]]:
+        """Rows that were given up, and running sequences sampled differently, since last asked."""
+        left, resampled = tuple(self.left), sorted(self.resampled)
+        self.left, self.resampled = [], set()
+        updates = [
+            SamplingUpdate(seq.seq_id, seq.row, seq.params)
+            for seq in map(self.running.get, resampled)
+            if seq is not None and seq.row is not None
+        ]
+        return left, tuple(updates)
+
+    def unsay(self, plan: StepPlan) -> None:
+        """No device has heard of this plan for certain: the next one says its news again."""
+        self.left[:0] = plan.left
+        self.resampled |= {update.seq_id for update in plan.sampling_updates}
+
+    def finish(self, seq: Sequence, cause: Ending) -> list[Event]:
         """Ends a sequence, wherever it is."""
-        ending = (Finished, seq.seq_id, reason, len(seq.token_ids), detail)
-        seq.finish_reason, seq.status = reason, SequenceStatus.FINISHED
+        reason, detail, seq.stop_reason = cause
+        ending = Finished(seq.seq_id, reason, len(seq.token_ids), detail)
+        seq.finish_reason, seq.finish_detail = reason, detail
+        seq.status = SequenceStatus.FINISHED
         self.waiting.pop(seq.seq_id, None)
-        return [ending, *self._release(seq)]
+        freed = self._release(seq)
+        self.block_manager.forget(seq)
+        return [ending, *freed]
 
-    def send_back(self, seq: Sequence, for_seq_id: int | None, reason: str) -> list[PackedEvent]:
+    def requeue(self, seq: Sequence, for_seq_id: int | None, reason: str) -> list[Event]:
         """Puts a running sequence at the head of the line. It keeps its tokens, and only them."""
         num_tokens, num_blocks = seq.num_computed_tokens, len(seq.block_table)
-        lost = (Preempted, seq.seq_id, for_seq_id, num_tokens, num_blocks, reason)
+        lost = Preempted(seq.seq_id, for_seq_id, num_tokens, num_blocks, reason)
         freed = self._release(seq)
         seq.status = SequenceStatus.WAITING
         seq.num_preemptions += 1
@@ -87,44 +115,47 @@ class Queues:
         self.waiting.move_to_end(seq.seq_id, last=False)
         return [lost, *freed]
 
-    def undo(self, chunks: list[Chunk], reason: str) -> None:
-        """Takes planned work back.
+    def take_back(self, plans: list[StepPlan], reason: str) -> None:
+        """Undoes planned work that no device has finished.
 
         The sequences return to the head of the line, in order of arrival. What the cache holds can
         no longer be trusted, so nothing of it stays findable.
         """
-        for chunk in chunks:
-            seq = self.find(chunk.seq_id)
-            if seq and chunk.samples:
-                seq.num_in_flight -= 1
-        for seq_id in sorted({chunk.seq_id for chunk in chunks}, reverse=True):
+        for plan in plans:
+            for span in plan.spans.sampled:
+                if seq := self.find(span.seq_id):
+                    seq.num_claimed -= span.num_claimed
+            self.unsay(plan)
+        seq_ids = {seq_id for plan in plans for seq_id in plan.spans.seq_ids}
+        for seq_id in sorted(seq_ids, reverse=True):
             if seq_id in self.running:
-                self.send_back(self.running[seq_id], None, reason)
-        if chunks:
+                self.requeue(self.running[seq_id], None, reason)
+        if seq_ids:
             self.block_manager.reset_prefix_cache()
 
-    def _release(self, seq: Sequence) -> list[PackedEvent]:
-        """Takes slot and blocks from a sequence, if it has any."""
+    def _release(self, seq: Sequence) -> list[Event]:
+        """Takes row and blocks from a sequence, if it has any."""
         if self.running.pop(seq.seq_id, None) is None:
             return []
-        assert seq.slot is not None
-        self.free_slots.append(seq.slot)
-        seq.slot, seq.is_decoding = None, False
+        assert seq.row is not None
+        self.free_rows.append(seq.row)
+        self.left.append(seq.row)
+        seq.row, seq.is_decoding = None, False
         seq.forget_table()
         return self.block_manager.free(seq)
 
     def check_invariants(self) -> None:
-        """Fails an assertion if queues, slots and blocks contradict each other."""
+        """Fails an assertion if queues, rows and blocks contradict each other."""
         running = list(self.running.values())
-        slots = [seq.slot for seq in running if seq.slot is not None]
-        assert sorted(self.free_slots + slots) == list(range(self.max_num_seqs)), "slot leak"
+        rows = [seq.row for seq in running if seq.row is not None]
+        assert sorted(self.free_rows + rows) == list(range(self.max_num_seqs)), "row leak"
         assert not set(self.running) & set(self.waiting)
         for seq in self.waiting.values():
             assert seq.status is SequenceStatus.WAITING
             assert seq.num_computed_tokens == 0
             assert not seq.block_table
-            assert seq.slot is None
+            assert seq.row is None
         for seq in running:
             assert seq.status is SequenceStatus.RUNNING
             assert 0 < seq.num_computed_tokens <= seq.num_tokens
-        self.block_manager.check_invariants(running)
+        self.block_manager.check_invariants(running, self.waiting.values())

@@ -1,41 +1,69 @@
-"""`Draft`: one step while it is being planned.
+"""`StepBuilder`: puts into one step as much as fits, by one rule and without phases.
 
-A step has three things to give: tokens of its budget, slots and blocks. The draft knows what is
-left of them and what they were given for so far. `add_chunk` is the only way into the step.
+Each sequence has tokens that must still be computed, and the step gives each one, in the policy's
+order, as many as are left of its budget and of the free blocks. A prompt that does not fit is cut;
+a sequence with a single token left is what others call decode.
+
+    running   goes on, with guessed tokens behind it if there is a proposer; others give way if
+              blocks are short (core/schedule/preemption.py)
+    waiting   starts, if the step has a row, some budget, and blocks for *all* its tokens, however
+              few of them are computed at first: one that starts should not have to give way at
+              once. What the cache holds of it costs neither budget nor blocks.
 
 Everything counts on at once, as if the step were done already: what is planned next, in this step
 or in one planned ahead, sees the lengths as they will be.
 
-It does not know who should be in it: `core/schedule/planning.py` asks the policy. Read next:
-`core/schedule/planning.py`.
+A policy or a proposer may be a learner's first attempt, so nothing that one returns is taken on
+trust. Read next: `core/schedule/preemption.py`, `core/schedule/draft_proposer.py`.
 """
 
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import index
+from typing import Any, NamedTuple, SupportsIndex, cast
 
-from nanovllm_edu.core.events import PackedEvent
+from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
-from nanovllm_edu.core.plan import Blocked, Chunk
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
+from nanovllm_edu.core.plan import Blocked, BlockUpdate, Joined, Spans, StepPlan
 from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import SchedulingPolicy
+from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
-from nanovllm_edu.core.token_ids import TokenIds
+from nanovllm_edu.errors import ConfigError
+
+
+class Need(NamedTuple):
+    """What a waiting sequence needs to start, beside what the cache holds of it."""
+
+    match: PrefixMatch
+    num_tokens: int
+    """Tokens to compute until it has its next one."""
+    num_blocks: int
+    """New blocks, for all its tokens."""
+    num_free_blocks: int
+    """Free blocks that are left once it has taken those of the match."""
 
 
 @dataclass(slots=True)
-class Draft:
+class StepBuilder:
     """What is in a step so far, and what is left for others.
 
     Attributes:
-        queues: Whom it can take, and the slots it can give.
+        queues: Whom it can take, and the rows it can give.
         policy: Who goes first, and who gives way.
         max_num_batched_tokens: The token budget of a whole step.
         enable_chunked_prefill: Whether a prompt may be cut to fit the rest of the budget.
-        block_manager: The blocks it can give.
+        draft_proposer: Guesses tokens; None leaves one token for each step.
+        vocab_size: Guesses are in [0, vocab_size).
         budget: Tokens that still fit.
-        chunks: The work, in batch order.
-        planned: seq_ids of the chunks.
+        spans: The work, in batch order, each as a plain tuple.
+        planned: seq_ids of the spans.
         preempted: seq_ids that had to give way, in that order.
-        blocked: Why the first waiting sequence that was asked cannot start.
+        blocked: Why the first one that was asked cannot run.
         events: Every decision, in the order it was taken.
     """
 
@@ -43,52 +71,251 @@ class Draft:
     policy: SchedulingPolicy
     max_num_batched_tokens: int
     enable_chunked_prefill: bool
+    draft_proposer: DraftProposer | None = None
+    vocab_size: int = 2**31
     block_manager: BlockManager = field(init=False)
     budget: int = field(init=False)
-    chunks: list[Chunk] = field(init=False)
-    planned: set[int] = field(init=False)
-    preempted: list[int] = field(init=False)
-    events: list[PackedEvent] = field(init=False)
+    spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    joined: list[Joined] = field(default_factory=list[Joined])
+    block_updates: list[BlockUpdate] = field(default_factory=list[BlockUpdate])
+    planned: set[int] = field(default_factory=set[int])
+    preempted: list[int] = field(default_factory=list[int])
     blocked: Blocked | None = None
+    events: list[Event] = field(default_factory=list[Event])
 
     def __post_init__(self) -> None:
         self.block_manager = self.queues.block_manager
         self.budget = self.max_num_batched_tokens
-        self.chunks, self.planned, self.preempted, self.events = [], set(), [], []
 
-    def add_chunk(self, seq: Sequence, num_tokens: int, first_block: int) -> None:
-        """Books the next `num_tokens` of `seq` into the step and advances its counters.
+    def fill(self) -> None:
+        """Plans the first of the policy's groups out of which anything can run."""
+        for group in self._ranked_groups():
+            self._plan_group(group)
+            if self.spans:
+                return
+
+    def plan(self, step_id: int) -> StepPlan:
+        """The step, frozen, with what the queues had left to say."""
+        left, sampling_updates = self.queues.news()
+        return StepPlan(
+            step_id,
+            Spans(self.spans),
+            tuple(self.joined),
+            left,
+            sampling_updates,
+            tuple(self.block_updates),
+            (),
+            tuple(self.events),
+            self._why_head_waits(),
+        )
+
+    # ------------------------------------------------------------------- the policy
+
+    def _plan_group(self, group: Iterable[object]) -> None:
+        running, waiting = self.queues.running, self.queues.waiting
+        blocked: Blocked | None = None
+        for seq in group:
+            if not isinstance(seq, Sequence):
+                raise self._bad_order(seq)
+            if running.get(seq.seq_id) is seq:
+                self.schedule_running(seq)
+            elif blocked or seq.seq_id in self.preempted:
+                continue  # first come, first served: nobody overtakes the one that waits
+            elif waiting.get(seq.seq_id) is seq:
+                blocked = self.admit(seq)
+        self.blocked = self.blocked or blocked
+
+    def _ranked_groups(self) -> Iterator[Iterable[object]]:
+        # Snapshots: planning moves sequences between the queues while the groups, which may be
+        # lazy, are still being read.
+        running = tuple(self.queues.running.values())
+        waiting = tuple(self.queues.waiting.values())
+        for group in self._iterable(self.policy.order(running, waiting)):
+            yield self._iterable(group)
+
+    def _iterable(self, value: object) -> Iterable[object]:
+        if not isinstance(value, Iterable):
+            raise self._bad_order(value)
+        return cast(Iterable[object], value)
+
+    def _bad_order(self, value: object) -> ConfigError:
+        return ConfigError(
+            f"{self.policy!r}.order() gave {value!r}; return a list of groups, each a list of the "
+            "sequences it was given, such as [[*running, *waiting]]."
+        )
+
+    # ---------------------------------------------------------------- one that runs
+
+    def schedule_running(self, seq: Sequence) -> None:
+        """Plans the next tokens of a running sequence: all that are left, or what fits."""
+        start, length = seq.num_computed_tokens, len(seq.token_ids) + seq.num_claimed
+        num_tokens = length - start if length - start < self.budget else self.budget
+        is_at_its_end = length >= seq.max_num_tokens
+        if num_tokens == 0 or is_at_its_end or seq.seq_id in self.planned:
+            return
+        drafted: Seq[int] = ()
+        if self.draft_proposer is not None and length - start == 1:
+            if seq.num_claimed:
+                self._wait_for_value(seq)
+                return
+            drafted = self._drafts(seq)
+        end, num_blocks = start + num_tokens + len(drafted), len(seq.block_table)
+        if end <= num_blocks * self.block_manager.block_size or self._make_room(seq, end):
+            self.add_span(seq, end, num_blocks, drafted)
+
+    def _make_room(self, seq: Sequence, end: int) -> bool:
+        """Gets blocks for [0, end), from others if need be. False if `seq` itself had to go."""
+        while self.block_manager.num_new_blocks(seq, end) > self.block_manager.num_free_blocks:
+            running = self.queues.running.values()
+            candidates = [s for s in running if s is not seq and s.seq_id not in self.planned]
+            victim, reason = choose_victim(self.policy, seq, candidates)
+            self.events += self.queues.requeue(victim, seq.seq_id, reason)
+            self.preempted.append(victim.seq_id)
+            if victim is seq:
+                return False
+        self.events += self.block_manager.allocate(seq, end)
+        return True
+
+    def _drafts(self, seq: Sequence) -> Seq[int]:
+        """Guesses for the positions behind the newest token, as many as may be of use."""
+        assert self.draft_proposer is not None
+        end = len(seq.token_ids)
+        limit = min(seq.max_num_tokens - end - 1, self.budget - 1)
+        room = len(seq.block_table) * self.block_manager.block_size - end
+        limit = min(
+            limit, room + self.block_manager.num_free_blocks * self.block_manager.block_size
+        )
+        if limit <= 0:
+            return ()
+        try:
+            guesses = islice(self.draft_proposer.propose(seq.token_ids, limit), limit)
+            return tuple([self._token(guess) for guess in guesses])
+        except Exception as error:  # a learner's; the step goes on without it, and says so
+            self.events.append(DraftFailed(seq.seq_id, f"{type(error).__name__}: {error}"))
+            return ()
+
+    def _token(self, guess: object) -> int:
+        """The guess as a token id that the model has."""
+        token_id = index(cast(SupportsIndex, guess))
+        if not 0 <= token_id < self.vocab_size:
+            raise ValueError(f"token {token_id} is not in [0, {self.vocab_size})")
+        return token_id
+
+    def _wait_for_value(self, seq: Sequence) -> None:
+        """Guesses follow from a value that only the device has: this one is not claimed ahead."""
+        detail = "its newest token is still in flight, and what is guessed follows from it"
+        blocked = Blocked(seq.seq_id, "in_flight", 0, seq.num_claimed, detail)
+        self.blocked = self.blocked or blocked
+
+    def add_span(self, seq: Sequence, end: int, first_block: int, drafted: Seq[int] = ()) -> None:
+        """Books tokens up to `end` of `seq` into the step and advances its counters.
 
         Args:
             seq: A running sequence whose blocks hold these tokens.
-            num_tokens: At most `budget`.
+            end: One past the last token to compute, guesses included.
             first_block: Blocks from this logical index on are new to the device.
+            drafted: The guesses.
         """
-        start, token_ids = seq.num_computed_tokens, seq.token_ids
-        end = start + num_tokens
-        samples = end == len(token_ids) + seq.num_in_flight
-        assert seq.slot is not None
-        is_new_here = first_block == 0 and start > 0 and seq.params.needs_history
-        chunk = Chunk(
-            seq.seq_id,
-            seq.slot,
-            start,
-            num_tokens,
-            () if seq.is_decoding else TokenIds(token_ids, start, end),
-            first_block,
-            tuple(seq.block_table[first_block:]),
-            samples,
-            seq.params,
-            seq.seed,
-            seq.num_prompt_tokens,
-            TokenIds(token_ids, 0, start) if is_new_here else (),
-        )
-        self.chunks.append(chunk)
+        start, length = seq.num_computed_tokens, len(seq.token_ids) + seq.num_claimed
+        num_tokens, num_drafted = end - start, len(drafted)
+        is_sampled = end == length + num_drafted
+        given = (seq.token_ids[-1], *drafted) if drafted else ()
+        row, table = seq.row, seq.block_table
+        assert row is not None
+        self.spans.append((seq.seq_id, row, start, num_tokens, given, num_drafted, is_sampled))
         self.planned.add(seq.seq_id)
         self.budget -= num_tokens
+        if len(table) > first_block:
+            self.block_updates.append(BlockUpdate(0, row, first_block, tuple(table[first_block:])))
         seq.num_computed_tokens = end
-        if samples:
-            seq.num_in_flight += 1
+        if is_sampled:
+            seq.num_claimed += 1 + num_drafted
             seq.is_decoding = True
         if num_tokens > 1 or end % self.block_manager.block_size == 0:
-            self.events += self.block_manager.cache_full_blocks(seq)
+            self.events += self.block_manager.publish(seq)
+
+    # --------------------------------------------------------------- one that waits
+
+    def admit(self, seq: Sequence) -> Blocked | None:
+        """Starts a waiting sequence, or says what it lacks."""
+        need = self.need_of(seq)
+        blocked = self.why_blocked(seq, need)
+        if blocked:
+            return blocked
+        match, num_tokens = need.match, min(need.num_tokens, self.budget)
+        joined = self.queues.start(seq, match)
+        self.joined.append(joined)
+        if seq.num_prefix_hit_tokens is None:
+            seq.num_prefix_hit_tokens = match.num_tokens
+        self.events += (
+            Admitted(
+                seq.seq_id,
+                joined.row,
+                seq.num_tokens,
+                match.num_tokens,
+                num_tokens,
+                need.num_blocks,
+                need.num_free_blocks,
+                self.budget,
+            ),
+            PrefixHit(seq.seq_id, match.block_ids, match.num_tokens, match.stopped_because),
+        )
+        self.events += self.block_manager.allocate(seq, match.num_tokens + num_tokens)
+        self.add_span(seq, match.num_tokens + num_tokens, 0)
+        return None
+
+    def need_of(self, seq: Sequence) -> Need:
+        """What `seq` needs to start now."""
+        match = self.block_manager.match_prefix(seq)
+        num_tokens = seq.num_tokens
+        return Need(
+            match,
+            num_tokens - match.num_tokens,
+            self.block_manager.num_blocks_for(num_tokens) - len(match.block_ids),
+            self.block_manager.num_free_blocks - match.num_free,
+        )
+
+    def why_blocked(self, seq: Sequence, need: Need) -> Blocked | None:
+        """Why `seq` cannot start now, with the numbers; None if it can."""
+        if seq.num_claimed:
+            detail = "its newest token is still in flight and must arrive before it is recomputed"
+            return Blocked(seq.seq_id, "in_flight", 0, seq.num_claimed, detail)
+        if self.preempted:
+            detail = f"this step had to preempt {self.preempted} for lack of blocks: none starts"
+            return Blocked(seq.seq_id, "blocks", need.num_blocks, need.num_free_blocks, detail)
+        if not self.queues.free_rows:
+            detail = f"all {self.queues.max_num_seqs} rows (max_num_seqs) are taken"
+            return Blocked(seq.seq_id, "rows", 1, 0, detail)
+        min_tokens = 1 if self.enable_chunked_prefill else need.num_tokens
+        if self.budget < min_tokens:
+            detail = (
+                f"it needs a budget of at least {counted(min_tokens, 'token')}, and {self.budget} "
+                f"of {self.max_num_batched_tokens} (max_num_batched_tokens) are left in this step"
+            )
+            return Blocked(seq.seq_id, "budget", min_tokens, self.budget, detail)
+        if need.num_blocks > need.num_free_blocks:
+            detail = (
+                f"it needs {counted(need.num_blocks, 'new block')} of "
+                f"{counted(self.block_manager.block_size, 'token')}, and "
+                f"{need.num_free_blocks} of {self.block_manager.num_blocks} are free"
+            )
+            return Blocked(seq.seq_id, "blocks", need.num_blocks, need.num_free_blocks, detail)
+        return None
+
+    def _why_head_waits(self) -> Blocked | None:
+        """Why the first one still waiting waits, also when this step never came to ask it."""
+        queues = self.queues
+        if not queues.waiting:
+            return self.blocked
+        head = next(iter(queues.waiting.values()))
+        if self.blocked and self.blocked.seq_id == head.seq_id:
+            return self.blocked
+        if head.seq_id in self.preempted:
+            num_needed = queues.block_manager.num_blocks_for(head.num_tokens)
+            detail = "it was preempted in this step for lack of blocks"
+            num_free = queues.block_manager.num_free_blocks
+            return Blocked(head.seq_id, "blocks", num_needed, num_free, detail)
+        if self.blocked:
+            return self.blocked  # the policy asked in another order; this one it asked first
+        detail = f"{type(self.policy).__name__} gives this step to others"
+        return Blocked(head.seq_id, "phase", 1, 0, detail)
