@@ -66,7 +66,7 @@ def scattered(lengths: list[int], block_size: int, layers: int = 1):
     cache = torch.empty(shape, dtype=DTYPE, device=DEVICE)
     for layer in cache:
         layer.normal_()
-    return KVCache(cache), tables.to(DEVICE)
+    return KVCache(cache, cache[:, :, :0]), tables.to(DEVICE)
 
 
 def make_inputs(num_rows, max_len, lengths, seeds, temperatures, tables=None) -> DecodeInputs:

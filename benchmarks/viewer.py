@@ -23,6 +23,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from nanovllm_edu import LLM, EngineConfig, LLMEngine, SamplingParams
+from nanovllm_edu.core.plan import StepOutput
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
 
@@ -52,7 +53,7 @@ def large_recording() -> Recording:
         EngineConfig(max_num_seqs=NUM_SEQUENCES, max_num_batched_tokens=4096),
     )
     engine.runner.launch = lambda plan: ReadyTicket(
-        {chunk.seq_id: rng.randrange(50_000) for chunk in plan.chunks}
+        StepOutput({span.seq_id: (rng.randrange(50_000),) for span in plan.spans.sampled})
     )
     recorder = Recorder(engine)
     for _ in range(NUM_SEQUENCES):
