@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanovllm_edu.core.token_ids import PACKED
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.prompt import read_prompt
 
@@ -35,11 +35,11 @@ class Spelling:
 )
 def test_token_ids_become_plain_integers(prompt):
     token_ids = read_prompt(prompt, None, 301)
-    assert token_ids == array(PACKED, [1, 2, 300])
+    assert token_ids == array(TOKEN_TYPE, [1, 2, 300])
     assert {type(token_id) for token_id in token_ids} == {int}
 
 
-@pytest.mark.parametrize("prompt", [[1, 2], array(PACKED, [1, 2])], ids=["list", "array"])
+@pytest.mark.parametrize("prompt", [[1, 2], array(TOKEN_TYPE, [1, 2])], ids=["list", "array"])
 def test_the_callers_tokens_are_copied(prompt):
     token_ids = read_prompt(prompt, None, 10)
     token_ids.append(3)
