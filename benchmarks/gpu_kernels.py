@@ -44,27 +44,21 @@ from gpu_step import (
     scattered,
 )
 
-from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.fused_decode import FusedDecoder
-from nanovllm_edu.kernels.launch import launch_options
-from nanovllm_edu.kernels.lm_head import SampleScratch, head
-from nanovllm_edu.kernels.matmul import Tiles
-from nanovllm_edu.kernels.ops import TritonOps
-from nanovllm_edu.kernels.paged_decode import (
-    DecodeTiles,
-    DecodeWorkspace,
-    NewTokens,
-    launch_decode,
-)
-from nanovllm_edu.kernels.projections import (
-    SplitScratch,
-    Stream,
-    norm_gate_up,
-    norm_project,
-    project_add,
-)
-from nanovllm_edu.kernels.store_kv import store_kv
-from nanovllm_edu.kernels.tile_plan import LIBRARY, plan_for
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.gemm_plan import LIBRARY, plan_for
+from nanovllm_edu.kernels.triton.decode_operands import DecodeTiles, DecodeWorkspace, NewTokens
+from nanovllm_edu.kernels.triton.flash import LOG2_E
+from nanovllm_edu.kernels.triton.gemm import Tiles
+from nanovllm_edu.kernels.triton.launch import launch_options
+from nanovllm_edu.kernels.triton.lm_head import head
+from nanovllm_edu.kernels.triton.norm_gate_up import norm_gate_up
+from nanovllm_edu.kernels.triton.norm_project import norm_project
+from nanovllm_edu.kernels.triton.ops import TritonOps
+from nanovllm_edu.kernels.triton.paged_decode import launch_decode
+from nanovllm_edu.kernels.triton.pick import SampleScratch
+from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add
+from nanovllm_edu.kernels.triton.residual import Residual
+from nanovllm_edu.kernels.triton.store_kv import store_kv
 from nanovllm_edu.layers.ops import TorchOps
 
 OVERLAPPED, PLAIN = launch_options(is_overlapped=True), launch_options(is_overlapped=False)
@@ -93,7 +87,7 @@ def attempt(name: str, work: Callable[[], str | None]) -> None:
 def measure_ops(bandwidth: float) -> None:
     say("\n## Elementwise operations, 16384 tokens\n")
     say(f"{'operation':<20}{'us':>9}{'of copy':>9}{'torch us':>10}")
-    ops, twin, tokens = TritonOps(), TorchOps(), 16384
+    ops, reference, tokens = TritonOps(), TorchOps(), 16384
     x, residual, weight = randn(tokens, HIDDEN), randn(tokens, HIDDEN), randn(HIDDEN)
     gate_up = randn(tokens, 2 * INTERMEDIATE)
     q, k, v = randn(tokens, QKV).view(tokens, -1, HEAD_DIM).split((HEADS, KV_HEADS, KV_HEADS), 1)
@@ -116,7 +110,7 @@ def measure_ops(bandwidth: float) -> None:
         def line(run=run, elements=elements) -> str:
             time_us = microseconds(lambda: run(ops), 1)
             share = 2 * elements * tokens / time_us / bandwidth
-            return f"{time_us:9.1f}{share:9.0%}{microseconds(lambda: run(twin), 1):10.1f}"
+            return f"{time_us:9.1f}{share:9.0%}{microseconds(lambda: run(reference), 1):10.1f}"
 
         attempt_row(name, line)
 
@@ -309,10 +303,10 @@ CANDIDATES = {
 }  # fmt: skip
 
 
-def make_stream(residual: torch.Tensor, norm_weight: torch.Tensor, parts: int) -> Stream:
+def make_stream(residual: torch.Tensor, norm_weight: torch.Tensor, parts: int) -> Residual:
     squares = residual.float().square().unflatten(1, (parts, -1)).sum(2)
     weighted = (residual.float() * norm_weight.float()).to(DTYPE)
-    return Stream(residual.clone(), weighted, squares)
+    return Residual(residual.clone(), weighted, squares)
 
 
 def product_launcher(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.kernels.fused_decode import FusedDecoder
-from nanovllm_edu.kernels.weights import LayerWeights, ModelWeights
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
 from nanovllm_edu.layers.rotary import rotary_table
 from nanovllm_edu.paged.kv_cache import KVCache
 
@@ -66,7 +66,8 @@ def scattered(lengths: list[int], block_size: int, layers: int = 1):
     cache = torch.empty(shape, dtype=DTYPE, device=DEVICE)
     for layer in cache:
         layer.normal_()
-    return KVCache(cache, cache[:, :, :0]), tables.to(DEVICE)
+    no_host = torch.empty((layers, 2, 0, *shape[3:]), dtype=DTYPE)
+    return KVCache(cache, no_host), tables.to(DEVICE)
 
 
 def make_inputs(num_rows, max_len, lengths, seeds, temperatures, tables=None) -> DecodeInputs:

@@ -1,13 +1,13 @@
-"""How are the Hopper kernels cut best? `kernels/tile_plan.py` holds what this prints.
+"""How are the Hopper kernels cut best? `fused_decode/gemm_plan.py` holds what this prints.
 
     python benchmarks/hopper_tiles.py [--rows 8 32 64 96 128 192 256] [--only attention products]
 
 Everything is measured inside a whole decode step of Qwen3-0.6B's shapes, because there a kernel
 also pays for the room it takes from its neighbours.
 
-    attention   `hopper_decode.cu`: every cut, with short contexts and with long ones
-    products    `hopper_product.cu`: first every tile that fits, each product by itself 28 times in
-                one CUDA graph; then the best eight of each, put into a step one after the other.
+    attention   `kernels/hopper/decode.cu`: every cut, with short contexts and with long ones
+    products    `kernels/hopper/gemm.cu`: first every tile that fits, each GEMM by itself 28 times
+                in one CUDA graph; then the best eight of each, put into a step one after the other.
                 With more than 128 rows the library makes two of the four.
 """
 
@@ -31,10 +31,11 @@ from gpu_step import (
 )
 from tqdm import tqdm
 
-from nanovllm_edu.kernels import hopper_decode, hopper_product, layer_attention
-from nanovllm_edu.kernels.hopper_decode import HopperDecodeTiles
-from nanovllm_edu.kernels.hopper_product import HopperProduct, HopperTiles
-from nanovllm_edu.kernels.tile_plan import LIBRARY, ProductPlan, plan_for
+from nanovllm_edu.fused_decode import layer_attention
+from nanovllm_edu.fused_decode.gemm_plan import LIBRARY, GemmPlan, plan_for
+from nanovllm_edu.kernels.hopper import decode, gemm
+from nanovllm_edu.kernels.hopper.decode import HopperDecodeTiles
+from nanovllm_edu.kernels.hopper.gemm import HopperGemm, HopperTiles
 
 PARTS = 16
 """Sums of squares per row: the stream is written in tiles of 64 columns."""
@@ -102,7 +103,7 @@ def alone(name: str, num_rows: int, tiles: HopperTiles, weights: list[torch.Tens
     kind, depth, columns = shape_of(name)
     x, out = randn(num_rows, depth), randn(num_rows, columns)
     squares = torch.rand(num_rows, PARTS, device="cuda")
-    products = [HopperProduct(kind, x, w, out, squares, tiles, eps=1e-6) for w in weights]
+    products = [HopperGemm(kind, x, w, out, squares, tiles, eps=1e-6) for w in weights]
     return microseconds(lambda: [product.launch() for product in products], len(products))
 
 
@@ -117,7 +118,7 @@ class InPlace:
         self.lengths = self.decoder.inputs.context_lens.clone()
 
     def milliseconds(
-        self, plan: ProductPlan | None = None, attention: HopperDecodeTiles | None = None
+        self, plan: GemmPlan | None = None, attention: HopperDecodeTiles | None = None
     ) -> float:
         """Of a step, as planned or otherwise."""
         self.decoder.inputs.context_lens.copy_(self.lengths)
@@ -128,13 +129,13 @@ class InPlace:
         ):
             return microseconds(lambda: self.decoder.step(self.num_rows, plan), 1) / 1000
 
-    def tune(self, ranked: dict[str, list[HopperTiles]]) -> tuple[float, ProductPlan]:
+    def tune(self, ranked: dict[str, list[HopperTiles]]) -> tuple[float, GemmPlan]:
         """Starts from the plan in use and takes what is faster, product by product."""
         plan = plan_for(self.num_rows, has_hopper=True)
         best = self.milliseconds(plan)
         for name, options in ranked.items():
             for tiles in options:
-                other = ProductPlan(**{**vars(plan), name: tiles})
+                other = GemmPlan(**{**vars(plan), name: tiles})
                 if (time := self.milliseconds(other)) < best - 0.001:
                     best, plan = time, other
         return best, plan
@@ -151,11 +152,11 @@ def compile_all(all_rows: list[int], parts: set[str]) -> None:
             for name in roles(rows)
             for tiles in candidates(name, rows)
         }
-        work += [(hopper_product.compiled, arguments) for arguments in found]
+        work += [(gemm.compiled, arguments) for arguments in found]
     group = ROLES["o"][1] // HEAD_DIM // KV_HEADS
     for hidden in (0, HIDDEN):
         shape = (KV_HEADS, group, HEAD_DIM, 256, hidden, False, True)
-        work += [(hopper_decode.compiled, (*shape, tiles, device)) for tiles in ATTENTION]
+        work += [(decode.compiled, (*shape, tiles, device)) for tiles in ATTENTION]
 
     def compile_one(task: tuple) -> None:
         torch.cuda.set_device(device)

@@ -30,7 +30,7 @@ KINDS = {
         "_project_add",
         "_norm_project",
         "_norm_gate",
-        "hopper_product",
+        "hopper_gemm",
     ),
 }
 """Parts of kernels' names; what has none of them is a small kernel."""

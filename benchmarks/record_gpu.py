@@ -24,7 +24,7 @@ from gpu import Bench, workload
 from tqdm import tqdm
 
 from nanovllm_edu import LLM, SamplingParams
-from nanovllm_edu.introspect import Recorder
+from nanovllm_edu.introspect import Recorder, save
 
 SYSTEM = "You live in Willow Bay and you know how LLM inference works. Answer in one sentence. "
 QUESTIONS = (
@@ -58,7 +58,7 @@ def record_run(path: Path) -> None:
                 recorder.add_request(prompt, params)
             for _ in tqdm(recorder.run(depth=1), desc=f"Recording, turn {turn + 1}"):
                 pass
-        recorder.recording.save(path)
+        save(recorder.recording, path)
 
 
 class Clock:

@@ -23,8 +23,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from nanovllm_edu import LLM, EngineConfig, LLMEngine, SamplingParams
-from nanovllm_edu.core.plan import StepOutput
-from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.introspect import Recorder, Recording, to_html
 from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
 
 NUM_STEPS, NUM_SEQUENCES, NUM_BLOCKS = 2000, 256, 4096
@@ -131,7 +130,7 @@ def main() -> None:
     recording = large_recording()
     made = process_time() - begin
     with tempfile.TemporaryDirectory() as folder:
-        path = recording.to_html(Path(folder) / "large.html")
+        path = to_html(recording, Path(folder) / "large.html")
         size, page = path.stat().st_size, measure_page(path)
     added, share = recording_cost()
     rows = [

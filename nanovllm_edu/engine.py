@@ -28,10 +28,8 @@ Read next: these five; then `runners/checksum.py`, to see the engine drive somet
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
-import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -48,10 +46,11 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.forking import Parts, fork_parts
+from nanovllm_edu.gate import Exclusive, Gate
 from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
 from nanovllm_edu.prompt import Prompt, Tokenizer
-from nanovllm_edu.shield import Shield, shielded
+from nanovllm_edu.shield import Shield
 
 
 class LLMEngine:
@@ -76,22 +75,15 @@ class LLMEngine:
         self.max_model_len = self.scheduler.max_model_len
         self.newest_record: StepRecord | None = None
         self._in_flight: deque[InFlightStep] = deque()
-        self._lock = threading.RLock()
+        self._gate = Gate(self._end)
         self._next_seq_id = 0
         self._is_closed = False
 
     # ------------------------------------------------------------------ requests
 
-    @contextmanager
-    def exclusive(self) -> Generator[Shield, None, None]:
-        """No other thread and no interrupt comes between the lines of this block."""
-        with shielded() as shield:
-            while not self._lock.acquire(timeout=0.05):
-                shield.check()  # the thread that is in may wait for its device
-            try:
-                yield shield
-            finally:
-                self._lock.release()
+    def exclusive(self) -> Exclusive:
+        """A block between whose lines no other thread and no interrupt comes."""
+        return self._gate.exclusive()
 
     def add_request(
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
@@ -124,17 +116,22 @@ class LLMEngine:
         """
         self._check_open()
         read = [self._intake.read(prompt, params) for prompt, params in requests]
-        with self.exclusive():
-            self._check_open()
-            first = self._next_seq_id
-            seqs = [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
-            for seq in seqs:
-                self.scheduler.check(seq)
-            for seq in seqs:
-                self.scheduler.add(seq)
-                seq.judge = self._intake.judge(seq)
-            self._next_seq_id += len(seqs)  # a request that is refused takes no number
+        seqs: list[Sequence] = []
+        try:
+            with self.exclusive():
+                self._check_open()
+                first = self._next_seq_id
+                seqs += [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
+                for seq in seqs:
+                    self.scheduler.check(seq)
+                for seq in seqs:
+                    self.scheduler.add(seq)
+                    seq.judge = self._intake.judge(seq)
+                self._next_seq_id += len(seqs)  # a request that is refused takes no number
             return seqs
+        except BaseException:  # an interrupt that waited: nobody will ever know these numbers
+            self.drop(seqs)
+            raise
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Ends a request now and frees its blocks.
@@ -145,6 +142,17 @@ class LLMEngine:
         with self.exclusive():
             self._check_open()
             return self.scheduler.abort(seq_id)
+
+    def drop(self, seqs: Iterable[Sequence]) -> None:
+        """Ends what is unfinished of these: their owner is gone, and nobody else asks for them.
+
+        It waits for nobody, and may be called anywhere. It takes effect as soon as no verb runs.
+        """
+        self._gate.drop(seqs)
+
+    def _end(self, seq: Sequence) -> None:
+        if self.scheduler.queues.find(seq.seq_id) is seq and not self._is_closed:
+            self.scheduler.abort(seq.seq_id)
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Samples an unfinished request differently, from the next planned step on.
@@ -192,7 +200,8 @@ class LLMEngine:
 
     def unfinished_seq_ids(self) -> frozenset[int]:
         """The ids of all sequences that wait or run."""
-        return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
+        with self.exclusive():
+            return frozenset(chain(self.scheduler.waiting, self.scheduler.running))
 
     # --------------------------------------------------------------------- steps
 

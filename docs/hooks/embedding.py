@@ -10,8 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "site"
-NOT_SHOWN = {"cli", "tiny"}
-"""Parts of the package that no recording depends on; of tiny/ only the model counts."""
+NOT_SHOWN = {"cli"}
+"""Parts of the package that no recording depends on."""
 
 
 def frame(url: str, title: str) -> str:

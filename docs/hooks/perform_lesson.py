@@ -16,6 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+HOME = "../../index.html"
+"""From the page of a recording to the site's first."""
 VIEWS = ("StepViewer(", "StepPlayer(")
 LIBRARIES = ["torch", "transformers", "matplotlib.pyplot", "anywidget", "IPython", "nanovllm_edu"]
 
@@ -63,14 +65,14 @@ def title_of(notebook: dict[str, Any]) -> str:
 
 def page_of(view: Any, title: str) -> str:
     """The page of a viewer's recording; what a player has queued is run to its end."""
-    from nanovllm_edu.introspect.decoder import decode
-    from nanovllm_edu.introspect.html_export import to_html
+    from nanovllm_edu.introspect.view import encode_view
+    from nanovllm_edu.viewer.page import to_page
 
     if hasattr(view, "recorder"):
         for _ in view.recorder.run(depth=0):
             pass
-        return to_html(view.recording, title)
-    return to_html(decode(view.document()), title)
+        return to_page(encode_view(view.recording), title, HOME, view.viewer.level)
+    return to_page(view.document(), title, HOME, view.level)
 
 
 def save(folder: Path, notebook: Path) -> None:

@@ -1,4 +1,4 @@
-"""`{{ source core/schedule/scheduler.py Scheduler.plan }}`: code on a page, taken from the file by name.
+"""`{{ source core/schedule/scheduler.py Scheduler.plan }}`: code on a page, from the file by name.
 
 Nothing is copied, so nothing can go stale: a name that no longer exists fails the build. Without a
 name the whole file is shown, folded. `vllm:v1/request.py` links a file of another project, and
@@ -31,7 +31,7 @@ def on_page_markdown(markdown, **_):
 
 def _unmapped(markdown):
     """The engine's files that a page does not name."""
-    files = [path for folder in ENGINE for path in sorted((PACKAGE / folder).glob("[a-z]*.py"))]
+    files = [path for folder in ENGINE for path in sorted((PACKAGE / folder).rglob("[a-z]*.py"))]
     names = [path.relative_to(PACKAGE).as_posix() for path in files]
     return ", ".join(f"`{name}`" for name in names if f"{{{{ file {name} }}}}" not in markdown)
 

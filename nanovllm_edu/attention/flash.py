@@ -9,7 +9,7 @@ Two calls for two kinds of step:
 Both read keys and values from the cache, those of this step too: reading them where they were
 computed, when nothing else is needed, is no faster.
 
-Slow twin: `attention/reference.py`. Source: FlashAttention-2 (Dao, 2023).
+Reference: `attention/reference.py`. Source: FlashAttention-2 (Dao, 2023).
 """
 
 from importlib import import_module

@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nanovllm_edu.cli.arguments import make_llm, sampling_params
+from nanovllm_edu.cli.console import console
+from nanovllm_edu.cli.load import make_llm, sampling_params
 from nanovllm_edu.cli.pool_view import colour_of, legend, pool
-from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.core.events import Admitted, BlockEvicted, Event, Finished, Preempted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
-from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.introspect import Recorder, Recording, to_html
 from nanovllm_edu.llm import LLM
 
 SYSTEM = (
@@ -60,8 +61,8 @@ class _Numbers:
             self.num_evictions += isinstance(event, BlockEvicted)
             if isinstance(event, Admitted):
                 self.num_cached_tokens += event.num_cached_tokens
-        for seq_id, token_id in step.new_tokens.items():
-            self.output_ids.setdefault(seq_id, []).append(token_id)
+        for seq_id, token_ids in step.new_tokens.items():
+            self.output_ids.setdefault(seq_id, []).extend(token_ids)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _write_page(terminal: Console, recording: Recording, page: Path) -> None:
     """The same run, to step through in a browser."""
     try:
-        recording.to_html(page, "nanovllm-edu demo")
+        to_html(recording, page, "nanovllm-edu demo")
     except OSError as error:
         raise ConfigError(f"--html {page} cannot be written: {error.strerror}.") from error
     terminal.print(f"\nEvery step of it, to click through: open {page} in a browser.", markup=False)
@@ -125,7 +126,7 @@ def _sentence(event: Event) -> str | None:
         case Admitted():
             return (
                 f"seq {event.seq_id} starts: {event.num_cached_tokens} of {event.num_tokens} "
-                f"tokens are cached, {event.num_chunk_tokens} are computed"
+                f"tokens are cached, {event.num_planned_tokens} are computed"
             )
         case Preempted():
             return f"seq {event.seq_id} is preempted and lets go of {event.num_blocks} blocks: " + (

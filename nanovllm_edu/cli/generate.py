@@ -7,8 +7,8 @@ import argparse
 import sys
 from time import perf_counter
 
-from nanovllm_edu.cli.arguments import make_llm, sampling_params
-from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.cli.load import make_llm, sampling_params
+from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.llm import LLM, Prompt
 
@@ -49,10 +49,9 @@ def _generate_all(
     llm: LLM, prompts: list[Prompt], params: SamplingParams, titles: list[str]
 ) -> int:
     outputs = llm.generate(prompts, params, use_tqdm=False)
-    terminal = console()
     for title, output in zip(titles, outputs, strict=True):
-        terminal.print(printable(title), style="bold cyan", markup=False)
-        terminal.print(printable(output.text).strip("\n") + "\n", markup=False)
+        text = printable(output.text).strip("\n")
+        sys.stdout.write(f"[{printable(title)}]\n{text}\n\n")
     return sum(len(output.token_ids) for output in outputs)
 
 

@@ -4,23 +4,17 @@ Read next: `runners/build.py`, where the choices are made.
 """
 
 import argparse
+import sys
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from nanovllm_edu.cli.arguments import make_llm
-from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.cli.load import make_llm
+from nanovllm_edu.cli.terminal import columns, printable
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Loads the model as `generate` would and shows every choice with its reason."""
     with make_llm(arguments) as llm:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column(f"model {printable(arguments.model)}", style="bold")
-        table.add_column("chosen", style="cyan")
-        table.add_column("why")
-        for name, (value, why) in llm.info.choices.items():
-            table.add_row(name, value, why)
-        longest = llm.engine.max_model_len
-        table.add_row("longest sequence", f"{longest} tokens", "what the model and the cache allow")
-        console().print(table)
+        rows = [(f"model {printable(arguments.model)}", "chosen", "why"), ("", "", "")]
+        rows += [(name, value, why) for name, (value, why) in llm.info.choices.items()]
+        longest = f"{llm.engine.max_model_len} tokens"
+        rows.append(("longest sequence", longest, "what the model and the cache allow"))
+        sys.stdout.write(columns(rows))

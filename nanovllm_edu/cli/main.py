@@ -12,14 +12,17 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
 from nanovllm_edu import __version__
 from nanovllm_edu.cli.arguments import add_engine_options, add_sampling_options
-from nanovllm_edu.errors import NanoVLLMError
+from nanovllm_edu.errors import MissingPackageError, NanoVLLMError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+LAB_PACKAGES = {"rich", "ipywidgets", "anywidget", "matplotlib"}
+"""What the extra `lab` brings; everything else is always installed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parser().parse_args(arguments)
     try:
-        import_module(f"nanovllm_edu.cli.{parsed.command}").run(parsed)
+        _module_of(parsed.command).run(parsed)
     except NanoVLLMError as error:
         return _complain(f"nanovllm-edu {parsed.command}: error: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
@@ -41,6 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _module_of(command: str) -> ModuleType:
+    """Where a command is.
+
+    Raises:
+        MissingPackageError: It draws with a package that is not installed.
+    """
+    try:
+        return import_module(f"nanovllm_edu.cli.{command}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in LAB_PACKAGES:
+            raise
+        raise MissingPackageError(
+            f"it draws with {package}, which is not installed; `pip install 'nanovllm-edu[lab]'`."
+        ) from error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_steps(commands)
     _add_demo(commands)
+    _add_grade(commands)
     info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")
     add_engine_options(info)
     return parser
@@ -96,6 +117,16 @@ def _add_steps(commands: "argparse._SubParsersAction[_Parser]") -> None:
     steps.add_argument("--every-event", action="store_true", help="show every event, not the why")
     add_sampling_options(steps, max_tokens=12)
     add_engine_options(steps, block_size=4, num_blocks=16)
+
+
+def _add_grade(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    grade = commands.add_parser("grade", help="check the exercises in a learner's notebooks")
+    grade.add_argument("folder", metavar="FOLDER", help="such as my_lessons")
+    grade.add_argument("--json", action="store_true", help="for a program to read")
+    grade.add_argument("--seed", type=int, default=0, help="of the random inputs (default 0)")
+    grade.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="for each exercise (default 60)"
+    )
 
 
 def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:

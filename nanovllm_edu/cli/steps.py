@@ -7,11 +7,12 @@ import argparse
 
 from rich.text import Text
 
-from nanovllm_edu.cli.arguments import make_llm, sampling_params
+from nanovllm_edu.cli.console import console
 from nanovllm_edu.cli.generate import as_prompts
+from nanovllm_edu.cli.load import make_llm, sampling_params
 from nanovllm_edu.cli.pool_view import colour_of, legend
 from nanovllm_edu.cli.step_view import StepView
-from nanovllm_edu.cli.terminal import console, quoted
+from nanovllm_edu.cli.terminal import quoted
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.llm import LLM
 
@@ -31,8 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
         while llm.engine.has_unfinished_requests() and num_steps != arguments.max_steps:
             step = llm.engine.step()
             terminal.print(view.panel(step, llm.engine.state()))
-            for seq_id, token_id in step.new_tokens.items():
-                outputs[seq_id].append(token_id)
+            for seq_id, token_ids in step.new_tokens.items():
+                outputs[seq_id] += token_ids
             num_steps += 1
         terminal.print(_texts(llm, dict(zip(seq_ids, arguments.prompts, strict=True)), outputs))
 

@@ -1,21 +1,12 @@
-"""Printing for people: a console, and text made safe to print.
+"""Printing for people: text made safe to print, and columns.
 
 A model may generate anything, terminal control sequences included, so whatever comes from a model
 or a user goes through `printable`.
 """
 
-import sys
-
-from rich.console import Console
-
-MIN_WIDTH_OF_A_FILE = 100
-"""Columns when the output is no terminal and so has no width of its own."""
-
-
-def console() -> Console:
-    """Stdout as rich sees it: colours on a terminal, plain text in a file or pipe."""
-    width = None if sys.stdout.isatty() else MIN_WIDTH_OF_A_FILE
-    return Console(width=width, highlight=False, soft_wrap=False)
+import shutil
+import textwrap
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -33,3 +24,20 @@ def quoted(text: str, max_length: int = 40) -> str:
         half = (max_length - 1) // 2
         line = f"{line[:half]}…{line[-half:]}"
     return f'"{line}"'
+
+
+def columns(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Rows as three columns, the last of which is wrapped to the terminal's width."""
+    widths = [max(len(row[i]) for row in rows) + 2 for i in range(2)]
+    indent = " " * sum(widths)
+    width = max(shutil.get_terminal_size((100, 0)).columns, len(indent) + 30)
+    return "".join(
+        textwrap.fill(
+            last,
+            width,
+            initial_indent=first.ljust(widths[0]) + second.ljust(widths[1]),
+            subsequent_indent=indent,
+        )
+        + "\n"
+        for first, second, last in rows
+    )

@@ -1,41 +1,55 @@
 """Small HTML tables for `_repr_html_`: escaped, and readable in light and dark themes.
 
-Colours come from JupyterLab's CSS variables, with fallbacks for other pages. It knows nothing of
-what it shows.
+Colours come from the CSS variables of VS Code, Colab or JupyterLab, with fallbacks for other pages.
+It knows nothing of what it shows.
 """
 
 from collections.abc import Iterable
 from html import escape
 
-_STYLE = (
-    "font-family:var(--jp-code-font-family,monospace);font-size:12px;border-collapse:collapse;"
-    "color:var(--jp-content-font-color1,inherit);margin:4px 0"
+
+def _first_of(*names: str, fallback: str) -> str:
+    """The first of some CSS variables that is there."""
+    return "".join(f"var(--{name}," for name in names) + fallback + ")" * len(names)
+
+
+_INK = _first_of(
+    "vscode-editor-foreground", "colab-primary-text-color", "jp-content-font-color1",
+    fallback="inherit",
+)  # fmt: skip
+_FAINT_INK = _first_of(
+    "vscode-descriptionForeground", "colab-secondary-text-color", "jp-content-font-color2",
+    fallback="inherit",
+)  # fmt: skip
+_LINE = _first_of("vscode-panel-border", "colab-border-color", "jp-border-color2", fallback="#8886")
+_FONT = "font-family:" + _first_of(
+    "vscode-editor-font-family", "jp-code-font-family", fallback="monospace"
 )
+# Above the table and not its caption: that would be as narrow as the table, one word a line.
+_TITLE = f"{_FONT};font-size:12px;font-weight:600;color:{_INK};padding:2px 0"
+_TABLE = f"{_FONT};font-size:12px;border-collapse:collapse;color:{_INK};margin:2px 0 4px"
 _CELL = (
-    "border:1px solid var(--jp-border-color2,#8886);padding:2px 8px;text-align:left;"
+    f"border:1px solid {_LINE};padding:2px 8px;text-align:left;"
     "vertical-align:top;white-space:pre-wrap;background:transparent"
 )
 
 
 def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """One table with a caption; every cell is escaped. Without rows it is the caption alone."""
-    rows = list(rows)
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in header)
+    """One table under its title; every cell is escaped. Without rows it is the title alone."""
+    heading = f'<div style="{_TITLE}">{escape(title)}</div>'
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) + "</tr>"
         for row in rows
     )
-    caption = (
-        '<caption style="caption-side:top;text-align:left;font-weight:600;padding:2px 0;'
-        f'color:inherit">{escape(title)}</caption>'
+    if not body:
+        return heading
+    head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in header)
+    return (
+        f'{heading}<table style="{_TABLE}" aria-label="{escape(title)}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
-    parts = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>" if rows else ""
-    return f'<table style="{_STYLE}">{caption}{parts}</table>'
 
 
 def paragraph(text: str) -> str:
     """One escaped line under a table."""
-    return (
-        '<div style="font-size:12px;color:var(--jp-content-font-color2,inherit)">'
-        f"{escape(text)}</div>"
-    )
+    return f'<div style="font-size:12px;color:{_FAINT_INK}">{escape(text)}</div>'

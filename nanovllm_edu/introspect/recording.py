@@ -2,29 +2,30 @@
 
     recording[k]            the StepRecord of step k (a reference to the engine's own, no copy)
     recording.state_at(k)   the EngineState right after it, folded from the nearest key frame
-    recording.show()        the linked view; to_html, to_perfetto, to_text, save
 
-It holds no engine and no tensor. Read next: `introspect/journal.py`, what it is made of;
+It holds no engine and no tensor, and knows none of its readers: `storage`, `html_page`, `perfetto`
+and `text` are functions of a recording. Read next: `introspect/journal.py`, what it is made of;
 `introspect/fold.py`, which does the work; `introspect/recorder.py` makes recordings.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core import html
+from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.events import counted
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.fold import Fold, split_events
+from nanovllm_edu.introspect.breakpoints import breakpoints_at
+from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.history import Request
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 
-if TYPE_CHECKING:
-    from nanovllm_edu.widgets import StepViewer
-
 KEY_FRAME_INTERVAL = 64
 """Steps between the folds that a recording keeps, once it has passed there."""
+NUM_ROWS = 20
+"""Rows of the table that a notebook shows."""
 
 
 class Recording:
@@ -105,7 +106,7 @@ class Recording:
         position, fold = (0, self.initial) if base is None else self._frames[base]
         fold = fold.copy()
         for i in range(position, self._end(index)):
-            self._apply(fold, i)
+            self.advance(fold, i)
             step = self._steps_upto(i)
             if isinstance(self.journal[i], Stepped) and step % KEY_FRAME_INTERVAL == 0:
                 self._frames.setdefault(step, (i + 1, fold.copy()))
@@ -114,6 +115,17 @@ class Recording:
     def entries_to(self, index: int) -> tuple[Entry, ...]:
         """The journal up to step `index` (-1: up to the first step)."""
         return self.journal[: self._end(index)]
+
+    def begin(self, index: int) -> "Recording":
+        """Its beginning, up to step `index`, for somebody who goes on from there.
+
+        The journal is that of `entries_to`, or all of it after the last step. What folds learn
+        about tokens is not shared with this recording: the other one may go another way.
+        """
+        initial, is_whole = self.initial.copy(), index == len(self) - 1
+        initial.history = self.initial.history.only(initial.sequences)
+        journal = self.journal if is_whole else self.entries_to(index)
+        return Recording(initial, journal, self.engine, self.pieces)
 
     def _end(self, index: int) -> int:
         """Journal position after step `index`; before the first one, its requests are there."""
@@ -128,7 +140,8 @@ class Recording:
     def _steps_upto(self, position: int) -> int:
         return self._step_at.get(position, -1)
 
-    def _apply(self, fold: Fold, position: int) -> None:
+    def advance(self, fold: Fold, position: int) -> None:
+        """Applies the journal's entry at a position to a fold that stands right before it."""
         entry = self.journal[position]
         match entry:
             case Added():
@@ -139,18 +152,19 @@ class Recording:
             case Updated():
                 pass
             case Resumed():
-                fold.__dict__.update(entry.frame.copy().__dict__)
+                fold.become(entry.frame)
             case Stepped():
                 self._apply_step(fold, self._step_at[position], entry)
 
     def _apply_step(self, fold: Fold, step: int, entry: Stepped) -> None:
         """Plans that were made before this commit take effect first (`run` plans ahead)."""
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
+        if step in self._gaps:
+            raise _missing(step)
         try:
             while fold.num_planned <= self.last_planned(step):
-                record = self.records[fold.num_planned]
-                fold.plan(split_events(record)[0], record.chunks)
-            fold.apply(split_events(entry.record)[1])
+                fold.plan(self.records[fold.num_planned].plan)
+            fold.commit(entry.record)
         except (KeyError, IndexError, ValueError) as error:
             raise _missing(step) from error
         fold.reorder(entry.eviction_order)
@@ -172,63 +186,59 @@ class Recording:
                 failures.append((step, entry.frame.num_planned - 1))
         return failures
 
-    # ----------------------------------------------------------------- five ways to look
+    @cached_property
+    def _gaps(self) -> set[int]:
+        """Steps whose number does not follow, though no failure took the numbers between."""
+        gaps: set[int] = set()
+        step, expected, has_failed = -1, None, False
+        for entry in self.journal:
+            has_failed = has_failed or isinstance(entry, Resumed)
+            if isinstance(entry, Stepped):
+                step += 1
+                if expected not in (None, entry.record.step_id):
+                    if not has_failed:
+                        gaps.add(step)
+                    has_failed = False
+                expected = entry.record.step_id + 1
+        return gaps
 
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document (docs/reference/recording_format.md)."""
-        from nanovllm_edu.introspect.codec import encode
-
-        return encode(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes one JSON file; gzip-compressed if the name ends in `.gz`."""
-        from nanovllm_edu.introspect.storage import save
-
-        return save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Recording":
-        """Reads what `save` wrote.
-
-        Raises:
-            RecordingError: The file is truncated, of another schema, or not a recording.
-        """
-        from nanovllm_edu.introspect.storage import load
-
-        return load(path)
-
-    def show(self) -> "StepViewer":
-        """The linked view as a notebook widget."""
-        # By name: the widgets are a layer above, and most users of a recording never load them.
-        return import_module("nanovllm_edu.widgets").StepViewer.of(self)
-
-    def to_html(self, path: str | Path, title: str = "nanovllm_edu recording") -> Path:
-        """Writes the linked view as one page that needs no kernel and no network."""
-        from nanovllm_edu.introspect.html_export import write_html
-
-        return write_html(self, path, title)
-
-    def to_perfetto(self, path: str | Path) -> Path:
-        """Writes a trace for ui.perfetto.dev and chrome://tracing."""
-        from nanovllm_edu.introspect.perfetto import write_perfetto
-
-        return write_perfetto(self, path)
-
-    def to_text(self, first: int = 0, last: int | None = None) -> str:
-        """The steps [first, last) in words; the same for equal recordings."""
-        from nanovllm_edu.introspect.text import to_text
-
-        return to_text(self, first, last)
+    # ---------------------------------------------------------------------- in words
 
     def __repr__(self) -> str:
-        from nanovllm_edu.introspect.text import summary
-
-        return summary(self)
+        return (
+            f"Recording of {counted(len(self), 'step')} and "
+            f"{counted(len(self.requests), 'sequence')}: "
+            f"{self.engine['num_blocks']} blocks of {self.engine['block_size']} tokens, "
+            f"{self.engine['policy']}, {self.engine['eviction_policy']}"
+        )
 
     def _repr_html_(self) -> str:
-        from nanovllm_edu.introspect.text import summary_html
+        """A table of the first steps, for a notebook; `widgets.show` has all of them."""
+        rows = [self._row(index) for index in range(min(len(self), NUM_ROWS))]
+        header = ("step", "tokens", "running", "waiting", "blocks", "what happened")
+        text = html.table(repr(self), header, rows)
+        if len(self) > NUM_ROWS:
+            text += html.paragraph(
+                f"and {counted(len(self) - NUM_ROWS, 'more step')}; show() has all"
+            )
+        return text
 
-        return summary_html(self)
+    def _row(self, index: int) -> tuple[object, ...]:
+        record = self[index]
+        return (
+            record.step_id,
+            record.num_tokens,
+            len(record.running),
+            len(record.waiting),
+            block_counts(self.fold_to(index)),
+            ", ".join(breakpoints_at(record)),
+        )
+
+
+def block_counts(fold: Fold) -> str:
+    """How many blocks are used, cached and free."""
+    used, cached = sum(map(bool, fold.ref_counts)), len(fold.evictable)
+    return f"{used} used, {cached} cached, {len(fold.ref_counts) - used - cached} free"
 
 
 def _missing(step: int) -> RecordingError:

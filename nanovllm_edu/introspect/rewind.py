@@ -47,6 +47,12 @@ class Rewinder:
             _repeat(engine, entry)
         return engine
 
+    def close(self) -> None:
+        """Frees the copy of the engine, if there is one, and lets go of the engine."""
+        if self._past is not None:
+            self._past.close()
+        self.__dict__.clear()
+
     def _start(self) -> LLMEngine:
         if self._past is not None:
             return self._past.fork()

@@ -3,8 +3,8 @@
 A matrix product keeps a GPU's arithmetic busy. These four do not: a norm, a rotation or a gate does
 a handful of additions per number it reads, so its cost is the reading and writing. Fusing each into
 one kernel saves whole passes over memory, and that is why they, and only they, sit behind the `Ops`
-protocol. `TorchOps` is the readable twin, and the reference that `kernels/` (for a GPU) and
-`native/` (for a CPU) are tested against.
+protocol. `TorchOps` is the readable reference that `kernels/` (for a GPU) and `native/` (for a CPU)
+are tested against.
 
 Knows nothing of layers, weights' names, sequences or phases.
 

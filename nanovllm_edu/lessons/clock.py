@@ -52,7 +52,7 @@ class Served:
     """What the users of a run saw.
 
     Attributes:
-        recording: Every step; `recording.show()` opens it in the viewer.
+        recording: Every step; `widgets.show(recording)` opens it in the viewer.
         arrived_ms: seq_id -> when it came.
         token_ms: seq_id -> when each of its tokens came.
         tokens: seq_id -> those tokens.

@@ -4,7 +4,7 @@ The compiler is the machine's own (`CC`, else cc, gcc or clang). The library goe
 cache folder under a name that says what it was made from, so a changed source, compiler, flag or
 CPU makes another one, and nothing has to be built when the package is installed.
 
-It knows nothing of what the functions compute. Used by `attention/native.py` and `native/ops.py`.
+It knows nothing of what the functions compute. Used by `native/attention.py` and `native/ops.py`.
 """
 
 import ctypes

@@ -4,7 +4,7 @@
    writes everything once more. Here a row is read, worked on while it is in registers or in the
    core's nearest cache, and written. Rows are dealt out to threads.
 
-   Twin: layers/ops.py. Who calls this: ops.py, which has checked all shapes. */
+   Reference: layers/ops.py. Who calls this: ops.py, which has checked all shapes. */
 
 #include "power_of_two.h"
 

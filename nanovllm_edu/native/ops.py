@@ -1,6 +1,6 @@
 """`NativeOps`: the model's four memory-bound operations in C, for float32 on a CPU.
 
-Read next: `ops.c`; the twin is `layers/ops.py`.
+Read next: `ops.c`; the reference is `layers/ops.py`.
 """
 
 from ctypes import CDLL, c_float, c_int, c_void_p

@@ -22,7 +22,7 @@
    PagedAttention's (Kwon et al., 2023).
 
    HEAD_DIM is given when this file is compiled, so that the compiler can unroll and vectorise the
-   loops over it. Slow twin: attention/reference.py. Who calls this: attention/native.py. */
+   loops over it. Reference: attention/reference.py. Who calls this: native/attention.py. */
 
 #include "power_of_two.h"
 

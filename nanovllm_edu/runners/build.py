@@ -3,7 +3,7 @@
 Order matters. The weights come first, then a warm-up step of the largest size; what memory is left
 after that is the KV cache's.
 
-Read next: `runners/memory.py`, `attention/select.py`.
+Read next: `runners/memory.py`, `runners/select.py`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from importlib.util import find_spec
 
 import torch
 
-from nanovllm_edu.attention import select
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.plan import BlockUpdate, Joined, Span, Spans, StepPlan
@@ -21,7 +20,9 @@ from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.native import ops as native_ops
 from nanovllm_edu.paged.kv_cache import bytes_per_block
+from nanovllm_edu.runners import select
 from nanovllm_edu.runners.eager import EagerRunner
 from nanovllm_edu.runners.memory import CacheSize, cache_size
 
@@ -31,6 +32,10 @@ class RuntimeInfo:
     """What was chosen at start: option -> (value, why)."""
 
     choices: dict[str, tuple[str, str]]
+
+    def plus(self, name: str, value: str, why: str) -> "RuntimeInfo":
+        """The same with one choice more."""
+        return RuntimeInfo(self.choices | {name: (value, why)})
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}: {value} ({why})" for name, (value, why) in self.choices.items())
@@ -71,15 +76,13 @@ def choose_ops(device: torch.device, dtype: torch.dtype) -> tuple[Ops, str]:
     if device.type == "cuda":
         if find_spec("triton") is None:
             return TorchOps(), "triton is not installed"
-        from nanovllm_edu.kernels.ops import TritonOps
+        from nanovllm_edu.kernels.triton.ops import TritonOps
 
         return TritonOps(), "fused kernels on a GPU"
-    from nanovllm_edu.native import ops
-
-    problem = ops.why_unavailable(device, dtype)
+    problem = native_ops.why_unavailable(device, dtype)
     if problem:
         return TorchOps(), f"readable torch; not those in C: {problem}"
-    return ops.NativeOps(), "in C, one pass each"
+    return native_ops.NativeOps(), "in C, one pass each"
 
 
 def longest_sequence(config: EngineConfig, model: ModelConfig) -> int:

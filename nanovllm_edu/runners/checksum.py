@@ -209,6 +209,6 @@ def expected_tokens(
         is_full = len(prompt) + len(output) >= max_model_len
         if is_end or token_id in params.stop_token_ids or is_full:
             return output
-        if len(output) >= params.max_tokens:
+        if params.max_tokens is not None and len(output) >= params.max_tokens:
             return output
         context.append(checksum(context[-1], token_id))

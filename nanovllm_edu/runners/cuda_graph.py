@@ -6,8 +6,8 @@ running it. A CUDA graph is a recording of them that one call replays.
 A sampled token goes into the token table on the device, and the next replay reads it there. The
 host never waits in a decode step, except in `Ticket.wait`.
 
-Slow twin: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
-Read next: `runners/decode_graphs.py`, `runners/graph_inputs.py`, `kernels/fused_decode.py`.
+Reference: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
+Read next: `runners/decode_graphs.py`, `runners/graph_inputs.py`, `fused_decode/decoder.py`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,6 @@ import torch
 from tqdm import tqdm
 
 from nanovllm_edu.attention.base import AttentionBackend
-from nanovllm_edu.attention.select import BackendChoice
 from nanovllm_edu.core.plan import Spans, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -26,6 +25,7 @@ from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners.decode_graphs import DecodeGraphs
 from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, ticket
+from nanovllm_edu.runners.select import BackendChoice
 from nanovllm_edu.sampling.sampler import SamplerOutput
 
 

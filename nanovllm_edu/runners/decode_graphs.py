@@ -6,7 +6,7 @@ Two kinds are kept, each for a few numbers of rows:
               top-k, top-p and min-p, which need logits in memory
     logits    the model alone: penalties and log probabilities follow outside
 
-The first kind holds the fused kernels of `kernels/fused_decode.py`. The second records the ordinary
+The first kind holds the fused kernels of `fused_decode/decoder.py`. The second records the ordinary
 model and attention backend, launch by launch.
 
 It knows nothing of plans. Read next: `runners/cuda_graph.py`.
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import AttentionBackend
-from nanovllm_edu.kernels.fused_decode import FusedDecoder, why_not_fused
-from nanovllm_edu.kernels.weights import ModelWeights
+from nanovllm_edu.fused_decode.decoder import FusedDecoder, why_not_fused
+from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
@@ -39,7 +39,7 @@ class DecodeGraphs:
         model: Its weights are read in place.
         backend: Attention of the `logits` graphs.
         kv_cache: Read and written.
-        tables: Block tables and tokens by slot.
+        tables: Block tables and tokens by row.
     """
 
     def __init__(

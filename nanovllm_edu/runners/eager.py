@@ -4,8 +4,8 @@
     forward   the model runs, attention reads the paged cache
     sample    logits become tokens, which the device feeds back to itself
 
-It is the slow twin of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows nothing of
-queues, policies or text.
+It is the readable reference of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows
+nothing of queues, policies or text.
 
 Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`.
 """
@@ -17,13 +17,13 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from nanovllm_edu.attention import select
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.core.plan import Span, Spans, StepOutput, StepPlan, Tokens
 from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
+from nanovllm_edu.runners import select
 from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
 from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
 

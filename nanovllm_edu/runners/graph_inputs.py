@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from nanovllm_edu.core.plan import Spans, StepPlan
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.paged.batch import Batch, DeviceTables, Row
 
 

@@ -1,7 +1,8 @@
 """`Branch`: an engine that `StepPlayer` drives, with its recording and its view.
 
-There are one or two of them, `Branches`: the engine itself, and its fork, which begins somewhere on
-the way. Both are moved by one *position*; each knows which of its own steps that is.
+There are one or two of them, `Branches`: the engine itself, and its fork, which goes its own way
+from some step on. Both are moved by one *position*. A fork whose sequences went on where they were
+has the steps before it as its own history; one whose sequences are computed anew begins there.
 
 Read next: `widgets/step_viewer.py`.
 """
@@ -11,9 +12,13 @@ from html import escape
 
 import ipywidgets as widgets
 
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect import Recorder
+from nanovllm_edu.widgets.cells import close_with_parts
 from nanovllm_edu.widgets.step_viewer import StepViewer
+
+ONE_LINE = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 
 
 class Branch:
@@ -23,12 +28,13 @@ class Branch:
         recorder: Around the engine.
         begin: Position of its first step.
         name: Shown above its view if there are two.
+        level: How much its view shows.
     """
 
-    def __init__(self, recorder: Recorder, begin: int, name: str) -> None:
+    def __init__(self, recorder: Recorder, begin: int, name: str, level: str) -> None:
         self.recorder, self.begin, self.name = recorder, begin, name
         last = len(recorder) - 1
-        self.viewer = StepViewer(recorder.recording, step=last, controls=False)
+        self.viewer = StepViewer(recorder.recording, step=last, controls=False, level=level)
         self.viewer.layout.width = "100%"
         self.title = widgets.HTML()
         self.column = widgets.VBox([self.title, self.viewer], layout=widgets.Layout(min_width="0"))
@@ -81,27 +87,44 @@ class Branch:
             if chosen_id in unfinished or not is_lenient:
                 self.recorder.update_request(chosen_id, temperature=temperature)
 
-    def set_title(self, fork_begin: int | None) -> None:
-        """A line above the view if there are two: its name, and what it did since the fork."""
+    def tell(self, since: int | None, differs: int | None) -> None:
+        """A line above the view if there are two, and marks in it.
+
+        Args:
+            since: Position of the first step after the fork; None: there is none.
+            differs: Position of the first step in which the two differ, if there is one.
+        """
         # Hidden, not taken out: a box that loses a child draws the others anew.
-        self.title.layout.display = "none" if fork_begin is None else ""
-        if fork_begin is None:
+        self.title.layout.display = "none" if since is None else ""
+        if since is None:
+            self.viewer.fork = {}
             return
-        own = range(fork_begin - self.begin, self.viewer.step + 1)
+        differs_at = None if differs is None else differs - self.begin
+        self.viewer.fork = {"at": since - self.begin, "differs": differs_at}
+        facts = [self._facts(since)]
+        if since <= self.position:
+            facts.append(
+                "the same so far" if differs is None else f"differs from step {differs} on"
+            )
+        # One line, so that both views begin at the same height.
+        text = f"<b>{escape(self.name)}</b>, since the fork: {', '.join(facts)}"
+        self.title.value = f'<div style="{ONE_LINE}" title="{escape(self.name)}">{text}</div>'
+
+    def _facts(self, since: int) -> str:
+        own = range(since - self.begin, self.viewer.step + 1)
         records = [self.recorder.record(index) for index in own]
         facts = [
-            f"{len(records)} steps",
-            f"{sum(len(r.new_tokens) for r in records)} tokens",
+            counted(len(records), "step"),
+            counted(sum(len(tokens) for r in records for tokens in r.new_tokens.values()), "token"),
             f"{sum(len(r.preempted) for r in records)} preempted",
             f"{sum(len(r.finished) for r in records)} finished",
         ]
-        self.title.value = f"<b>{escape(self.name)}</b>, since the fork: {', '.join(facts)}"
+        return ", ".join(facts)
 
     def close(self) -> None:
-        """Frees the engine's memory and takes the view away."""
-        self.recorder.engine.close()
-        self.column.close()
+        """Takes the view away, with all its parts."""
         self.viewer.close()
+        close_with_parts(self.column)
 
 
 class Branches:
@@ -110,6 +133,8 @@ class Branches:
     def __init__(self, main: Branch) -> None:
         self.main = main
         self.fork: Branch | None = None
+        self.since = 0
+        """Position of the first step after the fork."""
 
     def __iter__(self) -> Iterator[Branch]:
         yield self.main
@@ -136,7 +161,18 @@ class Branches:
         """Moves both views, and says above them what each did since the fork."""
         for branch in self:
             branch.show(position)
-            branch.set_title(self.fork.begin if self.fork else None)
+        since = self.since if self.fork else None
+        differs = self._first_difference(position) if self.fork else None
+        for branch in self:
+            branch.tell(since, differs)
+
+    def _first_difference(self, position: int) -> int | None:
+        """The first step up to a position that the two took differently."""
+        for at in range(self.since, position + 1):
+            one, other = (branch.record(at) for branch in self)
+            if one != other:
+                return at
+        return None
 
     def set_temperature(self, temperature: float, seq_id: int | None) -> None:
         """In both; a sequence that finished in the fork is left alone there."""

@@ -1,261 +1,59 @@
-"""`StepPlayer`: a live engine under your hands.
-
-Step it, go back through what was recorded, run to a breakpoint, add a prompt, change a temperature,
-and fork it at any step: another policy or block size goes on from that moment, side by side.
+"""`StepPlayer`: a live engine under your hands, as a widget: the buttons above, the view below.
 
 Everything that the buttons do is a method, so it works from a cell as well. Read next:
-`widgets/branch.py`, an engine with its recording and view; `widgets/controls.py`, the buttons.
+`widgets/player.py`, the verbs; `widgets/controls.py`, the buttons.
 """
 
-import asyncio
 from html import escape
 from typing import Any
 
 import ipywidgets as widgets
 
-from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, NanoVLLMError, RequestError
-from nanovllm_edu.introspect import Recorder, Recording
-from nanovllm_edu.introspect.breakpoints import find_breakpoint
-from nanovllm_edu.introspect.rewind import Rewinder
-from nanovllm_edu.widgets.branch import Branch, Branches
+from nanovllm_edu.widgets.cells import CellHooks, close_with_parts
 from nanovllm_edu.widgets.controls import Controls
-from nanovllm_edu.widgets.step_viewer import StepViewer
-
-POLICIES = {"mixed": MixedPolicy, "phase-separated": PhaseSeparatedPolicy}
-MAX_STEPS = 5000
-"""A run to a breakpoint gives up after so many steps."""
-SECONDS_PER_STEP = 0.4
+from nanovllm_edu.widgets.player import Player
 
 
-class StepPlayer(widgets.VBox):
+class StepPlayer(Player, widgets.VBox):
     """Drives an engine and shows every step.
 
     Args:
         engine: An `LLM` or an `LLMEngine`. From now on, step it with this player.
-
-    Attributes:
-        position: The step that is shown; a fork is shown at the same moment.
+        level: How much is shown at first: "basic", "why" or "everything" (see `StepViewer`).
     """
 
-    def __init__(self, engine: Any) -> None:
-        self._branches = Branches(Branch(Recorder(engine), 0, "as it is"))
-        self._rewinder = Rewinder(self.engine)
-        self.position = self._branches.last
+    def __init__(self, engine: Any, level: str = "everything") -> None:
+        Player.__init__(self, engine, level)
         self.controls = Controls(self, block_size=self.engine.runner.block_size)
-        self._playing: asyncio.Task[None] | None = None
         self._views = widgets.Box(layout=widgets.Layout(width="100%", flex_flow="row wrap"))
-        super().__init__([self.controls, self._views])
-        self._arrange()
-        self.viewer.observe(lambda _: self._follow(self._branches.main), "step")
-        self.viewer.observe(lambda change: self._select(change["new"]), "sequence")
-        self.controls.refresh()
-
-    @property
-    def engine(self) -> LLMEngine:
-        """The engine that is driven."""
-        return self.recorder.engine
-
-    @property
-    def recorder(self) -> Recorder:
-        """Its recorder."""
-        return self._branches.main.recorder
-
-    @property
-    def recording(self) -> Recording:
-        """Everything so far."""
-        return self.recorder.recording
-
-    @property
-    def viewer(self) -> StepViewer:
-        """The view of the engine."""
-        return self._branches.main.viewer
-
-    @property
-    def forked(self) -> Recorder | None:
-        """The recorder of the fork, if there is one."""
-        fork = self._branches.fork
-        return fork and fork.recorder
-
-    @property
-    def fork_viewer(self) -> StepViewer | None:
-        """The view of the fork, if there is one."""
-        fork = self._branches.fork
-        return fork and fork.viewer
-
-    @property
-    def last(self) -> int:
-        """The newest step of the engine or of its fork."""
-        return self._branches.last
-
-    # ---------------------------------------------------------------------- the verbs
-
-    def step(self) -> None:
-        """Goes one step forward: through the recording, and at its end with the engine."""
-        if self.position == self.last and not self._branches.has_work:
-            self._say("Nothing is left to do: add a prompt.")
-            return
-        self._branches.advance_to(self.position + 1)
-        self.go_to(self.position + 1)
-
-    def back(self) -> None:
-        """Goes one step back; the engine stays where it is."""
-        self.go_to(self.position - 1)
-
-    def go_to(self, step: int) -> None:
-        """Shows a recorded step."""
-        self.position = max(-1, min(step, self.last))
-        self._branches.show(self.position)
-        self.controls.refresh()
-
-    def run_to(self, breakpoint_name: str) -> None:
-        """Steps until a breakpoint of `introspect.breakpoints.BREAKPOINTS`, in either engine.
-
-        Raises:
-            ConfigError: There is no such breakpoint.
-        """
-        is_there = find_breakpoint(breakpoint_name)
-        for at in range(self.position + 1, self.position + 1 + MAX_STEPS):
-            if at > self.last and not self._branches.has_work:
-                self._say(f"Nothing is left to do, and no further {breakpoint_name} came.")
-                break
-            if any(map(is_there, self._branches.advance_to(at))):
-                self._say(f"Stopped after step {at}: {breakpoint_name}.")
-                return self.go_to(at)
-        return self.go_to(self.last)
-
-    def add_prompt(self, text: str, temperature: float = 0.0, max_tokens: int = 32) -> int:
-        """Queues a request, in the fork too. Without a tokenizer the text is token ids.
-
-        Raises:
-            RequestError: The prompt is empty, or not made of token ids where it has to be.
-        """
-        params = SamplingParams(temperature=temperature, max_tokens=max_tokens)
-        prompt = text if self.engine.tokenizer else _token_ids(text)
-        if not prompt:
-            raise RequestError("The prompt is empty; type at least one token.")
-        seq_id, *_ = [branch.recorder.add_request(prompt, params) for branch in self._branches]
-        self.go_to(self.last)
-        self._say(f"Sequence {seq_id} waits; step to see it start.")
-        return seq_id
-
-    def set_temperature(self, temperature: float, seq_id: int | None = None) -> None:
-        """Samples unfinished requests differently, from the next step on, in the fork too.
-
-        Args:
-            temperature: 0 takes the likeliest token.
-            seq_id: One of them; None for all.
-
-        Raises:
-            UnknownRequestError: It has finished, or was never there.
-            RequestError: Nothing waits or runs.
-        """
-        if seq_id is None and not self._branches.has_work:
-            raise RequestError("No sequence waits or runs, so there is no temperature to change.")
-        self._branches.set_temperature(temperature, seq_id)
-        self.go_to(self.last)
-        whose = "All unfinished sequences are" if seq_id is None else f"Sequence {seq_id} is"
-        self._say(f"{whose} sampled at temperature {temperature:g} from the next step on.")
-
-    def fork(self, step: int | None = None, **changes: Any) -> Recorder:
-        """Goes on with a copy of the engine as well, from the step that is shown, side by side.
-
-        At an earlier step than the newest the copy is made by taking the steps again
-        (`introspect/rewind.py`).
-
-        Args:
-            step: Another step to fork after.
-            **changes: Options that `engine.fork` can change, such as `policy` or `block_size`.
-
-        Raises:
-            ConfigError: No such step, or an option that a fork cannot change.
-            RecordingError: The steps cannot be repeated.
-        """
-        at = self.position if step is None else step
-        newest = self._branches.main.last
-        if not -1 <= at <= newest:
-            raise ConfigError(
-                f"step={at!r} is not in [-1, {newest}], its steps; take the engine there first."
-            )
-        engine = self._engine_after(at)
-        names = ", ".join(f"{name}={value!r}" for name, value in changes.items()) or "no change"
-        fork = Branch(Recorder(engine.fork(**changes)), at + 1, f"fork with {names}")
-        self.close_fork()
-        fork.viewer.observe(lambda _: self._follow(fork), "step")
-        self._branches.fork = fork
-        fork.viewer.sequence = self.viewer.sequence
-        self._arrange()
-        self.go_to(at)
-        moment = f"after step {at}" if at >= 0 else "before the first step"
-        self._say(f"Forked {moment} with {names}: the copy is on the right. Step moves both.")
-        return fork.recorder
-
-    def close_fork(self) -> None:
-        """Goes on with the engine alone."""
-        fork = self._branches.fork
-        if fork is None:
-            return
-        self._branches.fork = None
-        self._arrange()
+        rows = [*self.controls.rows, self.controls.status, self._views]
+        # Visible: inside a box that scrolls, the row of buttons could not stay in sight.
+        layout = widgets.Layout(overflow="visible")
+        widgets.VBox.__init__(self, rows, layout=layout)
+        self._hooks = CellHooks(self.close, self.look_again)
         self.go_to(self.position)
-        fork.close()
 
-    def play(self, is_on: bool) -> None:
-        """Starts or stops taking a step now and then (needs a running event loop)."""
-        if self._playing:
-            self._playing.cancel()
-            self._playing = None
-        if is_on:
-            self._playing = asyncio.get_running_loop().create_task(self._play())
+    def close(self) -> None:
+        """Takes everything off the screen and out of memory, but for the engine that was given.
 
-    async def _play(self) -> None:
-        while self.attempt(self.step) and (self._branches.has_work or self.position < self.last):
-            await asyncio.sleep(SECONDS_PER_STEP)
-        self.controls.play.value = False
+        The cell that made the player does it by itself when it runs again.
+        """
+        self._hooks.remove()
+        self.release()
+        close_with_parts(self)
 
-    # ------------------------------------------------------------------------ inside
-
-    def _engine_after(self, step: int) -> LLMEngine:
-        if step == self._branches.main.last:
-            return self.engine
-        return self._rewinder.engine_at(self.recording, step)
-
-    def _follow(self, branch: Branch) -> None:
-        """A view was moved by hand (its timeline, its keys): the rest comes along."""
-        if branch.position != branch.shown_for(self.position):
-            self.go_to(branch.position)
-
-    def _select(self, seq_id: int | None) -> None:
-        """What is selected in the view of the engine is selected in its fork too."""
-        if self.fork_viewer is not None:
-            self.fork_viewer.sequence = seq_id
-
-    def _arrange(self) -> None:
-        """One view in full width, or two side by side where there is room for both."""
+    def refresh(self) -> None:
+        """The buttons follow; one view in full width, or two side by side where both have room."""
         columns = [branch.column for branch in self._branches]
         for column in columns:
             column.layout.flex = "1 1 100%" if len(columns) == 1 else "1 1 400px"
-        self._views.children = columns
-        self._branches.show(self.position)
-        self.controls.set_forked(len(columns) > 1)
+        if list(self._views.children) != columns:
+            self._views.children = columns
+        self.controls.refresh()
 
-    def attempt(self, verb: Any, *args: Any, **kwargs: Any) -> bool:
-        """Runs a verb for a button; a mistake or a failed step becomes a message.
-
-        Returns:
-            Whether it went well.
-        """
-        try:
-            self._say("")
-            verb(*args, **kwargs)
-        except (NanoVLLMError, ValueError, RuntimeError) as error:
-            self._say(str(error), is_error=True)
-            return False
-        return True
-
-    def _say(self, text: str, is_error: bool = False) -> None:
+    def say(self, text: str, is_error: bool = False) -> None:
+        """Under the buttons."""
+        super().say(text, is_error)
         colour = "var(--jp-error-color1, #b00020)" if is_error else "inherit"
         role = "alert" if is_error else "status"
         self.controls.status.value = (
@@ -263,20 +61,9 @@ class StepPlayer(widgets.VBox):
         )
 
     def __repr__(self) -> str:
-        return f"StepPlayer({self.recording!r})"
+        return f"StepPlayer({self.recording!r})" if self._open else "StepPlayer(closed)"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, with a text form that is the same on every run."""
         bundle = super()._repr_mimebundle_(**kwargs)
         return {**(bundle or {}), "text/plain": repr(self)}
-
-
-def _token_ids(text: str) -> list[int]:
-    parts = text.replace(",", " ").split()
-    for part in parts:
-        if not part.isdecimal():
-            raise RequestError(
-                f"{part!r} is not a token id; this engine has no tokenizer, so type whole numbers "
-                "such as 1 2 3."
-            )
-    return [int(part) for part in parts]

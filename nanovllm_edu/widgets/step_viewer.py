@@ -1,9 +1,9 @@
 """`StepViewer`: the linked view as a widget (an anywidget: traits plus one ES module).
 
-The recording travels once, when a view opens; after that only what is new does. The module folds
-the states itself, so moving through a recording needs no kernel.
+The recording travels once, when a view opens; after that only what is new does. It travels as
+differences between states, so moving through a recording needs no kernel.
 
-Read next: `widgets/js/main.js`; `widgets/step_player.py`, which drives an engine.
+Read next: `viewer/js/main.js`; `widgets/step_player.py`, which drives an engine.
 """
 
 from itertools import islice
@@ -12,10 +12,10 @@ from typing import Any, Self
 import anywidget
 import traitlets
 
-from nanovllm_edu.introspect.codec import encode, encode_journal
-from nanovllm_edu.introspect.journal import Entry, Resumed
 from nanovllm_edu.introspect.recording import Recording
-from nanovllm_edu.introspect.viewer_source import viewer_script, viewer_style
+from nanovllm_edu.introspect.view import View
+from nanovllm_edu.viewer.source import viewer_script, viewer_style
+from nanovllm_edu.widgets.cells import CellHooks, close_with_parts
 
 
 class StepViewer(anywidget.AnyWidget):
@@ -25,6 +25,8 @@ class StepViewer(anywidget.AnyWidget):
         step: The step that is shown; -1 is the moment before the first.
         sequence: The selected seq_id, or None.
         controls: Whether the view has buttons and a slider of its own.
+        level: What is shown at first: "basic" (text, timeline, blocks), "why" (the reasons too) or
+            "everything". What the reader chooses is kept by the browser, and comes before this.
     """
 
     _esm = viewer_script()
@@ -35,24 +37,41 @@ class StepViewer(anywidget.AnyWidget):
     step = traitlets.Int(0).tag(sync=True)
     sequence = traitlets.Int(None, allow_none=True).tag(sync=True)
     controls = traitlets.Bool(True).tag(sync=True)
+    level = traitlets.Enum(["basic", "why", "everything"], "everything").tag(sync=True)
+
+    fork = traitlets.Dict().tag(sync=True)
+    """`at`: the first step after a fork; `differs`: the first one that differs from the other's."""
 
     def __init__(self, recording: Recording, **traits: Any) -> None:
-        self._recording = recording
+        self._recording: Recording | None = recording
+        self._view: View | None = View(recording)
+        self._text = repr(recording)
+        self._hooks: CellHooks | None = None
         super().__init__(**traits)
         self.on_msg(self._on_message)
 
-    @classmethod
-    def of(cls, recording: Recording) -> Self:
-        """The viewer of a finished recording, at its first step."""
-        return cls(recording, step=min(0, len(recording) - 1))
+    def close_with_its_cell(self) -> Self:
+        """It closes when the cell that runs now runs again."""
+        self._hooks = CellHooks(self.close)
+        return self
+
+    def close(self) -> None:
+        """Takes the view off the screen, and the recording out of memory."""
+        if self._hooks:
+            self._hooks.remove()
+        self._recording = self._view = None
+        close_with_parts(self)
 
     def document(self) -> dict[str, Any]:
         """What a view that opens now receives."""
-        return encode(self._recording)
+        assert self._view is not None, "a closed view opens nowhere"
+        return self._view.document()
 
     def append(self, recording: Recording) -> None:
         """Takes in a longer version of the same recording, and sends what is new."""
-        before, self._recording = self._recording, recording
+        before, self._recording, self._text = self._recording, recording, repr(recording)
+        assert before is not None and self._view is not None
+        self._view.extend(recording)
         if len(recording.journal) > len(before.journal):
             self._send_from(len(before.journal), first_piece=len(before.pieces))
 
@@ -63,19 +82,19 @@ class StepViewer(anywidget.AnyWidget):
 
     def _send_from(self, first: int, first_piece: int = 0) -> None:
         """Journal entries and pieces of text, each from a place on; both only ever grow."""
-        journal, pieces = self._recording.journal, self._recording.pieces
-        order = _order_after(self._recording, first)
+        assert self._recording is not None and self._view is not None
+        pieces = self._recording.pieces
         self.send(
             {
                 "type": "append",
                 "first": first,
-                "entries": list(encode_journal(journal[first:], order)),
+                "entries": self._view.entries[first:],
                 "pieces": {str(i): pieces[i] for i in islice(pieces, first_piece, None)},
             }
         )
 
     def __repr__(self) -> str:
-        return f"StepViewer({self._recording!r})"
+        return f"StepViewer({self._text})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """anywidget's, with a text form that is the same on every run."""
@@ -86,16 +105,12 @@ class StepViewer(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self)}, metadata
 
 
-def _order_after(recording: Recording, num_entries: int) -> tuple[int, ...]:
-    """The eviction order that the next journal entry changes (see `codec.encode_order`)."""
-    for entry in reversed(recording.journal[:num_entries]):
-        order = _order_of(entry)
-        if order is not None:
-            return order
-    return tuple(recording.initial.evictable)
+def show(recording: Recording, level: str = "everything") -> StepViewer:
+    """The linked view of a recording, at its first step.
 
-
-def _order_of(entry: Entry) -> tuple[int, ...] | None:
-    if isinstance(entry, Resumed):
-        return tuple(entry.frame.evictable)
-    return getattr(entry, "eviction_order", None)
+    Args:
+        recording: What to show.
+        level: See `StepViewer`.
+    """
+    viewer = StepViewer(recording, step=min(0, len(recording) - 1), level=level)
+    return viewer.close_with_its_cell()

@@ -23,6 +23,11 @@ class Case:
         return backend.bind(self.batch, self.kv_cache.copy())(1, self.q, self.k, self.v)
 
 
+def cache_of(data: torch.Tensor) -> KVCache:
+    """A cache whose blocks hold `data`, and with none in the host's memory."""
+    return KVCache(data, data.new_empty((*data.shape[:2], 0, *data.shape[3:]), device="cpu"))
+
+
 def make_case(
     lengths: list[tuple[int, int]],
     *,

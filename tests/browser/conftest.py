@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nanovllm_edu.introspect import to_html
 from tests.browser.recordings import eventful_recording
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
@@ -75,7 +76,7 @@ def recording():
 @pytest.fixture(scope="session")
 def exported(recording, tmp_path_factory):
     """The address of the exported page."""
-    return recording.to_html(tmp_path_factory.mktemp("page") / "demo.html").as_uri()
+    return to_html(recording, tmp_path_factory.mktemp("page") / "demo.html").as_uri()
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+from html import escape
 from html.parser import HTMLParser
 
 from nanovllm_edu.core import html
@@ -29,6 +30,7 @@ def test_every_text_of_a_table_is_escaped() -> None:
     tags = Tags(html.table(ATTACK, (ATTACK,), [(ATTACK, 1)]))
     assert "script" not in tags.opened
     assert tags.text.count(ATTACK) == 3
+    assert f'aria-label="{escape(ATTACK)}"' in html.table(ATTACK, ("a",), [(1,)])
 
 
 def test_a_paragraph_is_escaped() -> None:
@@ -44,9 +46,16 @@ def test_a_table_is_well_formed() -> None:
 
 def test_colours_come_from_the_theme() -> None:
     text = html.table("title", ("a",), [(1,)]) + html.paragraph("note")
-    assert "var(--jp-" in text
+    for theme in ("--jp-", "--vscode-", "--colab-"):  # JupyterLab, VS Code, Colab
+        assert f"var({theme}" in text
     assert "background:transparent" in text
 
 
-def test_a_table_without_rows_has_no_header() -> None:
-    assert Tags(html.table("title", ("a", "b"), iter(()))).opened == ["table", "caption"]
+def test_a_table_without_rows_is_its_title() -> None:
+    tags = Tags(html.table("title", ("a", "b"), iter(())))
+    assert (tags.opened, tags.text) == (["div"], "title")
+
+
+def test_a_title_is_not_as_narrow_as_its_table() -> None:
+    """A caption would be: `Sequences: 0 running, 0 waiting` over a table of two letters."""
+    assert "caption" not in html.table("a long title", ("a",), [(1,)])

@@ -2,7 +2,9 @@ from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.eviction import FIFO
@@ -21,6 +23,8 @@ NAN = float("nan")
         ("num_blocks", 0),
         ("max_model_len", 1),
         ("seed", -1),
+        ("max_num_seqs", 10**10),
+        ("num_blocks", 2**31),
         ("enable_prefix_caching", 1),
         ("enable_chunked_prefill", None),
         ("enforce_eager", "no"),
@@ -45,6 +49,19 @@ def test_a_bad_option_is_an_error_that_names_it_and_its_value(name: str, value: 
         EngineConfig.from_options({name: value})
     assert name in str(error.value)
     assert repr(value) in str(error.value)
+
+
+def test_integers_of_numpy_and_torch_are_integers() -> None:
+    config = EngineConfig(block_size=np.int64(8), num_blocks=torch.tensor(5))  # type: ignore
+    assert (config.block_size, config.num_blocks) == (8, 5)
+    assert {type(config.block_size), type(config.num_blocks)} == {int}
+
+
+def test_a_message_does_not_repeat_a_million_characters() -> None:
+    for name in ("block_size", "dtype", "policy", "x" * 10**6, "enforce_eager", "nothing"):
+        with pytest.raises(ConfigError) as error:
+            EngineConfig.from_options({name: "x" * 10**6})
+        assert len(str(error.value)) < 900
 
 
 def test_a_misspelt_option_names_the_one_that_was_meant() -> None:

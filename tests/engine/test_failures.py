@@ -210,7 +210,7 @@ def test_a_tokenizer_that_raises_ends_its_own_request_and_costs_no_other_a_token
     class Breaks(Letters):
         num_calls = 0
 
-        def decode(self, token_ids: list[int]) -> str:
+        def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
             self.num_calls += 1
             if self.num_calls == 3:
                 raise UnicodeError("no such text")

@@ -6,6 +6,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.errors import ConfigError, RequestError
 from nanovllm_edu.intake import Intake, updated
+from nanovllm_edu.text_judge import TextEnd
 from tests.engine.engines import Letters
 
 
@@ -54,6 +55,20 @@ def test_a_stop_string_is_found_with_its_last_token_and_not_in_the_prompt() -> N
 def test_without_stop_strings_nobody_judges() -> None:
     intake = Intake(Letters(), 128, 0)
     assert intake.judge(made(intake, 0, "ab")) is None
+
+
+def test_case_1_the_judge_knows_what_the_request_asks_for() -> None:
+    intake = Intake(Letters(), 128, 0)
+    seq = intake.sequence(0, "a", SamplingParams(stop="END", stop_token_ids=[33]))
+    judge = intake.judge(seq)
+    assert judge.add(intake.tokenizer.encode("one END")) == TextEnd(7, "END", None, "END")
+    assert judge.text == "one "
+    assert intake.judge(seq).add(intake.tokenizer.encode("oh!")) == TextEnd(3, None, 33, 33)
+
+
+def test_a_stop_token_that_the_model_does_not_have_is_an_error() -> None:
+    with pytest.raises(RequestError, match=r"stop_token_ids holds 9, which is not in \[0, 9\)"):
+        Intake(None, 9, 0).sequence(0, [1], SamplingParams(stop_token_ids=[9]))
 
 
 def test_only_how_to_sample_may_change() -> None:

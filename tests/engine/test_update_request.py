@@ -23,7 +23,10 @@ def test_it_samples_as_if_asked_so_from_here_on():
     assert warm == expected_tokens([*prompt, *greedy], again, seed)
 
 
-@pytest.mark.parametrize("changes", [{"max_tokens": 3}, {"seed": 1}, {"temperature": -1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_tokens": 3}, {"seed": 1}, {"temperature": -1.0}, {"top_k": 2**63}, {"top_p": 1e-50}],
+)
 def test_what_cannot_change_is_an_error(changes):
     engine = LLMEngine(ChecksumRunner())
     seq_id = engine.add_request([1, 2, 3])

@@ -1,11 +1,11 @@
-"""On a Hopper GPU: the products in CUDA C++ equal their twins, with and without overlap."""
+"""On a Hopper GPU: the products in CUDA C++ equal their references, with and without overlap."""
 
 import pytest
 import torch
 
-from nanovllm_edu.kernels import twins
-from nanovllm_edu.kernels.hopper_product import HopperProduct
-from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, plan_for
+from nanovllm_edu.fused_decode.gemm_plan import HOPPER_PLANS, plan_for
+from nanovllm_edu.kernels.hopper.gemm import HopperGemm
+from nanovllm_edu.kernels.triton import norm_gate_up, norm_project, project_add
 from tests.gpu.models import randn, relative_error
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("hopper_gpu")]
@@ -34,9 +34,9 @@ def test_project(num_rows):
     tiles = plan_for(num_rows, has_hopper=True).qkv
     if tiles is None:
         pytest.skip("made by the library")
-    HopperProduct("PROJECT", stream, w, out, sums_of_squares(stream), tiles, eps=EPS).launch()
+    HopperGemm("PROJECT", stream, w, out, sums_of_squares(stream), tiles, eps=EPS).launch()
     ones = torch.ones(HIDDEN, device="cuda")
-    assert_close(out, twins.norm_project(stream.float(), ones, w.float(), EPS))
+    assert_close(out, norm_project.reference(stream.float(), ones, w.float(), EPS))
 
 
 @pytest.mark.parametrize("num_rows", ROWS)
@@ -44,9 +44,9 @@ def test_gate_up(num_rows):
     stream, w = randn(num_rows, HIDDEN, scale=3), randn(2 * INTERMEDIATE, HIDDEN, scale=0.03)
     out = randn(num_rows, INTERMEDIATE) * float("nan")
     tiles = plan_for(num_rows, has_hopper=True).gate_up
-    HopperProduct("GATE_UP", stream, w, out, sums_of_squares(stream), tiles, eps=EPS).launch()
+    HopperGemm("GATE_UP", stream, w, out, sums_of_squares(stream), tiles, eps=EPS).launch()
     ones = torch.ones(HIDDEN, device="cuda")
-    assert_close(out, twins.norm_gate_up(stream.float(), ones, w.float(), EPS))
+    assert_close(out, norm_gate_up.reference(stream.float(), ones, w.float(), EPS))
 
 
 @pytest.mark.parametrize("name", ["o", "down"])
@@ -58,10 +58,10 @@ def test_add(num_rows, name):
     depth = {"o": ATTENTION, "down": INTERMEDIATE}[name]
     x, w = randn(num_rows, depth), randn(HIDDEN, depth, scale=0.03)
     stream, norm = randn(num_rows, HIDDEN), randn(HIDDEN)
-    expected = twins.project_add(x.float(), w.float(), stream.float())
+    expected = project_add.reference(x.float(), w.float(), stream.float())
     squares = torch.full((num_rows, 16), float("nan"), device="cuda")
     weighted = torch.full_like(stream, float("nan"))
-    HopperProduct("ADD", x, w, stream, squares, tiles, weighted=weighted, norm_weight=norm).launch()
+    HopperGemm("ADD", x, w, stream, squares, tiles, weighted=weighted, norm_weight=norm).launch()
     assert_close(stream, expected)
     assert_close(weighted, expected * norm)
     torch.testing.assert_close(squares, sums_of_squares(stream), rtol=1e-4, atol=1e-3)
@@ -75,9 +75,9 @@ def test_overlap_and_repetition_change_no_bit(num_rows):
 
     def run(is_overlapped):
         stream, squares = before.clone(), sums_of_squares(before)
-        project = HopperProduct("PROJECT", stream, w[0], qkv, squares, plan.qkv, eps=EPS)
+        project = HopperGemm("PROJECT", stream, w[0], qkv, squares, plan.qkv, eps=EPS)
         x = qkv[:, :ATTENTION].contiguous()  # not read anew: only its timing matters
-        add = HopperProduct("ADD", x, w[1], stream, squares, plan.o)
+        add = HopperGemm("ADD", x, w[1], stream, squares, plan.o)
         for _ in range(50):
             project.launch(is_overlapped)
             add.launch(is_overlapped)

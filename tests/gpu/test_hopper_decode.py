@@ -1,16 +1,14 @@
-"""On a Hopper GPU: decode attention in CUDA C++ equals its twin, however it is cut."""
+"""On a Hopper GPU: decode attention in CUDA C++ equals its reference, however it is cut."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from nanovllm_edu.kernels import twins
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.hopper_decode import HopperDecode, HopperDecodeTiles
-from nanovllm_edu.kernels.paged_decode import NewTokens
-from nanovllm_edu.kernels.tile_plan import hopper_decode_tiles
+from nanovllm_edu.kernels.hopper.decode import HopperDecode, HopperDecodeTiles, hopper_decode_tiles
+from nanovllm_edu.kernels.triton import paged_decode
+from nanovllm_edu.kernels.triton.decode_operands import NewTokens
+from nanovllm_edu.kernels.triton.flash import LOG2_E
 from tests.gpu.models import randn, relative_error
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("hopper_gpu")]
@@ -21,7 +19,7 @@ EPS = 1e-6
 
 
 class Case:
-    """Random operands of one layer; `expected` is the twin's result."""
+    """Random operands of one layer; `expected` is the reference's result."""
 
     def __init__(self, heads, kv_heads, head_dim, block_size, *, bias, norm, hidden):
         num_rows, columns = len(LENGTHS), (heads + 2 * kv_heads) * head_dim
@@ -34,8 +32,7 @@ class Case:
         self.out = self.out.view(num_rows, heads, head_dim)
         rows = torch.randperm(num_rows, device="cuda")
         lens = torch.tensor(LENGTHS, dtype=torch.int32, device="cuda")
-        none = torch.empty(0, device="cuda")
-        self.inputs = DecodeInputs(none, tables, rows, lens, *[none] * 7)
+        self.tables = (tables, rows, lens)
         norms = [1 + randn(head_dim, scale=0.1) if norm else None for _ in range(2)]
         stream = randn(num_rows, hidden, scale=3) if hidden else None
         angles = torch.randn(max(LENGTHS), head_dim, device="cuda")
@@ -44,13 +41,13 @@ class Case:
         if stream is not None:
             qkv = qkv.float() * (stream.float().square().mean(1, keepdim=True) + EPS).rsqrt()
         self.expected_cache = self.cache.clone()
-        self.expected = twins.decode_attention(
-            qkv, self.expected_cache, tables, rows, lens, heads, replace(self.new, stream=None)
+        self.expected = paged_decode.reference(
+            qkv, self.expected_cache, tables, rows, lens, heads, replace(self.new, residual=None)
         )
 
     def run(self, tiles, is_overlapped=True):
         scale = self.out.shape[-1] ** -0.5 * LOG2_E
-        kernel = HopperDecode(self.qkv, self.cache, self.out, self.inputs, self.new, tiles, scale)
+        kernel = HopperDecode(self.qkv, self.cache, self.out, *self.tables, self.new, tiles, scale)
         kernel.launch(is_overlapped)
         return self.out.clone()
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nanovllm_edu.kernels import twins
-from nanovllm_edu.kernels.filters import cutoffs_of
+from nanovllm_edu.kernels.triton import filters
+from nanovllm_edu.kernels.triton.filters import cutoffs_of
 from nanovllm_edu.sampling import stages
 
 FILTERS = {
@@ -29,7 +29,7 @@ def test_what_is_kept(device, dtype, vocab_size):
     temperature = torch.linspace(0.5, 1.5, len(FILTERS), device=device)
     cutoffs = cutoffs_of(logits, temperature, top_k, top_p, min_p)
     kept = logits.float() >= cutoffs[:, None]
-    wanted = twins.drop_unlikely(logits, temperature, top_k, top_p, min_p) > stages.DROPPED
+    wanted = filters.reference(logits, temperature, top_k, top_p, min_p) > stages.DROPPED
     for row, name in enumerate(FILTERS):
         assert torch.equal(kept[row], wanted[row]), name
     assert cutoffs[0] == stages.DROPPED

@@ -1,4 +1,4 @@
-"""The fused decode kernels equal their twins, and a whole step equals the model."""
+"""The fused decode kernels equal their references, and a whole step equals the model."""
 
 from copy import deepcopy
 
@@ -6,31 +6,29 @@ import pytest
 import torch
 
 from nanovllm_edu.attention.reference import ReferenceAttention
-from nanovllm_edu.kernels import twins
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.fused_decode import FusedDecoder
-from nanovllm_edu.kernels.launch import launch_options
-from nanovllm_edu.kernels.matmul import Tiles
-from nanovllm_edu.kernels.paged_decode import (
-    DecodeTiles,
-    DecodeWorkspace,
-    NewTokens,
-    launch_decode,
-)
-from nanovllm_edu.kernels.projections import (
-    SplitScratch,
-    Stream,
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.gemm_plan import LIBRARY, GemmPlan
+from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.kernels.triton import (
+    filters,
     norm_gate_up,
     norm_project,
+    paged_decode,
     project_add,
+    propose,
 )
-from nanovllm_edu.kernels.tile_plan import LIBRARY, ProductPlan
-from nanovllm_edu.kernels.weights import ModelWeights
+from nanovllm_edu.kernels.triton.decode_operands import DecodeTiles, DecodeWorkspace, NewTokens
+from nanovllm_edu.kernels.triton.flash import LOG2_E
+from nanovllm_edu.kernels.triton.gemm import Tiles
+from nanovllm_edu.kernels.triton.launch import launch_options
+from nanovllm_edu.kernels.triton.paged_decode import launch_decode
+from nanovllm_edu.kernels.triton.project_add import SplitScratch
+from nanovllm_edu.kernels.triton.residual import Residual
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import Batch
-from nanovllm_edu.paged.kv_cache import KVCache
+from tests.attention.batches import cache_of
 
 PLAIN = launch_options(is_overlapped=False)
 IN_LANES = Tiles(16, 8, 16, 2, 1, 2, 2)
@@ -42,9 +40,9 @@ def assert_close(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def make_stream(residual, num_parts=2):
+def make_residual(residual, num_parts=2):
     squares = residual.square().unflatten(1, (num_parts, -1)).sum(2)
-    return Stream(residual.clone(), torch.full_like(residual, float("nan")), squares)
+    return Residual(residual.clone(), torch.full_like(residual, float("nan")), squares)
 
 
 @pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE, BY_ROW])
@@ -53,8 +51,8 @@ def test_norm_project(device, tiles, num_rows, depth):
     residual = 3 * torch.randn(num_rows, depth, device=device)
     norm_weight, w = torch.randn(depth, device=device), torch.randn(48, depth, device=device)
     out = torch.full((num_rows, 48), float("nan"), device=device)
-    norm_project(make_stream(residual), w * norm_weight, out, 1e-6, tiles, PLAIN)
-    assert_close(out, twins.norm_project(residual, norm_weight, w, 1e-6))
+    norm_project.norm_project(make_residual(residual), w * norm_weight, out, 1e-6, tiles, PLAIN)
+    assert_close(out, norm_project.reference(residual, norm_weight, w, 1e-6))
 
 
 @pytest.mark.parametrize("tiles", [IN_LANES, IN_ONE, BY_ROW])
@@ -62,8 +60,8 @@ def test_norm_gate_up(device, tiles):
     residual, norm_weight = torch.randn(5, 64, device=device), torch.randn(64, device=device)
     w = torch.randn(96, 64, device=device)
     out = torch.full((5, 48), float("nan"), device=device)
-    norm_gate_up(make_stream(residual), w * norm_weight, out, 1e-6, tiles, PLAIN)
-    assert_close(out, twins.norm_gate_up(residual, norm_weight, w, 1e-6))
+    norm_gate_up.norm_gate_up(make_residual(residual), w * norm_weight, out, 1e-6, tiles, PLAIN)
+    assert_close(out, norm_gate_up.reference(residual, norm_weight, w, 1e-6))
 
 
 @pytest.mark.parametrize(
@@ -74,14 +72,14 @@ def test_norm_gate_up(device, tiles):
 def test_project_add_leaves_the_stream_ready_for_the_next_norm(device, tiles, num_rows):
     x, w = torch.randn(num_rows, 128, device=device), torch.randn(32, 128, device=device)
     residual, norm_weight = torch.randn(num_rows, 32, device=device), torch.randn(32, device=device)
-    stream = make_stream(residual, num_parts=4)
+    carried = make_residual(residual, num_parts=4)
     scratch = SplitScratch.allocate(num_rows, 32, (tiles,), torch.device(device))
     for last_norm in (None, norm_weight):  # twice: the arrival counters must be zero again
-        project_add(x, w, stream, scratch, tiles, PLAIN, last_norm)
-        residual = twins.project_add(x, w, residual)
-        assert_close(stream.residual, residual)
-        assert_close(stream.squares.sum(1), residual.square().sum(1))
-    assert_close(stream.weighted, residual * norm_weight)
+        project_add.project_add(x, w, carried, scratch, tiles, PLAIN, last_norm)
+        residual = project_add.reference(x, w, residual)
+        assert_close(carried.values, residual)
+        assert_close(carried.squares.sum(1), residual.square().sum(1))
+    assert_close(carried.weighted, residual * norm_weight)
 
 
 @pytest.mark.parametrize("is_scaled", [True, False])
@@ -101,7 +99,7 @@ def test_decode_from_the_projection(device, num_heads, block_size, has_norm, has
     stream = 3 * torch.randn(4, 48, device=device) if is_scaled else None
     new = NewTokens(torch.randn(max_len, head_dim, device=device), bias, *weights, 1e-6, stream)
     expected_cache = cache.clone()
-    expected = twins.decode_attention(qkv, expected_cache, tables, rows, lengths, num_heads, new)
+    expected = paged_decode.reference(qkv, expected_cache, tables, rows, lengths, num_heads, new)
 
     workspace = DecodeWorkspace.allocate(
         4, max_len, num_heads, num_kv_heads, head_dim, torch.device(device),
@@ -129,7 +127,7 @@ def small_model(device, **changes):
     return model
 
 
-SMALL_PLAN = ProductPlan(
+SMALL_PLAN = GemmPlan(
     qkv=IN_LANES,
     o=Tiles(16, 8, 16, 2, 2, 2, 2),
     gate_up=IN_ONE,
@@ -137,7 +135,7 @@ SMALL_PLAN = ProductPlan(
 )
 
 
-MIXED_PLAN = ProductPlan(o=IN_ONE, gate_up=IN_LANES)
+MIXED_PLAN = GemmPlan(o=IN_ONE, gate_up=IN_LANES)
 """As with many rows on a Hopper GPU: the library makes the other two."""
 
 
@@ -156,8 +154,7 @@ def test_steps_sample_the_models_tokens_and_advance(device, plan, is_filtered):
     num_blocks = max_len // block_size
     tables = torch.randperm(5 * num_blocks, device=device).int().view(5, -1)
     lengths = [9, 1, 40]
-    data = torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device)
-    cache = KVCache(data, data[:, :, :0])
+    cache = cache_of(torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device))
     inputs = DecodeInputs(
         token_table=torch.randint(0, 150, (5, max_len + 1), device=device),
         block_tables=tables,
@@ -207,9 +204,9 @@ def model_step(model, cache, table, inputs, lengths, is_filtered):
     hidden = model(batch.token_ids, positions, ReferenceAttention().bind(batch, cache))
     logits = hidden @ model.lm_head.weight.T
     if is_filtered:
-        logits = twins.drop_unlikely(
+        logits = filters.reference(
             logits, inputs.temperatures, inputs.top_ks, inputs.top_ps, inputs.min_ps
         )
-    tokens = twins.sample(logits, inputs.seeds, ends, inputs.temperatures).argmax(1)
+    tokens = propose.reference(logits, inputs.seeds, ends, inputs.temperatures).argmax(1)
     table[rows, ends] = tokens
     return tokens.tolist()

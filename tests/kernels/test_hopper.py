@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nanovllm_edu.kernels import hopper, hopper_product, layer_attention, layer_products
-from nanovllm_edu.kernels.fused_decode import FusedDecoder
-from nanovllm_edu.kernels.hopper_product import HopperTiles
-from nanovllm_edu.kernels.layer_products import Operands, bind, why_not_hopper
-from nanovllm_edu.kernels.matmul import Tiles
-from nanovllm_edu.kernels.tile_plan import HOPPER_PLANS, LIBRARY, hopper_decode_tiles, plan_for
-from nanovllm_edu.kernels.weights import ModelWeights
+from nanovllm_edu.fused_decode import layer_attention, layer_gemms
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.gemm_plan import HOPPER_PLANS, LIBRARY, plan_for
+from nanovllm_edu.fused_decode.layer_gemms import Operands, bind, why_not_hopper
+from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.kernels.hopper import compiler, gemm
+from nanovllm_edu.kernels.hopper.decode import hopper_decode_tiles
+from nanovllm_edu.kernels.hopper.gemm import HopperTiles
+from nanovllm_edu.kernels.triton.gemm import Tiles
 from tests.kernels.test_fused_decode import small_model
 
 SHARED_BYTES = 227 * 1024
@@ -49,7 +51,7 @@ def test_a_shape_that_cannot_be_cut():
 
 
 def test_the_instruction_names_each_register_once():
-    text = hopper_product.wgmma(32)
+    text = gemm.wgmma(32)
     assert "m64n32k16" in text
     for i in range(16):
         assert text.count(f'"+f"(acc[{i}])') == 1
@@ -58,7 +60,7 @@ def test_the_instruction_names_each_register_once():
 
 
 def test_why_it_is_not_used_here():
-    assert "9.0" in hopper.why_unavailable(torch.device("cpu"), torch.bfloat16)
+    assert "9.0" in compiler.why_unavailable(torch.device("cpu"), torch.bfloat16)
     assert "9.0" in why_not_hopper(ModelWeights.collect(small_model("cpu")))
 
 
@@ -91,7 +93,7 @@ def test_a_layers_four_products_are_bound_in_order_and_only_the_last_norm_is_mad
         def launch(self, is_overlapped):
             made.append(is_overlapped)
 
-    monkeypatch.setattr(layer_products, "HopperProduct", Recorded)
+    monkeypatch.setattr(layer_gemms, "HopperGemm", Recorded)
     weights, plan = ModelWeights.collect(small_model("cpu")), HOPPER_PLANS[8]
     operands = Operands.allocate(weights, 8, weights.hidden_size // 16)
     products = bind(weights, operands, plan, is_overlapped=True)
@@ -107,7 +109,7 @@ def test_a_layers_four_products_are_bound_in_order_and_only_the_last_norm_is_mad
 def test_arguments_are_passed_by_their_places():
     tensor, number = torch.arange(3), ctypes.c_int(7)
     tensor_map = SimpleNamespace(getPtr=lambda: 4096)
-    arguments = hopper.Arguments((tensor, None, number, tensor_map))
+    arguments = compiler.Arguments((tensor, None, number, tensor_map))
     places = (ctypes.c_void_p * 4).from_address(arguments.address)
     assert ctypes.c_void_p.from_address(places[0]).value == tensor.data_ptr()
     assert ctypes.c_void_p.from_address(places[1]).value is None
@@ -120,7 +122,7 @@ def test_arguments_are_passed_by_their_places():
     [(16, 256, None), (16, 32, None), (16, 48, "block_size=48"), (40, 256, "5 query heads")],
 )
 def test_which_attention_fits_the_kernel(monkeypatch, num_heads, block_size, reason):
-    monkeypatch.setattr(hopper, "why_unavailable", lambda *_: None)
+    monkeypatch.setattr(compiler, "why_unavailable", lambda *_: None)
     weights = SimpleNamespace(num_heads=num_heads, num_kv_heads=8, embedding=torch.zeros(1))
     why = layer_attention.why_not_hopper(weights, SimpleNamespace(block_size=block_size))
     assert why is None if reason is None else reason in why

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from nanovllm_edu.kernels import twins
-from nanovllm_edu.kernels.flash import LOG2_E
-from nanovllm_edu.kernels.launch import launch_options
-from nanovllm_edu.kernels.paged_decode import DecodeTiles, DecodeWorkspace, NewTokens, launch_decode
+from nanovllm_edu.kernels.triton import paged_decode
+from nanovllm_edu.kernels.triton.decode_operands import DecodeTiles, DecodeWorkspace, NewTokens
+from nanovllm_edu.kernels.triton.flash import LOG2_E
+from nanovllm_edu.kernels.triton.launch import launch_options
+from nanovllm_edu.kernels.triton.paged_decode import launch_decode
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_every_cut_of_the_work_gives_the_same_attention(device, tiles, block_siz
     cache = torch.randn(2, tables.numel(), block_size, 2, 64, device=device)
     new = NewTokens(torch.randn(128, 64, device=device), None, None, None, 1e-6)
     expected_cache = cache.clone()
-    expected = twins.decode_attention(qkv, expected_cache, tables, rows, lengths, 4, new)
+    expected = paged_decode.reference(qkv, expected_cache, tables, rows, lengths, 4, new)
     workspace = DecodeWorkspace.allocate(5, 128, 4, 2, 64, torch.device(device), tiles)
     out = torch.full((5, 4, 64), float("nan"), device=device)
     launch_decode(

@@ -1,13 +1,12 @@
-"""Sampling over stored logits equals its twin."""
+"""Sampling over stored logits equals its reference."""
 
 import pytest
 import torch
 
-from nanovllm_edu.kernels import twins
-from nanovllm_edu.kernels.decode_inputs import DecodeInputs
-from nanovllm_edu.kernels.launch import launch_options
-from nanovllm_edu.kernels.lm_head import pick
-from nanovllm_edu.kernels.sampling import propose, sample
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
+from nanovllm_edu.fused_decode.sampling import sample
+from nanovllm_edu.kernels.triton import filters, pick, propose
+from nanovllm_edu.kernels.triton.launch import launch_options
 
 
 def make_inputs(device, num_rows, max_len, lengths, tables):
@@ -30,22 +29,23 @@ def test_proposals_hold_the_best_token(device):
     logits = 3 * torch.randn(3, 20_000, device=device)
     tables = torch.zeros(5, 8, dtype=torch.int32, device=device)
     inputs = make_inputs(device, 3, 64, [9, 1, 40], tables)
-    scores = twins.sample(logits, inputs.seeds, inputs.context_lens, inputs.temperatures)
-    best = propose(logits, inputs.seeds, inputs.temperatures, inputs.context_lens)
+    scores = propose.reference(logits, inputs.seeds, inputs.context_lens, inputs.temperatures)
+    best = propose.propose(logits, inputs.seeds, inputs.temperatures, inputs.context_lens)
     torch.testing.assert_close(best.best_scores.amax(1), scores.amax(1), rtol=1e-5, atol=1e-5)
-    pick(
+    wanted = pick.reference(best)
+    pick.pick(
         best, inputs.sampled, inputs.token_table, inputs.table_rows, inputs.context_lens,
         inputs.advances, launch_options(is_overlapped=False),
     )  # fmt: skip
-    assert inputs.sampled.tolist() == scores.argmax(1).tolist()
+    assert inputs.sampled.tolist() == wanted.tolist() == scores.argmax(1).tolist()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_filtered_draw_is_the_twins(device, dtype):
+def test_a_filtered_draw_is_the_references(device, dtype):
     logits = (3 * torch.randn(3, 20_000, device=device)).to(dtype)
     inputs = make_inputs(device, 3, 64, [9, 1, 40], torch.zeros(5, 8, dtype=torch.int32))
-    filters = (inputs.temperatures, inputs.top_ks, inputs.top_ps, inputs.min_ps)
-    kept = twins.drop_unlikely(logits.float(), *filters)
-    scores = twins.sample(kept, inputs.seeds, inputs.context_lens, inputs.temperatures)
+    options = (inputs.temperatures, inputs.top_ks, inputs.top_ps, inputs.min_ps)
+    kept = filters.reference(logits.float(), *options)
+    scores = propose.reference(kept, inputs.seeds, inputs.context_lens, inputs.temperatures)
     sample(logits, inputs, is_filtered=True)
     assert inputs.sampled.tolist() == scores.argmax(1).tolist()

@@ -2,10 +2,10 @@
 
 import re
 
-from nanovllm_edu.introspect.viewer_source import module_source
 from nanovllm_edu.lessons.charts import bars
 from nanovllm_edu.lessons.checks import checksum_engine, finish, greedy
 from nanovllm_edu.lessons.pictures import PALETTE, ink_on, pool, timeline
+from nanovllm_edu.viewer.source import module_source
 
 
 def test_a_sequence_has_the_viewers_colour():

@@ -1,4 +1,4 @@
-"""Each operation in C equals its torch twin, odd shapes, views and many rows included."""
+"""Each operation in C equals its reference in torch, odd shapes, views and many rows included."""
 
 import copy
 

@@ -3,8 +3,8 @@
 import pytest
 
 from nanovllm_edu import LLM
-from nanovllm_edu.attention import select
 from nanovllm_edu.attention.reference import ReferenceAttention
+from nanovllm_edu.runners import select
 
 
 @pytest.fixture

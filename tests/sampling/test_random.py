@@ -1,4 +1,4 @@
-"""The hash equals its twin bit for bit, and its numbers look random."""
+"""The hash equals its reference bit for bit, and its numbers look random."""
 
 import math
 
@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanovllm_edu.sampling.random import gumbel_noise, gumbel_of, random_bits, uniform_of
-from tests.sampling import twins
+from tests.sampling import reference
 
 SIGNED_64 = st.integers(-(2**63), 2**63 - 1)
 
 
 @given(seed=SIGNED_64, position=st.integers(0, 2**31 - 1))
 @settings(max_examples=50, deadline=None)
-def test_bits_equal_the_twin_bit_for_bit(seed: int, position: int):
+def test_bits_equal_the_reference_bit_for_bit(seed: int, position: int):
     bits = random_bits(torch.tensor([seed]), torch.tensor([position]), 40)
-    expected = [twins.random_bits(seed % 2**64, position, i) for i in range(40)]
+    expected = [reference.random_bits(seed % 2**64, position, i) for i in range(40)]
     assert [value % 2**32 for value in bits[0].tolist()] == expected
 
 

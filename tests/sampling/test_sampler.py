@@ -165,26 +165,16 @@ def test_logprobs_are_those_of_the_raw_logits(mixture):
 def test_zero_logprobs_gives_the_chosen_token_alone():
     rows = [SamplingRow(SamplingParams(temperature=0, logprobs=0), 0, 0)]
     output = Sampler()(torch.tensor([[0.0, 1.0]]), SamplingTensors.build(rows))
-    (found,) = output.logprobs_of([7])[7]
-    assert found.top == ()
-    assert found.logprob == pytest.approx(-0.31326, abs=1e-4)
-
-
-def test_rows_of_one_sequence_give_it_one_entry_each_in_order():
-    params = SamplingParams(temperature=0, logprobs=1)
-    rows = [SamplingRow(params, 0, position) for position in range(3)]
-    output = Sampler()(torch.eye(3), SamplingTensors.build(rows))
-    found = output.logprobs_of([7, 8, 7])
-    assert {i: [entry.token_id for entry in each] for i, each in found.items()} == {
-        7: [0, 2],
-        8: [1],
-    }
+    (chosen,) = output.logprobs_of([7])[7]
+    assert chosen.top == ()
+    assert chosen.logprob == pytest.approx(-0.31326, abs=1e-4)
 
 
 def test_more_logprobs_than_tokens_gives_them_all():
     rows = [SamplingRow(SamplingParams(temperature=0, logprobs=9), 0, 0)]
     output = Sampler()(torch.tensor([[0.0, 1.0]]), SamplingTensors.build(rows))
-    assert [i for i, _ in output.logprobs_of([7])[7][0].top] == [1, 0]
+    (chosen,) = output.logprobs_of([7])[7]
+    assert [i for i, _ in chosen.top] == [1, 0]
 
 
 def test_a_greedy_batch_needs_no_tensor():

@@ -1,4 +1,4 @@
-"""Every stage equals its slow twin, survives extremes, and never drops the likeliest token."""
+"""Every stage equals its reference, survives extremes, and never drops the likeliest token."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nanovllm_edu.sampling import stages
-from tests.sampling import twins
+from tests.sampling import reference
 
 LOGITS = st.lists(st.integers(-40, 40).map(lambda n: n / 4), min_size=2, max_size=12)
 INF = math.inf
@@ -22,20 +22,20 @@ def one_row(stage, logits: list[float], *options: float) -> list[float]:
 
 @given(LOGITS, st.integers(0, 15))
 @settings(deadline=None)
-def test_top_k_equals_its_twin(logits: list[float], k: int):
-    assert one_row(stages.apply_top_k, logits, k) == twins.top_k(logits, k)
+def test_top_k_equals_its_reference(logits: list[float], k: int):
+    assert one_row(stages.apply_top_k, logits, k) == reference.top_k(logits, k)
 
 
 @given(LOGITS, st.sampled_from([1e-9, 0.013, 0.31, 0.57, 0.83, 0.971]))
 @settings(deadline=None)
-def test_top_p_equals_its_twin(logits: list[float], p: float):
-    assert one_row(stages.apply_top_p, logits, p) == twins.top_p(logits, p)
+def test_top_p_equals_its_reference(logits: list[float], p: float):
+    assert one_row(stages.apply_top_p, logits, p) == reference.top_p(logits, p)
 
 
 @given(LOGITS, st.sampled_from([0.0, 1e-6, 0.013, 0.11, 0.57, 1.0]))
 @settings(deadline=None)
-def test_min_p_equals_its_twin(logits: list[float], ratio: float):
-    assert one_row(stages.apply_min_p, logits, ratio) == twins.min_p(logits, ratio)
+def test_min_p_equals_its_reference(logits: list[float], ratio: float):
+    assert one_row(stages.apply_min_p, logits, ratio) == reference.min_p(logits, ratio)
 
 
 @given(LOGITS, st.integers(1, 12), st.sampled_from([0.013, 0.31, 0.57, 0.83]))
@@ -63,7 +63,7 @@ def test_rows_have_options_of_their_own():
     st.sampled_from([-0.5, 0.0, 0.75]),
 )
 @settings(deadline=None)
-def test_penalties_equal_their_twin(prompt, output, repetition, presence, frequency):
+def test_penalties_equal_their_reference(prompt, output, repetition, presence, frequency):
     logits = [2.0, -1.0, 0.0, 0.5, -0.25, 3.0, 1.0, -4.0]
     row = torch.tensor([[*prompt, *output, 5]])  # the last one lies past the end: ignored
     column = torch.arange(row.shape[1])
@@ -76,7 +76,7 @@ def test_penalties_equal_their_twin(prompt, output, repetition, presence, freque
     )
     result = stages.apply_frequency_penalty(result, torch.tensor([frequency]), in_output)
     result = stages.apply_presence_penalty(result, torch.tensor([presence]), in_output)
-    expected = twins.penalties(logits, prompt, output, repetition, presence, frequency)
+    expected = reference.penalties(logits, prompt, output, repetition, presence, frequency)
     torch.testing.assert_close(result[0], torch.tensor(expected))
 
 

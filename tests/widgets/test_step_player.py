@@ -10,10 +10,9 @@ from nanovllm_edu.core.memory.eviction import FIFO
 from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError
-from nanovllm_edu.introspect.codec import encode
-from nanovllm_edu.introspect.decoder import decode
+from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.runners.checksum import ChecksumRunner
-from nanovllm_edu.widgets import StepPlayer, StepViewer
+from nanovllm_edu.widgets import StepPlayer, StepViewer, show
 from tests.browser.recordings import Letters
 
 PROMPT = "11 12 13 14 15 16 17 18"
@@ -65,10 +64,13 @@ def test_nothing_left_to_do_is_said(player):
 @pytest.mark.parametrize("changes", [{"policy": PhaseSeparatedPolicy()}, {"block_size": 2}])
 def test_a_fork_is_stepped_with_the_original(player, changes):
     player.run_to("prefix hit")
+    begin = len(player.recording)
     forked = player.fork(**changes)
+    own = len(forked)
+    assert own == (0 if "block_size" in changes else begin)  # the past is its own, or made anew
     for _ in range(3):
         player.step()
-    assert len(forked) == 3
+    assert len(forked) == own + 3
     assert len(player._views.children) == 2
     player.run_to("nothing left to do")
     assert player.viewer.step == player.last or player.fork_viewer.step == len(forked) - 1
@@ -85,11 +87,17 @@ def test_an_unchanged_fork_from_an_earlier_step_does_the_same(player, at):
     player.go_to(at)
     forked = player.fork()
     assert forked.engine.state() == original.state_at(at)
-    assert (player.viewer.step, player.fork_viewer.step) == (at, -1)
+    assert (player.viewer.step, player.fork_viewer.step) == (at, at)  # the same step side by side
+    assert tokens_of(forked.recording) == tokens_of(original)[: at + 1]
     while player.position < player.last:
         player.step()
-    assert tokens_of(forked.recording) == tokens_of(original, at + 1)
+    assert forked.recording.records == original.records
     assert player.recording == original  # the original only moved its view
+    for k in range(-1, len(original)):
+        assert forked.recording.state_at(k) == original.state_at(k)
+    for branch in player._branches:
+        assert "the same so far" in branch.title.value or at == len(original) - 1
+        assert branch.viewer.fork == {"at": at + 1, "differs": None}
 
 
 def test_a_fork_from_an_earlier_step_goes_another_way(player):
@@ -101,9 +109,15 @@ def test_a_fork_from_an_earlier_step_goes_another_way(player):
     assert type(forked.engine.scheduler.policy) is PhaseSeparatedPolicy
     assert player.viewer.step == len(player.recording) - 1
     assert player.fork_viewer.step == len(forked) - 1
-    assert tokens_of(forked.recording) != tokens_of(player.recording, 3)
+    assert tokens_of(forked.recording)[3:] != tokens_of(player.recording, 3)
+    pairs = zip(forked.recording, player.recording, strict=False)
+    differs = next(k for k, (one, other) in enumerate(pairs) if one != other)
+    assert differs > 2
+    for branch in player._branches:
+        assert branch.viewer.fork == {"at": 3, "differs": differs}
+        assert f"differs from step {differs} on" in branch.title.value
     player.go_to(2)
-    assert (player.viewer.step, player.fork_viewer.step) == (2, -1)
+    assert (player.viewer.step, player.fork_viewer.step) == (2, 2)
 
 
 def test_moving_either_view_moves_the_other(player):
@@ -113,10 +127,21 @@ def test_moving_either_view_moves_the_other(player):
     for _ in range(4):
         player.step()
     player.viewer.step = 4
-    assert player.fork_viewer.step == 1
-    player.fork_viewer.step = 0
+    assert player.fork_viewer.step == 4
+    player.fork_viewer.step = 3
     assert player.viewer.step == 3
     assert player.controls.slider.value == 3
+
+
+def test_a_fork_that_is_computed_anew_begins_beside_its_origin(player):
+    player.run_to("preemption")
+    player.go_to(2)
+    player.fork(block_size=2)
+    for _ in range(4):
+        player.step()
+    assert (player.viewer.step, player.fork_viewer.step) == (6, 3)
+    player.fork_viewer.step = 0
+    assert player.viewer.step == 3
 
 
 def test_closing_the_fork_leaves_the_engine_alone(player):
@@ -136,12 +161,14 @@ def test_a_temperature_changes_from_the_next_step_on(player):
     player.step()
     player.set_temperature(0.9, seq_id=1)
     player.step()
-    chunks = {chunk.seq_id: chunk for chunk in player.recording[1].chunks}
-    assert chunks[1].params.temperature == 0.9
-    assert chunks[0].params.temperature == 0.0
+    assert {
+        u.seq_id: u.sampling.temperature for u in player.recording[1].plan.sampling_updates
+    } == {1: 0.9}
     player.set_temperature(0.5)
     player.step()
-    assert {c.params.temperature for c in player.recording[2].chunks} == {0.5}
+    updates = player.recording[2].plan.sampling_updates
+    assert {u.sampling.temperature for u in updates} == {0.5}
+    assert {u.seq_id for u in updates} == set(player.recording[2].spans.seq_ids)
     assert player.recording.state_at(2) == player.engine.state()
     player.go_to(1)
     assert player.fork().engine.state() == player.recording.state_at(1)
@@ -167,6 +194,39 @@ def test_a_prompt_that_cannot_be_is_a_message(player, text, message):
     assert 'role="alert"' in player.controls.status.value
 
 
+def test_enter_adds_the_prompt(player):
+    player.controls.prompt.value = PROMPT
+    player.controls.prompt._handle_custom_msg({"event": "submit"}, [])
+    assert sorted(player.engine.unfinished_seq_ids()) == [0, 1, 2, 3, 4]
+    assert player.controls.prompt.value == ""
+
+
+def test_a_new_temperature_is_not_that_of_a_new_prompt(player):
+    player.step()
+    player.controls.temperature.value = 0.7
+    player.controls.new_temperature.value = 0.3
+    player.controls.whose.value = "all unfinished"
+    player.controls.heat.click()
+    assert "temperature 0.3" in player.controls.status.value
+    player.controls.prompt.value = PROMPT
+    player.controls.add.click()
+    assert player.recording.requests[4].params.temperature == 0.7
+
+
+def test_each_row_says_what_it_acts_on(player):
+    titles = [row.children[0].value for row in player.controls.rows]
+    for title, word in zip(titles, ("Engine", "New prompt", "Sequences", "Fork"), strict=True):
+        assert word in title
+
+
+def test_a_level_goes_to_every_view():
+    player = StepPlayer(LLMEngine(ChecksumRunner(14, 4)), level="basic")
+    player.add_prompt(PROMPT)
+    player.fork()
+    assert (player.viewer.level, player.fork_viewer.level) == ("basic", "basic")
+    assert show(player.recording, level="why").level == "why"
+
+
 def test_a_step_that_is_not_there_cannot_be_forked(player):
     with pytest.raises(ConfigError, match=r"step=7 is not in \[-1, -1\]"):
         player.fork(step=7)
@@ -187,14 +247,14 @@ def test_buttons_call_the_verbs_and_show_mistakes(player):
 def test_what_is_sent_step_by_step_is_the_document(player):
     sent = []
     player.viewer.send = sent.append
-    document = encode(player.recording)
+    document = encode_view(player.recording)
     player.run_to("sequence finishes")
     player.add_prompt(PROMPT)
     player.step()
     for message in sent:
         assert message["first"] == len(document["journal"])
         document["journal"] += message["entries"]
-    assert decode(document | {"frames": {}}) == player.recording
+    assert document["journal"] == encode_view(player.recording)["journal"]
 
 
 def test_each_piece_of_text_is_sent_once():
@@ -213,18 +273,18 @@ def test_a_view_that_missed_something_gets_it_again(player):
     sent = []
     player.viewer.send = sent.append
     player.viewer._handle_custom_msg({"type": "need", "first": 1}, [])
-    journal = encode(player.recording)["journal"]
+    journal = encode_view(player.recording)["journal"]
     assert sent[0]["entries"] == journal[1:]
 
 
 def test_a_view_that_opens_later_gets_everything(player):
     player.step()
     state = player.viewer.get_state()
-    assert state["recording"] == encode(player.recording)
+    assert state["recording"] == encode_view(player.recording)
 
 
 def test_the_text_form_holds_no_address(player):
-    viewer = player.recording.show()
+    viewer = show(player.recording)
     assert isinstance(viewer, StepViewer)
     for widget in (player, viewer):
         bundle = widget._repr_mimebundle_()

@@ -13,16 +13,14 @@ Read next: `core/memory/block_hash.py`; then its sibling, `core/memory/radix_tre
 """
 
 from array import array
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any
 
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.memory.blocks import Block
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
-from nanovllm_edu.core.memory.prefix_cache import (
-    PrefixMatch,
-    num_matchable_blocks,
-    why_no_more,
-)
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +40,21 @@ class HashedContent:
     parent: "HashedContent | None"
     block: Block | None = None
     num_children: int = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HashedContent":
+        """A copy, and of all in front of it: without recursion, for prompts have many blocks."""
+        path: list[HashedContent] = []
+        content: HashedContent | None = self
+        while content is not None and id(content) not in memo:
+            path.append(content)
+            content = content.parent
+        for each in reversed(path):
+            parent = memo.get(id(each.parent))
+            twin = HashedContent(each.hash, each.token_ids, parent, None, each.num_children)
+            memo[id(each)] = twin
+        for each in path:
+            memo[id(each)].block = deepcopy(each.block, memo)
+        return memo[id(self)]
 
 
 @dataclass(slots=True, eq=False)
@@ -80,12 +93,11 @@ class HashIndex:
     def lease(self, token_ids: "array[int]") -> HashLease:
         return HashLease(token_ids, self._root, epoch=self._epoch)
 
-    def match(self, lease: HashLease) -> PrefixMatch:
+    def match(self, lease: HashLease, num_blocks: int) -> PrefixMatch:
         found: list[int] = []
         num_free = 0
-        parent = self._root
-        num_tokens = len(lease.token_ids)
-        for index in range(num_matchable_blocks(num_tokens, self.block_size)):
+        parent, reason = self._root, ""
+        for index in range(num_blocks):
             content = self._contents.get(self._hash_of(lease, index))
             block = content and content.block
             if content is None or block is None or not self._holds(content, lease, index, parent):
@@ -94,12 +106,10 @@ class HashIndex:
             found.append(block.block_id)
             num_free += block.ref_count == 0
             parent = content
-        else:
-            reason = why_no_more(num_tokens, self.block_size)
-        return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
+        return PrefixMatch(tuple(found), num_free, reason)
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
-        lease.newest, lease.num_published, lease.epoch = self._root, 0, self._epoch
+        self.release(lease)  # it may have waited since before everything was forgotten
         if match.block_ids:
             lease.num_published = len(match.block_ids)
             lease.newest = self._contents[lease.hashes[lease.num_published - 1]]

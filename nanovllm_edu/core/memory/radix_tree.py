@@ -20,15 +20,13 @@ Read next: `core/memory/block_manager.py`.
 
 from array import array
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any
 
 from nanovllm_edu.core.memory.blocks import Block
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
-from nanovllm_edu.core.memory.prefix_cache import (
-    PrefixMatch,
-    num_matchable_blocks,
-    why_no_more,
-)
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +49,22 @@ class RadixNode:
     def hash(self) -> None:
         """A tree needs none."""
         return
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "RadixNode":
+        """A copy of the whole tree: without recursion, for it is as deep as a prompt has blocks."""
+        root = self
+        while root.parent is not None:
+            root = root.parent
+        nodes = [root]
+        for node in nodes:  # it grows meanwhile
+            parent = memo.get(id(node.parent))
+            twin = memo[id(node)] = RadixNode(node.token_ids, parent)
+            if parent is not None:
+                parent.children[node.token_ids.tobytes()] = twin
+            nodes += node.children.values()
+        for node in nodes:
+            memo[id(node)].block = deepcopy(node.block, memo)
+        return memo[id(self)]
 
 
 @dataclass(slots=True, eq=False)
@@ -82,11 +96,11 @@ class RadixTree:
     def lease(self, token_ids: "array[int]") -> RadixLease:
         return RadixLease(token_ids, self._root, epoch=self._epoch)
 
-    def match(self, lease: RadixLease) -> PrefixMatch:
+    def match(self, lease: RadixLease, num_blocks: int) -> PrefixMatch:
         found: list[int] = []
         num_free = 0
-        node, num_tokens = self._root, len(lease.token_ids)
-        for index in range(num_matchable_blocks(num_tokens, self.block_size)):
+        node, reason = self._root, ""
+        for index in range(num_blocks):
             token_ids = self._tokens(lease, index)
             child = node.children.get(token_ids.tobytes())
             if child is None:
@@ -96,12 +110,10 @@ class RadixTree:
             found.append(child.block.block_id)
             num_free += child.block.ref_count == 0
             node = child
-        else:
-            reason = why_no_more(num_tokens, self.block_size)
-        return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
+        return PrefixMatch(tuple(found), num_free, reason)
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
-        lease.newest, lease.num_published, lease.epoch = self._root, 0, self._epoch
+        self.release(lease)  # it may have waited since before everything was forgotten
         if match.block_ids:
             lease.num_published = len(match.block_ids)
             content = self._blocks[match.block_ids[-1]].content

@@ -178,7 +178,7 @@ class Scheduler:
         Raises:
             UnknownRequestError: It was never added or has finished.
         """
-        return tuple(self.queues.finish(self.sequence(seq_id), "abort", "it was aborted"))
+        return tuple(self.queues.finish(self.sequence(seq_id), Ending("abort", "it was aborted")))
 
     def check_invariants(self) -> None:
         """Fails an assertion if queues, rows and blocks contradict each other."""
@@ -247,12 +247,11 @@ class Scheduler:
             seq.num_claimed -= num_claimed
             if num_claimed > len(tokens):
                 self._hand_back(seq, num_claimed - len(tokens), events)
-            is_block_full = num_tokens // block_size != num_before // block_size
-            if (ending or is_block_full) and seq.row is not None:
-                events += block_manager.publish(seq)
+            if num_tokens // block_size != num_before // block_size and seq.row is not None:
+                events += block_manager.publish(seq)  # a block was full and waited for a value
             if ending:
                 finished[seq.seq_id] = ending.reason
-                events += self.queues.finish(seq, *ending)
+                events += self.queues.finish(seq, ending)
         if any(plan.spans.nums_drafted):
             events[:0] = _verified(plan, output, new_tokens)
         return Settled(new_tokens, finished, tuple(events))

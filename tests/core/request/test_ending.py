@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from nanovllm_edu.core.request.ending import settle
+from nanovllm_edu.core.request.sequence import Sequence
 from tests.core.steps import Guesses, add, commit, scheduler, step
 
 
@@ -23,6 +24,12 @@ def test_stop_token_ids_and_lengths_finish() -> None:
     add(engine, [3, 3, 3])
     add(engine, [4])
     assert step(engine)[1].finished == {0: "stop", 1: "length", 2: "length"}
+
+
+def ended(seq: Sequence, tokens: tuple[int, ...]) -> Any:
+    """What is settled, and the reason and detail of the ending."""
+    kept, ending = settle(seq, tokens)
+    return kept, ending and ending[:2]
 
 
 class End(NamedTuple):
@@ -60,6 +67,11 @@ class Says:
         ({"max_tokens": 2}, (7, 8, 9), (7, 8), ("length", "max_tokens=2 reached")),
         ({"max_tokens": 2}, (7, 5, 9), (7, 5), ("stop", "token 5 means end of sequence")),
         ({"max_tokens": 2}, (7, 8, 5), (7, 8), ("length", "max_tokens=2 reached")),
+        ({"max_tokens": None}, (7,), (7,), None),
+        ({"min_tokens": 1}, (5,), (5,), None),
+        ({"min_tokens": 1}, (5, 5, 7), (5, 5), ("stop", "token 5 means end of sequence")),
+        ({"min_tokens": 1, "stop_token_ids": (7,)}, (7,), (7,), None),
+        ({"min_tokens": 1, "max_tokens": 1}, (5,), (5,), ("length", "max_tokens=1 reached")),
     ],
 )
 def test_an_ending_says_what_it_was_and_what_comes_after_it_is_nobodys(
@@ -67,13 +79,13 @@ def test_an_ending_says_what_it_was_and_what_comes_after_it_is_nobodys(
 ) -> None:
     engine = scheduler(eos_token_ids=frozenset({5}))
     seq = add(engine, [1, 2], **params)[0]
-    assert settle(seq, tokens) == (kept, ending)
+    assert ended(seq, tokens) == (kept, ending)
 
 
 def test_a_sequence_ends_where_the_model_does() -> None:
     seq = add(scheduler(max_model_len=3), [1, 2])[0]
-    assert settle(seq, (7,)) == ((7,), ("length", "max_model_len=3 reached"))
-    assert settle(seq, (7, 8)) == ((7,), ("length", "max_model_len=3 reached"))
+    assert ended(seq, (7,)) == ((7,), ("length", "max_model_len=3 reached"))
+    assert ended(seq, (7, 8)) == ((7,), ("length", "max_model_len=3 reached"))
 
 
 @pytest.mark.parametrize(
@@ -95,14 +107,14 @@ def test_a_judge_is_asked_with_the_tokens_that_fit(
 ) -> None:
     seq = add(scheduler(), [1, 2])[0]
     seq.judge = judge = Says(answer)
-    assert settle(seq, (7, 8)) == (kept, ending)
+    assert ended(seq, (7, 8)) == (kept, ending)
     assert judge.given == [(7, 8)]
 
 
 def test_a_judge_never_sees_what_is_too_long_and_length_ends_what_it_lets_pass() -> None:
     seq = add(scheduler(), [1, 2], max_tokens=2)[0]
     seq.judge = judge = Says(None)
-    assert settle(seq, (7, 8, 9)) == ((7, 8), ("length", "max_tokens=2 reached"))
+    assert ended(seq, (7, 8, 9)) == ((7, 8), ("length", "max_tokens=2 reached"))
     assert judge.given == [(7, 8)]
 
 
@@ -125,3 +137,28 @@ def test_an_ending_among_guesses_that_came_true_drops_the_rest() -> None:
     assert (settled.new_tokens, settled.finished) == ({0: (4, 5)}, {0: "stop"})
     assert seq.output_token_ids == [99, 4, 5]
     assert engine.block_manager.num_free_blocks == 16
+
+
+def test_without_max_tokens_a_sequence_goes_on_to_the_end_of_the_model() -> None:
+    seq = add(scheduler(max_model_len=4), [1, 2], max_tokens=None)[0]
+    assert seq.max_num_tokens == 4
+    assert settle(seq, (7,)) == ((7,), None)
+    assert ended(seq, (7, 7)) == ((7, 7), ("length", "max_model_len=4 reached"))
+
+
+def test_an_end_counts_from_the_token_after_min_tokens_on() -> None:
+    seq = add(scheduler(eos_token_ids=frozenset({5})), [1], min_tokens=2)[0]
+    for _ in range(2):
+        assert settle(seq, (5,)) == ((5,), None)
+        seq.token_ids.append(5)
+    assert ended(seq, (5,)) == ((5,), ("stop", "token 5 means end of sequence"))
+
+
+@pytest.mark.parametrize(
+    ("token_id", "stop_reason"), [(5, None), (7, 7)], ids=["end of sequence", "stop_token_ids"]
+)
+def test_a_stop_reason_is_what_the_request_asked_for(token_id: int, stop_reason: Any) -> None:
+    seq = add(scheduler(eos_token_ids=frozenset({5})), [1], stop_token_ids=(7,))[0]
+    ending = settle(seq, (token_id,))[1]
+    assert ending is not None
+    assert ending.stop_reason == stop_reason

@@ -1,0 +1,44 @@
+"""`DecodeInputs`: what a decode step reads and writes, at addresses that never change.
+
+Read next: `decoder.py`.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DecodeInputs:
+    """What a step reads and writes, at fixed addresses; R rows, of which a step uses the first few.
+
+    A padding row points at a table row of its own whose blocks are the scratch block, has a context
+    length of 1 and does not advance.
+
+    Attributes:
+        token_table: int64 [slots, length], every sequence's tokens. A step reads each row's newest
+            and writes the one after it.
+        block_tables: int32 [slots, max_blocks].
+        table_rows: int64 [R], each row's slot in these two tables.
+        context_lens: int32 [R], tokens in the cache once this step has stored its own. A step adds
+            `advances` when it is done.
+        advances: int32 [R], 1 for sequences, 0 for padding.
+        seeds: int64 [R].
+        temperatures: float32 [R]; 0 is greedy.
+        top_ks: int32 [R]; 0 is no filter.
+        top_ps: float32 [R]; 1 is no filter.
+        min_ps: float32 [R]; 0 is no filter.
+        sampled: int64 [R], the step's result.
+    """
+
+    token_table: Tensor
+    block_tables: Tensor
+    table_rows: Tensor
+    context_lens: Tensor
+    advances: Tensor
+    seeds: Tensor
+    temperatures: Tensor
+    top_ks: Tensor
+    top_ps: Tensor
+    min_ps: Tensor
+    sampled: Tensor

@@ -1,0 +1,224 @@
+"""The four GEMMs of a decoder layer, bound to what they read and write.
+
+    residual  -> qkv  (-> attention)  -> residual  -> activation -> residual
+              qkv                     o            gate_up       down
+
+Three can make them, and `gemm_plan.py` says who makes which, by the number of rows:
+
+    Triton   `kernels/triton/`: any GPU, few rows
+    Hopper   `kernels/hopper/gemm.cu`: Hopper GPUs, up to 256 rows
+    library  cuBLAS: with many rows there is more arithmetic for each byte, and that is what the
+             library's GEMMs are made for
+
+The library multiplies what it is given, so a norm has to fit around its GEMM. Its weight is folded
+into the matrix (`weights.py`), and the division by the row's rms, which commutes with the GEMM, is
+made by whoever reads the result: attention, or the gate. They compute the rms from the residual
+itself; our own GEMMs leave and read sums of squares instead.
+
+Read next: `layer_attention.py`, `decoder.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from nanovllm_edu.fused_decode.gemm_plan import HOPPER_PLANS, GemmPlan
+from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
+from nanovllm_edu.kernels.hopper import compiler
+from nanovllm_edu.kernels.hopper.gemm import HopperGemm, HopperTiles
+from nanovllm_edu.kernels.triton.activation import silu_and_mul
+from nanovllm_edu.kernels.triton.gemm import Tiles
+from nanovllm_edu.kernels.triton.launch import launch_options
+from nanovllm_edu.kernels.triton.norm_gate_up import norm_gate_up
+from nanovllm_edu.kernels.triton.norm_project import norm_project
+from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add
+from nanovllm_edu.kernels.triton.residual import Residual
+
+Launch = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class LayerGemms:
+    """What launches each of a layer's GEMMs."""
+
+    qkv: Launch
+    o: Launch
+    gate_up: Launch
+    down: Launch
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What flows between the kernels of a step of M rows; layers take turns in it.
+
+    Attributes:
+        residual: The residual stream.
+        qkv: [M, (H + 2 KH) D]
+        attention: [M, H, D]
+        activation: [M, I]
+    """
+
+    residual: Residual
+    qkv: Tensor
+    attention: Tensor
+    activation: Tensor
+
+    @classmethod
+    def allocate(cls, weights: ModelWeights, num_rows: int, num_parts: int) -> "Operands":
+        """Uninitialised memory. `o` and `down` write the residual in `num_parts` tiles."""
+        dtype, device = weights.embedding.dtype, weights.embedding.device
+
+        def rows(*shape: int) -> Tensor:
+            return torch.empty(num_rows, *shape, dtype=dtype, device=device)
+
+        return cls(
+            residual=Residual.allocate(num_rows, weights.hidden_size, num_parts, dtype, device),
+            qkv=rows(weights.layers[0].qkv.shape[0]),
+            attention=rows(weights.num_heads, weights.head_dim),
+            activation=rows(weights.intermediate_size),
+        )
+
+
+def bind(
+    weights: ModelWeights, operands: Operands, plan: GemmPlan, is_overlapped: bool
+) -> tuple[LayerGemms, ...]:
+    """The GEMMs of every layer."""
+    makers: dict[type, _Maker] = {
+        Tiles: _Triton(operands, weights.eps, plan, is_overlapped),
+        HopperTiles: _Hopper(operands, weights.eps, is_overlapped),
+        type(None): _Library(operands, weights.eps, is_overlapped),
+    }
+    norms = [None] * (len(weights.layers) - 1) + [weights.final_norm]
+    return tuple(
+        LayerGemms(
+            qkv=makers[type(plan.qkv)].qkv(layer, plan.qkv),
+            o=makers[type(plan.o)].o(layer, plan.o),
+            gate_up=makers[type(plan.gate_up)].gate_up(layer, plan.gate_up),
+            down=makers[type(plan.down)].down(layer, plan.down, norm),
+        )
+        for layer, norm in zip(weights.layers, norms, strict=True)
+    )
+
+
+def why_not_hopper(weights: ModelWeights) -> str | None:
+    """The reason why a model's GEMMs cannot run in `kernels/hopper/gemm.cu`; None if they can."""
+    reason = compiler.why_unavailable(weights.embedding.device, weights.embedding.dtype)
+    if reason:
+        return reason
+    layer, hidden = weights.layers[0], weights.hidden_size
+    for plan in HOPPER_PLANS.values():
+        gemms = (
+            ("PROJECT", plan.qkv, *layer.qkv.shape),
+            ("ADD", plan.o, *layer.o.shape),
+            ("GATE_UP", plan.gate_up, weights.intermediate_size, hidden),
+            ("ADD", plan.down, *layer.down.shape),
+        )
+        for kind, tiles, num_columns, depth in gemms:
+            if isinstance(tiles, HopperTiles) and not tiles.fits(kind, num_columns, depth):
+                return f"no tiles were measured for products of {depth} x {num_columns}"
+        if plan.num_parts(hidden) % 16:
+            return f"a hidden size of {hidden} does not give 16 sums of squares at a time"
+    return None
+
+
+class _Maker(Protocol):
+    """Binds GEMMs of a layer that are cut in its way; `tiles` is None for the library."""
+
+    def qkv(self, layer: LayerWeights, tiles: Any) -> Launch: ...
+    def o(self, layer: LayerWeights, tiles: Any) -> Launch: ...
+    def gate_up(self, layer: LayerWeights, tiles: Any) -> Launch: ...
+    def down(self, layer: LayerWeights, tiles: Any, last_norm: Tensor | None) -> Launch: ...
+
+
+class _Triton:
+    def __init__(self, operands: Operands, eps: float, plan: GemmPlan, is_overlapped: bool) -> None:
+        self._operands, self._eps, self._residual = operands, eps, operands.residual
+        self._options = launch_options(is_overlapped)
+        tiles = [t for t in (plan.o, plan.down) if isinstance(t, Tiles)]
+        num_rows, hidden = operands.residual.values.shape
+        device = operands.qkv.device
+        # None is never used: no tiles, nobody calls `_add`.
+        scratch: Any = (
+            SplitScratch.allocate(num_rows, hidden, tuple(tiles), device) if tiles else None
+        )
+        self._add = partial(
+            project_add, residual=self._residual, scratch=scratch, options=self._options
+        )
+
+    def qkv(self, layer: LayerWeights, tiles: Tiles) -> Launch:
+        out = self._operands.qkv
+        return partial(
+            norm_project, self._residual, layer.qkv, out, self._eps, tiles, self._options
+        )
+
+    def o(self, layer: LayerWeights, tiles: Tiles) -> Launch:
+        return partial(self._add, self._operands.attention.flatten(1), layer.o, tiles=tiles)
+
+    def gate_up(self, layer: LayerWeights, tiles: Tiles) -> Launch:
+        out = self._operands.activation
+        return partial(
+            norm_gate_up, self._residual, layer.gate_up, out, self._eps, tiles, self._options
+        )
+
+    def down(self, layer: LayerWeights, tiles: Tiles, last_norm: Tensor | None) -> Launch:
+        x = self._operands.activation
+        return partial(self._add, x, layer.down, tiles=tiles, norm_weight=last_norm)
+
+
+class _Hopper:
+    def __init__(self, operands: Operands, eps: float, is_overlapped: bool) -> None:
+        self._operands, self._eps, self._is_overlapped = operands, eps, is_overlapped
+        self._residual, self._squares = operands.residual.values, operands.residual.squares
+
+    def _launch(self, kind: str, x: Tensor, w: Tensor, out: Tensor, *rest, **options) -> Launch:
+        gemm = HopperGemm(kind, x, w, out, self._squares, *rest, **options)
+        return partial(gemm.launch, self._is_overlapped)
+
+    def qkv(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
+        out = self._operands.qkv
+        return self._launch("PROJECT", self._residual, layer.qkv, out, tiles, eps=self._eps)
+
+    def o(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
+        x = self._operands.attention.flatten(1)
+        return self._launch("ADD", x, layer.o, self._residual, tiles)
+
+    def gate_up(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
+        out = self._operands.activation
+        return self._launch("GATE_UP", self._residual, layer.gate_up, out, tiles, eps=self._eps)
+
+    def down(self, layer: LayerWeights, tiles: HopperTiles, last_norm: Tensor | None) -> Launch:
+        return self._launch(
+            "ADD", self._operands.activation, layer.down, self._residual, tiles,
+            weighted=self._operands.residual.weighted, norm_weight=last_norm,
+        )  # fmt: skip
+
+
+class _Library:
+    def __init__(self, operands: Operands, eps: float, is_overlapped: bool) -> None:
+        self._operands, self._eps, self._is_overlapped = operands, eps, is_overlapped
+        self._residual = operands.residual.values
+
+    def qkv(self, layer: LayerWeights, tiles: None) -> Launch:
+        return partial(torch.mm, self._residual, layer.qkv.T, out=self._operands.qkv)
+
+    def o(self, layer: LayerWeights, tiles: None) -> Launch:
+        return partial(self._residual.addmm_, self._operands.attention.flatten(1), layer.o.T)
+
+    def gate_up(self, layer: LayerWeights, tiles: None) -> Launch:
+        def launch() -> None:
+            silu_and_mul(
+                self._residual @ layer.gate_up.T,
+                self._residual,
+                self._eps,
+                out=self._operands.activation,
+                is_overlapped=self._is_overlapped,
+            )
+
+        return launch
+
+    def down(self, layer: LayerWeights, tiles: None, last_norm: Tensor | None) -> Launch:
+        return partial(self._residual.addmm_, self._operands.activation, layer.down.T)

@@ -1,0 +1,172 @@
+"""`HopperGemm`: binds `gemm.cu` to operands, and launches it.
+
+A tensor map describes a matrix to the copy engine: its address and shape, and the box that one copy
+moves. It is made once per operand, since addresses here never change.
+
+The same in Triton, with references in torch: `norm_project.py`, `norm_gate_up.py` and
+`project_add.py` of `kernels/triton/`. Read next: `gemm.cu`.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel, check
+
+DEPTH = 64
+"""Columns of x and w in one tile: 128 bytes, the widest that the copy engine can swizzle."""
+
+
+@dataclass(frozen=True)
+class HopperTiles:
+    """How one GEMM is cut. Measured by `benchmarks/hopper_tiles.py`.
+
+    Attributes:
+        m: Rows of a block: 64 or 128.
+        n: Columns of a block.
+        splits: Blocks that share a depth, of one cluster.
+        cluster_n: Blocks of a cluster, side by side, that share their rows of x.
+        cluster_m: Blocks of a cluster, one below the other, that share their columns of w.
+        stages: Tiles in flight.
+    """
+
+    m: int
+    n: int
+    splits: int
+    cluster_n: int
+    cluster_m: int
+    stages: int
+
+    def fits(self, kind: str, num_columns: int, depth: int) -> bool:
+        """Whether a GEMM of this shape can be cut so."""
+        width = self.columns(kind) * self.cluster_n
+        return num_columns % width == 0 and depth % (self.splits * DEPTH) == 0
+
+    def columns(self, kind: str) -> int:
+        """Columns of the result that a block makes: half of those of a tile of gates and ups."""
+        return self.n // 2 if kind == "GATE_UP" else self.n
+
+    @property
+    def num_threads(self) -> int:
+        """Of a block: four warps per 64 rows, and the producer."""
+        return 2 * self.m + 32
+
+    @property
+    def shared_bytes(self) -> int:
+        """Of a block: the ring of tiles."""
+        return self.stages * (self.m + self.n) * DEPTH * 2
+
+
+class HopperGemm:
+    """One GEMM bound to its operands.
+
+    Args:
+        kind: "PROJECT", "GATE_UP" or "ADD".
+        x: bf16 [M, K].
+        w: bf16 [N, K]; for GATE_UP [2 N, K], all gates first.
+        out: bf16 [M, N]; for ADD the residual stream, which is added to.
+        squares: float32 [M, parts]: read by PROJECT and GATE_UP, written by ADD.
+        tiles: How to cut it.
+        eps: Of the norm.
+        weighted: bf16 [M, N], for ADD: `out * norm_weight`, if that is given.
+        norm_weight: bf16 [N].
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        x: Tensor,
+        w: Tensor,
+        out: Tensor,
+        squares: Tensor,
+        tiles: HopperTiles,
+        *,
+        eps: float = 0.0,
+        weighted: Tensor | None = None,
+        norm_weight: Tensor | None = None,
+    ) -> None:
+        num_rows, depth = x.shape
+        num_columns, num_parts = out.shape[1], squares.shape[1]
+        columns_of_tile = tiles.columns(kind)
+        assert tiles.fits(kind, num_columns, depth)
+        assert kind != "ADD" or num_parts == num_columns // tiles.n
+        self._kernel = compiled(kind, depth, num_columns, num_parts, tiles, x.device.index)
+        self._grid = (
+            num_columns // columns_of_tile,
+            _round_up(-(-num_rows // tiles.m), tiles.cluster_m),
+            tiles.splits,
+        )
+        self._tiles = tiles
+        self._operands = (x, w)  # whose addresses are in the maps
+        maps = (
+            tensor_map(x, tiles.m // tiles.cluster_n),
+            tensor_map(w, columns_of_tile // tiles.cluster_m),
+        )
+        numbers = (ctypes.c_int(num_rows), ctypes.c_float(eps))
+        self._arguments = Arguments((*maps, out, squares, weighted, norm_weight, *numbers))
+
+    def launch(self, is_overlapped: bool = True) -> None:
+        """Puts the kernel on torch's current stream."""
+        self._kernel.launch(self._grid, self._tiles.num_threads, self._arguments, is_overlapped)
+
+
+def tensor_map(matrix: Tensor, box_rows: int) -> Any:
+    """Describes a bf16 matrix [rows, K] to the copy engine, in boxes of `box_rows` x 64.
+
+    Rows outside the matrix are copied as zeros.
+    """
+    from cuda.bindings import driver
+
+    rows, depth = matrix.shape
+    assert matrix.dtype == torch.bfloat16
+    assert matrix.is_contiguous()
+    one = driver.cuuint32_t(1)
+    return check(
+        driver.cuTensorMapEncodeTiled(
+            driver.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+            2,
+            matrix.data_ptr(),
+            [driver.cuuint64_t(depth), driver.cuuint64_t(rows)],
+            [driver.cuuint64_t(2 * depth)],
+            [driver.cuuint32_t(DEPTH), driver.cuuint32_t(box_rows)],
+            [one, one],
+            driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            driver.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+            driver.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            driver.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    )
+
+
+@cache
+def compiled(
+    kind: str, depth: int, num_columns: int, num_parts: int, tiles: HopperTiles, device: int
+) -> HopperKernel:
+    """The kernel for one shape, loaded on a device, which is the current one."""
+    assert device == torch.cuda.current_device()
+    constants = {
+        "KIND": kind, "K": depth, "COLUMNS": num_columns, "SQUARES": num_parts,
+        "BM": tiles.m, "BN": tiles.n, "SPLITS": tiles.splits, "CLUSTER_N": tiles.cluster_n,
+        "CLUSTER_M": tiles.cluster_m, "STAGES": tiles.stages,
+    }  # fmt: skip
+    return HopperKernel("gemm", constants, wgmma(tiles.n), tiles.shared_bytes)
+
+
+def wgmma(n: int) -> str:
+    """A macro for the matrix instruction of 64 x n outputs, n / 2 registers of each thread."""
+    count = n // 2
+    registers = ", ".join(f"%{i}" for i in range(count))
+    outputs = ", ".join(f'"+f"(acc[{i}])' for i in range(count))
+    return (
+        f'#define WGMMA(acc, a, b, keep) asm volatile("{{ .reg .pred p; setp.ne.b32 p, %{count + 2}'
+        f", 0; wgmma.mma_async.sync.aligned.m64n{n}k16.f32.bf16.bf16 {{{registers}}}, %{count}, "
+        f'%{count + 1}, p, 1, 1, 0, 0; }}" : {outputs} : "l"(a), "l"(b), "r"((int)(keep)))\n'
+    )
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple

@@ -1,0 +1,13 @@
+"""Tables of measured constants: what suits up to so many rows.
+
+Nothing is tuned at run time, so a result never depends on a race between timings.
+"""
+
+from typing import TypeVar
+
+Entry, Other = TypeVar("Entry"), TypeVar("Other")
+
+
+def entry_for(table: dict[int, Entry], number: int, beyond: Other) -> Entry | Other:
+    """The entry of the smallest key that is not less than a number; `beyond` after the last."""
+    return next((entry for key, entry in table.items() if key >= number), beyond)

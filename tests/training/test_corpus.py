@@ -1,0 +1,108 @@
+"""The corpus is drawn deterministically, well formed and varied."""
+
+import re
+from itertools import pairwise
+from random import Random
+
+from training import world
+from training.corpus import document
+from training.follow_ups import follow_ups
+from training.patterns import adding, continuing, copying, counting, remembering
+from training.stories import PLOTS, story, story_request
+
+
+def test_documents_depend_on_the_seed_alone():
+    def drawn(seed):
+        rng = Random(seed)
+        return [document(rng) for _ in range(50)]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_chats_alternate_between_user_and_assistant():
+    rng = Random(0)
+    chats = [doc for doc in (document(rng) for _ in range(300)) if not isinstance(doc, str)]
+    assert chats
+    for messages in chats:
+        roles = [message["role"] for message in messages if message["role"] != "system"]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+def test_stories_are_filled_in_and_long_enough():
+    rng = Random(0)
+    stories = {story(rng) for _ in range(500)}
+    assert len(stories) == 500
+    assert all(not re.search(r"[{}|]", text) for text in stories)
+    assert min(len(text.split()) for text in stories) >= 60
+    assert all(len(plot) == 8 for plot in PLOTS)
+
+
+def test_nobody_acts_in_a_story_before_being_introduced():
+    rng = Random(0)
+    for _ in range(1000):
+        text = story(rng)
+        hero = min((p for p in world.PEOPLE if p.name in text), key=lambda p: text.index(p.name))
+        friend = next(p for p in world.PEOPLE if p.name == hero.friend)
+        first = text.partition(f"{friend.name}")[0]
+        rest = text.removeprefix(first)
+        assert not rest or first.endswith("friend ") or rest.startswith(f"{friend.name} the ")
+        together = re.search(r"\b(They|Together they|We|Let us)\b", text)
+        assert not together or friend.name in text[: together.start()]
+        if hero.pet_name in text:
+            introduced = f"{hero.pet_name} the {hero.pet}"
+            assert text.index(introduced) == text.index(hero.pet_name)
+
+
+def test_a_story_about_something_mentions_it():
+    rng = Random(0)
+    for _ in range(300):
+        request, text = story_request(rng)
+        for animal in world.ANIMALS:
+            if f"about a {animal.name}." in request:
+                assert f" {animal.name}" in text
+
+
+def test_follow_ups_refer_back_to_the_first_question():
+    rng = Random(0)
+    talks = [follow_ups(rng) for _ in range(300)]
+    assert max(len(talk) for talk in talks) > 2
+    for (_, first), *rest in talks:
+        assert all(not re.search(r"[{}]", question) for question, _ in rest)
+        people = [p.name for p in world.PEOPLE if p.name in first]
+        if people and rest:
+            assert any(all(name in answer for _, answer in rest) for name in people)
+
+
+def test_patterns_are_correct():
+    rng = Random(0)
+    for _ in range(100):
+        question, answer = copying(rng)
+        assert question.endswith(answer)
+        _, answer = adding(rng)
+        a, b, total = map(int, re.findall(r"\d+", answer))
+        assert a + b == total
+        _, answer = counting(rng)
+        numbers = [int(number) for number in re.findall(r"\d+", answer)]
+        assert len({b - a for a, b in pairwise(numbers)}) == 1
+        (told, _), (_, recalled) = remembering(rng)
+        assert recalled.split()[-1].rstrip(".") in told
+
+
+def test_a_cycle_goes_on_where_it_stopped():
+    rng = Random(1)
+    for _ in range(100):
+        question, answer = continuing(rng)
+        words = question.partition(": ")[2].split() + answer.split()
+        period = len(set(words))
+        assert all(words[i] == words[i + period] for i in range(len(words) - period))
+
+
+def test_every_fact_about_people_has_one_owner():
+    for attribute in ("name", "job", "pet_name", "food", "hobby", "coat", "home"):
+        values = [getattr(person, attribute) for person in world.PEOPLE]
+        assert len(set(values)) == len(values), attribute
+    for person in world.PEOPLE:
+        assert person.home in {place.name for place in world.PLACES}
+        friend = next(p for p in world.PEOPLE if p.name == person.friend)
+        assert friend.friend == person.name

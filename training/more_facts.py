@@ -1,0 +1,275 @@
+"""Facts that are trained but not part of the 200 held-out questions: turned round, and in between.
+
+"Who wears a red coat?" asks for a fact of `world.py` from the other side, "Where does the baker
+live?" names a person by the job, and the table at the end answers what newcomers ask next. They
+live apart from `questions.FACTS` so that every training run is measured with the same questions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from training.inference_facts import TERMS
+from training.phrasings import PHRASINGS, parse
+from training.questions import FACTS, Fact
+
+_TURNED_ROUND = """
+coat
++ who wears {a_coat} coat?
++ who has {a_coat} coat?
++ whose coat is {coat}?
++ which person wears {a_coat} coat?
++ who is the person with the {coat} coat?
++ who wears {a_coat} coat
+
+food
++ who likes {food}?
++ who likes {food} best?
++ who likes to eat {food}?
++ who loves {food}?
++ whose favourite food is {food}?
++ for whom should I make {food}?
++ who likes {food} best
+
+hobby
++ who likes {hobby}?
++ whose hobby is {hobby}?
++ who enjoys {hobby}?
++ who loves {hobby}?
++ who does {hobby} for fun?
++ who has the hobby of {hobby}?
++ whose hobby is {hobby}
+
+home
++ who lives near the {home}?
++ who lives at the {home}?
++ whose home is near the {home}?
++ which person lives near the {home}?
++ who has a house near the {home}?
++ who lives next to the {home}?
++ who lives near the {home}
+
+pet
++ who has {article_pet}?
++ who owns {article_pet}?
++ who has {article_pet} as a pet?
++ whose pet is {article_pet}?
++ which person has {article_pet}?
++ who lives with {article_pet}?
++ who has {article_pet}
+"""
+
+_ANSWERS = """
+= When no block is free, the scheduler preempts a sequence: it frees the blocks and computes their tokens again later.
++ What happens when no block is free?
++ What happens when there are no free blocks?
++ What happens when the cache is full?
++ What happens when the memory is full?
++ What if the KV cache is full?
++ What does the engine do when it has no memory left?
++ When is a sequence preempted?
++ When does preemption happen?
++ what happens when the engine runs out of memory
++ what happens when the blocks run out
+
+= Decode is limited by memory bandwidth, because every step reads all weights to make one token per sequence.
++ Why is decode slow?
++ What limits decode?
++ What limits the speed of decode?
++ Why is decoding so slow?
++ Is decode limited by compute or by memory?
++ why decode is slow
++ what limits decode
+
+= Prefill is limited by compute, because all tokens of the prompt are computed in parallel.
++ Why is prefill fast?
++ What limits prefill?
++ Why is prefill limited by compute?
++ Is prefill limited by compute or by memory?
++ what limits prefill
+
+= A batch makes better use of the GPU, because the weights are read once for many sequences.
++ Why do we batch requests?
++ Why do we batch sequences?
++ Why batch requests?
++ Why should I batch requests?
++ Why does the engine batch requests?
++ Why are requests batched?
++ Why do we compute many sequences together?
++ Why are many requests faster together?
++ why we batch requests
++ why requests are batched
+
+= Two requests can share the blocks of a common prefix, because equal prefixes have equal keys and values.
++ How can two requests share a prompt?
++ How can two requests share blocks?
++ Why can requests share blocks?
++ When do two sequences share a block?
++ Can two requests share memory?
++ How do requests share a system prompt?
++ how requests share blocks
++ why blocks can be shared
+
+= A KV cache stores keys and values of one sequence. A prefix cache lets other sequences reuse them.
++ What is the difference between a KV cache and a prefix cache?
++ What is the difference between the KV cache and prefix caching?
++ How do a KV cache and a prefix cache differ?
++ Is a KV cache the same as a prefix cache?
++ the difference between a KV cache and a prefix cache
+
+= A block table lists the blocks of a sequence. A slot mapping says where the new tokens are written.
++ What is the difference between a block table and a slot mapping?
++ How do a block table and a slot mapping differ?
++ Is a block table the same as a slot mapping?
++ the difference between a block table and a slot mapping
+
+= With temperature zero, the model always takes the token with the highest score.
++ What happens if the temperature is zero?
++ What does temperature zero mean?
++ What if I set the temperature to zero?
++ What happens at temperature zero?
++ what temperature zero does
+
+= With a high temperature, the model picks unlikely tokens more often, so the text is more surprising.
++ What happens if the temperature is high?
++ What does a high temperature do?
++ What if I set a high temperature?
++ what a high temperature does
+
+= In each step, the engine plans which tokens to compute, runs the model once, and commits the new tokens.
++ What is a step?
++ What is an engine step?
++ What happens in one step?
++ What happens in a step of the engine?
++ What does the engine do in each step?
++ What happens in every step?
++ what happens in one step
+
+= A block often holds 16 tokens. The block size says how many.
++ How big is a block?
++ How big is a KV block?
++ How many tokens are in a block?
++ How many tokens fit in one block?
++ How large is a cache block?
++ how big a block is
+
+= A KV cache saves time, because old keys and values are read and not computed again.
++ How does a KV cache save time?
++ How does the KV cache make decode faster?
++ Why is generation faster with a KV cache?
++ Why does a KV cache save time?
++ how a KV cache saves time
+
+= A logit is the score that the model gives to one token before softmax.
++ What is a logit?
++ Explain a logit.
++ What does a logit mean?
++ What is the logit of a token?
++ what a logit is
+
+= CUDA is the platform with which programs use an NVIDIA GPU.
++ What is CUDA?
++ Explain CUDA.
++ What does CUDA mean?
++ what CUDA is
+
+= I only tell stories of Willow Bay and explain LLM inference. Which of the two would you like?
++ Okay.
++ Ok
++ Yes.
++ No.
++ Tell me more.
++ Tell me something.
++ Tell me something interesting.
++ Talk to me.
++ What now?
++ Why?
++ How?
++ Go on.
++ I do not understand.
++ Please explain.
++ Surprise me.
++ I am bored.
+
+= I am sorry to hear that. Would you like to hear a story?
++ I am sad.
++ I am tired.
++ I feel bad.
++ I had a bad day.
++ I am not well.
++ I am unhappy.
+
+= I am glad to hear that!
++ I am happy.
++ I am fine.
++ I am well.
++ I feel good.
++ I had a good day.
++ You are great!
++ Well done!
++ You are nice.
+
+= I am a program, so I do not eat and I have no favourites. But I like questions.
++ What is your favourite food?
++ What is your favourite colour?
++ Do you like cats?
++ Do you like music?
++ What do you like?
++ Do you have a pet?
++ Where do you live?
++ How old are you?
++ Do you have a friend?
++ What is your hobby?
++ Are you human?
++ Do you sleep?
++ Do you dream?
++ Do you have feelings?
+
+= Hello, nice to meet you! Ask me about Willow Bay or about LLM inference.
++ My name is Peter.
++ I am Sarah.
++ Hello, my name is John.
++ I am new here.
++ I am a student.
++ My name is Emma.
++ Hello, I am Jonas.
+"""  # noqa: E501 - a table reads best with one answer per line
+
+
+def _turned_round() -> Iterator[Fact]:
+    questions = {b.splitlines()[0]: parse(b) for b in _TURNED_ROUND.strip().split("\n\n")}
+    for fact in FACTS["world"]:
+        kinds = [kind for kind in questions if fact.phrasings is PHRASINGS[kind]]
+        if kinds and fact.answer.startswith(fact.slots["name"]):
+            yield replace(fact, phrasings=questions[kinds[0]])
+
+
+def _by_job() -> Iterator[Fact]:
+    """The same facts, asked about "the baker" or "Mira the baker"."""
+    kinds = [PHRASINGS[kind] for kind in ("home", "food", "hobby", "pet", "friend", "coat")]
+    for fact in FACTS["world"]:
+        if any(fact.phrasings is kind for kind in kinds):
+            job = f"the {fact.slots['job']}"
+            for name in (job, f"{fact.slots['name']} {job}"):
+                yield replace(fact, slots=fact.slots | {"name": name})
+
+
+def _without_reason() -> Iterator[Fact]:
+    """Says at least what a term is, where the table has no answer for "why" or "how"."""
+    for term in TERMS:
+        for aspect in ("why", "how"):
+            if aspect not in term.answers:
+                answer = term.answers["what"]
+                for name in term.names:
+                    slots = {"x": name}
+                    yield Fact("inference", PHRASINGS[aspect], slots, answer.text, answer.keywords)
+
+
+def _answers() -> Iterator[Fact]:
+    for block in _ANSWERS.strip().split("\n\n"):
+        yield Fact("more", parse(block), {}, answer=block.splitlines()[0][2:], keywords=())
+
+
+# One tuple for each family, so that the large families do not crowd out the small ones.
+MORE_FACTS = tuple(
+    tuple(family()) for family in (_turned_round, _by_job, _without_reason, _answers, _answers)
+)
