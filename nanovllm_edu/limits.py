@@ -35,6 +35,7 @@ def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
         enable_chunked_prefill=config.enable_chunked_prefill,
         eos_token_ids=runner.eos_token_ids,
         draft_proposer=config.draft_proposer,
+        vocab_size=runner.vocab_size,
     )
 
 

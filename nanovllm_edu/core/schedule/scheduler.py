@@ -32,7 +32,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.schedule.queues import Queues
-from nanovllm_edu.core.schedule.step_builder import StepBuilder
+from nanovllm_edu.core.schedule.step_builder import MAX_VOCAB_SIZE, StepBuilder
 from nanovllm_edu.errors import PromptTooLongError
 
 
@@ -58,6 +58,7 @@ class Scheduler:
         queues: Where every sequence is.
         policy: Who goes first, and who gives way.
         draft_proposer: Guesses tokens; None leaves one token for each step.
+        vocab_size: Guesses are in [0, vocab_size).
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Scheduler:
         enable_chunked_prefill: bool = True,
         eos_token_ids: frozenset[int] = frozenset(),
         draft_proposer: DraftProposer | None = None,
+        vocab_size: int = MAX_VOCAB_SIZE,
     ) -> None:
         """Wires the parts; `EngineConfig` has checked the numbers."""
         self.queues = Queues(block_manager, max_num_seqs)
@@ -80,6 +82,7 @@ class Scheduler:
         self.enable_chunked_prefill = enable_chunked_prefill
         self.eos_token_ids = eos_token_ids
         self.draft_proposer = draft_proposer
+        self.vocab_size = vocab_size
         self._num_plans = 0
         self._unsaid: tuple[Event, ...] = ()
 
@@ -191,6 +194,7 @@ class Scheduler:
             self.max_num_batched_tokens,
             self.enable_chunked_prefill,
             self.draft_proposer,
+            self.vocab_size,
         )
         builder.events += self._unsaid
         try:

@@ -20,6 +20,8 @@ trust. Read next: `core/schedule/preemption.py`, `core/schedule/draft_proposer.p
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import index
 from typing import Any, NamedTuple, cast
 
 from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
@@ -32,6 +34,9 @@ from nanovllm_edu.core.schedule.policy import SchedulingPolicy
 from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.errors import ConfigError
+
+MAX_VOCAB_SIZE = 2**31
+"""More tokens than any model knows."""
 
 
 class Need(NamedTuple):
@@ -56,6 +61,7 @@ class StepBuilder:
         max_num_batched_tokens: The token budget of a whole step.
         enable_chunked_prefill: Whether a prompt may be cut to fit the rest of the budget.
         draft_proposer: Guesses tokens; None leaves one token for each step.
+        vocab_size: Guesses are in [0, vocab_size).
         budget: Tokens that still fit.
         spans: The work, in batch order, each as a plain tuple.
         planned: seq_ids of the spans.
@@ -69,6 +75,7 @@ class StepBuilder:
     max_num_batched_tokens: int
     enable_chunked_prefill: bool
     draft_proposer: DraftProposer | None = None
+    vocab_size: int = MAX_VOCAB_SIZE
     block_manager: BlockManager = field(init=False)
     budget: int = field(init=False)
     spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -184,10 +191,18 @@ class StepBuilder:
         if limit <= 0:
             return ()
         try:
-            return tuple(map(int, self.draft_proposer.propose(seq.token_ids, limit)))[:limit]
+            guesses = self.draft_proposer.propose(seq.token_ids[:], limit)
+            return tuple(map(self._token, islice(guesses, limit)))
         except Exception as error:  # a learner's; the step goes on without it, and says so
             self.events.append(DraftFailed(seq.seq_id, f"{type(error).__name__}: {error}"))
             return ()
+
+    def _token(self, guess: Any) -> int:
+        """A device would read outside of its tables for a token that does not exist."""
+        token_id = index(guess)
+        if not 0 <= token_id < self.vocab_size:
+            raise ValueError(f"token {token_id} is not in [0, {self.vocab_size})")
+        return token_id
 
     def _wait_for_value(self, seq: Sequence) -> None:
         """Guesses follow from a value that only the device has: this one is not claimed ahead."""
