@@ -98,7 +98,6 @@ def test_abort_all_ends_everybodys_requests(llm: LLM) -> None:
 def test_what_an_interrupted_call_had_come_to_can_be_asked_for(
     llm: LLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert llm.interrupted() == []
     right = llm.generate("One", GREEDY, use_tqdm=False)[0].token_ids
     advance, count = llm.engine.advance, iter(range(9))
 
@@ -115,7 +114,7 @@ def test_what_an_interrupted_call_had_come_to_can_be_asked_for(
     assert not llm.engine.has_unfinished_requests()
     monkeypatch.undo()
     llm.generate("One", GREEDY, use_tqdm=False)
-    assert llm.interrupted() == []
+    assert llm.interrupted() == [output]  # until another call fails
 
 
 def test_chat_applies_the_template(llm: LLM) -> None:

@@ -6,26 +6,23 @@ from threading import Thread
 import pytest
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.requests import Request, Requests
+from nanovllm_edu.text_judge import TextJudge
 from tests.core.steps import Guesses
-from tests.engine.engines import GREEDY, LONG, PROMPTS, engine, right_tokens
+from tests.engine.engines import GREEDY, LONG, PROMPTS, Letters, engine, right_tokens
 
 
-class Letters:
-    """A tokenizer with one token per character."""
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(letter) for letter in text]
-
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
-        return "".join(map(chr, token_ids))
+def request_of(seq: Sequence) -> Request:
+    """What its caller sees of a sequence."""
+    return Request(seq, None, TextJudge(Letters(), seq.params, seq.ending_token_ids), 0.0)
 
 
 def added(llm: LLMEngine, requests: Requests, params: SamplingParams = GREEDY) -> list[Request]:
     """The four prompts as requests of one call."""
     seqs = llm.add_requests([(prompt, params) for prompt in PROMPTS])
-    mine = [Request(seq, None, Letters(), 0.0) for seq in seqs]
+    mine = [request_of(seq) for seq in seqs]
     requests.listed += mine
     return mine
 
@@ -81,7 +78,7 @@ def test_several_tokens_of_one_step_are_read_one_by_one() -> None:
     right = right_tokens()[0]
     llm = engine(draft_proposer=Guesses(*right[1:3]))
     (seq,) = llm.add_requests([(PROMPTS[0], GREEDY)])
-    request = Request(seq, None, Letters(), 0.0)
+    request = request_of(seq)
     llm.step()
     request.read()
     llm.step()

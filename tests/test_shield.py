@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from nanovllm_edu.shield import Shield, shielded
+from nanovllm_edu.shield import Shield
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def reached(work: Callable[[list[int]], None]) -> list[int]:
 
 def test_an_interrupt_is_held_back_until_the_end_of_the_block() -> None:
     def work(lines: list[int]) -> None:
-        with shielded():
+        with Shield():
             press()
             lines.append(1)
             press()  # twice is once
@@ -43,13 +43,13 @@ def test_an_interrupt_is_held_back_until_the_end_of_the_block() -> None:
         lines.append(3)
 
     assert reached(work) == [1, 2]
-    with shielded():
+    with Shield():
         pass  # nothing is left of it
 
 
 def test_in_a_window_it_is_raised_at_once() -> None:
     def work(lines: list[int]) -> None:
-        with shielded() as shield, shield.window():
+        with Shield() as shield, shield.window():
             press()
             lines.append(1)
 
@@ -58,7 +58,7 @@ def test_in_a_window_it_is_raised_at_once() -> None:
 
 def test_what_is_held_back_is_raised_when_a_window_opens() -> None:
     def work(lines: list[int]) -> None:
-        with shielded() as shield:
+        with Shield() as shield:
             press()
             lines.append(1)
             with shield.window():
@@ -69,7 +69,7 @@ def test_what_is_held_back_is_raised_when_a_window_opens() -> None:
 
 def test_behind_a_window_it_is_held_back_again() -> None:
     def work(lines: list[int]) -> None:
-        with shielded() as shield:
+        with Shield() as shield:
             with shield.window():
                 lines.append(1)
             press()
@@ -79,7 +79,7 @@ def test_behind_a_window_it_is_held_back_again() -> None:
 
 
 def test_a_check_raises_what_is_held_back_once() -> None:
-    with shielded() as shield:
+    with Shield() as shield:
         shield.check()
         press()
         with pytest.raises(KeyboardInterrupt):
@@ -89,8 +89,8 @@ def test_a_check_raises_what_is_held_back_once() -> None:
 
 def test_an_inner_shield_leaves_it_to_the_outermost() -> None:
     def work(lines: list[int]) -> None:
-        with shielded() as outer:
-            with shielded() as inner:
+        with Shield() as outer:
+            with Shield() as inner:
                 assert inner is outer
                 press()
             lines.append(1)
@@ -105,7 +105,7 @@ def test_a_handler_of_ones_own_is_asked() -> None:
         heard.append(number)
 
     signal.signal(signal.SIGINT, note)
-    with shielded():
+    with Shield():
         press()
         assert heard == []
     assert heard == [signal.SIGINT]
@@ -114,7 +114,7 @@ def test_a_handler_of_ones_own_is_asked() -> None:
 
 def test_an_interrupt_that_is_ignored_stays_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with shielded() as shield:
+    with Shield() as shield:
         press()
         with shield.window():
             press()
@@ -122,7 +122,7 @@ def test_an_interrupt_that_is_ignored_stays_so() -> None:
 
 
 def test_an_exception_on_the_way_gives_the_handler_back() -> None:
-    with pytest.raises(ZeroDivisionError), shielded():
+    with pytest.raises(ZeroDivisionError), Shield():
         raise ZeroDivisionError
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -131,7 +131,7 @@ def test_in_another_thread_nothing_happens() -> None:
     found: list[object] = []
 
     def work() -> None:
-        with shielded() as shield, shield.window():
+        with Shield() as shield, shield.window():
             shield.check()
             found.append(signal.getsignal(signal.SIGINT))
 
@@ -141,8 +141,8 @@ def test_in_another_thread_nothing_happens() -> None:
     assert found == [signal.default_int_handler]
 
 
-def test_a_shield_that_shields_nothing_has_nothing_to_raise() -> None:
-    shield = Shield(None)
+def test_a_shield_that_was_not_entered_has_nothing_to_raise() -> None:
+    shield = Shield()
     shield.check()
     with shield.window():
         pass
