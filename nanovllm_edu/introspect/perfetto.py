@@ -2,7 +2,7 @@
 
 Two processes. "engine" has what the host does (the phases, in the order they happened), the steps
 from plan to commit (in as many rows as overlap), and the counters. "sequences" has one track per
-sequence: waiting, prefill, decode, verify, and a mark where it was preempted. Times are those measured.
+sequence: waiting, prefill, decode, verify, and a mark where it was preempted. Times are measured.
 
 Source of the format: "Trace Event Format" (the Chromium project's public description): complete
 events (X), instants (i), counters (C) and metadata (M), times in microseconds.

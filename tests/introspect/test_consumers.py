@@ -36,7 +36,8 @@ class Letter(Letters):
 
 REPLAY = """
 const replay = new Replay(JSON.parse(require("fs").readFileSync(0, "utf8")));
-const steps = replay.steps.map((_, k) => ({ state: replay.stateDict(k), events: replay.events(k) }));
+const at = (_, k) => ({ state: replay.stateDict(k), events: replay.events(k) });
+const steps = replay.steps.map(at);
 process.stdout.write(JSON.stringify(steps));
 """
 
