@@ -66,7 +66,8 @@ def scattered(lengths: list[int], block_size: int, layers: int = 1):
     cache = torch.empty(shape, dtype=DTYPE, device=DEVICE)
     for layer in cache:
         layer.normal_()
-    return KVCache(cache), tables.to(DEVICE)
+    no_host = torch.empty((layers, 2, 0, *shape[3:]), dtype=DTYPE)
+    return KVCache(cache, no_host), tables.to(DEVICE)
 
 
 def make_inputs(num_rows, max_len, lengths, seeds, temperatures, tables=None) -> DecodeInputs:

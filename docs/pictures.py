@@ -3,9 +3,10 @@
 Each is what a command prints, recorded by rich and saved as SVG under docs/assets/.
 """
 
+import io
 import os
 import re
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -33,8 +34,10 @@ def draw(name: str, arguments: list[str]) -> None:
     """Runs one command and saves what it prints."""
     with open(os.devnull, "w") as nowhere:
         terminal = Console(record=True, width=108, highlight=False, file=nowhere)
-        with mock.patch(f"nanovllm_edu.cli.{arguments[0]}.console", return_value=terminal):
+        plain, drawn = io.StringIO(), f"nanovllm_edu.cli.{arguments[0]}.console"
+        with redirect_stdout(plain), mock.patch(drawn, return_value=terminal, create=True):
             assert main(arguments) == 0
+        terminal.print(plain.getvalue(), end="", markup=False)
     words = [f'"{word}"' if " " in word else word for word in arguments]
     svg = terminal.export_svg(
         title=f"nanovllm-edu {' '.join(words)}",

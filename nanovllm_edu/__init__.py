@@ -10,7 +10,8 @@ costs nothing, and neither torch nor a notebook library is imported before it is
 
 Read next, in the order of a request: `core/plan.py`, `core/schedule/scheduler.py`,
 `core/memory/block_manager.py`, `engine.py`, `runners/checksum.py`, `paged/batch.py`,
-`attention/reference.py`, `models/qwen3.py`.
+`attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`, `runners/cuda_graph.py`; then
+`llm.py`, which puts them together.
 """
 
 from importlib import import_module
@@ -18,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nanovllm_edu.config import EngineConfig as EngineConfig
+    from nanovllm_edu.core.engine_state import EngineState as EngineState
     from nanovllm_edu.core.memory.eviction import FIFO as FIFO
     from nanovllm_edu.core.memory.eviction import LRU as LRU
     from nanovllm_edu.core.request.sampling_params import SamplingParams as SamplingParams
     from nanovllm_edu.core.schedule.policy import MixedPolicy as MixedPolicy
     from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
-    from nanovllm_edu.core.step_record import EngineState as EngineState
     from nanovllm_edu.core.step_record import StepRecord as StepRecord
     from nanovllm_edu.engine import LLMEngine as LLMEngine
     from nanovllm_edu.errors import NanoVLLMError as NanoVLLMError
@@ -40,7 +41,7 @@ _HOME_OF = {
     "EngineConfig": "config",
     "LLMEngine": "engine",
     "StepRecord": "core.step_record",
-    "EngineState": "core.step_record",
+    "EngineState": "core.engine_state",
     "MixedPolicy": "core.schedule.policy",
     "PhaseSeparatedPolicy": "core.schedule.policy",
     "LRU": "core.memory.eviction",

@@ -11,14 +11,14 @@ Read next: `limits.py`, then `engine.py`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, Self
 
 from nanovllm_edu.core.memory.block_manager import PREFIX_CACHES
 from nanovllm_edu.core.memory.eviction import LRU, EvictionPolicy
+from nanovllm_edu.core.request.option_checks import INT32_END, as_integer
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
-from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.errors import ConfigError, shown, unknown_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "native", "triton", "flash")
@@ -77,26 +77,29 @@ class EngineConfig:
         self._check_int("seed", 0)
         for name in ("enable_prefix_caching", "enable_chunked_prefill", "enforce_eager"):
             if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not True or False.")
+                raise ConfigError(f"{name}={shown(getattr(self, name))} is not True or False.")
         self._check_choice("dtype", DTYPES)
         self._check_choice("attention_backend", ATTENTION_BACKENDS)
         self._check_choice("prefix_cache", PREFIX_CACHES)
         if not isinstance(self.device, str):
-            raise ConfigError(f"device={self.device!r} is not a string such as 'cpu' or 'cuda'.")
+            raise ConfigError(
+                f"device={shown(self.device)} is not a string such as 'cpu' or 'cuda'."
+            )
         fraction = self.gpu_memory_utilization
-        if not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
-            raise ConfigError(f"gpu_memory_utilization={fraction!r} is not in (0, 1].")
+        is_number = isinstance(fraction, (int, float)) and not isinstance(fraction, bool)
+        if not is_number or not 0 < fraction <= 1:
+            raise ConfigError(f"gpu_memory_utilization={shown(fraction)} is not in (0, 1].")
         for method in ("order", "victim"):
             if isinstance(self.policy, type) or not callable(getattr(self.policy, method, None)):
                 raise ConfigError(
-                    f"policy={self.policy!r} is not a SchedulingPolicy object with order() and "
-                    "victim(); pass one, such as MixedPolicy()."
+                    f"policy={shown(self.policy)} is not a SchedulingPolicy object with order() "
+                    "and victim(); pass one, such as MixedPolicy()."
                 )
         self._check_eviction_policy()
         proposer = self.draft_proposer
         if proposer is not None and not callable(getattr(proposer, "propose", None)):
             raise ConfigError(
-                f"draft_proposer={proposer!r} is no object with propose(); pass one, or None."
+                f"draft_proposer={shown(proposer)} is no object with propose(); pass one, or None."
             )
 
     @classmethod
@@ -109,30 +112,34 @@ class EngineConfig:
         known = [f.name for f in fields(cls)]
         for name in options:
             if name not in known:
-                close = get_close_matches(name, known, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
-                raise ConfigError(f"unknown option {name}={options[name]!r}; {hint}")
+                raise unknown_option(name, options[name], known)
         return cls(**options)
 
     def _check_int(self, name: str, low: int) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ConfigError(f"{name}={value!r} is not an integer; give one >= {low}.")
+        value = as_integer(getattr(self, name))
+        if value is None:
+            given = shown(getattr(self, name))
+            raise ConfigError(f"{name}={given} is not an integer; give one >= {low}.")
         if value < low:
-            raise ConfigError(f"{name}={value} is below {low}; give at least {low}.")
+            raise ConfigError(f"{name}={shown(value)} is below {low}; give at least {low}.")
+        if value >= INT32_END:
+            raise ConfigError(f"{name}={shown(value)} is not below {INT32_END}; lower it.")
+        object.__setattr__(self, name, value)
 
     def _check_eviction_policy(self) -> None:
         policy = self.eviction_policy
         if not callable(policy):
             raise ConfigError(
-                f"eviction_policy={policy!r} is not a class; pass LRU, FIFO or yours."
+                f"eviction_policy={shown(policy)} is not a class; pass LRU, FIFO or yours."
             )
         if self.prefix_cache == "radix" and not hasattr(policy, "discard"):
             raise ConfigError(
-                f"eviction_policy={policy!r} has no discard(block_id), by which "
+                f"eviction_policy={shown(policy)} has no discard(block_id), by which "
                 "prefix_cache='radix' evicts leaves first; add it, or use prefix_cache='hash'."
             )
 
     def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
-            raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}.")
+            raise ConfigError(
+                f"{name}={shown(getattr(self, name))} is not one of {', '.join(choices)}."
+            )

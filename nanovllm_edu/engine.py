@@ -28,10 +28,8 @@ Read next: these five; then `runners/checksum.py`, to see the engine drive somet
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
-import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -48,10 +46,11 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.forking import Parts, fork_parts
+from nanovllm_edu.gate import Exclusive, Gate
 from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
 from nanovllm_edu.prompt import Prompt, Tokenizer
-from nanovllm_edu.shield import Shield, shielded
+from nanovllm_edu.shield import Shield
 
 
 class LLMEngine:
@@ -76,28 +75,15 @@ class LLMEngine:
         self.max_model_len = self.scheduler.max_model_len
         self.newest_record: StepRecord | None = None
         self._in_flight: deque[InFlightStep] = deque()
-        self._lock = threading.RLock()
-        self._num_inside = 0
-        self._dropped: deque[Sequence] = deque()
+        self._gate = Gate(self._end)
         self._next_seq_id = 0
         self._is_closed = False
 
     # ------------------------------------------------------------------ requests
 
-    @contextmanager
-    def exclusive(self) -> Generator[Shield, None, None]:
-        """No other thread and no interrupt comes between the lines of this block."""
-        with shielded() as shield:
-            self._end_dropped()
-            while not self._lock.acquire(timeout=0.05):
-                shield.check()  # the thread that is in may wait for its device
-            self._num_inside += 1
-            try:
-                yield shield
-            finally:
-                self._num_inside -= 1
-                self._lock.release()
-                self._end_dropped()
+    def exclusive(self) -> Exclusive:
+        """A block between whose lines no other thread and no interrupt comes."""
+        return self._gate.exclusive()
 
     def add_request(
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
@@ -160,27 +146,13 @@ class LLMEngine:
     def drop(self, seqs: Iterable[Sequence]) -> None:
         """Ends what is unfinished of these: their owner is gone, and nobody else asks for them.
 
-        It waits for nobody, and may be called anywhere: by a garbage collector in the middle of a
-        verb, for one. It takes effect as soon as nobody is inside.
+        It waits for nobody, and may be called anywhere. It takes effect as soon as no verb runs.
         """
-        self._dropped.extend(seqs)
-        with shielded():
-            self._end_dropped()
+        self._gate.drop(seqs)
 
-    def _end_dropped(self) -> None:
-        while self._dropped and self._lock.acquire(blocking=False):
-            is_alone = self._num_inside == 0
-            self._num_inside += 1
-            try:
-                while is_alone and self._dropped:
-                    seq = self._dropped.popleft()
-                    if self.scheduler.queues.find(seq.seq_id) is seq and not self._is_closed:
-                        self.scheduler.abort(seq.seq_id)
-            finally:
-                self._num_inside -= 1
-                self._lock.release()
-            if not is_alone:
-                break  # whoever is inside will come here on leaving
+    def _end(self, seq: Sequence) -> None:
+        if self.scheduler.queues.find(seq.seq_id) is seq and not self._is_closed:
+            self.scheduler.abort(seq.seq_id)
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Samples an unfinished request differently, from the next planned step on.
@@ -305,6 +277,7 @@ class LLMEngine:
         try:
             with shield.window():
                 output = step.ticket.wait()
+            self.scheduler.check_output(step.plan, output)
         except Exception:
             plans = [step.plan for step in self._in_flight]  # later ones build on this one
             self._in_flight.clear()

@@ -3,8 +3,14 @@
 This module knows nothing of the engine; everything above it raises these. A mistake of a *user*
 raises one of them; a mistake of *ours* fails an `assert`.
 
+What their messages share is at the end: values are shortened, names are guessed.
+
 Read next: `core/request/sampling_params.py`, which raises the first of them.
 """
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from reprlib import Repr
 
 
 class NanoVLLMError(Exception):
@@ -52,3 +58,44 @@ class EngineClosedError(NanoVLLMError, RuntimeError):
 
 class RecordingError(NanoVLLMError, ValueError):
     """A recording is truncated, of another schema, or not a recording at all."""
+
+
+# ----------------------------------------------------------------------- what messages share
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdict = 8
+_SHORT.maxlevel = 3
+
+
+def shown(value: object) -> str:
+    """The value as Python writes it, shortened: a message must not repeat a million characters."""
+    if isinstance(value, int) and value.bit_length() > 400:  # Python refuses to print the largest
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = _SHORT.repr(value)
+    except Exception:  # whatever a stranger's __repr__ does
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= 400 else f"{text[:300]}...{text[-80:]}"
+
+
+def unknown_option(
+    name: str, value: object, known: Iterable[str], meant: str | None = None
+) -> ConfigError:
+    """The error for an option that does not exist: it names the one meant, or all there are."""
+    names, asked = list(known), name[:100]
+    longer = [right for right in names if len(asked) > 2 and right.startswith(asked)]
+    close = [meant] if meant else longer or get_close_matches(asked, names, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}."
+    return ConfigError(f"unknown option {asked}={shown(value)}; {hint}")
+
+
+def refuse_broken_text(text: str, what: str) -> None:
+    """Raises a RequestError if a text holds half of a character, which no tokenizer can take."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{what} holds half of a character, {text[error.start]!r}, at position {error.start}; "
+            "remove it, or read the text anew with errors='replace'."
+        ) from None

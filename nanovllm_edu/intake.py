@@ -1,24 +1,24 @@
 """`Intake`: from a request to a sequence.
 
 The one place where the engine meets what a user wrote: a prompt, in text or token ids, and how to
-go on from there. It becomes a `Sequence`, or an error that says what is wrong with it. Stop strings
-are text too, so they are looked for here.
+go on from there. It becomes a `Sequence`, or an error that says what is wrong with it. Where text
+ends is decided by the `TextJudge` that it gives to each request.
 
-Read next: `prompt.py`; then `engine.py`.
+Read next: `prompt.py`, `text_judge.py`; then `engine.py`.
 """
 
 # pyright: reportUnnecessaryIsInstance=false
 # (a user's value may be of any type)
 
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.request.sequence import Judge, Sequence
-from nanovllm_edu.errors import ConfigError, RequestError
+from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.prompt import Prompt, Tokenizer, read_prompt
+from nanovllm_edu.text_judge import TextJudge
 
 CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
 """Sampling parameters that may change while a request runs: each is read anew in every step."""
@@ -48,45 +48,28 @@ class Intake:
         """
         params = params if params is not None else SamplingParams()
         if not isinstance(params, SamplingParams):
-            raise RequestError(f"sampling_params={params!r} is not a SamplingParams object.")
+            raise RequestError(f"sampling_params={shown(params)} is not a SamplingParams object.")
+        token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size)
+        for token_id in params.stop_token_ids:
+            if token_id >= self.vocab_size:
+                raise RequestError(
+                    f"stop_token_ids holds {token_id}, which is not in [0, {self.vocab_size}), the "
+                    "vocabulary; remove it."
+                )
         if params.stop and self.tokenizer is None:
-            raise RequestError(f"stop={params.stop!r} needs a tokenizer; use stop_token_ids.")
-        return read_prompt(prompt, self.tokenizer, self.vocab_size), params
+            raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
+        return token_ids, params
 
     def sequence(self, seq_id: int, token_ids: "array[int]", params: SamplingParams) -> Sequence:
         """The sequence that a request becomes."""
         seed = params.seed if params.seed is not None else self.seed * 1_000_003 + seq_id
         return Sequence(seq_id, token_ids, len(token_ids), params, seed)
 
-    def judge(self, seq: Sequence) -> Judge | None:
+    def judge(self, seq: Sequence) -> TextJudge | None:
         """Who decides by its text whether `seq` ends, if it has stop strings."""
         if not seq.params.stop or self.tokenizer is None:
             return None
-        return _TailJudge(self.tokenizer, seq.params.stop, seq.ending_token_ids)
-
-
-class _End(NamedTuple):
-    num_tokens: int
-    stop: str | None
-
-
-@dataclass(slots=True)
-class _TailJudge:
-    tokenizer: Tokenizer
-    stop: tuple[str, ...]
-    ending: frozenset[int]
-    token_ids: list[int] = field(default_factory=list[int])
-
-    def add(self, token_ids: Iterable[int]) -> _End | None:
-        num_tail_tokens = max(len(stop.encode()) for stop in self.stop) + 4
-        for count, token_id in enumerate(token_ids, 1):
-            self.token_ids.append(token_id)
-            if token_id in self.ending:
-                return _End(count, None)
-            text = self.tokenizer.decode(self.token_ids[-num_tail_tokens:])
-            if found := [stop for stop in self.stop if stop in text]:
-                return _End(count, found[0])
-        return None
+        return TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
 
 
 def updated(params: SamplingParams, changes: dict[str, Any]) -> SamplingParams:

@@ -10,18 +10,20 @@ Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from tqdm.auto import tqdm
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.conversation import as_conversations
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
+from nanovllm_edu.models.registry import sampling_defaults
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
-from nanovllm_edu.prompt import Prompt
+from nanovllm_edu.prompt import Prompt, read_prompts
 from nanovllm_edu.requests import Request, Requests
 from nanovllm_edu.runners.build import (
     build_runner,
@@ -29,7 +31,8 @@ from nanovllm_edu.runners.build import (
     choose_dtype,
     choose_ops,
 )
-from nanovllm_edu.shield import shielded
+from nanovllm_edu.shield import Shield
+from nanovllm_edu.text_judge import TextJudge
 from nanovllm_edu.tokenizer import Message, Tokenizer
 
 
@@ -59,6 +62,11 @@ class LLM:
         reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
         runner, self.info = build_runner(weights, config, eos, reasons)
         self.engine = LLMEngine(runner, config, self.tokenizer)
+        defaults = sampling_defaults(folder)
+        self.default_sampling_params = SamplingParams(**defaults)
+        self.info = self.info.plus(
+            "sampling", str(defaults or "temperature 1"), _why_sampling(defaults)
+        )
         self._interrupted: Requests | None = None
         # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
         self._depth = 1 if device.type == "cuda" else 0
@@ -84,8 +92,8 @@ class LLM:
         """
         requests = Requests(self.engine, self._depth)
         try:
-            with shielded(), requests:
-                self._add_all(requests, prompts, sampling_params)
+            with Shield(), requests:
+                self.add(requests, prompts, sampling_params)
                 self._run(requests, use_tqdm)
                 return requests.outputs()
         except BaseException:  # raised as late as on the way out, too
@@ -105,7 +113,7 @@ class LLM:
         requests = Requests(self.engine, self._depth)
         try:
             with requests:
-                self._add_all(requests, prompts, sampling_params)
+                self.add(requests, prompts, sampling_params)
                 is_over = False
                 while not is_over:
                     is_over = requests.are_finished  # asked first: what comes now is read below
@@ -139,6 +147,10 @@ class LLM:
         messages: list[Message] | list[list[Message]],
         sampling_params: SamplingParams | list[SamplingParams] | None = None,
         use_tqdm: bool = True,
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        chat_template_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Answers one conversation or several, through the model's chat template.
 
@@ -146,11 +158,22 @@ class LLM:
             messages: `[{"role": "user", "content": "..."}]`, or a list of such lists.
             sampling_params: As in `generate`.
             use_tqdm: Show a progress bar.
+            add_generation_prompt: End the prompt with what begins an answer.
+            continue_final_message: The answer goes on with the last message.
+            chat_template_kwargs: What else the template may ask, such as `enable_thinking`.
+
+        Raises:
+            RequestError: As in `generate`, or something is no conversation.
         """
-        is_one = bool(messages) and isinstance(messages[0], dict)
-        conversations = cast(list[list[Message]], [messages] if is_one else messages)
-        prompts: list[Prompt] = []
-        prompts += [self.tokenizer.chat_prompt(conversation) for conversation in conversations]
+        prompts = [
+            self.tokenizer.chat_prompt(
+                conversation,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                chat_template_kwargs=chat_template_kwargs,
+            )
+            for conversation in as_conversations(messages)
+        ]
         return self.generate(prompts, sampling_params, use_tqdm)
 
     def close(self) -> None:
@@ -177,33 +200,42 @@ class LLM:
                 requests.advance()
                 bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
 
-    def _add_all(
+    def add(
         self,
         requests: Requests,
         prompts: Prompt | list[Prompt],
         sampling_params: SamplingParams | list[SamplingParams] | None,
     ) -> None:
-        """Adds all requests, or none of them if one cannot be accepted."""
-        listed = _as_list(prompts)
-        params = sampling_params or SamplingParams()
-        each = params if isinstance(params, list) else [params] * len(listed)
-        if len(each) != len(listed):
+        """Adds all requests, or none of them if one cannot be accepted. Others wait for them.
+
+        Args:
+            requests: Takes them, and aborts those that are not finished when its block is left.
+            prompts: As in `generate`.
+            sampling_params: As in `generate`.
+
+        Raises:
+            RequestError: As in `generate`.
+        """
+        read = read_prompts(prompts, self.tokenizer, self.engine.runner.vocab_size)
+        params = self.default_sampling_params if sampling_params is None else sampling_params
+        each = params if isinstance(params, (list, tuple)) else [params] * len(read)
+        if len(each) != len(read):
             raise RequestError(
-                f"{len(each)} sampling_params for {len(listed)} prompts; give one, or one each."
+                f"{len(each)} sampling_params for {len(read)} prompts; give one, or one each."
             )
-        with shielded():
+        with Shield():
             begin = perf_counter()
-            seqs = self.engine.add_requests(zip(listed, each, strict=True))
-            for seq, prompt in zip(seqs, listed, strict=True):
-                text = prompt if isinstance(prompt, str) else None
-                requests.listed.append(Request(seq, text, self.tokenizer, begin))
+            seqs = self.engine.add_requests(
+                (prompt.token_ids, one) for prompt, one in zip(read, each, strict=True)
+            )
+            for seq, prompt in zip(seqs, read, strict=True):
+                judge = seq.judge
+                if not isinstance(judge, TextJudge):
+                    judge = TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
+                requests.listed.append(Request(seq, prompt.text, judge, begin))
 
 
-def _as_list(prompts: Prompt | list[Prompt]) -> list[Prompt]:
-    """One prompt or many: a list of ints is one prompt."""
-    if isinstance(prompts, str):
-        return [prompts]
-    if not isinstance(prompts, (list, tuple)):
-        raise RequestError(f"prompts={prompts!r} is neither text, token ids nor a list of them.")
-    is_one = bool(prompts) and all(isinstance(token_id, int) for token_id in prompts)
-    return cast(list[Prompt], [list(prompts)] if is_one else list(prompts))
+def _why_sampling(defaults: dict[str, Any]) -> str:
+    if not defaults:
+        return "the model's folder recommends nothing; used where no SamplingParams are given"
+    return "recommended in generation_config.json; used where no SamplingParams are given"

@@ -25,19 +25,44 @@ class RequestMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class CompletionOutput:
+    """One answer to a prompt, in vLLM's shape.
+
+    Attributes:
+        index: Which of the request's answers; 0, since there is one.
+        text: The generated text, as in `RequestOutput`; so are the others.
+    """
+
+    index: int
+    text: str
+    token_ids: list[int]
+    cumulative_logprob: float | None
+    logprobs: list[TokenLogprobs] | None
+    finish_reason: str | None
+    stop_reason: int | str | None
+
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        return self.finish_reason is not None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """A finished request.
+    """What came of a request. `outputs[0]` has it in vLLM's shape; the short forms say the same.
 
     Attributes:
         request_id: Its seq_id in the engine.
         prompt: The text of the prompt, or None if token ids were given.
         prompt_token_ids: The prompt as tokens.
-        text: The generated text, cut before a stop string.
-        token_ids: The generated tokens.
-        finish_reason: "stop", "length" or "abort".
+        text: The generated text: without the stop string or ending token, unless that was asked
+            for, and without special tokens, unless those were.
+        token_ids: The generated tokens, with the one that ended it.
+        finish_reason: "stop", "length" or "abort"; None if it has not ended.
         logprobs: One entry per token, if asked for.
         num_cached_tokens: Prompt tokens whose KV was found in the cache.
         metrics: Latencies; not compared.
+        stop_reason: The stop string, or the one of `stop_token_ids`, that ended it; None if
+            something else did, such as the model's own end of sequence.
     """
 
     request_id: int
@@ -45,15 +70,31 @@ class RequestOutput:
     prompt_token_ids: list[int]
     text: str
     token_ids: list[int]
-    finish_reason: str
+    finish_reason: str | None
     logprobs: list[TokenLogprobs] | None
     num_cached_tokens: int
     metrics: RequestMetrics = field(compare=False, repr=False)
+    stop_reason: int | str | None = None
 
     @property
-    def outputs(self) -> "list[RequestOutput]":
+    def outputs(self) -> list[CompletionOutput]:
         """vLLM's spelling: `output.outputs[0].text`."""
-        return [self]
+        total = None if self.logprobs is None else sum(entry.logprob for entry in self.logprobs)
+        one = CompletionOutput(
+            index=0,
+            text=self.text,
+            token_ids=self.token_ids,
+            cumulative_logprob=total,
+            logprobs=self.logprobs,
+            finish_reason=self.finish_reason,
+            stop_reason=self.stop_reason,
+        )
+        return [one]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        return self.finish_reason is not None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -64,6 +105,7 @@ class RequestOutput:
             "text": self.text,
             "token_ids": list(self.token_ids),
             "finish_reason": self.finish_reason,
+            "stop_reason": self.stop_reason,
             "num_cached_tokens": self.num_cached_tokens,
             "time_to_first_token": self.metrics.time_to_first_token,
         }

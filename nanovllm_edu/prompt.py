@@ -1,68 +1,161 @@
-"""From a prompt, text or token ids, to token ids that a model knows.
+"""From a prompt, in any of the forms that people write it, to token ids that a model knows.
 
 A prompt may hold a hundred thousand tokens, so none of them is looked at in Python: an array of C
 integers takes in integers alone, and numpy finds the largest.
 
-Read next: `intake.py`, the only caller.
+Read next: `intake.py`.
 """
 
+# pyright: reportUnnecessaryIsInstance=false
+# (a user's value may be of any type)
+
 from array import array
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
-from nanovllm_edu.errors import RequestError
+from nanovllm_edu.detokenizer import Decoder
+from nanovllm_edu.errors import RequestError, refuse_broken_text, shown
 
-Prompt = str | list[int]
+Prompt: TypeAlias = Any
+"""Text, token ids in any form, or one of vLLM's dictionaries."""
 
 
-class Tokenizer(Protocol):
-    """The part of a tokenizer that the engine needs, and `pieces` for those who look at it."""
+class Tokenizer(Decoder, Protocol):
+    """The part of a tokenizer that the engine needs."""
 
     def encode(self, text: str) -> list[int]: ...
 
-    def decode(self, token_ids: list[int]) -> str: ...
+
+class TokenPrompt(NamedTuple):
+    """A prompt that was read.
+
+    Attributes:
+        text: As it was written, if it was text.
+        token_ids: Packed to 8 bytes each.
+    """
+
+    text: str | None
+    token_ids: "array[int]"
 
     def pieces(self, token_ids: list[int]) -> list[str]: ...
 
 
-def read_prompt(
-    prompt: str | list[int], tokenizer: Tokenizer | None, vocab_size: int
-) -> "array[int]":
-    """The token ids of a prompt, packed to 8 bytes each.
+def read_prompts(prompts: Any, tokenizer: Tokenizer | None, vocab_size: int) -> list[TokenPrompt]:
+    """All prompts of a call, read before the first of them is queued.
+
+    Args:
+        prompts: One prompt or a list of them. A list of integers is one prompt.
+        tokenizer: For those in text.
+        vocab_size: Token ids are in [0, vocab_size).
 
     Raises:
-        RequestError: It is neither text nor token ids, it is text and there is no tokenizer, it is
-            empty, or a token id is not in [0, vocab_size).
+        RequestError: One cannot be read; says which.
     """
+    if _is_one(prompts):
+        return [read_prompt_and_text(prompts, tokenizer, vocab_size)]
+    if hasattr(prompts, "ndim"):  # a table of numpy or torch: a prompt in each row
+        prompts = list(prompts)
+    if not isinstance(prompts, (list, tuple)):
+        raise RequestError(
+            f"prompts={shown(prompts)} is neither text, token ids nor a list of them."
+        )
+    return [
+        read_prompt_and_text(prompt, tokenizer, vocab_size, f"prompts[{index}]: ")
+        for index, prompt in enumerate(prompts)
+    ]
+
+
+def _is_one(prompts: Any) -> bool:
+    """Whether this is a prompt, not a list of them."""
+    if isinstance(prompts, (str, dict, array)):
+        return True
+    if hasattr(prompts, "ndim"):
+        return prompts.ndim < 2
+    first = next(iter(prompts), None) if isinstance(prompts, (list, tuple)) else None
+    return as_integer(first) is not None
+
+
+def read_prompt(prompt: Any, tokenizer: Tokenizer | None, vocab_size: int) -> "array[int]":
+    """The token ids of a prompt, packed to 8 bytes each.
+
+    Args:
+        prompt: Text, token ids (a list, or an array of numpy, torch or Python), or vLLM's
+            `{"prompt": ...}` or `{"prompt_token_ids": ...}`.
+        tokenizer: For text.
+        vocab_size: Token ids are in [0, vocab_size).
+
+    Raises:
+        RequestError: It is none of these, it is text and there is no tokenizer, it is empty, or a
+            token id is not in [0, vocab_size).
+    """
+    return read_prompt_and_text(prompt, tokenizer, vocab_size).token_ids
+
+
+def read_prompt_and_text(
+    prompt: Any, tokenizer: Tokenizer | None, vocab_size: int, where: str = ""
+) -> TokenPrompt:
+    """A prompt as text, if it was text, and as token ids; errors say `where` first.
+
+    Raises:
+        RequestError: As in `read_prompt`.
+    """
+    if isinstance(prompt, dict):
+        prompt = _unwrapped(prompt, where)
+    text = None
     if isinstance(prompt, str):
+        text = prompt
+        refuse_broken_text(text, f"{where}the prompt")
         if tokenizer is None:
-            raise RequestError("this engine has no tokenizer; give token ids.")
-        prompt = tokenizer.encode(prompt)
-    token_ids = _packed(prompt, vocab_size)
+            raise RequestError(f"{where}this engine has no tokenizer; give token ids.")
+        prompt = tokenizer.encode(text)
+    token_ids = _packed(prompt, vocab_size, where)
     if not token_ids:
-        raise RequestError("the prompt is empty; give at least one token.")
-    if (largest := np.frombuffer(token_ids, np.uint64).max()) >= vocab_size:
-        raise _not_in_vocabulary(largest, vocab_size)
+        raise RequestError(f"{where}the prompt is empty; give at least one token.")
+    if (largest := int(np.frombuffer(token_ids, np.uint64).max())) >= vocab_size:
+        raise _not_in_vocabulary(largest, vocab_size, where)
+    return TokenPrompt(text, token_ids)
+
+
+def _unwrapped(prompt: dict[Any, Any], where: str) -> Any:
+    """What stands in vLLM's dictionary."""
+    known = {"prompt", "prompt_token_ids"}
+    values = [prompt[key] for key in sorted(known & prompt.keys()) if prompt[key] is not None]
+    if prompt.keys() - known or not values:
+        raise RequestError(
+            f"{where}prompt={shown(prompt)} must hold one of 'prompt' and 'prompt_token_ids', "
+            "and nothing else."
+        )
+    return values[-1]  # where both are given, the token ids are the text's
+
+
+def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
+    if isinstance(prompt, array) and prompt.typecode == TOKEN_TYPE:
+        return prompt[:]
+    if hasattr(prompt, "tolist"):  # of numpy, torch or Python
+        prompt = prompt.tolist()
+    if not isinstance(prompt, (list, tuple)):
+        raise _no_prompt(prompt, where)
+    try:
+        token_ids = array(TOKEN_TYPE, prompt)  # 1.5 and "1" are a TypeError
+    except TypeError:
+        raise _no_prompt(prompt, where) from None
+    except OverflowError:  # below 0, or too large for any vocabulary
+        worst = next(i for i in prompt if not 0 <= i < vocab_size)
+        raise _not_in_vocabulary(worst, vocab_size, where) from None
+    # True and False are integers to Python; they can only hide where a 0 or a 1 is.
+    if token_ids and np.frombuffer(token_ids, np.uint64).min() <= 1 and bool in map(type, prompt):
+        raise _no_prompt(prompt, where)
     return token_ids
 
 
-def _packed(prompt: list[int], vocab_size: int) -> "array[int]":
-    if isinstance(prompt, (bytes, bytearray)):  # which an array would take for raw memory
-        raise _no_prompt(prompt)
-    try:
-        return array(TOKEN_TYPE, prompt)  # 1.5 and "1" are a TypeError
-    except TypeError:
-        raise _no_prompt(prompt) from None
-    except OverflowError:  # below 0, or too large for any vocabulary
-        worst = next(i for i in prompt if not 0 <= i < vocab_size)
-        raise _not_in_vocabulary(worst, vocab_size) from None
+def _no_prompt(prompt: object, where: str) -> RequestError:
+    return RequestError(f"{where}prompt={shown(prompt)} is neither text nor token ids.")
 
 
-def _no_prompt(prompt: object) -> RequestError:
-    return RequestError(f"prompt={prompt!r} is neither text nor token ids.")
-
-
-def _not_in_vocabulary(token_id: int, vocab_size: int) -> RequestError:
-    return RequestError(f"token id {token_id} is not in [0, {vocab_size}), the vocabulary.")
+def _not_in_vocabulary(token_id: int, vocab_size: int, where: str) -> RequestError:
+    return RequestError(
+        f"{where}token id {shown(token_id)} is not in [0, {vocab_size}), the vocabulary."
+    )

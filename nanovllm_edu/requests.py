@@ -8,29 +8,33 @@ for. Several threads, a stream inside another, `engine.step()` by hand: all shar
 It knows nothing of prompts as text. Read next: `llm.py`, its client.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
 from nanovllm_edu.core.request.sequence import Sequence
-from nanovllm_edu.detokenizer import Decoder, IncrementalText
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.outputs import RequestMetrics, RequestOutput, StreamOutput
+from nanovllm_edu.text_judge import TextJudge
 
 
 class Request:
     """One request.
 
-    Attributes:
+    Args:
         seq: Where its tokens are.
         prompt: The text of the prompt, or None if token ids were given.
+        judge: Decides its text. Where the sequence has stop strings it is the sequence's own, and
+            the engine gives it the tokens; else this object does.
+        begin: When it was made.
     """
 
-    def __init__(self, seq: Sequence, prompt: str | None, decoder: Decoder, now: float) -> None:
+    def __init__(self, seq: Sequence, prompt: str | None, judge: TextJudge, begin: float) -> None:
         self.seq = seq
-        self.prompt = prompt
-        self._begin = now
-        self._text = IncrementalText(decoder, seq.params.stop, seq.params.skip_special_tokens)
+        self._prompt = prompt
+        self._judge = judge
+        self._begin = begin
         self._num_read = 0
 
     @property
@@ -40,36 +44,43 @@ class Request:
 
     def read(self) -> list[StreamOutput]:
         """What came since the last time, token by token."""
-        seq, is_finished = self.seq, self.is_finished
-        token_ids = seq.token_ids[seq.num_prompt_tokens + self._num_read :].tolist()
-        self._num_read += len(token_ids)
-        pieces: list[StreamOutput] = []
-        for index, token_id in enumerate(token_ids, 1):
-            is_last = is_finished and index == len(token_ids)
-            text = self._text.add(token_id, is_last=is_last)
-            reason = seq.finish_reason if is_last else None
-            pieces.append(StreamOutput(seq.seq_id, token_id, text, reason))
+        seq, judge = self.seq, self._judge
+        new = seq.token_ids[seq.num_prompt_tokens + self._num_read :].tolist()
+        self._num_read += len(new)
+        texts: list[str] = []
+        for token_id in new:
+            if judge is not seq.judge and not judge.is_over:
+                judge.add((token_id,))
+            texts.append(judge.take())
+        if self.is_finished:
+            judge.finish()
+            if texts:
+                texts[-1] += judge.take()
+        pieces = [StreamOutput(seq.seq_id, *both, None) for both in zip(new, texts, strict=True)]
+        if pieces and self.is_finished:
+            pieces[-1] = replace(pieces[-1], finish_reason=seq.finish_reason)
         return pieces
 
     def output(self) -> RequestOutput:
         """All of it, finished or not."""
         self.read()
         seq = self.seq
-        times = seq.token_times[: self._num_read]
+        times = seq.token_times
         return RequestOutput(
             request_id=seq.seq_id,
-            prompt=self.prompt,
+            prompt=self._prompt,
             prompt_token_ids=seq.token_ids[: seq.num_prompt_tokens].tolist(),
-            text=self._text.text,
+            text=self._judge.text,
             token_ids=seq.output_token_ids,
-            finish_reason=seq.finish_reason or "abort",
-            logprobs=seq.logprobs if seq.params.logprobs is not None else None,
+            finish_reason=seq.finish_reason,
+            logprobs=list(seq.logprobs) if seq.params.logprobs is not None else None,
             num_cached_tokens=seq.num_prefix_hit_tokens or 0,
             metrics=RequestMetrics(
                 times[0] - self._begin if times else 0.0,
                 tuple(after - before for before, after in pairwise(times)),
                 seq.num_preemptions,
             ),
+            stop_reason=seq.stop_reason,
         )
 
 
@@ -81,7 +92,7 @@ class Requests:
         depth: How many steps are planned ahead while somebody waits for them.
     """
 
-    def __init__(self, engine: LLMEngine, depth: int) -> None:
+    def __init__(self, engine: LLMEngine, depth: int = 0) -> None:
         self._engine = engine
         self._depth = depth
         self.listed: list[Request] = []
@@ -101,13 +112,14 @@ class Requests:
             self._engine.advance()
 
     def read(self) -> list[StreamOutput]:
-        """What came since the last time, token by token."""
+        """What came of each since the last time."""
         with self._engine.exclusive():  # a token and the end that it brings are one
             return [piece for request in self.listed for piece in request.read()]
 
     def outputs(self) -> list[RequestOutput]:
         """What each has come to, in order."""
-        return [request.output() for request in self.listed]
+        with self._engine.exclusive():
+            return [request.output() for request in self.listed]
 
     def __enter__(self) -> Self:
         return self

@@ -1,26 +1,43 @@
-"""`Tokenizer`: a Hugging Face tokenizer, reduced to the four verbs used here.
+"""`Tokenizer`: a Hugging Face tokenizer, reduced to what is used here.
 
 The vocabulary, the merges and the chat template are the model folder's; transformers applies them.
+What a single token is spelt with is read from the tokenizer's own decoder, so that text can be made
+token by token.
+
+Read next: `conversation.py` (from a conversation to a prompt), `detokenizer.py`.
 """
 
+import json
+from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
+from nanovllm_edu import conversation
+from nanovllm_edu.conversation import Message
+from nanovllm_edu.detokenizer import Decoder, Spelling
 from nanovllm_edu.errors import ModelLoadError, RequestError
 
+__all__ = ["Message", "Tokenizer"]
 
-class Message(TypedDict):
-    """One turn of a conversation; role is "system", "user" or "assistant"."""
-
-    role: str
-    content: str
+_PIECES = {"Metaspace", "WordPiece", "Replace", "ByteFallback", "Fuse", "Strip", "BPEDecoder"}
+"""Decoders that make whole characters, or single bytes, of each token."""
 
 
-class Tokenizer:
+class Tokenizer(Decoder):
     """Encodes, decodes and applies the chat template of one model folder."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        kinds = _decoder_kinds(tokenizer)
+        self.spelling: Spelling = "unknown"
+        if kinds == ["ByteLevel"]:
+            self.spelling = "bytes"
+        elif kinds and _PIECES.issuperset(kinds):
+            self.spelling = "pieces"
+        self._has_byte_tokens = "ByteFallback" in kinds
+        self._token_bytes: dict[int, bytes | None] = {}
+        special = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
+        self.special_token_ids = frozenset(special)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -33,10 +50,14 @@ class Tokenizer:
 
         try:
             return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
-        except (OSError, ValueError, KeyError) as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # A damaged file raises whatever its parser does; one in Rust may panic, which is no
+        # Exception.
+        except BaseException as error:
             raise ModelLoadError(
-                f"no tokenizer can be read from {folder}: {error}. Put tokenizer.json and "
-                "tokenizer_config.json beside the weights."
+                f"no tokenizer can be read from {folder}: {error!r:.300}. Put tokenizer.json and "
+                "tokenizer_config.json beside the weights, or download them again."
             ) from error
 
     @property
@@ -61,20 +82,92 @@ class Tokenizer:
         """The text of each token by itself, special tokens included; for display."""
         return [self.decode([token_id], skip_special_tokens=False) for token_id in token_ids]
 
-    def chat_prompt(self, messages: list[Message]) -> list[int]:
+    def token_bytes(self, token_id: int) -> bytes | None:
+        """The bytes that a token is; none if it is no token; None if it is no bytes."""
+        if self.spelling == "unknown":
+            return None
+        if token_id not in self._token_bytes:
+            token = self._tokenizer.convert_ids_to_tokens(token_id)
+            self._token_bytes[token_id] = b"" if token is None else self._spelt(token)
+        return self._token_bytes[token_id]
+
+    def _spelt(self, token: str) -> bytes | None:
+        if self.spelling == "bytes":
+            letters = _byte_letters()
+            if all(letter in letters for letter in token):
+                return bytes(letters[letter] for letter in token)
+            return token.encode()  # an added token, in plain text
+        if self._has_byte_tokens and len(token) == 6 and token[:3] == "<0x" and token[5] == ">":
+            try:
+                return bytes([int(token[3:5], 16)])
+            except ValueError:
+                return None
+        return None
+
+    def chat_prompt(
+        self,
+        messages: list[Message],
+        *,
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> list[int]:
         """A conversation as token ids, ready for the assistant's turn.
+
+        The text of a special token inside a message stays text: a message cannot end its own turn.
+        Whoever wants the tokens themselves writes the prompt and calls `generate`.
+
+        Args:
+            messages: `[{"role": "user", "content": "..."}]`; content may be a list of parts
+                `{"type": "text", "text": "..."}`, which are joined by line breaks.
+            add_generation_prompt: End with what begins the assistant's answer.
+            continue_final_message: End in the middle of the last message, which is to go on;
+                needs `add_generation_prompt=False`.
+            chat_template_kwargs: Further variables of the template, such as `enable_thinking`.
 
         Raises:
             RequestError: No chat template, or the conversation does not fit it.
         """
         if not self._tokenizer.chat_template:
             raise RequestError("this model has no chat template; use generate() with plain text.")
-        if not messages:
-            raise RequestError("the conversation is empty; give at least one message.")
-        try:
-            text = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
+        if add_generation_prompt and continue_final_message:
+            raise RequestError(
+                "continue_final_message=True goes on with the last message, and "
+                "add_generation_prompt=True begins a new one; set one of them to False."
             )
-        except Exception as error:  # a template raises what its author chose
-            raise RequestError(f"the chat template refuses {messages!r}: {error}") from error
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        special = [str(self._tokenizer.convert_ids_to_tokens(i)) for i in self.special_token_ids]
+        text = conversation.render(
+            self._tokenizer,
+            conversation.checked(messages),
+            special_texts=special,
+            variables=chat_template_kwargs or {},
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+        )
+        # What was cut apart must not be put together again: each part is encoded by itself.
+        parts = (self._tokenizer.encode(part, add_special_tokens=False) for part in text)
+        return [token_id for part in parts for token_id in part]
+
+
+def _decoder_kinds(tokenizer: Any) -> list[str]:
+    """The names of the steps by which a fast tokenizer decodes; none for another tokenizer."""
+    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+    if decoder is None:
+        return []
+    described = json.loads(decoder.__getstate__())
+    return [step["type"] for step in described.get("decoders", [described])]
+
+
+@cache
+def _byte_letters() -> dict[str, int]:
+    """The letter by which a byte-level vocabulary writes each byte.
+
+    A byte that is a printable Latin-1 character is written as it is; the others take, in order, the
+    letters from 256 on.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters = ByteLevel.alphabet()
+    as_it_is = {letter: ord(letter) for letter in letters if ord(letter) < 256}
+    others = sorted(set(range(256)) - set(as_it_is.values()))
+    return as_it_is | dict(zip(sorted(set(letters) - set(as_it_is)), others, strict=True))

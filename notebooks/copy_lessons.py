@@ -1,9 +1,12 @@
 """Copies the lessons into my_lessons/, without outputs; `make lab` opens the copies.
 
 There one can write and predict freely: no answer is shown before its cell is run, and the lessons
-themselves stay as they are. A copy that is there already is kept.
+themselves stay as they are. A copy that is there already is kept. So is `progress.json`, in which the
+lessons note what was solved, and which holds a number that tells learners apart.
 """
 
+import json
+import secrets
 from pathlib import Path
 
 import nbformat
@@ -22,6 +25,9 @@ def copy_lessons(folder=COPIES):
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, folder / path.name)
+    progress = folder / "progress.json"
+    if not progress.exists():
+        progress.write_text(json.dumps({"learner": secrets.randbelow(10**6)}) + "\n", "utf-8")
     return [folder / path.name for path in missing]
 
 

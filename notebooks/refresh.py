@@ -2,8 +2,8 @@
 
     python notebooks/refresh.py notebooks/03_paged_memory.ipynb
 
-Left out: execution times, cell ids that change, and the ids of live widgets (a stored notebook
-shows their text instead, and becomes live when its cells are run).
+Left out: execution times, cell ids that change, the ids of live widgets (a stored notebook shows
+their text instead, and becomes live when its cells are run), and hints, for which one has to ask.
 """
 
 import os
@@ -19,13 +19,14 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 def tidy(notebook):
     """Removes what differs from run to run."""
-    lesson_tags = ("tags",)
+    kept = ("tags", "jupyter")  # the latter folds the cell that reveals an answer
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"
-        cell.metadata = {key: cell.metadata[key] for key in lesson_tags if key in cell.metadata}
+        cell.metadata = {key: cell.metadata[key] for key in kept if key in cell.metadata}
         if "outputs" in cell:
-            cell.outputs = joined(cell.outputs)
+            is_hint = cell.source.startswith("hint(")
+            cell.outputs = [] if is_hint else joined(cell.outputs)
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(WIDGET, None)
             if "metadata" in output:

@@ -4,22 +4,29 @@ import random
 
 import pytest
 
-from nanovllm_edu.detokenizer import IncrementalText
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.detokenizer import Decoder
+from nanovllm_edu.text_judge import TextJudge
 
 
-class Bytes:
+class Bytes(Decoder):
     """A vocabulary of single bytes: any character beyond ASCII takes several tokens."""
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         return bytes(token_ids).decode(errors="replace")
 
 
-def feed(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], IncrementalText]:
-    incremental = IncrementalText(Bytes(), stop)
+def feed(text: str, stop: tuple[str, ...] = ()) -> tuple[list[str], TextJudge]:
+    judge = TextJudge(Bytes(), SamplingParams(stop=stop))
     token_ids = list(text.encode())
-    last = len(token_ids) - 1
-    pieces = [incremental.add(t, is_last=i == last) for i, t in enumerate(token_ids)]
-    return pieces, incremental
+    pieces: list[str] = []
+    for index, token_id in enumerate(token_ids):
+        if not judge.is_over:
+            judge.add([token_id])
+        if index == len(token_ids) - 1:
+            judge.finish()
+        pieces.append(judge.take())
+    return pieces, judge
 
 
 @pytest.mark.parametrize("text", ["plain", "naïve café", "日本語の文", "🙂 ok 🙃", "ends with é"])

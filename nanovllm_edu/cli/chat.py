@@ -10,11 +10,10 @@ from contextlib import suppress
 
 from nanovllm_edu.cli.load import make_llm, sampling_params
 from nanovllm_edu.cli.terminal import printable
-from nanovllm_edu.core.events import PrefixHit
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.detokenizer import IncrementalText
 from nanovllm_edu.errors import RequestError
 from nanovllm_edu.llm import LLM
+from nanovllm_edu.requests import Requests
 from nanovllm_edu.tokenizer import Message
 
 HELP = "Write a message. /reset starts anew, /quit (or Ctrl-D) ends."
@@ -59,14 +58,13 @@ def _take_turn(llm: LLM, messages: list[Message], text: str, params: SamplingPar
 
 def _answer(llm: LLM, prompt: list[int], params: SamplingParams) -> tuple[str, int]:
     """Writes the answer as it is made; returns it, and how much of the prompt was cached."""
-    text = IncrementalText(llm.tokenizer, params.stop)
-    num_cached = 0
-    seq_id = llm.engine.add_request(prompt, params)
-    while llm.engine.has_unfinished_requests():
-        step = llm.engine.step()
-        num_cached += sum(e.num_tokens for e in step.events if isinstance(e, PrefixHit))
-        for token_id in step.new_tokens.values():
-            sys.stdout.write(printable(text.add(token_id, is_last=seq_id in step.finished)))
-            sys.stdout.flush()
+    with Requests(llm.engine) as requests:
+        llm.add(requests, prompt, params)
+        while not requests.are_finished:
+            requests.advance()
+            for piece in requests.read():
+                sys.stdout.write(printable(piece.text))
+                sys.stdout.flush()
+        output = requests.outputs()[0]
     sys.stdout.write("\n")
-    return text.text, num_cached
+    return output.text, output.num_cached_tokens

@@ -61,8 +61,8 @@ class _Numbers:
             self.num_evictions += isinstance(event, BlockEvicted)
             if isinstance(event, Admitted):
                 self.num_cached_tokens += event.num_cached_tokens
-        for seq_id, token_id in step.new_tokens.items():
-            self.output_ids.setdefault(seq_id, []).append(token_id)
+        for seq_id, token_ids in step.new_tokens.items():
+            self.output_ids.setdefault(seq_id, []).extend(token_ids)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -126,7 +126,7 @@ def _sentence(event: Event) -> str | None:
         case Admitted():
             return (
                 f"seq {event.seq_id} starts: {event.num_cached_tokens} of {event.num_tokens} "
-                f"tokens are cached, {event.num_chunk_tokens} are computed"
+                f"tokens are cached, {event.num_planned_tokens} are computed"
             )
         case Preempted():
             return f"seq {event.seq_id} is preempted and lets go of {event.num_blocks} blocks: " + (

@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_steps(commands)
     _add_demo(commands)
+    _add_grade(commands)
     info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")
     add_engine_options(info)
     return parser
@@ -116,6 +117,16 @@ def _add_steps(commands: "argparse._SubParsersAction[_Parser]") -> None:
     steps.add_argument("--every-event", action="store_true", help="show every event, not the why")
     add_sampling_options(steps, max_tokens=12)
     add_engine_options(steps, block_size=4, num_blocks=16)
+
+
+def _add_grade(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    grade = commands.add_parser("grade", help="check the exercises in a learner's notebooks")
+    grade.add_argument("folder", metavar="FOLDER", help="such as my_lessons")
+    grade.add_argument("--json", action="store_true", help="for a program to read")
+    grade.add_argument("--seed", type=int, default=0, help="of the random inputs (default 0)")
+    grade.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="for each exercise (default 60)"
+    )
 
 
 def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:

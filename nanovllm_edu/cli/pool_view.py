@@ -5,7 +5,7 @@ Read next: `step_view.py`.
 
 from rich.text import Text
 
-from nanovllm_edu.core.step_record import EngineState
+from nanovllm_edu.core.engine_state import EngineState
 
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 USED, SHARED, CACHED, FREE = "■", "▣", "▪", "·"

@@ -14,36 +14,28 @@ from rich.text import Text
 
 from nanovllm_edu.cli.pool_view import colour_of, pool
 from nanovllm_edu.cli.terminal import quoted
-from nanovllm_edu.core.events import (
-    Admitted,
-    BlockAllocated,
-    BlockCached,
-    BlockEvicted,
-    BlockFreed,
-    Event,
-    Finished,
-    Preempted,
-    PrefixHit,
-    TokenSampled,
-)
-from nanovllm_edu.core.plan import Chunk
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.events import BlocksCached, BlocksFreed, counted
+from nanovllm_edu.core.plan import Span
+from nanovllm_edu.core.step_record import StepRecord, kind_of
+from nanovllm_edu.introspect.labels import LABELS
 from nanovllm_edu.tokenizer import Tokenizer
 
-LABELS: dict[type[Event], tuple[str, str]] = {
-    Admitted: ("admit", "green"),
-    PrefixHit: ("match", "cyan"),
-    BlockAllocated: ("block", "blue"),
-    BlockEvicted: ("evict", "yellow"),
-    Preempted: ("preempt", "bold red"),
-    Finished: ("finish", "bold green"),
-    BlockCached: ("cache", "dim"),
-    BlockFreed: ("free", "dim"),
-    TokenSampled: ("token", "dim"),
+STYLES = {
+    "admit": "green",
+    "match": "cyan",
+    "allocate": "blue",
+    "cache": "dim",
+    "evict": "yellow",
+    "free": "dim",
+    "preempt": "bold red",
+    "verify": "magenta",
+    "no guess": "red",
+    "finish": "bold green",
 }
-"""Event -> (what it is called here, its style)."""
+"""What an event is called -> how that is printed."""
 
-DETAILS = (BlockCached, BlockFreed, TokenSampled)
+DETAILS = (BlocksCached, BlocksFreed)
 """Events that are effects rather than decisions; shown only on request."""
 
 
@@ -58,65 +50,69 @@ class StepView:
 
     tokenizer: Tokenizer
     shows_every_event: bool = False
-    _last_token: dict[int, int] = field(default_factory=dict[int, int])
+    _token_ids: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
 
     def panel(self, step: StepRecord, state: EngineState) -> Panel:
         """The step that was just taken; `state` is the engine after it."""
+        for joined in step.plan.joined:
+            self._token_ids[joined.seq_id] = list(joined.token_ids)
         parts: list[RenderableType] = [self._work(step), _queues(step, state)]
         reasons = list(self._reasons(step))
         if reasons:
             parts.append(_why_grid(reasons))
-        self._last_token.update(step.new_tokens)
-        count = len(step.chunks)
-        title = (
-            f"[bold]step {step.step_id}[/]: {step.num_tokens} "
-            f"token{'s' * (step.num_tokens != 1)} of {count} sequence{'s' * (count != 1)}"
-        )
+        for seq_id, token_ids in step.new_tokens.items():
+            self._token_ids[seq_id] += token_ids
+        work = f"{counted(step.num_tokens, 'token')} of {counted(len(step.spans), 'sequence')}"
+        title = f"[bold]step {step.step_id}[/]: {work}"
         return Panel(Group(*parts), title=title, title_align="left", border_style="dim")
 
     def _work(self, step: StepRecord) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("seq", "work", "positions", "tokens in", "token out", "block table"):
             table.add_column(name, no_wrap=name != "block table")
-        for chunk in step.chunks:
+        for span in step.spans:
             table.add_row(
-                str(chunk.seq_id),
-                "decode" if chunk.is_decode else "prefill",
-                f"{chunk.start}–{chunk.end - 1}" if chunk.num_tokens > 1 else f"{chunk.start}",
-                quoted(self._tokens_in(chunk), 30),
-                self._token_out(step, chunk),
-                _block_table(step, chunk),
-                style=colour_of(chunk.seq_id),
+                str(span.seq_id),
+                kind_of(span),
+                f"{span.start}–{span.end - 1}" if span.num_tokens > 1 else f"{span.start}",
+                quoted(self._tokens_in(span), 30),
+                self._tokens_out(step, span),
+                _block_table(step, span),
+                style=colour_of(span.seq_id),
             )
         return table
 
-    def _tokens_in(self, chunk: Chunk) -> str:
-        token_ids = chunk.token_ids or (self._last_token[chunk.seq_id],)
-        return self.tokenizer.decode(list(token_ids), skip_special_tokens=False)
+    def _tokens_in(self, span: Span) -> str:
+        known = self._token_ids[span.seq_id][span.start : span.end - span.num_drafted]
+        return self.tokenizer.decode([*known, *span.drafted], skip_special_tokens=False)
 
-    def _token_out(self, step: StepRecord, chunk: Chunk) -> str:
-        if chunk.seq_id not in step.new_tokens:
-            return "(more of the prompt to come)" if not chunk.samples else "(dropped)"
-        text = quoted(self.tokenizer.pieces([step.new_tokens[chunk.seq_id]])[0])
-        reason = step.finished.get(chunk.seq_id)
+    def _tokens_out(self, step: StepRecord, span: Span) -> str:
+        reason = step.finished.get(span.seq_id)
+        if span.seq_id not in step.new_tokens:
+            if reason:
+                return f"({reason})"
+            return "(dropped)" if span.is_sampled else "(more of the prompt to come)"
+        pieces = self.tokenizer.pieces(list(step.new_tokens[span.seq_id]))
+        text = " ".join(map(quoted, pieces))
         return f"{text} ({reason})" if reason else text
 
     def _reasons(self, step: StepRecord) -> Iterator[tuple[str, str, str]]:
         """(label, style, sentence) of each event worth showing, then why the head waits."""
         for event in step.events:
             if self.shows_every_event or not isinstance(event, DETAILS):
-                yield (*LABELS[type(event)], event.why)
+                label = LABELS[type(event)]
+                yield label, STYLES[label], event.why
         if step.blocked:
             yield "wait", "yellow", step.blocked.why
 
 
-def _block_table(step: StepRecord, chunk: Chunk) -> Text:
+def _block_table(step: StepRecord, span: Span) -> Text:
     """The sequence's blocks; those that are new to it in bold."""
-    blocks = step.block_tables.get(chunk.seq_id, ())
+    updates = [update for update in step.plan.block_updates if update.row == span.row]
+    new = {block_id for update in updates for block_id in update.block_ids}
     text = Text()
-    for index, block_id in enumerate(blocks):
-        is_new = chunk.first_block <= index < chunk.first_block + len(chunk.new_block_ids)
-        text.append(f"{block_id} ", "bold" if is_new else "")
+    for block_id in step.block_tables.get(span.seq_id, ()):
+        text.append(f"{block_id} ", "bold" if block_id in new else "")
     return text
 
 

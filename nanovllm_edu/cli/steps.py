@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
         while llm.engine.has_unfinished_requests() and num_steps != arguments.max_steps:
             step = llm.engine.step()
             terminal.print(view.panel(step, llm.engine.state()))
-            for seq_id, token_id in step.new_tokens.items():
-                outputs[seq_id].append(token_id)
+            for seq_id, token_ids in step.new_tokens.items():
+                outputs[seq_id] += token_ids
             num_steps += 1
         terminal.print(_texts(llm, dict(zip(seq_ids, arguments.prompts, strict=True)), outputs))
 

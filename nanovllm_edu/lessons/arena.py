@@ -73,9 +73,9 @@ def chat() -> Workload:
     return Workload("chat", tuple(arrivals), num_blocks=128)
 
 
-def documents() -> Workload:
+def documents(seed: int = 2) -> Workload:
     """Four long prompts at once, then twelve questions in quick succession."""
-    random = Random(2)
+    random = Random(seed)
     arrivals = [Arrival(0.0, _prompt(random, random.randint(400, 600)), 8) for _ in range(4)]
     for i in range(12):
         arrivals.append(Arrival(1.0 + 10 * i, _prompt(random, random.randint(16, 48)), 16))
@@ -92,12 +92,12 @@ def memory() -> Workload:
     return Workload("memory", tuple(arrivals), num_blocks=48)
 
 
-def flood() -> Workload:
+def flood(seed: int = 4) -> Workload:
     """One long document, then sixty short questions that never let the queue run empty.
 
     Not scored: it shows who starves. The document is sequence 3.
     """
-    random = Random(4)
+    random = Random(seed)
     arrivals = [Arrival(0.0, _prompt(random, 40), 12) for _ in range(3)]
     arrivals.append(Arrival(1.0, _prompt(random, 300), 8))
     for i in range(60):

@@ -1,22 +1,28 @@
 """The comparisons and engines that exercises are made of.
 
-Each one raises `Wrong` with the numbers in the sentence. `checksum_engine` is a real engine on the
-`ChecksumRunner`: no model, and still every misplaced block becomes a wrong token.
+Each one raises `Wrong` with the numbers in the sentence. What a learner returns is taken for what
+it *means*: a whole number may come from numpy or torch, a list may be a tuple, an array or a range.
+`checksum_engine` is a real engine on the `ChecksumRunner`: no model, and still every misplaced
+block becomes a wrong token.
 
 Read next: a `lesson_*.py`.
 """
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.lessons.exercise import Wrong
+from nanovllm_edu.lessons.exercise import NothingReturned, Wrong
+from nanovllm_edu.lessons.shown import shown
 from nanovllm_edu.runners.checksum import ChecksumRunner
 
-NOTHING_YET = "Nothing is written yet: replace the `...` by your code and run the cell again."
+MAX_ITEMS = 100_000
+"""Entries of a sequence that an answer may give; the right ones have a few dozen."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -26,21 +32,71 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_written(value: Any) -> None:
-    """Raises `Wrong` if the starter was handed in as it is (`...` or no return value)."""
-    require(value is not None and value is not ..., NOTHING_YET)
+    """Raises `NothingReturned` if there is no return value, or the starter's `...`."""
+    if value is None or value is ...:
+        raise NothingReturned
 
 
 def require_equal(got: Any, want: Any, what: str) -> None:
     """Raises `Wrong` with both values unless they are equal."""
     require_written(got)
-    require(got == want, f"{what} is {want!r}; you gave {got!r}.")
+    require(got == want, f"{what} is {want!r}; you gave {shown(got)}.")
 
 
-def require_int(got: Any, what: str) -> None:
-    """Raises `Wrong` unless `got` is an integer."""
+def whole_number(got: Any, what: str) -> int:
+    """The integer that a learner gave, from Python, numpy or torch.
+
+    Raises:
+        Wrong: It is none.
+    """
     require_written(got)
-    is_int = isinstance(got, int) and not isinstance(got, bool)
-    require(is_int, f"{what} is a whole number; you gave {got!r} ({type(got).__name__}).")
+    try:
+        require(not isinstance(got, bool), f"{what} is a whole number; you gave {got} (bool).")
+        return operator.index(got)
+    except TypeError:
+        raise Wrong(
+            f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
+        ) from None
+
+
+def number(got: Any, what: str) -> float:
+    """The number that a learner gave, from Python, numpy or torch.
+
+    Raises:
+        Wrong: It is none.
+    """
+    require_written(got)
+    try:
+        require(not isinstance(got, (bool, str)), f"{what} is a number; you gave {shown(got)}.")
+        return float(got)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"{what} is a number; you gave {shown(got)} ({type(got).__name__}).") from None
+
+
+def items(got: Any, what: str) -> list[Any]:
+    """What is in a sequence that a learner gave: a list, a tuple, a range, an array, a tensor...
+
+    Raises:
+        Wrong: It is none, or has no order.
+    """
+    require_written(got)
+    is_ordered = not isinstance(got, (str, bytes, Mapping, Set))
+    try:
+        require(is_ordered, f"{what} is a list; you gave {shown(got)} ({type(got).__name__}).")
+        found = list(islice(got, MAX_ITEMS + 1))
+    except TypeError:
+        raise Wrong(f"{what} is a list; you gave {shown(got)} ({type(got).__name__}).") from None
+    require(len(found) <= MAX_ITEMS, f"{what} has more than {MAX_ITEMS:,} entries in your answer.")
+    return found
+
+
+def whole_numbers(got: Any, what: str) -> list[int]:
+    """The integers in a sequence that a learner gave.
+
+    Raises:
+        Wrong: It is no sequence, or something in it is no integer.
+    """
+    return [whole_number(value, f"Entry {i} of {what}") for i, value in enumerate(items(got, what))]
 
 
 def checksum_engine(

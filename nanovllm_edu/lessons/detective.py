@@ -1,7 +1,8 @@
 """Runs the cases of `cases.py`, compares every token with the truth, and audits the books.
 
     report = investigate(case(1))        the symptom, in words
-    widgets.show(report.recording)      the same run in the viewer
+    bet = who(1)                         name the culprit before you look
+    widgets.show(report.recording)       the same run in the viewer
     prove(case(1), my_method)            the mended part on every case and on random requests
 
 Read next: `lesson_13.py`.
@@ -19,9 +20,26 @@ from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.lessons.cases import CASES, Case, Request, build_engine, right_tokens
 from nanovllm_edu.lessons.checks import greedy
+from nanovllm_edu.lessons.prediction import Prediction, predict
+from nanovllm_edu.lessons.progress import Progress
 
 MAX_STEPS = 400
 NUM_RANDOM_RUNS = 24
+NUM_FRESH_RUNS = 8
+
+
+def who(number: int, learner: int | None = None) -> Prediction:
+    """Asks who is behind a case. The suspects are in an order of the learner's own for each case.
+
+    Args:
+        number: Of the case.
+        learner: The learner's number; by default from their `progress.json`, or 0.
+    """
+    if learner is None:
+        learner = Progress.beside_the_notebook().learner
+    suspects = sorted(case.name for case in CASES)
+    Random(f"{learner} {number}").shuffle(suspects)
+    return predict(f"Who is behind case {number}?", *suspects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +166,20 @@ class Proof:
     lost_hits: tuple[int, int] | None = None
 
 
-def prove(what: Case, function: Any) -> Proof:
-    """Tries a mended method on the case, on the other cases and on random requests."""
+def prove(what: Case, function: Any, fresh: Random) -> Proof:
+    """Tries a mended method on the case, on the other cases and on random requests.
+
+    Args:
+        what: The case.
+        function: In place of the method at fault.
+        fresh: For requests that are others each time.
+    """
     part = what.mended(function)
     report = investigate(what, part)
     if not report.is_right:
         return Proof(own=report.symptom)
     num_found = num_due = 0
-    for trial, (requests, options) in enumerate(_trials()):
+    for trial, (requests, options) in enumerate(_trials(fresh)):
         mine = run(build_engine(part, options), requests, depth=trial % 2)
         if not mine.is_right:
             return Proof(elsewhere=mine.symptom)
@@ -164,11 +188,22 @@ def prove(what: Case, function: Any) -> Proof:
     return Proof(lost_hits=(num_found, num_due) if num_found < num_due else None)
 
 
-def _trials() -> Iterator[tuple[Sequence[Request], Mapping[str, Any]]]:
+def _trials(fresh: Random) -> Iterator[tuple[Sequence[Request], Mapping[str, Any]]]:
     for each in CASES:
         yield each.requests, each.options
     for seed in range(NUM_RANDOM_RUNS):
         yield random_requests(Random(seed))
+    for _ in range(NUM_FRESH_RUNS):
+        yield random_requests(fresh)
+
+
+def num_remembered(what: Case, function: Any) -> tuple[int, int]:
+    """(contents that the mended index calls findable, blocks) after many prompts."""
+    engine = build_engine(what.mended(function), {"num_blocks": 8})
+    requests = [Request(i, (i % 24, i // 24 % 24, *range(6)), 2) for i in range(200)]
+    run(engine, requests)
+    index = engine.scheduler.block_manager.index
+    return len(index._findable_contents) - 1, len(engine.scheduler.block_manager.blocks)
 
 
 def random_requests(random: Random) -> tuple[list[Request], dict[str, Any]]:

@@ -5,6 +5,9 @@ sentence about what went right, or raises `Wrong` with a sentence that has the n
 Whatever else goes wrong while the learner's code runs (an exception, an endless loop, a result that
 the engine refuses) becomes such a sentence too: a learner never sees a traceback of ours.
 
+First come inputs that are the same for everybody, so that a message can be talked about; then fresh
+random ones, so that an answer cannot be right for those alone.
+
 Read next: `sandbox.py`, which bounds and explains the learner's code.
 """
 
@@ -12,9 +15,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from random import Random
+from typing import Any, Literal
 
 NUM_HINTS = 3
+
+Level = Literal["easy", "medium", "hard"]
 
 
 def prose(text: str) -> str:
@@ -26,6 +32,10 @@ class Wrong(Exception):
     """The answer is wrong; the message says what is wrong with the numbers."""
 
 
+class NothingReturned(Wrong):
+    """The learner's code gave None: it is the starter still, or a `return` was forgotten."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exercise:
     """Something to write, and how to tell whether it works.
@@ -34,15 +44,20 @@ class Exercise:
         exercise_id: Lesson and number, such as "03.1".
         title: A few words.
         name: The function or class that the learner writes.
+        level: How hard it is.
         hints: Three rungs: what to think about, how to go about it, almost the answer.
-        check: Takes the learner's answer; returns what to say if it is right, or raises `Wrong`.
+        check: Takes the learner's answer and a source of random inputs; returns what to say if it
+            is right, or raises `Wrong`.
+        shipped: Functions of this package that are the answer already: they may not be called.
     """
 
     exercise_id: str
     title: str
     name: str
+    level: Level
     hints: tuple[str, str, str]
-    check: Callable[[Any], str]
+    check: Callable[[Any, Random], str]
+    shipped: tuple[Callable[..., Any], ...] = ()
 
     def __post_init__(self) -> None:
         assert re.fullmatch(r"\d\d\.\d", self.exercise_id), self.exercise_id

@@ -1,24 +1,68 @@
 """Exercise of lesson 00, first contact: the loop around `engine.step()`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any
 
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.lessons.checks import checksum_engine, greedy, require, require_written
+from nanovllm_edu.lessons.checks import (
+    checksum_engine,
+    greedy,
+    require,
+    require_written,
+    whole_numbers,
+)
 from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.shown import shown
 from nanovllm_edu.runners.checksum import expected_tokens
+
+RunToEnd = Callable[[LLMEngine], Any]
+Requests = Sequence[tuple[list[int], int]]
 
 REQUESTS = ((list(range(1, 8)), 4), ([11, 12], 9), (list(range(20, 40)), 2))
 """(prompt, max_tokens): three that end at different times."""
 
 
-def _check_run_to_end(run_to_end: Callable[[LLMEngine], Any]) -> str:
-    engine = checksum_engine(max_num_seqs=2)
-    for prompt, max_tokens in REQUESTS:
-        engine.add_request(prompt, greedy(max_tokens))
-    got = run_to_end(engine)
+def _check_run_to_end(run_to_end: RunToEnd, random: Random) -> str:
+    _check_requests(run_to_end, REQUESTS)
+    for num_requests in (1, 4):
+        _check_requests(run_to_end, _random_requests(random, num_requests))
+    return "Requests of every length, every token in its place. This is `generate`."
+
+
+def _random_requests(random: Random, num_requests: int) -> Requests:
+    return [
+        ([random.randrange(1000) for _ in range(random.randint(1, 9))], random.randint(1, 60))
+        for _ in range(num_requests)
+    ]
+
+
+def _check_requests(run_to_end: RunToEnd, requests: Requests) -> None:
+    engine = checksum_engine(num_blocks=64, max_num_seqs=2)
+    num_steps = 0
+    step = engine.step
+
+    def counted_step() -> Any:
+        nonlocal num_steps
+        require(
+            engine.has_unfinished_requests(),
+            f"You took a step after step {num_steps}, when nothing was left to do. Do not count "
+            "steps: ask the engine whether it has unfinished requests.",
+        )
+        num_steps += 1
+        return step()
+
+    engine.step = counted_step
+    for prompt, max_tokens in requests:
+        engine.add_request(list(prompt), greedy(max_tokens))
+    _compare_all(run_to_end(engine), engine, requests)
+
+
+def _compare_all(got: Any, engine: LLMEngine, requests: Requests) -> None:
     require_written(got)
-    require(isinstance(got, dict), f"Return a dict; you gave {type(got).__name__}: {got!r}.")
+    require(
+        isinstance(got, Mapping), f"Return a dict; you gave {type(got).__name__}: {shown(got)}."
+    )
     unfinished = sorted(engine.unfinished_seq_ids())
     require(
         not (unfinished and not got),
@@ -29,21 +73,21 @@ def _check_run_to_end(run_to_end: Callable[[LLMEngine], Any]) -> str:
         f"You stopped while sequences {unfinished} were unfinished. Ask the engine whether it has "
         "unfinished requests.",
     )
-    for seq_id, (prompt, max_tokens) in enumerate(REQUESTS):
+    for seq_id, (prompt, max_tokens) in enumerate(requests):
         _compare(got, seq_id, expected_tokens(prompt, greedy(max_tokens), 0))
-    return "Three requests of 4, 9 and 2 tokens, every token in its place. This is `generate`."
 
 
-def _compare(got: dict[int, Any], seq_id: int, want: list[int]) -> None:
-    require(seq_id in got, f"Sequence {seq_id} is missing; you returned {sorted(got)}.")
+def _compare(got: Mapping[int, Any], seq_id: int, want: list[int]) -> None:
+    require(seq_id in got, f"Sequence {seq_id} is missing; you returned {shown(list(got))}.")
     tokens = got[seq_id]
     require(
         not isinstance(tokens, int),
         f"Sequence {seq_id} got {len(want)} tokens, {want}; you kept only one of them: {tokens}.",
     )
+    tokens = whole_numbers(tokens, f"What you collected of sequence {seq_id}")
     require(
-        list(tokens) == want,
-        f"Sequence {seq_id} got the tokens {want}; you collected {tokens!r}.",
+        tokens == want,
+        f"Sequence {seq_id} got the tokens {want}; you collected {shown(tokens)}.",
     )
 
 
@@ -51,6 +95,7 @@ RUN_TO_END = Exercise(
     "00.1",
     "Your own generate",
     "run_to_end",
+    "easy",
     (
         "Two things happen in every round: take a step, put its new tokens where they belong.",
         "Loop while engine.has_unfinished_requests(). In the loop, go through "

@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from functools import cache
+from random import Random
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nanovllm_edu.lessons.checks import greedy, require, require_equal, require_int, require_written
+from nanovllm_edu.lessons.checks import (
+    greedy,
+    require,
+    require_equal,
+    whole_number,
+    whole_numbers,
+)
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.lessons.naive import NaiveModel
 from nanovllm_edu.llm import LLM
@@ -27,25 +34,48 @@ def _model() -> tuple[LLM, NaiveModel]:
 # ------------------------------------------------------------------------ 01.1 the naive loop
 
 
-def _check_generate(generate: Generate) -> str:
+def _check_generate(generate: Generate, random: Random) -> str:
     llm, model = _model()
     (eos,) = llm.engine.runner.eos_token_ids
     for text in QUESTIONS:
         prompt = llm.tokenizer.chat_prompt([{"role": "user", "content": text}])
         for max_tokens in (5, 60):
             want = _engine_tokens(llm, prompt, max_tokens)
-            lengths: list[int] = []
-            got = generate(_counted(model, lengths), list(prompt), max_tokens, eos)
-            require_written(got)
-            _compare_tokens([int(token) for token in got], want, prompt, lengths, eos)
+            _compare_run(generate, model, prompt, max_tokens, eos, want)
+    for _ in range(2):
+        prompt = [random.randrange(10, 300) for _ in range(random.randint(1, 12))]
+        max_tokens = random.randint(1, 8)
+        want = _naive_tokens(model, prompt, max_tokens, eos)
+        _compare_run(generate, model, prompt, max_tokens, eos, want)
     return "The same tokens as the engine, with one full pass over everything for each of them."
+
+
+def _compare_run(
+    generate: Generate, model: NaiveModel, prompt: list[int], limit: int, eos: int, want: list[int]
+) -> None:
+    lengths: list[int] = []
+    got = generate(_counted(model, lengths), list(prompt), limit, eos)
+    _compare_tokens(whole_numbers(got, "Your answer"), want, prompt, lengths, eos)
+    require(
+        len(lengths) <= len(want),
+        f"The tokens are right, and you called logits_of {len(lengths)} times for {len(want)} of "
+        "them. One pass gives one token: keep its result.",
+    )
+
+
+def _naive_tokens(model: NaiveModel, prompt: list[int], max_tokens: int, eos: int) -> list[int]:
+    """The loop itself: on any prompt the very same passes as a right answer makes."""
+    new: list[int] = []
+    while len(new) < max_tokens and eos not in new:
+        new.append(int(torch.argmax(model.logits_of(prompt + new)[-1])))
+    return new
 
 
 def _counted(model: NaiveModel, lengths: list[int]) -> LogitsOf:
     def logits_of(token_ids: list[int]) -> Tensor:
         lengths.append(len(token_ids))
-        require(len(lengths) <= 100, "You called logits_of 100 times; stop at max_tokens or eos.")
-        return model.logits_of(list(token_ids))
+        require(len(lengths) <= 150, "You called logits_of 150 times; stop at max_tokens or eos.")
+        return model.logits_of(whole_numbers(token_ids, "What you gave to logits_of"))
 
     return logits_of
 
@@ -90,6 +120,7 @@ GENERATE = Exercise(
     "01.1",
     "The naive loop",
     "generate",
+    "medium",
     (
         "Each round: score the whole sequence, take the best token of one row, append it.",
         "The row of the last token scores the next one: logits_of(tokens)[-1].argmax(). Feed "
@@ -104,13 +135,13 @@ GENERATE = Exercise(
 # ----------------------------------------------------------------------------- 01.2 its cost
 
 
-def _check_num_computed(num_computed: Callable[[int, int], Any]) -> str:
+def _check_num_computed(num_computed: Callable[[int, int], Any], random: Random) -> str:
     _, model = _model()
-    for num_prompt, num_new in ((6, 5), (1, 4), (4, 1), (12, 20)):
+    fresh = [(random.randint(1, 30), random.randint(1, 12)) for _ in range(3)]
+    for num_prompt, num_new in ((6, 5), (1, 4), (4, 1), (12, 20), *fresh):
         want = _measured(model, num_prompt, num_new)
-        got = num_computed(num_prompt, num_new)
         call = f"num_computed({num_prompt}, {num_new})"
-        require_int(got, call)
+        got = whole_number(num_computed(num_prompt, num_new), call)
         because = ""
         if got == num_prompt + num_new:
             because = " That is the final length: each token once. The naive loop repeats them."
@@ -140,6 +171,7 @@ NUM_COMPUTED = Exercise(
     "01.2",
     "What the naive loop costs",
     "num_computed",
+    "easy",
     (
         "How many tokens does the first pass see? And the second?",
         "Pass i (from 0) sees num_prompt + i tokens, and there are num_new passes.",

@@ -1,6 +1,7 @@
 """Exercises of lesson 03, paged memory: from a position to a slot, and when a block is needed."""
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 from nanovllm_edu.core.memory.block_manager import BlockManager
@@ -12,8 +13,8 @@ from nanovllm_edu.lessons.checks import (
     greedy,
     require,
     require_equal,
-    require_int,
-    require_written,
+    whole_number,
+    whole_numbers,
 )
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
@@ -34,15 +35,16 @@ class _MappedRunner(ChecksumRunner):
         self.slot_mapping = slot_mapping
 
     def _slot(self, table: list[int], position: int) -> int:
-        return self.slot_mapping(table, position, 1, self.block_size)[0]
+        slots = self.slot_mapping(table, position, 1, self.block_size)
+        return whole_numbers(slots, "slot_mapping")[0]
 
 
-def _check_slot_mapping(slot_mapping: SlotMapping) -> str:
-    table, block_size = [7, 2, 5], 4
-    for start, num_tokens in ((0, 3), (5, 1), (2, 7), (8, 4)):
+def _check_slot_mapping(slot_mapping: SlotMapping, random: Random) -> str:
+    fixed = [([7, 2, 5], start, count, 4) for start, count in ((0, 3), (5, 1), (2, 7), (8, 4))]
+    for table, start, num_tokens, block_size in (*fixed, *_random_runs(random)):
         got = slot_mapping(list(table), start, num_tokens, block_size)
-        require_written(got)
-        _compare_slots(list(got), table, start, num_tokens, block_size)
+        slots = whole_numbers(got, "slot_mapping")
+        _compare_slots(slots, table, start, num_tokens, block_size)
     engine = checksum_engine(runner=_MappedRunner(slot_mapping))
     for prompt in PROMPTS:
         engine.add_request(list(prompt), greedy(6))
@@ -52,6 +54,16 @@ def _check_slot_mapping(slot_mapping: SlotMapping) -> str:
         require_equal(tokens[seq_id], want, f"Inside the engine, the output of seq {seq_id}")
     num_tokens = sum(len(prompt) + 6 for prompt in PROMPTS)
     return f"3 sequences, {num_tokens} tokens, every one found again through your slots."
+
+
+def _random_runs(random: Random) -> list[tuple[list[int], int, int, int]]:
+    """(block table, start, number of tokens, block size)."""
+    runs: list[tuple[list[int], int, int, int]] = []
+    for block_size in (1, 3, 16):
+        table = random.sample(range(40), random.randint(2, 6))
+        start = random.randrange(len(table) * block_size)
+        runs.append((table, start, random.randint(1, len(table) * block_size - start), block_size))
+    return runs
 
 
 def _compare_slots(
@@ -91,6 +103,7 @@ SLOT_MAPPING = Exercise(
     "03.1",
     "From position to slot",
     "slot_mapping",
+    "easy",
     (
         "A position has two parts: which block it is in, and where in that block.",
         "position // block_size is the logical block, position % block_size the offset. The block "
@@ -113,18 +126,21 @@ class _LearnersManager(BlockManager):
     num_new: NumNewBlocks
 
     def num_new_blocks(self, seq: EngineSequence, end: int) -> int:
-        return self.num_new(len(seq.block_table), end, self.block_size)
+        num_new = self.num_new(len(seq.block_table), end, self.block_size)
+        return whole_number(num_new, "num_new_blocks")
 
     def num_blocks_for(self, num_tokens: int) -> int:
-        return self.num_new(0, num_tokens, self.block_size)
+        return whole_number(self.num_new(0, num_tokens, self.block_size), "num_new_blocks")
 
 
-def _check_num_new_blocks(num_new: NumNewBlocks) -> str:
+def _check_num_new_blocks(num_new: NumNewBlocks, random: Random) -> str:
+    fresh = [(random.randint(0, 6), random.randint(1, 90), random.randint(1, 16)) for _ in range(8)]
     for held, num_tokens, block_size in (
         (0, 1, 4), (0, 4, 4), (1, 4, 4), (1, 5, 4), (0, 9, 4), (1, 14, 4), (3, 4, 4), (2, 3, 1),
+        *fresh,
     ):  # fmt: skip
-        got = num_new(held, num_tokens, block_size)
-        require_int(got, f"num_new_blocks({held}, {num_tokens}, {block_size})")
+        call = f"num_new_blocks({held}, {num_tokens}, {block_size})"
+        got = whole_number(num_new(held, num_tokens, block_size), call)
         _compare_num_new(got, held, num_tokens, block_size)
     engine = _engine_with(num_new)
     for prompt in PROMPTS:
@@ -166,6 +182,7 @@ NUM_NEW_BLOCKS = Exercise(
     "03.2",
     "When is a new block needed?",
     "num_new_blocks",
+    "easy",
     (
         "How many blocks do 4 tokens need if a block holds 4? And 5 tokens?",
         "Round up: a partly filled block counts. Then take away what the sequence holds.",

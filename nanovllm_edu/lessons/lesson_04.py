@@ -1,7 +1,8 @@
 """Exercises of lesson 04, paged attention: read through the block table, then piece by piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from random import Random
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend, store
 from nanovllm_edu.attention.reference import attend_one, gather
-from nanovllm_edu.lessons.checks import finish, generated, greedy, require, require_written
+from nanovllm_edu.lessons.checks import finish, generated, greedy, items, require
 from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.tensors import tensor
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.paged.batch import Batch
 from nanovllm_edu.paged.kv_cache import KVCache
@@ -43,7 +45,8 @@ class OneQueryBackend:
                 table = batch.block_tables[i].tolist()
                 context_len = int(batch.context_lens[i])
                 for position in range(context_len - query_len, context_len):
-                    rows.append(self.attend(q[len(rows)], keys, values, table, position + 1))
+                    out = self.attend(q[len(rows)], keys, values, table, position + 1)
+                    rows.append(tensor(out, tuple(q.shape[1:]), "The attention of one query"))
             return torch.stack(rows)
 
         return attend
@@ -75,18 +78,27 @@ def _run_in_engine(attend: Callable[..., Tensor]) -> int:
 # ------------------------------------------------------------------ 04.1 one query, paged
 
 
-def _check_paged_attention(paged_attention: Callable[..., Any]) -> str:
-    generator = torch.Generator().manual_seed(0)
+def _check_paged_attention(paged_attention: Callable[..., Any], random: Random) -> str:
+    cases = (([4, 1], 8), ([4, 1, 3], 6), ([2], 1), ([5, 0, 3], 11))
+    _compare_attention(paged_attention, cases, seed=0)
+    tables = [random.sample(range(6), random.randint(1, 5)) for _ in range(4)]
+    fresh = [(table, random.randint(1, 4 * len(table))) for table in tables]
+    _compare_attention(paged_attention, fresh, random.randrange(2**31))
+    num_calls = _run_in_engine(paged_attention)
+    return f"The engine called your attention {num_calls} times and gave the same tokens."
+
+
+def _compare_attention(
+    paged_attention: Callable[..., Any], cases: Sequence[tuple[list[int], int]], seed: int
+) -> None:
+    """Cases are (block table, context_len)."""
+    generator = torch.Generator().manual_seed(seed)
     keys, values = torch.randn(2, 6, 4, 2, 8, generator=generator)
     q = torch.randn(4, 8, generator=generator)
-    for table, length in (([4, 1], 8), ([4, 1, 3], 6), ([2], 1), ([5, 0, 3], 11)):
+    for table, length in cases:
         want = attend_one(q, *_gathered(keys, values, table, length))
         got = paged_attention(q, keys, values, list(table), length)
-        require_written(got)
-        require(
-            tuple(got.shape) == (4, 8),
-            f"One query gives [heads, head_dim] = [4, 8]; you gave {list(got.shape)}.",
-        )
+        got = tensor(got, (4, 8), "The attention of one query [heads, head_dim]")
         if not torch.allclose(got, want, atol=1e-5):
             off = (got - want).abs().max().item()
             why = _why_paged(got, q, keys, values, table, length)
@@ -94,8 +106,6 @@ def _check_paged_attention(paged_attention: Callable[..., Any]) -> str:
                 False,
                 f"Block table {table}, {length} tokens: your output is off by {off:.2f}.{why}",
             )
-    num_calls = _run_in_engine(paged_attention)
-    return f"The engine called your attention {num_calls} times and gave the same tokens."
 
 
 def _gathered(keys: Tensor, values: Tensor, table: list[int], length: int) -> tuple[Tensor, Tensor]:
@@ -136,6 +146,7 @@ PAGED_ATTENTION = Exercise(
     "04.1",
     "Attention through a block table",
     "paged_attention",
+    "hard",
     (
         "First collect the sequence's keys in order, then it is ordinary attention.",
         "keys[block_table] gives the blocks in order; flatten the first two axes and keep "
@@ -170,17 +181,11 @@ def attend_piece(q: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tenso
     return highest, weights.sum(dim=1), torch.einsum("ht,thd->hd", weights, values)
 
 
-def _check_merge(merge: Callable[..., Any]) -> str:
-    generator = torch.Generator().manual_seed(1)
-    q = 3 * torch.randn(4, 8, generator=generator)
-    keys, values = torch.randn(2, 12, 2, 8, generator=generator)
-    want = attend_piece(q, keys, values)
-    for cut in (4, 8, 1):
-        left = attend_piece(q, keys[:cut], values[:cut])
-        right = attend_piece(q, keys[cut:], values[cut:])
-        _compare_merged(merge(left, right), want, left, right, cut)
+def _check_merge(merge: Callable[..., Any], random: Random) -> str:
+    _check_cuts(merge, (4, 8, 1), seed=1)
+    _check_cuts(merge, random.sample(range(1, 12), 3), random.randrange(2**31))
     big = tuple(torch.tensor(x) for x in ([1000.0], [1.0], [[1.0, 2.0]]))
-    merged = merge(big, big)
+    merged = _state(merge(big, big), 1, 2)
     require(
         bool(torch.isfinite(merged[2]).all() and torch.isfinite(merged[1]).all()),
         "With scores around 1,000 your result is not finite: exp(1000) overflows. Subtract the "
@@ -190,12 +195,31 @@ def _check_merge(merge: Callable[..., Any]) -> str:
     return f"{num_calls} attentions, block by block, merged by you: the engine's own tokens."
 
 
-def _compare_merged(got: Any, want: Any, left: Any, right: Any, cut: int) -> None:
-    require_written(got)
+def _check_cuts(merge: Callable[..., Any], cuts: Sequence[int], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    q = 3 * torch.randn(4, 8, generator=generator)
+    keys, values = torch.randn(2, 12, 2, 8, generator=generator)
+    want = attend_piece(q, keys, values)
+    for cut in cuts:
+        left = attend_piece(q, keys[:cut], values[:cut])
+        right = attend_piece(q, keys[cut:], values[cut:])
+        _compare_merged(_state(merge(left, right), 4, 8), want, left, right, cut)
+
+
+def _state(got: Any, num_heads: int, head_dim: int) -> list[Tensor]:
+    """The learner's three tensors."""
+    what = "What you return, (highest, total, acc),"
+    parts = items(got, what)
+    shapes = ((num_heads,), (num_heads,), (num_heads, head_dim))
     require(
-        isinstance(got, tuple) and len(got) == 3,
-        f"Return (highest, total, acc); you gave {type(got).__name__}.",
+        len(parts) == 3,
+        f"Return (highest, total, acc); you gave {len(parts)} parts ({type(got).__name__}).",
     )
+    named = zip(("highest", "total", "acc"), parts, shapes, strict=True)
+    return [tensor(part, shape, f"`{name}`") for name, part, shape in named]
+
+
+def _compare_merged(got: list[Tensor], want: Any, left: Any, right: Any, cut: int) -> None:
     names = ("highest", "total", "acc")
     plain = (torch.maximum(left[0], right[0]), left[1] + right[1], left[2] + right[2])
     for name, mine, wanted, summed in zip(names, got, want, plain, strict=True):
@@ -225,7 +249,7 @@ def _piecewise(
     for i in range(-(-length // BLOCK_SIZE)):
         num = min(BLOCK_SIZE, length - i * BLOCK_SIZE)
         piece = attend_piece(q, keys[table[i]][:num], values[table[i]][:num])
-        state = piece if state is None else merge(state, piece)
+        state = piece if state is None else tuple(_state(merge(state, piece), *q.shape))
     assert state is not None
     return state[2] / state[1][:, None]
 
@@ -234,6 +258,7 @@ MERGE = Exercise(
     "04.2",
     "Merge two pieces",
     "merge",
+    "hard",
     (
         "Both pieces left out a factor exp(highest), each its own. Bring them to a common one.",
         "new = maximum of the two highest. A piece measured from `highest` must be multiplied by "

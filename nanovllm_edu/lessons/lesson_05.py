@@ -1,9 +1,11 @@
 """Exercises of lesson 05, prefix caching: tell prefixes apart, and know what will be found."""
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.memory.block_hash import block_hash as shipped_hash
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons.checks import (
@@ -13,7 +15,7 @@ from nanovllm_edu.lessons.checks import (
     greedy,
     require,
     require_equal,
-    require_int,
+    whole_number,
 )
 from nanovllm_edu.lessons.exercise import Exercise
 from nanovllm_edu.runners.checksum import expected_tokens
@@ -28,14 +30,19 @@ PREFIXED = ([*SHARED, 9], [*SHARED, 10, 11], [9, 9, 9, 9, *SHARED[4:], 12], [*SH
 FINDABLE = (0, 8, 0, 4)
 
 
-def _check_block_hash(block_hash: BlockHash) -> str:
+def _check_block_hash(answer: BlockHash, random: Random) -> str:
+    def block_hash(parent: int | None, token_ids: Sequence[int]) -> int:
+        return whole_number(answer(parent, token_ids), "A hash")
+
     first = block_hash(None, (1, 2, 3, 4))
-    require_int(first, "A hash")
     require_equal(block_hash(None, (1, 2, 3, 4)), first, "The hash of the same block")
     _require_different(block_hash, (None, (1, 2, 3, 4)), (None, (1, 2, 3, 5)), "the last token")
     _require_different(block_hash, (None, (1, 2, 3, 4)), (None, (4, 3, 2, 1)), "the order")
     _require_different(block_hash, (first, (5, 6, 7, 8)), (first + 1, (5, 6, 7, 8)), "the parent")
     _require_different(block_hash, (None, (5, 6, 7, 8)), (first, (5, 6, 7, 8)), "the parent")
+    _check_symmetry(block_hash, (1, 2, 3, 4), (5, 6, 7, 8))
+    for _ in range(40):
+        _check_fresh(block_hash, random)
     engine = checksum_engine(num_blocks=24, block_size=4)
     engine.scheduler.block_manager = BlockManager(24, 4, hash_function=block_hash)
     for seq_id, prompt in enumerate(PREFIXED):
@@ -49,12 +56,46 @@ def _check_block_hash(block_hash: BlockHash) -> str:
     return "Equal prefixes were found, different ones told apart, and every output is right."
 
 
+def _check_symmetry(block_hash: BlockHash, one: Sequence[int], other: Sequence[int]) -> None:
+    """Two blocks in a chain must not change places, nor cancel each other."""
+    forth = block_hash(block_hash(None, one), other)
+    back = block_hash(block_hash(None, other), one)
+    require(
+        forth != back,
+        f"The blocks {list(one)} and then {list(other)} got the same hash as {list(other)} and "
+        f"then {list(one)}, {forth}. Parent and tokens must not be mixed in a way that lets them "
+        "change places, as + and ^ do.",
+    )
+    thrice = block_hash(block_hash(block_hash(None, one), one), one)
+    require(
+        thrice != block_hash(None, one),
+        f"The block {list(one)} three times in a row has the hash of that block once: what the "
+        "second one added, the third one took away, as ^ does.",
+    )
+
+
+def _check_fresh(block_hash: BlockHash, random: Random) -> None:
+    """Blocks of another size, and parents as a real chain has them."""
+    tokens = random.sample(range(10, 2000), random.choice((2, 4, 8, 16)))
+    one, other = random.sample(range(len(tokens)), 2)
+    swapped = [*tokens]
+    swapped[one], swapped[other] = tokens[other], tokens[one]
+    parent = block_hash(None, random.sample(range(10, 2000), 4))
+    _require_different(block_hash, (parent, tokens), (parent, swapped), "the order")
+    changed = [*tokens]
+    changed[random.randrange(len(tokens))] += random.choice((-1, 1, 256, 2048))
+    _require_different(block_hash, (parent, tokens), (parent, changed), "one token")
+    _require_different(block_hash, (parent, tokens), (None, tokens), "the parent")
+    _check_symmetry(block_hash, tokens, swapped)
+
+
 def _require_different(block_hash: BlockHash, one: Any, other: Any, what: str) -> None:
     if block_hash(*one) == block_hash(*other):
         reason = {
             "the parent": "Equal tokens after different prefixes have different keys and values.",
             "the order": "Keys and values depend on the position of each token.",
             "the last token": "Every token of the block counts.",
+            "one token": "Every token of the block counts.",
         }[what]
         require(
             False,
@@ -75,14 +116,17 @@ BLOCK_HASH = Exercise(
     "05.1",
     "A hash for a block",
     "block_hash",
+    "medium",
     (
         "What do the keys and values in a block depend on? All of that must go into the hash.",
         "On the block's tokens in order, and on everything in front of it. The parent's hash "
         "stands for everything in front.",
-        "hash((parent, *token_ids)) is enough here: a tuple's hash depends on order and on each "
-        "entry, the parent included.",
+        "content = repr((parent, list(token_ids))).encode(); return int.from_bytes("
+        "hashlib.sha256(content).digest()[:8], 'big'). A hash for tables, such as Python's hash(), "
+        "can be made to collide by whoever sends prompts; this one cannot.",
     ),
     _check_block_hash,
+    (shipped_hash,),
 )
 
 
@@ -101,17 +145,26 @@ CASES = (
 """(prompt, tokens already in the cache, block size)"""
 
 
-def _check_num_found(num_found: Callable[[list[int], list[int], int], Any]) -> str:
-    for prompt, cached, block_size in CASES:
+def _check_num_found(num_found: Callable[[list[int], list[int], int], Any], random: Random) -> str:
+    for prompt, cached, block_size in (*CASES, *(_random_case(random) for _ in range(12))):
         want = _measured(prompt, cached, block_size)
         got = num_found(list(prompt), list(cached), block_size)
-        require_int(got, "The number of cached tokens")
+        got = whole_number(got, "The number of cached tokens")
         require(
             got == want,
             f"With {cached} cached in blocks of {block_size}, the engine found {want} tokens of "
             f"{prompt}; you gave {got}.{_why_found(got, prompt, cached, block_size)}",
         )
-    return f"As the engine found it in all {len(CASES)} cases."
+    return f"As the engine found it in all {len(CASES)} cases, and in 12 random ones."
+
+
+def _random_case(random: Random) -> tuple[list[int], list[int], int]:
+    """Two texts with a common beginning, and sometimes a common block behind it."""
+    cached = [random.randrange(100) for _ in range(random.randint(1, 24))]
+    prompt = [*cached[: random.randint(0, 24)], *random.choices(range(100), k=random.randint(1, 6))]
+    if random.random() < 0.5:
+        prompt[random.randrange(len(prompt))] = 777
+    return prompt, cached, random.choice((1, 2, 4, 8))
 
 
 def _measured(prompt: list[int], cached: list[int], block_size: int) -> int:
@@ -145,6 +198,7 @@ NUM_FOUND = Exercise(
     "05.2",
     "How much will be found?",
     "num_found",
+    "medium",
     (
         "Compare block by block from the start, and stop at the first one that is not equal.",
         "Only full blocks of both count, and of the prompt only blocks before the one that holds "

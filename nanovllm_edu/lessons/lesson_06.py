@@ -1,6 +1,8 @@
 """Exercises of lesson 06, continuous batching: no idle slots, and how to measure them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
+from random import Random
 from typing import Any
 
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
@@ -10,6 +12,7 @@ from nanovllm_edu.lessons.checks import (
     finish,
     generated,
     greedy,
+    number,
     require,
     require_equal,
     require_written,
@@ -23,9 +26,17 @@ LENGTHS = (3, 9, 5, 2, 7, 4, 6)
 """New tokens of each request."""
 
 
-def _serve(policy: SchedulingPolicy) -> list[StepRecord]:
-    engine = checksum_engine(num_blocks=64, policy=policy, max_num_seqs=NUM_SLOTS)
-    for i, length in enumerate(LENGTHS):
+SMALL_BUDGET = 7
+"""Less than two prompts: whoever goes last in a step may get nothing."""
+
+
+def _serve(
+    policy: SchedulingPolicy, lengths: Sequence[int] = LENGTHS, budget: int = 64
+) -> list[StepRecord]:
+    engine = checksum_engine(
+        num_blocks=64, policy=policy, max_num_seqs=NUM_SLOTS, max_num_batched_tokens=budget
+    )
+    for i, length in enumerate(lengths):
         engine.add_request(_prompt(i), greedy(length))
     return finish(engine)
 
@@ -37,23 +48,40 @@ def _prompt(i: int) -> list[int]:
 # ------------------------------------------------------------------- 06.1 a policy
 
 
-def _check_policy(policy_class: Callable[[], SchedulingPolicy]) -> str:
-    records = _serve(policy_class())
-    seen: list[int] = []
-    for record in records:
-        _check_step(record, seen)
-    tokens = generated(records)
-    for i, length in enumerate(LENGTHS):
-        want = expected_tokens(_prompt(i), greedy(length), 0)
-        require_equal(tokens.get(i), want, f"The output of seq {i}")
+def _check_policy(policy_class: Callable[[], SchedulingPolicy], random: Random) -> str:
+    _require_groups(policy_class())
+    num_steps = _check_run(policy_class(), LENGTHS)
+    _check_run(policy_class(), LENGTHS, SMALL_BUDGET)
+    for budget in (64, SMALL_BUDGET):
+        lengths = [random.randint(1, 12) for _ in range(random.randint(4, 9))]
+        _check_run(policy_class(), lengths, budget)
     num_static = len(_serve(StaticPolicy()))
     return (
-        f"{len(records)} steps instead of {num_static}: no slot was ever idle while a sequence "
-        "waited."
+        f"{num_steps} steps instead of {num_static}: no slot was ever idle while a sequence waited."
     )
 
 
-def _check_step(record: StepRecord, seen: list[int]) -> None:
+def _require_groups(policy: SchedulingPolicy) -> None:
+    groups = policy.order((), ())
+    require_written(groups)
+    for group in groups:
+        require_written(group)
+
+
+def _check_run(policy: SchedulingPolicy, lengths: Sequence[int], budget: int = 64) -> int:
+    """Looks at every step of a run, and at every token; returns the number of steps."""
+    records = _serve(policy, lengths, budget)
+    seen: list[int] = []
+    for record in records:
+        _check_step(record, seen, budget)
+    tokens = generated(records)
+    for i, length in enumerate(lengths):
+        want = expected_tokens(_prompt(i), greedy(length), 0)
+        require_equal(tokens.get(i), want, f"The output of seq {i}")
+    return len(records)
+
+
+def _check_step(record: StepRecord, seen: list[int], budget: int) -> None:
     at_work = [chunk.seq_id for chunk in record.chunks]
     starting = [seq_id for seq_id in at_work if seq_id not in seen]
     expected = list(range(len(seen), len(seen) + len(starting)))
@@ -67,9 +95,14 @@ def _check_step(record: StepRecord, seen: list[int]) -> None:
     require(
         not stalled,
         f"In step {record.step_id} the running sequences {stalled} got no token: they stood still "
-        "while others were computed. Put everybody into one group.",
+        "while others were computed. "
+        + (
+            "Put everybody into one group."
+            if record.num_tokens < budget
+            else f"All {budget} tokens of the step went to others: those that run come first."
+        ),
     )
-    if record.waiting and len(at_work) < NUM_SLOTS:
+    if record.waiting and len(at_work) < NUM_SLOTS and record.num_tokens < budget:
         raise Wrong(
             f"In step {record.step_id} only {len(at_work)} of {NUM_SLOTS} slots worked while "
             f"sequences {list(record.waiting)} waited. Let them join at once."
@@ -80,6 +113,7 @@ POLICY = Exercise(
     "06.1",
     "From static to continuous",
     "MyPolicy",
+    "easy",
     (
         "When may a waiting sequence join? What does the policy say about it now?",
         "order() returns groups; a step takes the first group that can run. Running and waiting "
@@ -93,16 +127,16 @@ POLICY = Exercise(
 # ------------------------------------------------------------------- 06.2 idle slots
 
 
-def _check_idle_share(idle_share: Callable[[list[StepRecord], int], Any]) -> str:
-    for policy in (StaticPolicy(), MixedPolicy(), PhaseSeparatedPolicy()):
-        records = _serve(policy)
+def _check_idle_share(idle_share: Callable[[list[StepRecord], int], Any], random: Random) -> str:
+    fresh = [random.randint(1, 12) for _ in range(8)]
+    policies = (StaticPolicy(), MixedPolicy(), PhaseSeparatedPolicy())
+    for policy, lengths in product(policies, (LENGTHS, fresh)):
+        records = _serve(policy, lengths)
         total = len(records) * NUM_SLOTS
         at_work = sum(len(record.chunks) for record in records)
-        got = idle_share(records, NUM_SLOTS)
-        require_written(got)
-        require(isinstance(got, (int, float)), f"Return a number; you gave {got!r}.")
+        got = number(idle_share(records, NUM_SLOTS), "The share")
         require(
-            abs(got - (1 - at_work / total)) < 1e-6,
+            abs(got - (1 - at_work / total)) < 1e-5,
             f"{policy!r}: {len(records)} steps of {NUM_SLOTS} slots are {total} slot-steps, "
             f"{at_work} of them at work, so {1 - at_work / total:.3f} are idle. You gave {got:.3f}."
             + _why_share(got, records),
@@ -128,6 +162,7 @@ IDLE_SHARE = Exercise(
     "06.2",
     "Idle slots",
     "idle_share",
+    "easy",
     (
         "In each step there are num_slots slots. How many of them have a chunk?",
         "Add up len(record.chunks) over all steps and compare with len(records) * num_slots.",

@@ -1,6 +1,7 @@
 """Exercises of lesson 07, chunked prefill: cut a prompt, and choose the budget of a step."""
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from nanovllm_edu.lessons.checks import (
@@ -8,11 +9,12 @@ from nanovllm_edu.lessons.checks import (
     finish,
     greedy,
     require,
-    require_int,
-    require_written,
+    whole_number,
+    whole_numbers,
 )
 from nanovllm_edu.lessons.clock import Arrival, StepCost, serve
 from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.shown import shown
 
 # --------------------------------------------------------------------------- 07.1 cut it
 
@@ -33,25 +35,32 @@ def _chunks_of_engine(num_prompt_tokens: int, num_decoding: int, budget: int) ->
     return [chunk.num_tokens for chunk in chunks if chunk.seq_id == seq_id]
 
 
-def _check_cut_prompt(cut_prompt: CutPrompt) -> str:
-    for num_prompt_tokens, num_decoding, budget in CUT_CASES:
-        got = cut_prompt(num_prompt_tokens, num_decoding, budget)
-        require_written(got)
-        want = _chunks_of_engine(num_prompt_tokens, num_decoding, budget)
+def _check_cut_prompt(cut_prompt: CutPrompt, random: Random) -> str:
+    fresh = [_random_cut(random) for _ in range(4)]
+    for num_prompt_tokens, num_decoding, budget in (*CUT_CASES, *fresh):
         call = f"cut_prompt({num_prompt_tokens}, {num_decoding}, {budget})"
-        _compare_chunks(call, list(got), want, num_prompt_tokens, num_decoding, budget)
-    return f"{len(CUT_CASES)} prompts cut exactly as the scheduler cuts them."
+        got = whole_numbers(cut_prompt(num_prompt_tokens, num_decoding, budget), call)
+        want = _chunks_of_engine(num_prompt_tokens, num_decoding, budget)
+        _compare_chunks(call, got, want, num_prompt_tokens, num_decoding, budget)
+    return f"{len(CUT_CASES) + len(fresh)} prompts cut exactly as the scheduler cuts them."
+
+
+def _random_cut(random: Random) -> tuple[int, int, int]:
+    num_decoding = random.randint(0, 6)
+    return random.randint(1, 60), num_decoding, num_decoding + random.randint(2, 20)
 
 
 def _compare_chunks(
-    call: str, got: list[Any], want: list[int], num_prompt_tokens: int, decoding: int, budget: int
+    call: str, got: list[int], want: list[int], num_prompt_tokens: int, decoding: int, budget: int
 ) -> None:
     require(
         sum(got) == num_prompt_tokens,
-        f"{call}: your chunks {got} are {sum(got)} tokens together; the prompt has "
+        f"{call}: your chunks {shown(got)} are {sum(got)} tokens together; the prompt has "
         f"{num_prompt_tokens}.",
     )
-    require(0 not in got, f"{call}: your chunks {got} contain an empty one. That step is wasted.")
+    require(
+        0 not in got, f"{call}: your chunks {shown(got)} contain an empty one. That step is wasted."
+    )
     for size in got:
         require(
             size + decoding <= budget,
@@ -60,7 +69,8 @@ def _compare_chunks(
         )
     require(
         got == want,
-        f"{call}: the scheduler cuts {want}, you cut {got}. Each step takes as much as fits.",
+        f"{call}: the scheduler cuts {want}, you cut {shown(got)}. Each step takes as much as "
+        "fits.",
     )
 
 
@@ -68,6 +78,7 @@ CUT_PROMPT = Exercise(
     "07.1",
     "Cut the prompt",
     "cut_prompt",
+    "easy",
     (
         "Every step gives one token to each decoding sequence. How much of the budget is left?",
         "Take min(what is left of the prompt, budget - num_decoding) until nothing is left.",
@@ -80,8 +91,18 @@ CUT_PROMPT = Exercise(
 # ------------------------------------------------------------------- 07.2 choose a budget
 
 ChooseBudget = Callable[[float, float, float], Any]
-BUDGET_CASES = ((40.0, 10.0, 0.1), (25.0, 10.0, 0.1), (30.0, 5.0, 0.25), (12.5, 10.0, 0.1))
-"""(longest allowed gap, milliseconds of a step, milliseconds of a token)."""
+BUDGET_CASES = (
+    (40.0, 10.0, 0.125),
+    (25.0, 10.0, 0.125),
+    (30.0, 5.0, 0.25),
+    (12.5, 10.0, 0.0625),
+    (22.0, 10.0, 0.75),
+)
+"""(longest allowed gap, milliseconds of a step, milliseconds of a token).
+
+Sums of powers of two: floating point is exact with them, so `/` and `//` give the same. With 0.1,
+(40 - 10) // 0.1 is 299, because the number nearest to a tenth is a little more than a tenth.
+"""
 
 
 def _worst_gap(budget: int, cost: StepCost) -> float:
@@ -92,11 +113,16 @@ def _worst_gap(budget: int, cost: StepCost) -> float:
     return serve(engine, arrivals, cost).all_gaps[-1]
 
 
-def _check_choose_budget(choose_budget: ChooseBudget) -> str:
-    for limit, step_ms, token_ms in BUDGET_CASES:
-        budget = choose_budget(limit, step_ms, token_ms)
+def _random_budget(random: Random) -> tuple[float, float, float]:
+    token_ms, step_ms = random.choice((0.0625, 0.125, 0.25, 0.5)), float(random.randint(4, 12))
+    return step_ms + token_ms * random.randint(8, 300) + token_ms / 2, step_ms, token_ms
+
+
+def _check_choose_budget(choose_budget: ChooseBudget, random: Random) -> str:
+    fresh = [_random_budget(random) for _ in range(3)]
+    for limit, step_ms, token_ms in (*BUDGET_CASES, *fresh):
         call = f"choose_budget({limit}, {step_ms}, {token_ms})"
-        require_int(budget, call)
+        budget = whole_number(choose_budget(limit, step_ms, token_ms), call)
         require(
             budget > 3,
             f"{call}: a budget of {budget} does not even hold the decodes. Is everything in "
@@ -115,7 +141,9 @@ def _check_choose_budget(choose_budget: ChooseBudget) -> str:
             "larger budget computes the prompt in fewer steps.",
         )
     return (
-        f"{len(BUDGET_CASES)} budgets: as large as the allowed gap permits, and not a token more."
+        f"{len(BUDGET_CASES) + len(fresh)} budgets: as large as the allowed gap permits, and not a "
+        "token more. (All numbers here are exact in floating point. With 0.1 ms a token, "
+        "(40 - 10) // 0.1 would be 299: the float nearest to a tenth is a little larger.)"
     )
 
 
@@ -123,10 +151,12 @@ CHOOSE_BUDGET = Exercise(
     "07.2",
     "Choose the budget",
     "choose_budget",
+    "easy",
     (
         "The longest gap between two tokens is the duration of a full step.",
         "A full step takes step_ms + token_ms * budget. Solve for the budget, and round down.",
-        "int((max_gap_ms - step_ms) / token_ms + 1e-9): the tiny number guards against 149.999.",
+        "int((max_gap_ms - step_ms) / token_ms). (In real life add a tiny number before rounding "
+        "down: the quotient may come out as 149.999.)",
     ),
     _check_choose_budget,
 )

@@ -1,10 +1,12 @@
 """Exercises of lesson 08, preemption: what it costs, and how to do without it."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.lessons.checks import checksum_engine, require, require_int
+from nanovllm_edu.lessons.checks import checksum_engine, require, whole_number
 from nanovllm_edu.lessons.clock import Arrival, Served, preemptions, serve
 from nanovllm_edu.lessons.exercise import Exercise
 
@@ -32,16 +34,28 @@ def run(
 NumRecomputed = Callable[[Sequence[StepRecord]], Any]
 
 
-def _check_num_recomputed(num_recomputed: NumRecomputed) -> str:
+def _again_and_again() -> Served:
+    """A run in which some tokens are computed three times or more."""
+    return run(8, num_requests=6, max_tokens=18, enable_prefix_caching=False)
+
+
+def _check_num_recomputed(num_recomputed: NumRecomputed, random: Random) -> str:
     runs = {
         "a pool with room for all": run(40),
         "a small pool": run(9),
         "a small pool without prefix caching": run(9, enable_prefix_caching=False),
         "a small pool, prompts in chunks": run(10, prompt=11, max_num_batched_tokens=8),
+        "a pool where some are sent back more than once": _again_and_again(),
+        "a random run": run(
+            random.randint(8, 12),
+            prompt=random.randint(3, 9),
+            max_tokens=random.randint(8, 16),
+            num_requests=random.randint(3, 6),
+        ),
     }
     for name, served in runs.items():
         got = num_recomputed(served.records)
-        require_int(got, f"The number of recomputed tokens in {name}")
+        got = whole_number(got, f"The number of recomputed tokens in {name}")
         want = served.num_recomputed_tokens
         require(
             got == want,
@@ -53,7 +67,10 @@ def _check_num_recomputed(num_recomputed: NumRecomputed) -> str:
 
 def _why_that_number(got: int, served: Served) -> str:
     lost = sum(event.num_lost_tokens for event in preemptions(served.records))
+    again = {place for place, times in _times_computed(served).items() if times > 1}
     mistakes = {
+        len(again): "You count each such token once; one that is computed three times counts "
+        "twice.",
         lost: "That is what the preemptions lost. Some of it is found in the cache again.",
         served.num_preemptions: "That is the number of preemptions.",
         sum(record.num_tokens for record in served.records): "Those are all computed tokens.",
@@ -61,10 +78,20 @@ def _why_that_number(got: int, served: Served) -> str:
     return " " + mistakes[got] if got in mistakes else ""
 
 
+def _times_computed(served: Served) -> Counter[tuple[int, int]]:
+    return Counter(
+        (chunk.seq_id, position)
+        for record in served.records
+        for chunk in record.chunks
+        for position in range(chunk.start, chunk.end)
+    )
+
+
 NUM_RECOMPUTED = Exercise(
     "08.1",
     "Computed twice",
     "num_recomputed",
+    "medium",
     (
         "Every chunk says which positions of which sequence it computes: [chunk.start, chunk.end).",
         "Collect the pairs (seq_id, position) in a set. Whoever is already in it is recomputed.",
@@ -81,12 +108,27 @@ SHAPES = ((40, 16, 64, 64), (40, 16, 64, 65), (24, 4, 7, 12), (23, 4, 5, 8), (30
 """(num_blocks, block_size, prompt tokens, max_tokens)."""
 
 
-def _check_max_running(max_running: MaxRunning) -> str:
-    for num_blocks, block_size, prompt, max_tokens in SHAPES:
+def _random_shape(random: Random) -> tuple[int, int, int, int]:
+    """A pool of which one sequence more would be admitted: its prompt still fits."""
+    while True:
+        shape = random.randint(12, 40), random.choice((2, 4, 8)), random.randint(1, 9), 12
+        num_blocks, block_size, prompt, max_tokens = shape
+        most = num_blocks // -(-(prompt + max_tokens - 1) // block_size)
+        if most >= 1 and (most + 1) * -(-(prompt + 1) // block_size) <= num_blocks:
+            return shape
+
+
+def _check_max_running(max_running: MaxRunning, random: Random) -> str:
+    fresh = [_random_shape(random) for _ in range(3)]
+    for num_blocks, block_size, prompt, max_tokens in (*SHAPES, *fresh):
         call = f"max_running({num_blocks}, {block_size}, {prompt}, {max_tokens})"
-        got = max_running(num_blocks, block_size, prompt, max_tokens)
-        require_int(got, call)
+        got = whole_number(max_running(num_blocks, block_size, prompt, max_tokens), call)
         require(got >= 1, f"{call}: you gave {got}; at least one sequence fits.")
+        require(
+            got <= num_blocks,
+            f"{call}: you gave {got}, and there are only {num_blocks} blocks: each sequence needs "
+            "at least one of its own.",
+        )
         length = prompt + max_tokens
         for num_running in (got, got + 1):
             served = run(
@@ -110,13 +152,14 @@ def _check_max_running(max_running: MaxRunning) -> str:
                 f"{call}: {got} is safe, but so is {got + 1}. The last token of a sequence is "
                 "sampled and never computed: it needs no slot.",
             )
-    return f"{len(SHAPES)} pools filled to the last sequence, and not one preemption."
+    return f"{len(SHAPES) + len(fresh)} pools filled to the last sequence, and not one preemption."
 
 
 MAX_RUNNING = Exercise(
     "08.2",
     "Room for how many?",
     "max_running",
+    "medium",
     (
         "How many blocks does one sequence hold at its very end?",
         "It has prompt + max_tokens tokens then, but the last one is never computed. Blocks are "

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import torch
 
 from nanovllm_edu.core.plan import Chunk, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.lessons.checks import require, require_equal, require_written
+from nanovllm_edu.lessons.checks import items, require, require_equal, whole_numbers
 from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.graph_exercise import FEED_GRAPH
+from nanovllm_edu.lessons.shown import shown
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 
@@ -17,11 +20,18 @@ PROMPTS = (list(range(10, 17)), list(range(30, 53)), [60, 61])
 GREEDY = SamplingParams(temperature=0, max_tokens=5, ignore_eos=True)
 
 
-def _busy_llm() -> LLM:
-    """Three prompts and eight tokens per step: most of the steps mix prefill and decode."""
-    llm = LLM(num_blocks=32, block_size=4, max_num_batched_tokens=8)
-    for prompt in PROMPTS:
-        llm.engine.add_request(prompt, GREEDY)
+Prompts = Sequence[list[int]]
+
+
+def _random_prompts(random: Random) -> Prompts:
+    return [random.choices(range(10, 900), k=random.randint(1, 20)) for _ in range(4)]
+
+
+def _busy_llm(prompts: Prompts) -> LLM:
+    """A few prompts and eight tokens per step: most of the steps mix prefill and decode."""
+    llm = LLM(num_blocks=48, block_size=4, max_num_batched_tokens=8)
+    for prompt in prompts:
+        llm.engine.add_request(list(prompt), GREEDY)
     return llm
 
 
@@ -36,9 +46,9 @@ class _LearnersTables(DeviceTables):
         return self.look(plan, super().prepare(plan))
 
 
-def _run(look: Callable[[StepPlan, Batch], Batch]) -> list[dict[int, int]]:
+def _run(look: Callable[[StepPlan, Batch], Batch], prompts: Prompts) -> list[dict[int, int]]:
     """The tokens of every step of an engine whose batches go through `look`."""
-    with _busy_llm() as llm:
+    with _busy_llm(prompts) as llm:
         runner: Any = llm.engine.runner
         tables = runner.tables
         mine = _LearnersTables(tables.block_tables, tables.token_ids, tables.block_size)
@@ -57,17 +67,20 @@ Layout = Callable[[Sequence[Chunk]], Any]
 NAMES = ("positions", "query_starts", "context_lens")
 
 
-def _check_layout(layout: Layout) -> str:
+def _check_layout(layout: Layout, random: Random) -> str:
     num_steps = 0
 
     def look(plan: StepPlan, batch: Batch) -> Batch:
         nonlocal num_steps
         num_steps += 1
         got = layout(plan.chunks)
-        require_written(got)
-        is_triple = isinstance(got, tuple) and len(got) == 3
-        require(is_triple, f"Return three lists, {', '.join(NAMES)}; you gave {got!r}.")
-        mine = {name: list(values) for name, values in zip(NAMES, got, strict=True)}
+        parts = items(got, "What you return")
+        require(
+            len(parts) == 3 and not any(isinstance(part, int) for part in parts),
+            f"Return three lists, {', '.join(NAMES)}; you gave {shown(got)}.",
+        )
+        named = zip(NAMES, parts, strict=True)
+        mine = {name: whole_numbers(values, name) for name, values in named}
         _compare_layout(plan.chunks, mine, batch)
         return replace(
             batch,
@@ -76,7 +89,8 @@ def _check_layout(layout: Layout) -> str:
             context_lens=torch.tensor(mine["context_lens"], dtype=torch.int32),
         )
 
-    _run(look)
+    for prompts in (PROMPTS, _random_prompts(random)):
+        _run(look, prompts)
     return f"{num_steps} steps of the engine ran on your layout."
 
 
@@ -111,7 +125,7 @@ def _compare_layout(chunks: Sequence[Chunk], mine: Mapping[str, list[int]], batc
         reasons = [text for values, text in wrong[name] if values == got]
         require(
             got == want,
-            f"Chunks {_describe(chunks)}: {name} is {want}; you gave {got}."
+            f"Chunks {_describe(chunks)}: {name} is {want}; you gave {shown(got)}."
             + "".join(f" {text}" for text in reasons[:1]),
         )
 
@@ -120,6 +134,7 @@ LAYOUT = Exercise(
     "10.1",
     "Lay out a batch",
     "layout",
+    "medium",
     (
         "All chunks lie one after the other in one row of tokens. Each chunk is [start, end).",
         "positions: range(chunk.start, chunk.end) of each chunk. query_starts: 0, then the running "
@@ -135,27 +150,28 @@ LAYOUT = Exercise(
 LogitRows = Callable[[Sequence[Chunk]], Any]
 
 
-def _check_logit_rows(logit_rows: LogitRows) -> str:
+def _check_logit_rows(logit_rows: LogitRows, random: Random) -> str:
     def look(plan: StepPlan, batch: Batch) -> Batch:
-        got = logit_rows(plan.chunks)
-        require_written(got)
-        got, want = list(got), batch.logit_rows.tolist()
+        got, want = whole_numbers(logit_rows(plan.chunks), "The rows"), batch.logit_rows.tolist()
         lengths = [chunk.num_tokens for chunk in plan.chunks]
         samples = [chunk.samples for chunk in plan.chunks]
         require(
             len(got) == len(want),
             f"Chunks of {lengths} tokens, samples={samples}: {len(want)} row(s) are sampled; you "
-            f"gave {got}. A chunk that does not reach the end of its prompt yields no token.",
+            f"gave {shown(got)}. A chunk that does not reach the end of its prompt yields no "
+            "token.",
         )
         require(
             got == want,
-            f"Chunks of {lengths} tokens, samples={samples}: the rows are {want}; you gave {got}. "
-            "The next token follows from the *last* token of a chunk, counted over the whole "
-            "batch.",
+            f"Chunks of {lengths} tokens, samples={samples}: the rows are {want}; you gave "
+            f"{shown(got)}. The next token follows from the *last* token of a chunk, counted over "
+            "the whole batch.",
         )
         return replace(batch, logit_rows=torch.tensor(got, dtype=torch.int64))
 
-    require_equal(_run(look), _run(lambda plan, batch: batch), "The tokens of the engine")
+    for prompts in (PROMPTS, _random_prompts(random)):
+        usual = _run(lambda plan, batch: batch, prompts)
+        require_equal(_run(look, prompts), usual, "The tokens of the engine")
     return "The engine samples from your rows, and says what it always said."
 
 
@@ -163,6 +179,7 @@ LOGIT_ROWS = Exercise(
     "10.2",
     "Which rows have logits?",
     "logit_rows",
+    "easy",
     (
         "Of each chunk only one token's logits are wanted, and only if the chunk samples.",
         "Keep a running end of the chunks. The last token of a chunk is at that end minus one.",
@@ -172,4 +189,4 @@ LOGIT_ROWS = Exercise(
     _check_logit_rows,
 )
 
-EXERCISES = (LAYOUT, LOGIT_ROWS)
+EXERCISES = (LAYOUT, LOGIT_ROWS, FEED_GRAPH)

@@ -1,76 +1,84 @@
-"""Exercises of lesson 11: the bytes of a token, and the floor under a decode step."""
+"""Exercises of lesson 11: the ridge between memory and arithmetic, and the floor under a step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
-
-import torch
 
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.lessons.checks import (
     checksum_engine,
     finish,
     greedy,
+    number,
     require,
-    require_int,
-    require_written,
 )
 from nanovllm_edu.lessons.exercise import Exercise
-from nanovllm_edu.paged.kv_cache import KVCache
 
-# ----------------------------------------------------------------- 11.1 bytes of a token
+# ----------------------------------------------------------------------- 11.1 the ridge
 
-KVBytes = Callable[[int, int, int, int], Any]
-SHAPES = ((5, 3, 64, torch.float32), (28, 8, 128, torch.bfloat16), (3, 1, 16, torch.float32))
-"""(layers, KV heads, head_dim, dtype); the second is Qwen3-0.6B."""
+RidgeTokens = Callable[[float, float, float], Any]
+MACHINES = ((1e14, 1e12, 2), (5e13, 2e12, 4), (2e13, 4e11, 1))
+"""(operations per second, bytes per second, bytes of a weight)."""
 
 
-def _check_kv_bytes(kv_bytes_per_token: KVBytes) -> str:
-    for num_layers, num_kv_heads, head_dim, dtype in SHAPES:
-        size = dtype.itemsize
-        call = f"kv_bytes_per_token({num_layers}, {num_kv_heads}, {head_dim}, {size})"
-        got = kv_bytes_per_token(num_layers, num_kv_heads, head_dim, size)
-        require_int(got, call)
-        cache = KVCache.allocate(
-            num_layers=num_layers,
-            num_blocks=3,
-            block_size=4,
-            num_kv_heads=num_kv_heads,
-            head_dim=head_dim,
-            dtype=dtype,
-            device=torch.device("cpu"),
-        )
-        num_slots = cache.data.shape[2] * cache.data.shape[3]
-        want = cache.data.nbytes // num_slots
+def _check_ridge(ridge_tokens: RidgeTokens, random: Random) -> str:
+    fresh = [
+        (random.randint(1, 900) * 1e12, random.randint(100, 8000) * 1e9, random.choice((1, 2, 4)))
+        for _ in range(3)
+    ]
+    for flops, bandwidth, bytes_per_weight in (*MACHINES, *fresh):
+        call = f"ridge_tokens({flops:.3g}, {bandwidth:.3g}, {bytes_per_weight})"
+        got = number(ridge_tokens(flops, bandwidth, bytes_per_weight), call)
+        read, compute = _step_times(max(got, 1e-9), flops, bandwidth, bytes_per_weight)
+        is_close = abs(read - compute) <= 1e-6 * read
+        is_rounded = got == int(got) and abs(read - compute) <= compute / max(got, 1)
+        why = _why_that_ridge(got, flops, bandwidth, bytes_per_weight)
         require(
-            got == want,
-            f"{call}: the engine's cache takes {want:,} bytes for each token; you gave {got:,}."
-            + _what_is_missing(got, want, num_layers, num_kv_heads, size),
+            got > 0 and (is_close or is_rounded),
+            f"{call}: with your {got:.4g} tokens in a step, a model of a billion weights takes "
+            f"{read * 1e3:.4g} ms to be read and {compute * 1e3:.4g} ms to be computed with. At "
+            f"the ridge both are the same.{why}",
         )
-    return f"{len(SHAPES)} caches measured, and each token takes what you say."
+    h200 = _ridge(989.5e12, 4.8e12, 2)
+    return f"Right for every machine. An H200 in bfloat16: {h200:.0f} tokens in a step."
 
 
-def _what_is_missing(got: int, want: int, num_layers: int, num_kv_heads: int, size: int) -> str:
+def _step_times(
+    num_tokens: float, flops: float, bandwidth: float, bytes_per_weight: float
+) -> tuple[float, float]:
+    """Seconds to read a billion weights, and to compute with them for every token."""
+    num_weights = 1e9
+    return num_weights * bytes_per_weight / bandwidth, 2 * num_weights * num_tokens / flops
+
+
+def _ridge(flops: float, bandwidth: float, bytes_per_weight: float) -> float:
+    return flops * bytes_per_weight / (2 * bandwidth)
+
+
+def _why_that_ridge(got: float, flops: float, bandwidth: float, bytes_per_weight: float) -> str:
+    want = _ridge(flops, bandwidth, bytes_per_weight)
     mistakes = {
-        2: "A token has a key and a value.",
-        num_layers: "Every layer has a cache of its own.",
-        num_kv_heads: "Every KV head has its own key and value.",
-        size: "Those are numbers, not bytes.",
+        "A token needs two operations per weight, a product and a sum.": 2 * want,
+        "Bandwidth is in bytes, not in weights.": want / bytes_per_weight,
+        "That is operations per byte, the balance of the machine.": flops / bandwidth,
+        "It is the other way round: operations over bytes.": 1 / want,
     }
-    return (
-        " " + mistakes[want // got] if got and want % got == 0 and want // got in mistakes else ""
-    )
+    near = [text for text, value in mistakes.items() if abs(got - value) <= 1e-6 * value]
+    return f" {near[0]}" if near else ""
 
 
-KV_BYTES = Exercise(
+RIDGE = Exercise(
     "11.1",
-    "The bytes of a token",
-    "kv_bytes_per_token",
+    "The ridge",
+    "ridge_tokens",
+    "medium",
     (
-        "In every layer a token leaves one key and one value per KV head.",
-        "A key has head_dim numbers, and so has a value. A number takes bytes_per_value bytes.",
-        "2 * num_layers * num_kv_heads * head_dim * bytes_per_value",
+        "How long does it take to read one weight? And to compute with it, for one token?",
+        "Reading a weight takes bytes_per_weight / bandwidth seconds. Each token of the step needs "
+        "a product and a sum with it: 2 / flops seconds. With how many tokens are both the same?",
+        "flops * bytes_per_weight / (2 * bandwidth)",
     ),
-    _check_kv_bytes,
+    _check_ridge,
 )
 
 # ------------------------------------------------------------------------- 11.2 the floor
@@ -80,29 +88,33 @@ WEIGHT_BYTES, KV_BYTES_PER_TOKEN, BANDWIDTH = 1_192_000_000, 114_688, 4.25e12
 """Qwen3-0.6B in bfloat16, and the copy bandwidth of one H200."""
 
 
-def _decode_steps() -> list[StepRecord]:
-    """Real steps: three sequences of different lengths decode until the last one is done."""
+REQUESTS = ((30, 6), (200, 4), (5, 8))
+"""(prompt tokens, new tokens)."""
+
+
+def _decode_steps(requests: Sequence[tuple[int, int]]) -> list[StepRecord]:
+    """Real steps: sequences of different lengths decode until the last one is done."""
     engine = checksum_engine(num_blocks=64, block_size=16)
-    for i, (length, max_tokens) in enumerate(((30, 6), (200, 4), (5, 8))):
+    for i, (length, max_tokens) in enumerate(requests):
         engine.add_request([(31 * i + j) % 1000 for j in range(length)], greedy(max_tokens))
     return finish(engine)[1:]
 
 
-def _check_floor(floor_ms: FloorMs) -> str:
-    for record in _decode_steps():
+def _check_floor(floor_ms: FloorMs, random: Random) -> str:
+    fresh = [(random.randint(1, 150), random.randint(2, 6)) for _ in range(4)]
+    steps = [*_decode_steps(REQUESTS), *_decode_steps(fresh)]
+    for record in steps:
         got = floor_ms(record, WEIGHT_BYTES, KV_BYTES_PER_TOKEN, BANDWIDTH)
-        require_written(got)
-        is_number = isinstance(got, (int, float)) and not isinstance(got, bool)
-        require(is_number, f"floor_ms gave {got!r}; return a number of milliseconds.")
+        got = number(got, "What floor_ms gives, in milliseconds,")
         context_lens = [chunk.end for chunk in record.chunks]
         num_bytes = WEIGHT_BYTES + KV_BYTES_PER_TOKEN * sum(context_lens)
         want = num_bytes / BANDWIDTH * 1e3
         require(
-            abs(got - want) <= 1e-9 * want,
+            abs(got - want) <= 1e-6 * want,
             f"Step {record.step_id} decodes with contexts of {context_lens} tokens: its floor is "
             f"{want:.6f} ms; you gave {got:.6f}." + _why_that_floor(got, want, record),
         )
-    return "Seven decode steps, each with its floor."
+    return f"{len(steps)} decode steps, each with its floor."
 
 
 def _why_that_floor(got: float, want: float, record: StepRecord) -> str:
@@ -122,7 +134,7 @@ def _why_that_floor(got: float, want: float, record: StepRecord) -> str:
         / per_ms,
     }
     for message, value in mistakes.items():
-        if abs(got - value) <= 1e-9 * value:
+        if abs(got - value) <= 1e-6 * value:
             return " " + message
     return ""
 
@@ -131,6 +143,7 @@ FLOOR = Exercise(
     "11.2",
     "The floor under a step",
     "floor_ms",
+    "medium",
     (
         "Which bytes must cross from memory to the arithmetic units in one decode step?",
         "All weights once, and the keys and values of every token of every context. chunk.end is "
@@ -141,4 +154,4 @@ FLOOR = Exercise(
     _check_floor,
 )
 
-EXERCISES = (KV_BYTES, FLOOR)
+EXERCISES = (RIDGE, FLOOR)

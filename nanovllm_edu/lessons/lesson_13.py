@@ -5,20 +5,45 @@ token compared and the books audited after every step. A cure that costs cache h
 """
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
-from nanovllm_edu.lessons.cases import case
-from nanovllm_edu.lessons.checks import NOTHING_YET, require
-from nanovllm_edu.lessons.detective import NUM_RANDOM_RUNS, prove
-from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.cases import Case, case
+from nanovllm_edu.lessons.checks import require
+from nanovllm_edu.lessons.detective import (
+    NUM_FRESH_RUNS,
+    NUM_RANDOM_RUNS,
+    num_remembered,
+    prove,
+)
+from nanovllm_edu.lessons.exercise import Exercise, NothingReturned
+
+GIVES_NOTHING = ("forget", "use")
+"""Methods that change something and return nothing; the others return what was asked for."""
+
+CALLS_ITS_BASE = (5, 8)
+"""Cases whose cure is to leave the method of the base class alone."""
 
 
-def _check(number: int) -> Callable[[Any], str]:
+def _check(number: int) -> Callable[[Any, Random], str]:
     """The check of one case."""
 
-    def check(function: Any) -> str:
-        require(callable(function), NOTHING_YET)
-        proof = prove(case(number), function)
+    def check(function: Any, random: Random) -> str:
+        require(
+            function is not _shipped(case(number)),
+            "That is the shipped method itself. Write the mended one.",
+        )
+        has_given = case(number).method in GIVES_NOTHING
+
+        def watched(*arguments: Any) -> Any:
+            nonlocal has_given
+            given = function(*arguments)
+            has_given |= given is not None
+            return given
+
+        proof = prove(case(number), watched, random)
+        if not has_given:
+            raise NothingReturned
         require(
             proof.own is None,
             f"The symptom of case {number} is not gone, or there is a new one: {proof.own}.",
@@ -34,17 +59,38 @@ def _check(number: int) -> Callable[[Any], str]:
                 f"All tokens are right, but the cache now finds {found} tokens where the shipped "
                 f"engine finds {due}. The cure must not cost hits.",
             )
+        if case(number).method == "forget":
+            num_contents, num_blocks = num_remembered(case(number), function)
+            require(
+                num_contents <= num_blocks,
+                f"All tokens are right, but after 200 prompts the index calls {num_contents} "
+                f"contents findable, on {num_blocks} blocks: `self._findable_contents` forgets "
+                "nothing, and grows for as long as the server runs.",
+            )
         return (
             f"Case closed: it was '{case(number).name}'. Right tokens and balanced books on the "
-            f"eight cases and {NUM_RANDOM_RUNS} random runs, and no cache hit lost."
+            f"eight cases and {NUM_RANDOM_RUNS + NUM_FRESH_RUNS} random runs, and no hit lost."
         )
 
     return check
 
 
+def _shipped(what: Case) -> Any:
+    """The method that the broken class has replaced."""
+    return getattr(what.broken.__mro__[1], what.method)
+
+
 def _exercise(number: int, name: str, *hints: str) -> Exercise:
     first, second, third = hints
-    return Exercise(f"13.{number}", f"Case {number}", name, (first, second, third), _check(number))
+    return Exercise(
+        f"13.{number}",
+        f"Case {number}",
+        name,
+        "hard" if number in (1, 5) else "medium",
+        (first, second, third),
+        _check(number),
+        () if number in CALLS_ITS_BASE else (_shipped(case(number)),),
+    )
 
 
 EXERCISES = (

@@ -5,7 +5,9 @@
     bet.reveal(len(state.block_tables[0]), because="9 tokens fill two blocks and start a third")
 
 The answer comes from the live engine, so it stands nowhere in the question. In a running notebook
-the options are buttons (ipywidgets); stored and exported they are a plain list, always the same.
+the options are buttons (ipywidgets); stored and exported they are a plain list, always the same. An
+answer that nobody has bet on stays folded until it is clicked, and the cell that reveals it, whose
+`because` would give it away, is stored folded too.
 """
 
 from dataclasses import dataclass, field
@@ -89,6 +91,9 @@ class Reveal:
     def _repr_html_(self) -> str:
         because = f"<div>{escape(self.because)}</div>" if self.because else ""
         answer = f"{escape(self._verdict)}<b>{escape(self.answer)}</b>"
+        if self.picked is None:
+            summary = '<summary style="cursor:pointer">Show the answer</summary>'
+            return f'<details style="{_BOX}">{summary}{answer}{because}</details>'
         return f'<div style="{_BOX}">{answer}{because}</div>'
 
     @property

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nanovllm_edu.errors import ModelLoadError
-from nanovllm_edu.layers.rotary import SUPPORTED_ROPE_TYPES
+from nanovllm_edu.core.request.option_checks import as_integer
+from nanovllm_edu.errors import ModelLoadError, shown
+from nanovllm_edu.models.rope import num_positions, rope_parameters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -71,9 +72,8 @@ class ModelConfig:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
-        for name in _SIZES:
-            if getattr(self, name) < 1:
-                raise ModelLoadError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name, end in _SIZES.items():
+            check_size(name, getattr(self, name), end)
         if self.num_heads % self.num_kv_heads:
             raise ModelLoadError(
                 f"num_heads is {self.num_heads}, which {self.num_kv_heads} key-value heads cannot "
@@ -84,25 +84,41 @@ class ModelConfig:
                 f"head_dim is {self.head_dim}; it must be even, since rotary positions turn pairs."
             )
 
+    @property
+    def num_parameters(self) -> int:
+        """How many weights there are, but for norms and biases."""
+        heads = self.num_heads + self.num_kv_heads
+        layer = 2 * heads * self.head_dim + 3 * self.intermediate_size
+        embeddings = (1 if self.tie_word_embeddings else 2) * self.vocab_size
+        return self.hidden_size * (self.num_layers * layer + embeddings)
+
     @classmethod
     def from_transformers(
-        cls, source: "PreTrainedConfig", *, window: int | None = None, **family: bool
+        cls,
+        architecture: str,
+        source: "PreTrainedConfig",
+        *,
+        window: int | None = None,
+        **family: bool,
     ) -> "ModelConfig":
         """Read what all families share, and take from the caller what they do not.
 
         Args:
+            architecture: The class that computes it.
             source: A config object of transformers.
             window: The sliding attention window in tokens, if any layer has one. Inside it a
                 windowed layer sees everything, so it becomes the limit on positions.
             **family: `qkv_bias`, `o_bias`, `mlp_bias` and `qk_norm`, where they are true.
 
         Raises:
-            ModelLoadError: An activation, rope type or quantization that is not computed here.
+            ModelLoadError: An activation, rope type or quantization that is not computed here, or
+                numbers that make no sense.
         """
         _refuse_unsupported(source)
-        positions = source.max_position_embeddings
+        rope = rope_parameters(source)
+        positions = num_positions(source, rope)
         return cls(
-            architecture=(source.architectures or [""])[0],
+            architecture=architecture,
             vocab_size=source.vocab_size,
             hidden_size=source.hidden_size,
             num_layers=source.num_hidden_layers,
@@ -112,7 +128,7 @@ class ModelConfig:
             or source.hidden_size // source.num_attention_heads,
             intermediate_size=source.intermediate_size,
             rms_norm_eps=source.rms_norm_eps,
-            rope_parameters=_rope_parameters(source),
+            rope_parameters=rope,
             max_position_embeddings=positions if window is None else min(positions, window),
             tie_word_embeddings=source.tie_word_embeddings,
             eos_token_ids=as_token_ids(source.eos_token_id),
@@ -121,23 +137,49 @@ class ModelConfig:
         )
 
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_layers",
-    "num_heads",
-    "num_kv_heads",
-    "head_dim",
-    "intermediate_size",
-    "max_position_embeddings",
-)
+_SIZES = {
+    "vocab_size": 2**31,
+    "hidden_size": 2**24,
+    "num_layers": 10_000,
+    "num_heads": 2**16,
+    "num_kv_heads": 2**16,
+    "head_dim": 2**16,
+    "intermediate_size": 2**24,
+    "max_position_embeddings": 2**31,
+}
+"""Every size of a model, and a number that it stays below in any model that can be computed."""
 
 
-def as_token_ids(value: int | list[int] | None) -> tuple[int, ...]:
-    """Read a config's "one token id, several, or none"."""
+def check_size(name: str, value: Any, end: int) -> None:
+    """Refuses a size that no model has.
+
+    Raises:
+        ModelLoadError: It is no integer, or not in [1, end).
+    """
+    size = as_integer(value)
+    if size is None or size < 1:
+        raise ModelLoadError(f"{name} is {shown(value)}; it must be an integer, at least 1.")
+    if size >= end:
+        raise ModelLoadError(
+            f"{name} is {shown(value)}; it must be below {end}. Download config.json again."
+        )
+
+
+def as_token_ids(value: Any) -> tuple[int, ...]:
+    """Read a config's "one token id, several, or none".
+
+    Raises:
+        ValueError: It is something else, such as a token's text.
+    """
     if value is None:
         return ()
-    return (value,) if isinstance(value, int) else tuple(value)
+    token_ids = [as_integer(i) for i in (value if isinstance(value, (list, tuple)) else [value])]
+    right = tuple(i for i in token_ids if i is not None and i >= 0)
+    if len(right) < len(token_ids):
+        raise ValueError(
+            f"eos_token_id is {shown(value)}, which is no token id, nor a list of them"
+        )
+    return right
 
 
 def _refuse_unsupported(source: "PreTrainedConfig") -> None:
@@ -152,23 +194,3 @@ def _refuse_unsupported(source: "PreTrainedConfig") -> None:
             "config.json has a quantization_config; only plain float weights are read. "
             "Choose the unquantized version of this model."
         )
-    rope = source.rope_parameters
-    if rope["rope_type"] not in SUPPORTED_ROPE_TYPES:
-        raise ModelLoadError(
-            f"rope_type is {rope['rope_type']!r}; supported are {', '.join(SUPPORTED_ROPE_TYPES)}. "
-            "Choose a model that scales its positions in one of these ways."
-        )
-    if rope.get("partial_rotary_factor", 1.0) != 1.0:
-        raise ModelLoadError(
-            f"partial_rotary_factor is {rope['partial_rotary_factor']}; only 1.0 is computed here. "
-            "Choose a model that rotates whole heads."
-        )
-
-
-def _rope_parameters(source: "PreTrainedConfig") -> dict[str, Any]:
-    """Copy the parameters, with yarn's factor written out where the config leaves it implied."""
-    rope = dict(source.rope_parameters)
-    if rope["rope_type"] == "yarn" and rope["factor"] is None:
-        trained = rope["original_max_position_embeddings"]
-        rope["factor"] = source.max_position_embeddings / trained
-    return rope

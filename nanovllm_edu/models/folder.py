@@ -9,8 +9,9 @@ Read next: `checkpoint.py`, which opens the safetensors files in the folder.
 import os
 import re
 from pathlib import Path
+from typing import Any
 
-from nanovllm_edu.errors import ModelLoadError
+from nanovllm_edu.errors import ModelLoadError, shown
 
 TINY_MODEL_FOLDER = Path(__file__).resolve().parent.parent / "tiny" / "model"
 
@@ -20,7 +21,7 @@ _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "merges.txt", "vocab.txt", "
 _HUB_DUPLICATES = ["consolidated*", "*/*"]
 
 
-def resolve_model_folder(model: str | Path) -> Path:
+def resolve_model_folder(model: Any) -> Path:
     """Find, or download, the folder of a model.
 
     Args:
@@ -32,6 +33,11 @@ def resolve_model_folder(model: str | Path) -> Path:
     """
     if model == "tiny":
         return TINY_MODEL_FOLDER
+    if not isinstance(model, (str, os.PathLike)) or not str(model):
+        raise ModelLoadError(
+            f"model={shown(model)} is neither a folder nor a name; give a path, a hub model such "
+            "as 'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
+        )
     # os.path answers False where a Path method would raise for want of permission.
     folder = Path(os.path.expanduser(model))
     if os.path.isdir(folder):
@@ -41,8 +47,8 @@ def resolve_model_folder(model: str | Path) -> Path:
     if isinstance(model, str) and _HUB_NAME.fullmatch(model):
         return _download(model)
     raise ModelLoadError(
-        f"there is no folder {folder}. Name an existing model folder, a hub model such as "
-        "'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
+        f"there is no folder {str(folder)[:300]}. Name an existing model folder, a hub model such "
+        "as 'Qwen/Qwen3-0.6B', or 'tiny' for the model in the box."
     )
 
 
@@ -65,7 +71,7 @@ def _download(name: str) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise ModelLoadError(
-            f"{name!r} is no folder here and could not be fetched from the Hugging Face hub: "
-            f"{error} Check the name and the network, set HF_TOKEN if the model wants a licence "
-            "accepted, or use 'tiny', the model in the box."
+            f"{shown(name)} is no folder here and could not be fetched from the Hugging Face hub: "
+            f"{error!s:.400} Check the name and the network, set HF_TOKEN if the model wants a "
+            "licence accepted, or use 'tiny', the model in the box."
         ) from error

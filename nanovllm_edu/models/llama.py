@@ -31,6 +31,7 @@ class LlamaForCausalLM(Qwen3ForCausalLM):
     def read_config(source: "PreTrainedConfig") -> ModelConfig:
         """Translate a Hugging Face config of this family."""
         return ModelConfig.from_transformers(
+            "LlamaForCausalLM",
             source,
             qkv_bias=source.attention_bias,
             o_bias=source.attention_bias,
@@ -44,7 +45,9 @@ class MistralForCausalLM(Qwen3ForCausalLM):
     @staticmethod
     def read_config(source: "PreTrainedConfig") -> ModelConfig:
         """Translate a Hugging Face config of this family."""
-        return ModelConfig.from_transformers(source, window=source.sliding_window)
+        return ModelConfig.from_transformers(
+            "MistralForCausalLM", source, window=source.sliding_window
+        )
 
 
 class Qwen2ForCausalLM(Qwen3ForCausalLM):
@@ -53,4 +56,6 @@ class Qwen2ForCausalLM(Qwen3ForCausalLM):
     @staticmethod
     def read_config(source: "PreTrainedConfig") -> ModelConfig:
         """Translate a Hugging Face config of this family."""
-        return ModelConfig.from_transformers(source, window=layer_window(source), qkv_bias=True)
+        return ModelConfig.from_transformers(
+            "Qwen2ForCausalLM", source, window=layer_window(source), qkv_bias=True
+        )

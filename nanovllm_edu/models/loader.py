@@ -15,7 +15,7 @@ import torch
 
 from nanovllm_edu.errors import ConfigError, OutOfDeviceMemoryError
 from nanovllm_edu.layers.ops import Ops
-from nanovllm_edu.models.checkpoint import fill_from_safetensors
+from nanovllm_edu.models.checkpoint import check_size_of_files, fill_from_safetensors
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -23,6 +23,9 @@ from nanovllm_edu.models.registry import model_class, read_config
 
 # The standard deviation the GPT-2 family has been initialised with ever since.
 _INITIAL_STD = 0.02
+
+LARGEST_TABLE = 2**33
+"""Bytes that the table of rotary positions may take: 16 million positions of heads of 128."""
 
 
 def load_model(
@@ -53,6 +56,7 @@ def load_model(
     config = read_config(folder)
     if dtype is not None:
         config = dataclasses.replace(config, dtype=dtype)
+    check_size_of_files(folder, config.num_parameters)
     loaded = _empty_model(config, torch.device(device), ops, max_model_len)
     fill_from_safetensors(loaded, folder, is_tied=config.tie_word_embeddings, progress=progress)
     return loaded.eval()
@@ -106,11 +110,21 @@ def _empty_model(
             f"max_model_len is {max_model_len}; this model has {limit} positions. "
             f"Choose a value from 1 to {limit}."
         )
+    _check_table_size(config, max_model_len or limit)
     try:
         with device:
             return model_class(config.architecture)(config, ops, max_model_len)
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:  # torch has a RuntimeError for each allocator
         raise OutOfDeviceMemoryError(
             f"the weights of {config.architecture} in {config.dtype} do not fit on {device}: "
-            f"{error} Choose a smaller model, a 16-bit dtype or device='cpu'."
+            f"{error!s:.300} Choose a smaller model, a 16-bit dtype or device='cpu'."
         ) from error
+
+
+def _check_table_size(config: ModelConfig, num_positions: int) -> None:
+    num_bytes = num_positions * config.head_dim * 4
+    if num_bytes > LARGEST_TABLE:
+        raise OutOfDeviceMemoryError(
+            f"a table of the angles at {num_positions:,} positions takes {num_bytes:,} bytes; set "
+            f"max_model_len to at most {LARGEST_TABLE // (config.head_dim * 4):,}."
+        )

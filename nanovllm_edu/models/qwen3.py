@@ -180,6 +180,7 @@ class Qwen3ForCausalLM(nn.Module):
     def read_config(source: "PreTrainedConfig") -> ModelConfig:
         """Translate a Hugging Face config of this family."""
         return ModelConfig.from_transformers(
+            "Qwen3ForCausalLM",
             source,
             window=layer_window(source),
             qk_norm=True,

@@ -13,7 +13,7 @@ All sequences of a step lie one after the other in a single run of tokens, witho
 token is written into its row by the device itself, and the next step reads it there: it need not
 wait for its value to travel to the scheduler and back.
 
-It knows nothing of models. Read next: `runners/eager.py`.
+It knows nothing of models. Read next: `paged/kv_cache.py`, the memory; then `runners/eager.py`.
 """
 
 from collections.abc import Iterable
@@ -210,12 +210,19 @@ def _new_blocks(plan: StepPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _given_tokens(plan: StepPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, position, token id) of every token whose value comes from the scheduler."""
-    given: list[tuple[int, int, Tokens]] = [(j.row, 0, j.token_ids) for j in plan.joined]
+    """(row, position, token id) of every token whose value comes from the scheduler.
+
+    What the cache holds of a sequence need not cross to the device, unless penalties look at it.
+    """
+    starts = dict(zip(plan.spans.rows, plan.spans.starts, strict=True))
+    given: list[tuple[int, int, Tokens]] = []
+    for joined in plan.joined:
+        start = 0 if joined.sampling.needs_history else starts[joined.row]
+        given.append((joined.row, start, joined.token_ids[start:]))
     if any(plan.spans.nums_drafted):
         given += [(span.row, span.start, span.given) for span in plan.spans if span.given]
     rows, firsts, lengths = _columns((row, first, len(ids)) for row, first, ids in given)
-    values = [np.asarray(ids).astype(np.int64) for _, _, ids in given]
+    values = [np.array(ids, np.int64) for _, _, ids in given]
     return *_cells(rows, firsts, lengths), np.concatenate([np.zeros(0, np.int64), *values])
 
 

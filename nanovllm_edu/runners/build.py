@@ -33,6 +33,10 @@ class RuntimeInfo:
 
     choices: dict[str, tuple[str, str]]
 
+    def plus(self, name: str, value: str, why: str) -> "RuntimeInfo":
+        """The same with one choice more."""
+        return RuntimeInfo(self.choices | {name: (value, why)})
+
     def __repr__(self) -> str:
         return "\n".join(f"{name}: {value} ({why})" for name, (value, why) in self.choices.items())
 

@@ -99,6 +99,7 @@ class ChecksumRunner:
             table = self._rows[update.row].tables.setdefault(update.group, [])
             table[update.first :] = update.block_ids
         for copy in plan.copies:
+            assert copy.target in self._kv, "a copy to a block that is not there"
             self._kv[copy.target] = [list(slots) for slots in self._kv[copy.source]]
         for span in plan.spans:
             self._store(span)
@@ -134,6 +135,7 @@ class ChecksumRunner:
         """Writes the span's slots, in every group."""
         row = self._rows[span.row]
         assert row.joined.seq_id == span.seq_id, "a span of a sequence that never joined its row"
+        assert span.num_tokens > span.num_drafted, "sampled from where no token is computed"
         if span.given:
             row.token_ids[span.start :] = span.given
         for group, table in row.tables.items():
@@ -207,6 +209,6 @@ def expected_tokens(
         is_full = len(prompt) + len(output) >= max_model_len
         if is_end or token_id in params.stop_token_ids or is_full:
             return output
-        if len(output) >= params.max_tokens:
+        if params.max_tokens is not None and len(output) >= params.max_tokens:
             return output
         context.append(checksum(context[-1], token_id))

@@ -14,13 +14,14 @@ from importlib.resources import files
 
 MODULES = (
     "format",
-    "sentences",
     "state",
     "state_dict",
     "notes",
     "spans",
     "replay",
     "dom",
+    "glossary",
+    "headline",
     "ink",
     "theme",
     "levels",

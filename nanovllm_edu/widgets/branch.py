@@ -12,11 +12,13 @@ from html import escape
 
 import ipywidgets as widgets
 
-from nanovllm_edu.core.html import counted
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.widgets.cells import close_with_parts
 from nanovllm_edu.widgets.step_viewer import StepViewer
+
+ONE_LINE = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 
 
 class Branch:
@@ -104,14 +106,16 @@ class Branch:
             facts.append(
                 "the same so far" if differs is None else f"differs from step {differs} on"
             )
-        self.title.value = f"<b>{escape(self.name)}</b>, since the fork: {', '.join(facts)}"
+        # One line, so that both views begin at the same height.
+        text = f"<b>{escape(self.name)}</b>, since the fork: {', '.join(facts)}"
+        self.title.value = f'<div style="{ONE_LINE}" title="{escape(self.name)}">{text}</div>'
 
     def _facts(self, since: int) -> str:
         own = range(since - self.begin, self.viewer.step + 1)
         records = [self.recorder.record(index) for index in own]
         facts = [
             counted(len(records), "step"),
-            counted(sum(len(r.new_tokens) for r in records), "token"),
+            counted(sum(len(tokens) for r in records for tokens in r.new_tokens.values()), "token"),
             f"{sum(len(r.preempted) for r in records)} preempted",
             f"{sum(len(r.finished) for r in records)} finished",
         ]

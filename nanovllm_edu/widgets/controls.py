@@ -141,7 +141,7 @@ class Controls:
 def _row(name: str, *parts: Any) -> widgets.Box:
     """A word in a column of its own, so that what follows stays in line on every row."""
     title = widgets.HTML(
-        f'<b style="font-size:12px">{name}</b>', layout=widgets.Layout(flex="0 0 78px")
+        f'<b style="white-space:nowrap">{name}</b>', layout=widgets.Layout(flex="0 0 92px")
     )
     inner = _group(*parts)
     inner.layout.flex = "1 1 0"

@@ -14,11 +14,11 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
-from nanovllm_edu.forking import KEEPS_CACHE
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.introspect.breakpoints import find_breakpoint
 from nanovllm_edu.introspect.rewind import Rewinder
 from nanovllm_edu.widgets.branch import Branch, Branches
+from nanovllm_edu.widgets.fork_branch import fork_branch
 from nanovllm_edu.widgets.step_viewer import StepViewer
 
 POLICIES = {"mixed": MixedPolicy, "phase-separated": PhaseSeparatedPolicy}
@@ -134,7 +134,7 @@ class Player:
             RequestError: The prompt is empty, or not made of token ids where it has to be.
         """
         params = SamplingParams(temperature=temperature, max_tokens=max_tokens)
-        prompt = text if self.engine.tokenizer else _token_ids(text)
+        prompt = text if self.engine.tokenizer else read_token_ids(text)
         if not prompt:
             raise RequestError("The prompt is empty; type at least one token.")
         seq_id, *_ = [branch.recorder.add_request(prompt, params) for branch in self._branches]
@@ -180,13 +180,7 @@ class Player:
             raise ConfigError(
                 f"step={at!r} is not in [-1, {newest}], its steps; take the engine there first."
             )
-        engine = self._engine_after(at)
-        names = ", ".join(f"{name}={value!r}" for name, value in changes.items()) or "no change"
-        goes_on = changes.keys() <= KEEPS_CACHE
-        past = self.recording.begin(at) if goes_on else None
-        recorder = Recorder(engine.fork(**changes), past)
-        begin = 0 if goes_on else at + 1
-        fork = Branch(recorder, begin, f"fork with {names}", self.viewer.level)
+        fork = fork_branch(self._branches.main, self._rewinder, at, changes)
         self.close_fork()
         self._branches.since = at + 1
         self._watch(fork)
@@ -194,7 +188,7 @@ class Player:
         fork.viewer.sequence = self.viewer.sequence
         self.go_to(at)
         moment = f"after step {at}" if at >= 0 else "before the first step"
-        self.say(f"Forked {moment} with {names}: the copy is on the right. Step moves both.")
+        self.say(f"Forked {moment}; the {fork.name} is on the right. Step moves both.")
         return fork.recorder
 
     def close_fork(self) -> None:
@@ -254,11 +248,6 @@ class Player:
 
     # ------------------------------------------------------------------------ inside
 
-    def _engine_after(self, step: int) -> LLMEngine:
-        if step == self._branches.main.last:
-            return self.engine
-        return self._rewinder.engine_at(self.recording, step)
-
     def _follow(self, branch: Branch) -> None:
         if branch.position != branch.shown_for(self.position):
             self.go_to(branch.position)
@@ -271,6 +260,11 @@ class Player:
     def _watch(self, branch: Branch) -> None:
         """A view was moved by hand (its timeline, its keys): the rest comes along."""
         branch.viewer.observe(lambda _: self._follow(branch), "step")
+        branch.viewer.observe(lambda change: self._show_level(change["new"]), "level")
+
+    def _show_level(self, level: str) -> None:
+        for branch in self._branches:
+            branch.viewer.level = level
 
     def say(self, text: str, is_error: bool = False) -> None:
         """Tells the user."""
@@ -284,7 +278,12 @@ class Player:
         """Shows where the player stands, and what there is to drive."""
 
 
-def _token_ids(text: str) -> list[int]:
+def read_token_ids(text: str) -> list[int]:
+    """Typed token ids.
+
+    Raises:
+        RequestError: One of them is no whole number.
+    """
     parts = text.replace(",", " ").split()
     for part in parts:
         if not part.isdecimal():

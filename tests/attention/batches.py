@@ -23,6 +23,11 @@ class Case:
         return backend.bind(self.batch, self.kv_cache.copy())(1, self.q, self.k, self.v)
 
 
+def cache_of(data: torch.Tensor) -> KVCache:
+    """A cache whose blocks hold `data`, and with none in the host's memory."""
+    return KVCache(data, data.new_empty((*data.shape[:2], 0, *data.shape[3:]), device="cpu"))
+
+
 def make_case(
     lengths: list[tuple[int, int]],
     *,
@@ -67,9 +72,10 @@ def make_case(
         query_starts=starts.int().to(device),
         context_lens=torch.tensor([c for _, c in lengths], dtype=torch.int32, device=device),
         block_tables=tables.to(device),
-        slots=torch.arange(len(lengths), device=device),
-        sampled=torch.arange(len(lengths), device=device),
+        rows=torch.arange(len(lengths), device=device),
         logit_rows=(starts[1:] - 1).to(device),
+        sampled_rows=torch.arange(len(lengths), device=device),
+        sampled_positions=torch.tensor([c for _, c in lengths], device=device),
         query_lens=tuple(query_lens),
         max_query_len=max(query_lens),
         max_context_len=max(c for _, c in lengths),

@@ -2,6 +2,7 @@
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.runners.checksum import ChecksumRunner
@@ -9,17 +10,14 @@ from nanovllm_edu.runners.checksum import ChecksumRunner
 SHARED = [11, 12, 13, 14, 15, 16, 17, 18]
 
 
-class Letters:
+class Letters(Decoder):
     """A tokenizer of one letter per token; one of them looks like markup."""
 
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]
 
-    def decode(self, token_ids: list[int]) -> str:
-        return "".join(self.pieces(token_ids))
-
-    def pieces(self, token_ids: list[int]) -> list[str]:
-        return ["<b>&amp;</b>" if i == 7 else chr(97 + i % 26) for i in token_ids]
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
+        return "".join("<b>&amp;</b>" if i == 7 else chr(97 + i % 26) for i in token_ids)
 
 
 def large_block_recording() -> Recording:

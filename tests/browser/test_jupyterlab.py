@@ -134,7 +134,7 @@ def test_back_and_the_slider_go_through_the_recording(lab):
 def test_a_prompt_joins_the_queue(lab):
     box = lab.page.locator(".nv-prompt input")
     box.fill("11 12 13 14 15 16 17 18 42")
-    lab.click("Add prompt")
+    box.press("Enter")
     lab.page.wait_for_selector(".nv-queue .nv-chip[data-seq='4']")
     lab.add([11, 12, 13, 14, 15, 16, 17, 18, 42], 32)
     box.fill("not numbers")
@@ -170,7 +170,7 @@ def test_a_block_leads_to_its_tokens(lab):
 
 
 def test_a_fork_goes_on_beside_it(lab):
-    lab.choice("policy").select_option("phase-separated")
+    lab.choice("with policy").select_option("phase-separated")
     lab.click("Fork after step")
     lab.page.wait_for_function("document.querySelectorAll('.nv').length === 2")
     forked = Recorder(lab.twin.engine.fork(policy=PhaseSeparatedPolicy()))
@@ -178,11 +178,11 @@ def test_a_fork_goes_on_beside_it(lab):
     for k in range(3):
         lab.click("Step")
         lab.wait_for_step(begin + k)
-        lab.wait_for_step(k, view=1)
+        lab.wait_for_step(begin + k, view=1)
         lab.twin.step()
         forked.step()
         assert lab.state(begin + k) == plain(lab.twin.recording.state_at(begin + k))
-        assert lab.state(k, view=1) == plain(forked.recording.state_at(k))
+        assert lab.state(begin + k, view=1) == plain(forked.recording.state_at(k))
     lab.shoot("lab-fork")
 
 
@@ -191,18 +191,21 @@ def test_a_fork_from_an_earlier_step_repeats_what_was(lab):
     lab.page.wait_for_function("document.querySelectorAll('.nv').length === 1")
     lab.page.evaluate(f"{VIEWER.format(0)}.goto(4)")
     lab.button("Fork after step 4").wait_for()
-    lab.choice("policy").select_option("as it is")
+    lab.choice("with policy").select_option("as it is")
     lab.click("Fork after step 4")
     lab.page.wait_for_function("document.querySelectorAll('.nv').length === 2")
-    lab.wait_for_step(-1, view=1)
-    assert lab.state(-1, view=1) == plain(lab.twin.recording.state_at(4))
-    for k in range(3):
+    lab.wait_for_step(4, view=1)  # what was before is its own past
+    for k in range(5):
+        assert lab.state(k, view=1) == plain(lab.twin.recording.state_at(k))
+    lab.shoot("lab-fork-unchanged")
+    for k in range(5, 8):
         lab.click("Step")
         lab.wait_for_step(k, view=1)
-        lab.wait_for_step(5 + k)
-        assert lab.state(k, view=1) == plain(lab.twin.recording.state_at(5 + k))
+        lab.wait_for_step(k)
+        assert lab.state(k, view=1) == plain(lab.twin.recording.state_at(k))
+    lab.page.locator(".widget-html", has_text="the same so far").nth(1).wait_for()
     titles = [title for title in lab.page.locator(".widget-html").all_inner_texts() if title]
-    tokens = sum(len(record.new_tokens) for record in lab.twin.recording.records[5:8])
+    tokens = sum(len(new) for r in lab.twin.recording.records[5:8] for new in r.new_tokens.values())
     assert sum(f"since the fork: 3 steps, {tokens} tokens" in title for title in titles) == 2
     lab.shoot("lab-fork-earlier")
     lab.click("Close fork")
@@ -213,9 +216,9 @@ def test_a_temperature_is_changed_while_it_runs(lab):
     seq_id = lab.twin.engine.state().running[-1]
     lab.page.evaluate(f"{VIEWER.format(0)}.goto(Infinity)")
     lab.page.locator(f".nv-chip[data-seq='{seq_id}']").click()
-    lab.page.get_by_label("temperature", exact=True).fill("0.9")
-    lab.page.get_by_label("temperature", exact=True).press("Tab")
-    lab.click("Set")
+    lab.page.get_by_label("to", exact=True).fill("0.9")
+    lab.page.get_by_label("to", exact=True).press("Tab")
+    lab.click("Set temperature")
     lab.wait_for_text(f"Sequence {seq_id} is sampled at temperature 0.9")
     lab.twin.update_request(seq_id, temperature=0.9)
     for _ in range(2):
@@ -262,3 +265,36 @@ def test_the_keyboard_moves_the_view(lab):
     lab.button("Step").focus()
     lab.page.keyboard.press("Enter")
     lab.wait_for_step(at + 1)
+
+
+def test_the_buttons_stay_in_sight_while_the_view_is_scrolled(lab):
+    frame = lab.page.locator(".jp-NotebookPanel-notebook").bounding_box()
+    scrolled = lab.page.locator(".nv-phases").last
+    scrolled.scroll_into_view_if_needed()
+    lab.page.wait_for_timeout(300)
+    box = lab.button("Step").bounding_box()
+    assert frame["y"] - 1 <= box["y"] < frame["y"] + 80
+    lab.shoot("lab-scrolled")
+
+
+def test_a_level_that_is_chosen_in_one_view_is_shown_in_both(lab):
+    lab.click("Fork after step")
+    lab.page.wait_for_function("document.querySelectorAll('.nv').length === 2")
+    lab.page.locator(".nv-levels [data-level=basic]").first.click()
+    lab.page.wait_for_function("document.querySelectorAll('.nv[data-level=basic]').length === 2")
+    tops = lab.page.eval_on_selector_all(
+        ".nv-timeline", "all => all.map(e => e.getBoundingClientRect().top)"
+    )
+    assert abs(tops[0] - tops[1]) < 1  # panels are aligned
+    lab.shoot("lab-basic")
+    lab.page.locator(".nv-levels [data-level=everything]").first.click()
+    lab.click("Close fork")
+    lab.page.wait_for_function("document.querySelectorAll('.nv').length === 1")
+
+
+def test_a_cell_that_runs_again_begins_with_a_new_player(lab):
+    run_the_cell(lab.page)
+    lab.page.wait_for_function(
+        f"document.querySelectorAll('.nv').length === 1 && {VIEWER.format(0)}.step === -1"
+    )
+    assert lab.button("Step").count() == 1

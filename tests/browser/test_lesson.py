@@ -12,15 +12,15 @@ pytestmark = pytest.mark.browser
 ONE_STEP_ONLY = """\
 def run_to_end(engine):
     tokens = {}
-    for seq_id, token in engine.step().new_tokens.items():
-        tokens.setdefault(seq_id, []).append(token)
+    for seq_id, new in engine.step().new_tokens.items():
+        tokens.setdefault(seq_id, []).extend(new)
     return tokens"""
 ALL_STEPS = """\
 def run_to_end(engine):
     tokens = {}
     while engine.has_unfinished_requests():
-        for seq_id, token in engine.step().new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token)
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens"""
 
 
@@ -49,6 +49,16 @@ class Lesson:
         expect(prompt).to_have_text(re.compile(r"^\[\d+\]:$"), timeout=60_000)
         return cell.locator(".jp-OutputArea").inner_text()
 
+    def run_folded(self, beginning: str) -> str:
+        """Runs the folded cell behind a cell, and returns what it shows."""
+        self.cell(beginning).locator(".cm-content").click()
+        self.page.keyboard.press("Shift+Enter")  # runs the one before, and selects the folded one
+        self.page.wait_for_timeout(1000)
+        self.page.keyboard.press("Control+Enter")
+        cell = self.page.locator(".jp-CodeCell.jp-mod-selected, .jp-CodeCell.jp-mod-active").first
+        expect(cell.locator(".jp-OutputArea-output")).not_to_have_count(0, timeout=60_000)
+        return cell.locator(".jp-OutputArea").inner_text()
+
     def write(self, beginning: str, source: str) -> None:
         """Replaces the source of a cell, and runs it."""
         self.cell(beginning).locator(".cm-content").click()
@@ -75,12 +85,23 @@ def test_no_output_is_shown_before_its_cell_runs(lesson):
 
 
 def test_a_click_is_a_prediction(lesson):
-    for beginning in ("from nanovllm_edu import LLM,", "question =", "engine =", "num_prompt,"):
+    for beginning in (
+        "from nanovllm_edu import LLM,",
+        "from nanovllm_edu.introspect",
+        "engine =",
+        "num_prompt,",
+    ):
         lesson.run(beginning)
     lesson.cell("num_prompt,").locator("input[type=radio]").nth(1).click()
     lesson.run("first =")
     lesson.run("second =")
-    assert "You predicted 14; it is 26" in lesson.run("records =")
+    lesson.run("records =")
+    assert "You predicted 14; it is 26" in lesson.run_folded("records =")
+
+
+def test_what_reveals_an_answer_is_folded(lesson):
+    """Its source says why, and would say it before the bet."""
+    assert lesson.page.get_by_text("bet.reveal(").count() == 0
 
 
 def test_runs_from_top_to_bottom(lesson):
@@ -102,6 +123,6 @@ def test_an_exercise_is_checked_hinted_and_solved(lesson):
     assert "You stopped while sequences [0, 1, 2] were unfinished" in lesson.run("check(")
     assert "Hint 2 of 3" in lesson.run("hint(")  # the first one came with all the other cells
     assert "Hint 3 of 3" in lesson.run("hint(")
-    assert "notebooks/solutions/lesson_00.py" in lesson.run("check(")
+    assert "tests/lessons/solutions/lesson_00.py" in lesson.run("check(")
     lesson.write("def run_to_end", ALL_STEPS)
     assert lesson.run("check(").lstrip("[]:0123456789 \n").startswith("✓")

@@ -2,18 +2,17 @@
 
 from array import array
 
-from nanovllm_edu.core.token_ids import PACKED
-
-from nanovllm_edu.core.events import Event, unpack_events
-from nanovllm_edu.core.memory.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.events import Event
+from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE, Sequence
 
 
 def request(seq_id: int, token_ids: list[int], **params: object) -> Sequence:
     """A waiting sequence with this prompt."""
     sampling_params = SamplingParams(**params)  # type: ignore[arg-type]
-    return Sequence(seq_id, array(PACKED, token_ids), len(token_ids), sampling_params)
+    return Sequence(seq_id, array(TOKEN_TYPE, token_ids), len(token_ids), sampling_params)
 
 
 def compute(manager: BlockManager, seq: Sequence) -> PrefixMatch:
@@ -24,8 +23,8 @@ def compute(manager: BlockManager, seq: Sequence) -> PrefixMatch:
     return match
 
 
-def extend(manager: BlockManager, seq: Sequence) -> tuple[Event, ...]:
+def extend(manager: BlockManager, seq: Sequence) -> list[Event]:
     """Computes what is left of a sequence's known tokens."""
     events = manager.allocate(seq, len(seq.token_ids))
     seq.num_computed_tokens = len(seq.token_ids)
-    return unpack_events(events + manager.cache_full_blocks(seq))
+    return events + manager.publish(seq)

@@ -59,7 +59,3 @@ def test_a_table_without_rows_is_its_title() -> None:
 def test_a_title_is_not_as_narrow_as_its_table() -> None:
     """A caption would be: `Sequences: 0 running, 0 waiting` over a table of two letters."""
     assert "caption" not in html.table("a long title", ("a",), [(1,)])
-
-
-def test_one_is_singular() -> None:
-    assert [html.counted(n, "token") for n in (0, 1, 2)] == ["0 tokens", "1 token", "2 tokens"]

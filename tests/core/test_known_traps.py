@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.events import PackedEvent, PrefixHit
+from nanovllm_edu.core.events import Event, PrefixHit
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.memory.blocks import Block
 from nanovllm_edu.core.memory.eviction import FIFO
-from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.memory.hash_index import HashIndex, HashLease
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import PromptTooLongError
-from tests.core import mutants
+from tests.core import mutants, the_eight
 from tests.core.sequences import compute, request
 from tests.engine.workloads import (
     CORRECT,
@@ -61,7 +62,7 @@ def hits(outcome: Outcome) -> list[tuple[int, int]]:
 class LengthModuloOne(BlockManager):
     """A decode asks for a block when `len % block_size == 1`: never true for blocks of one."""
 
-    def allocate(self, seq: Sequence, end: int) -> list[PackedEvent]:
+    def allocate(self, seq: Sequence, end: int) -> list[Event]:
         if seq.is_decoding and end % self.block_size != 1:
             return []
         return super().allocate(seq, end)
@@ -103,12 +104,13 @@ def preempted_sequence_hits_its_own_blocks(parts: Parts) -> None:
 # --------------------------------------------------------------- a chunk ends inside a block
 
 
-class CachesBegunBlocks(PrefixIndex):
+class PublishesBegunBlocks(HashIndex):
     """A block whose tokens are all known is findable as soon as a chunk has begun it."""
 
-    def num_cacheable_blocks(self, seq: Sequence) -> int:
-        num_begun = -(-seq.num_computed_tokens // self.block_size)
-        return min(num_begun, len(seq.token_ids) // self.block_size)
+    def publish(self, lease: HashLease, block_table: list[int], num_tokens: int) -> list[int]:
+        num_begun = -(-num_tokens // self.block_size)
+        num_known = len(lease.token_ids) // self.block_size
+        return super().publish(lease, block_table, min(num_begun, num_known) * self.block_size)
 
 
 def chunk_boundary_inside_a_block(parts: Parts) -> None:
@@ -167,16 +169,16 @@ def collisions_at_any_depth(parts: Parts) -> None:
         )
 
         class Blind(parts.index):  # type: ignore[name-defined,misc]
-            def __init__(self, block_size: int, hash_function: HashFunction) -> None:
-                super().__init__(block_size, collides_at(depth))  # noqa: B023
+            def __init__(self, blocks: list[Block], block_size: int, _: HashFunction) -> None:
+                super().__init__(blocks, block_size, collides_at(depth))  # noqa: B023
 
         run_workload(Workload(0, config, arrivals), Parts(index=Blind))
 
 
-def collision_in_front_of_a_block(parts: Parts) -> None:
+def collision_with_an_evicted_block(parts: Parts) -> None:
     """[1, 2] and [5, 6] collide; [1, 2] is evicted; [3, 4] was computed after it."""
     manager = BlockManager(4, 2, eviction_policy=FIFO)
-    manager.index = parts.index(2, collides_at(0))
+    manager.cache = parts.index(manager.blocks, 2, collides_at(0))
     prefix, longer, filler = request(0, [1, 2]), request(1, [1, 2, 3, 4]), request(2, [9] * 6)
     compute(manager, prefix)
     manager.free(prefix)
@@ -187,7 +189,18 @@ def collision_in_front_of_a_block(parts: Parts) -> None:
     impostor = request(3, [5, 6])
     compute(manager, impostor)
     manager.free(impostor)
-    if manager.match_prefix(request(4, [5, 6, 3, 4, 0])).num_tokens != 2:
+    if manager.match_prefix(request(4, [5, 6, 3, 4, 0])).num_tokens > 2:
+        raise Trapped("[3, 4] after [5, 6] was served the KV of [3, 4] after [1, 2]")
+
+
+def collision_in_front_of_a_block(parts: Parts) -> None:
+    """[3, 4] has one hash, whatever is in front of it: only its parent tells the two apart."""
+    manager = BlockManager(8, 2)
+    manager.cache = parts.index(manager.blocks, 2, lambda _, token_ids: block_hash(None, token_ids))
+    compute(manager, request(0, [1, 2, 3, 4]))
+    compute(manager, request(1, [5, 6]))
+    match = manager.match_prefix(request(2, [5, 6, 3, 4, 0]))
+    if match.num_tokens != 2 or "collision" not in match.stopped_because:
         raise Trapped("[3, 4] after [5, 6] was served the KV of [3, 4] after [1, 2]")
 
 
@@ -195,26 +208,30 @@ TRAPS: dict[str, tuple[Trap, Parts]] = {
     "the block-boundary rule": (block_boundary, Parts(LengthModuloOne)),
     "a fully cached prompt": (
         fully_cached_prompt,
-        Parts(index=mutants.FullyCachedPromptNotRecomputed),
+        Parts(block_manager=the_eight.FullyCachedPromptNotRecomputed),
     ),
     "a stale hash after eviction": (
         stale_hash_after_eviction,
-        Parts(index=mutants.StaleHashAfterEviction),
+        Parts(index=the_eight.StaleHashAfterEviction),
     ),
     "a preempted sequence hits its own blocks": (
         preempted_sequence_hits_its_own_blocks,
-        Parts(mutants.PreemptAndHitKeepsComputedCount),
+        Parts(the_eight.PreemptAndHitKeepsComputedCount),
     ),
     "a chunk boundary inside a block": (
         chunk_boundary_inside_a_block,
-        Parts(index=CachesBegunBlocks),
+        Parts(index=PublishesBegunBlocks),
     ),
-    "a hash without its parent": (hash_without_parent, Parts(index=mutants.HashWithoutParent)),
+    "a hash without its parent": (hash_without_parent, Parts(index=the_eight.HashWithoutParent)),
     "duplicates in the same step": (
         same_step_duplicates_share,
-        Parts(scheduler=mutants.SameStepDuplicateReadsTooEarly),
+        Parts(scheduler=the_eight.SameStepDuplicateReadsTooEarly),
     ),
     "a hash collision": (collisions_at_any_depth, Parts(index=mutants.HashBelieved)),
+    "a hash collision with an evicted block": (
+        collision_with_an_evicted_block,
+        Parts(index=mutants.HashBelieved),
+    ),
     "a hash collision in front": (
         collision_in_front_of_a_block,
         Parts(index=mutants.ParentNotCompared),
@@ -254,7 +271,7 @@ def test_a_sequence_that_grows_to_fill_the_pool_ends_with_reason_length(num_toke
     engine.add_request([1] * num_tokens, SamplingParams(max_tokens=1000, ignore_eos=True))
     records = list(engine.run(depth=1))
     assert [dict(record.finished) for record in records if record.finished] == [{0: "length"}]
-    assert sum(len(record.new_tokens) for record in records) == 12 - num_tokens
+    assert sum(len(record.new_tokens[0]) for record in records) == 12 - num_tokens
 
 
 def test_two_that_outgrow_the_pool_together_take_turns() -> None:

@@ -3,98 +3,122 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from nanovllm_edu.core.events import (
-    EVENT_TYPES,
-    Admitted,
-    BlockAllocated,
-    BlockCached,
-    BlockEvicted,
-    BlockForgotten,
-    BlockFreed,
-    Event,
-    Finished,
-    Preempted,
-    PrefixHit,
-    TokenSampled,
-)
-from nanovllm_edu.core.plan import Blocked, Chunk, StepPlan
-from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.events import Finished, Preempted
+from nanovllm_edu.core.plan import Blocked, Span, Spans, StepOutput, StepPlan
 
-HASH = 0xFEDCBA9876543210
-EXAMPLES: list[tuple[Event, list[str]]] = [
-    (
-        Admitted(3, 1, 20, 8, 12, 2, 9, 64),
-        ["seq 3", "slot 1", "8 of its 20 tokens", "2 of 9 free blocks", "12 fit", "budget of 64"],
-    ),
-    (PrefixHit(3, (4, 5), 8, 2, "evicted"), ["first 8 tokens cached", "at block 2: evicted"]),
-    (PrefixHit(3, (), 0, 0, "never computed"), ["nothing cached", "block 0: never computed"]),
-    (BlockAllocated(3, 7, 2, 8, 10), ["block 7", "its block 2", "[8, 10)"]),
-    (BlockCached(3, 7, 2, HASH), ["block 7", "block 2 of seq 3", "fedcba9876543210"]),
-    (BlockEvicted(3, 7, HASH, "LRU"), ["block 7", "fedcba9876543210", "LRU"]),
-    (BlockForgotten(3, 7, HASH, 9), ["block 7", "fedcba9876543210", "block 9 of seq 3"]),
-    (BlockFreed(3, 7, 2, True), ["block 7", "2 other sequence(s)"]),
-    (BlockFreed(3, 7, 0, True), ["free but findable"]),
-    (BlockFreed(3, 7, 0, False), ["free and blank"]),
-    (Preempted(3, 1, 9, 3, "no room"), ["seq 3", "3 blocks", "9 computed tokens", "no room"]),
-    (TokenSampled(3, 42, 11), ["seq 3", "token 42", "position 11"]),
-    (Finished(3, "length", 12, "max_tokens=4 reached"), ["12 tokens", "'length'", "max_tokens=4"]),
-]
+PREFILL = Span(7, 1, 4, 3, is_sampled=False)
+DECODE = Span(8, 0, 9, 1)
+VERIFY = Span(9, 2, 5, 3, (1, 2, 3), 2)
+ALL = (PREFILL, DECODE, VERIFY)
 
 
-def chunk(token_ids: tuple[int, ...] = (1, 2), num_tokens: int = 2) -> Chunk:
-    return Chunk(0, 0, 4, num_tokens, token_ids, 1, (3,), True, SamplingParams(), 0, 6)
+def test_a_span_ends_where_its_tokens_do() -> None:
+    assert [span.end for span in ALL] == [7, 10, 8]
 
 
-@pytest.mark.parametrize(("event", "parts"), EXAMPLES)
-def test_why_is_a_sentence_with_its_numbers(event: Event, parts: list[str]) -> None:
-    for part in parts:
-        assert part in event.why
+def test_a_span_claims_a_token_for_each_guess_and_one_more_if_it_is_sampled_from() -> None:
+    assert [span.num_claimed for span in ALL] == [0, 1, 3]
+    assert [span.drafted for span in ALL] == [(), (), (2, 3)]
 
 
-@pytest.mark.parametrize(("event", "parts"), EXAMPLES)
-def test_an_event_becomes_json_with_its_kind_and_reason(event: Event, parts: list[str]) -> None:
-    values = json.loads(json.dumps(event.to_dict()))
-    assert values["kind"] == type(event).__name__
-    assert values["why"] == event.why
-    assert values["seq_id"] == 3
+# ---------------------------------------------------------------------------------- Spans
 
 
-@pytest.mark.parametrize(("event", "parts"), EXAMPLES)
-def test_events_are_frozen(event: Event, parts: list[str]) -> None:
+def test_spans_come_out_as_they_went_in() -> None:
+    spans = Spans(ALL)
+    assert (len(spans), tuple(spans), list(reversed(spans))) == (3, ALL, list(ALL[::-1]))
+    assert all(type(span) is Span for span in spans)
+    assert (spans[0], spans[-1], spans[1:], spans[:0]) == (PREFILL, VERIFY, ALL[1:], ())
+    assert type(spans[0]) is Span
+    assert VERIFY in spans
+    assert spans.index(DECODE) == 1
+
+
+def test_plain_tuples_make_the_same_spans() -> None:
+    assert Spans([tuple(span) for span in ALL]) == Spans(ALL)
+    assert Spans(iter(ALL)) == Spans(ALL)
+
+
+def test_each_field_is_a_column_under_its_own_name() -> None:
+    spans = Spans(ALL)
+    columns = {
+        "seq_ids": (7, 8, 9),
+        "rows": (1, 0, 2),
+        "starts": (4, 9, 5),
+        "nums_of_tokens": (3, 1, 3),
+        "givens": ((), (), (1, 2, 3)),
+        "nums_drafted": (0, 0, 2),
+        "are_sampled": (False, True, True),
+    }
+    assert {name: getattr(spans, name) for name in columns} == columns
+    assert spans.columns == tuple(columns.values())
+    assert len(columns) == len(Span._fields)
+    assert spans.sampled == (DECODE, VERIFY)
+
+
+def test_no_spans_have_every_column() -> None:
+    none = Spans()
+    assert (len(none), tuple(none), bool(none), repr(none)) == (0, (), False, "()")
+    assert none == Spans([]) == ()
+    assert (none.seq_ids, none.are_sampled, none.sampled) == ((), (), ())
+    with pytest.raises(IndexError):
+        none[0]
+
+
+def test_spans_equal_what_holds_the_same_spans_and_nothing_else() -> None:
+    spans = Spans(ALL)
+    assert spans == Spans(list(ALL))
+    assert spans == ALL
+    assert spans == ALL  # asked from the tuple's side
+    assert hash(spans) == hash(Spans(ALL))
+    for other in (Spans(ALL[:2]), ALL[::-1], [*ALL], 5, Spans((*ALL[:2], VERIFY._replace(row=0)))):
+        assert spans != other
+    assert repr(spans) == repr(ALL)
+
+
+def test_spans_hold_no_object_of_their_own_for_a_span() -> None:
+    assert not hasattr(Spans(ALL), "__dict__")
+    with pytest.raises(TypeError):
+        Spans(ALL)[0] = DECODE  # type: ignore[index]
+
+
+def test_spans_of_another_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Spans([tuple(PREFILL), (1, 2)])
+
+
+# ----------------------------------------------------------------------- plan and output
+
+
+def test_a_plan_counts_its_tokens_and_knows_who_had_to_go() -> None:
+    events = (Preempted(3, 7, 4, 1, "no room"), Finished(4, "length", 3, "it is over"))
+    plan = StepPlan(0, Spans(ALL), events=events)
+    assert (plan.num_tokens, plan.preempted) == (7, (3,))
+
+
+def test_a_plan_without_anything_says_nothing() -> None:
+    plan = StepPlan(5)
+    assert (plan.num_tokens, plan.spans, plan.blocked) == (0, (), None)
+    assert plan.joined == plan.left == plan.sampling_updates == plan.block_updates == ()
+    assert plan.copies == plan.events == ()
+
+
+@pytest.mark.parametrize("value", [StepPlan(0), StepOutput({}), Blocked(0, "rows", 1, 0, "x")])
+def test_what_is_planned_and_given_back_is_frozen(value: object) -> None:
+    name = next(iter(type(value).__dataclass_fields__))  # type: ignore[attr-defined]
     with pytest.raises(FrozenInstanceError):
-        event.seq_id = 4  # type: ignore[misc]
+        setattr(value, name, 3)
+    assert not hasattr(value, "__dict__")
 
 
-def test_packed_events_become_events_when_a_plan_is_read() -> None:
-    packed = ((BlockFreed, 3, 7, 2, True), (TokenSampled, 3, 42, 11))
-    plan = StepPlan(0, (), (), None, packed)
-    assert plan.events == (BlockFreed(3, 7, 2, is_cached=True), TokenSampled(3, 42, 11))
-
-
-def test_every_kind_of_event_is_registered_and_has_an_example() -> None:
-    kinds = {cls.__name__ for cls in Event.__subclasses__()}
-    assert set(EVENT_TYPES) == kinds
-    assert {type(event).__name__ for event, _ in EXAMPLES} == kinds
-
-
-def test_hashes_are_hex_and_tuples_lists() -> None:
-    assert BlockCached(0, 1, 2, 0xAB).to_dict()["hash"] == "00000000000000ab"
-    assert PrefixHit(0, (4, 5), 8, 2, "x").to_dict()["block_ids"] == [4, 5]
+def test_two_outputs_share_nothing() -> None:
+    one, other = StepOutput({}), StepOutput({})
+    assert one.timings is not other.timings
+    assert one.errors is not other.errors
+    assert one.logprobs is not other.logprobs
 
 
 def test_blocked_says_who_waits_for_what() -> None:
     blocked = Blocked(3, "blocks", 5, 2, "it needs 5 blocks, and 2 are free")
     assert blocked.why == "seq 3 waits: it needs 5 blocks, and 2 are free"
     assert json.loads(json.dumps(blocked.to_dict()))["needed"] == 5
-
-
-def test_a_chunk_ends_where_its_tokens_do() -> None:
-    assert chunk().end == 6
-    assert not chunk().is_decode
-    assert chunk((), 1).is_decode
-
-
-def test_a_plan_counts_its_tokens_and_knows_pure_decode() -> None:
-    mixed = StepPlan(0, (chunk(), chunk((), 1)), (), None, ())
-    assert (mixed.num_tokens, mixed.is_pure_decode) == (3, False)
-    assert StepPlan(0, (chunk((), 1),), (), None, ()).is_pure_decode

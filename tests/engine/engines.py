@@ -5,6 +5,7 @@ from typing import Any
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
@@ -13,13 +14,13 @@ LONG = SamplingParams(temperature=0.0, max_tokens=40)
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 9], [8, 8, 8], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
 
 
-class Letters:
+class Letters(Decoder):
     """A tokenizer with one token per character."""
 
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]
 
-    def decode(self, token_ids: list[int]) -> str:
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         return "".join(map(chr, token_ids))
 
 
@@ -46,7 +47,7 @@ def right_tokens(
 
 def collect(records: list[StepRecord], seq_ids: list[int]) -> list[list[int]]:
     """The tokens of each sequence, out of the records."""
-    return [[r.new_tokens[i] for r in records if i in r.new_tokens] for i in seq_ids]
+    return [[token for r in records for token in r.new_tokens.get(i, ())] for i in seq_ids]
 
 
 def finish(llm: LLMEngine, depth: int = 0) -> list[StepRecord]:

@@ -1,9 +1,10 @@
 """A device that fails: in `launch` or in `wait`, half-way, leaving garbage where it was working."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import Span, Spans, StepPlan
 from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
 
 GARBAGE = 0x6A3BA6E
@@ -35,18 +36,21 @@ class FaultyRunner(ChecksumRunner):
     def launch(self, plan: StepPlan) -> ReadyTicket:
         number, self.num_launches = self.num_launches, self.num_launches + 1
         if number in self.in_launch:
-            half = plan.chunks[: len(plan.chunks) // 2 + 1]
+            half = plan.spans[: len(plan.spans) // 2 + 1]
+            super().launch(replace(plan, spans=Spans(half)))
             self._spoil(half)
             raise DeviceFailure("the device failed in the middle of a launch")
         ticket = super().launch(plan)
         if number in self.in_wait:
-            self._spoil(plan.chunks)
-            return FailedTicket(ticket.tokens)
+            self._spoil(plan.spans[:])
+            return FailedTicket(ticket.output)
         return ticket
 
-    def _spoil(self, chunks: tuple[Chunk, ...]) -> None:
-        for chunk in chunks:
-            self._store(chunk)
-            self._last_sampled[chunk.slot] = GARBAGE
-            for position in range(chunk.start, chunk.end):
-                self._kv[self._slot(self._block_tables[chunk.slot], position)] = GARBAGE
+    def _spoil(self, spans: tuple[Span, ...]) -> None:
+        for span in spans:
+            row = self._rows[span.row]
+            if span.is_sampled:
+                row.token_ids[span.end :] = [GARBAGE]
+            for position in range(span.start, span.end):
+                block, offset = self._slot(row.tables[0], position)
+                self.slots(block)[offset] = GARBAGE

@@ -9,6 +9,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.runners.checksum import expected_tokens
+from tests.core.steps import Guesses
 from tests.engine.engines import collect, engine, finish
 
 PREFIX = list(range(100, 113))
@@ -32,6 +33,10 @@ CIRCUMSTANCES: dict[str, dict[str, Any]] = {
     "whole prompts": {"enable_chunked_prefill": False, "max_num_batched_tokens": 128},
     "phases": {"policy": PhaseSeparatedPolicy()},
     "phases, preempted": {"policy": PhaseSeparatedPolicy(), "num_blocks": 9},
+    "a tree": {"prefix_cache": "radix"},
+    "a tree, preempted": {"prefix_cache": "radix", "num_blocks": 9},
+    "guessed at": {"draft_proposer": Guesses(1, 2, 3)},
+    "guessed at, preempted": {"draft_proposer": Guesses(1, 2, 3), "num_blocks": 9},
     "blocks of one token": {"block_size": 1, "num_blocks": 128},
     "blocks of seven": {"block_size": 7},
 }

@@ -1,15 +1,28 @@
 """Whatever fails, a device, a policy or a tokenizer: the engine can go on, and nothing leaks."""
 
+import itertools
 from typing import Any
 
 import pytest
 
+from nanovllm_edu.core.events import DraftFailed
+from nanovllm_edu.core.plan import StepOutput
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, NanoVLLMError
-from tests.engine.engines import Letters, add_all, collect, engine, finish, right_tokens
+from nanovllm_edu.runners.checksum import ReadyTicket
+from tests.engine.engines import (
+    GREEDY,
+    PROMPTS,
+    Letters,
+    add_all,
+    collect,
+    engine,
+    finish,
+    right_tokens,
+)
 from tests.engine.faulty_runner import DeviceFailure, FaultyRunner
 
 
@@ -97,7 +110,7 @@ def test_sequences_outside_the_failed_step_keep_their_blocks() -> None:
     assert collect(records, first + second) == right_tokens([[1, 2, 3], [4, 5, 6]])
 
 
-def test_an_interrupt_is_a_failure_like_any_other() -> None:
+def test_an_interrupted_launch_is_a_failure_like_any_other() -> None:
     llm = engine()
     seq_ids = add_all(llm)
     launch = llm.runner.launch
@@ -109,7 +122,43 @@ def test_an_interrupt_is_a_failure_like_any_other() -> None:
     llm.runner.launch = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         llm.step()
+    assert llm.num_steps_in_flight == 0
     assert collect(finish(llm), seq_ids) == right_tokens()
+
+
+class InterruptedTicket:
+    """Is interrupted the first time it is waited for."""
+
+    def __init__(self, ticket: Any) -> None:
+        self.ticket, self.is_first = ticket, True
+
+    def wait(self) -> Any:
+        if self.is_first:
+            self.is_first = False
+            raise KeyboardInterrupt
+        return self.ticket.wait()
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_an_interrupt_while_it_waits_leaves_the_step_in_flight(depth: int) -> None:
+    """The device works on: the next call takes up what it did."""
+    llm = engine()
+    seq_ids = add_all(llm)
+    records = [llm.step()]
+    launch = llm.runner.launch
+
+    def slow(plan: Any) -> Any:
+        llm.runner.launch = launch  # type: ignore[method-assign]
+        return InterruptedTicket(launch(plan))
+
+    llm.runner.launch = slow  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        next(llm.run(depth))
+    assert llm.num_steps_in_flight == depth + 1
+    assert list(llm.scheduler.running) == seq_ids
+    records.append(llm.step())
+    assert records[-1].step_id == 1
+    assert collect(records + finish(llm, depth), seq_ids) == right_tokens()
 
 
 def test_a_runner_that_forgets_a_token_fails_before_anything_moved() -> None:
@@ -120,8 +169,8 @@ def test_a_runner_that_forgets_a_token_fails_before_anything_moved() -> None:
     def forgetful(plan: Any) -> Any:
         llm.runner.launch = launch  # type: ignore[method-assign]
         ticket = launch(plan)
-        ticket.tokens = dict(list(ticket.tokens.items())[:-1])
-        return ticket
+        tokens = dict(list(ticket.output.tokens.items())[:-1])
+        return ReadyTicket(StepOutput(tokens))
 
     llm.runner.launch = forgetful  # type: ignore[method-assign]
     with pytest.raises(KeyError):
@@ -129,12 +178,39 @@ def test_a_runner_that_forgets_a_token_fails_before_anything_moved() -> None:
     assert collect(finish(llm), seq_ids) == right_tokens()
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_row_that_fails_ends_with_an_error_and_the_others_go_on(depth: int) -> None:
+    llm = engine()
+    seqs = llm.add_requests([(prompt, GREEDY) for prompt in PROMPTS])
+    launch = llm.runner.launch
+    num_launches = 0
+
+    def launch_with_a_bad_row(plan: Any) -> Any:
+        nonlocal num_launches
+        num_launches += 1
+        ticket = launch(plan)
+        if num_launches == 3:
+            tokens = {i: new for i, new in ticket.output.tokens.items() if i != 1}
+            return ReadyTicket(StepOutput(tokens, errors={1: "its logits are not numbers"}))
+        return ticket
+
+    llm.runner.launch = launch_with_a_bad_row  # type: ignore[method-assign]
+    records = finish(llm, depth)
+    right = right_tokens()
+    right[1] = right[1][:2]
+    assert collect(records, [0, 1, 2, 3]) == right
+    assert [seq.finish_reason for seq in seqs] == ["length", "error", "length", "length"]
+    assert seqs[1].finish_detail == "its logits are not numbers"
+
+
 @pytest.mark.parametrize("depth", [0, 2])
-def test_a_tokenizer_that_raises_costs_no_token(depth: int) -> None:
+def test_a_tokenizer_that_raises_ends_its_own_request_and_costs_no_other_a_token(
+    depth: int,
+) -> None:
     class Breaks(Letters):
         num_calls = 0
 
-        def decode(self, token_ids: list[int]) -> str:
+        def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
             self.num_calls += 1
             if self.num_calls == 3:
                 raise UnicodeError("no such text")
@@ -142,9 +218,47 @@ def test_a_tokenizer_that_raises_costs_no_token(depth: int) -> None:
 
     llm = LLMEngine(engine().runner, tokenizer=Breaks())
     params = SamplingParams(temperature=0, max_tokens=6, stop=("never this",))
-    seq_ids = add_all(llm, params=params)
-    records = steps_until(UnicodeError, llm, depth)
-    assert collect(records + finish(llm, depth), seq_ids) == right_tokens()
+    seqs = llm.add_requests([(prompt, params) for prompt in PROMPTS])
+    records = finish(llm, depth)
+    right = right_tokens()
+    right[2] = right[2][:1]
+    assert collect(records, [0, 1, 2, 3]) == right
+    assert [seq.finish_reason for seq in seqs] == ["length", "length", "error", "length"]
+    assert "UnicodeError: no such text" in seqs[2].finish_detail
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_proposer_that_fails_costs_no_token(depth: int) -> None:
+    class Fails:
+        def propose(self, token_ids: Any, num_tokens: int) -> Any:
+            raise LookupError("no such text")
+
+    llm = engine(draft_proposer=Fails())
+    seq_ids = add_all(llm)
+    records = finish(llm, depth)
+    assert collect(records, seq_ids) == right_tokens()
+    assert any(isinstance(e, DraftFailed) for record in records for e in record.events)
+
+
+@pytest.mark.parametrize("guess", [-1, 1000, 10**9, 2**64], ids=str)
+def test_guesses_that_are_no_tokens_of_the_model_cost_no_token(guess: int) -> None:
+    class Odd:
+        def propose(self, token_ids: Any, num_tokens: int) -> Any:
+            return [guess] * num_tokens
+
+    llm = engine(draft_proposer=Odd())
+    seq_ids = add_all(llm)
+    assert collect(finish(llm), seq_ids) == right_tokens()
+
+
+def test_a_proposer_without_an_end_is_cut() -> None:
+    class Endless:
+        def propose(self, token_ids: Any, num_tokens: int) -> Any:
+            return itertools.repeat(7)
+
+    llm = engine(draft_proposer=Endless())
+    seq_ids = add_all(llm)
+    assert collect(finish(llm), seq_ids) == right_tokens()
 
 
 # --------------------------------------------------------------------------- policies

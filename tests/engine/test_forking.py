@@ -10,6 +10,7 @@ from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError, PromptTooLongError, RequestError
 from nanovllm_edu.runners.checksum import ChecksumRunner
+from tests.core.steps import Guesses
 from tests.engine.engines import add_all, collect, engine, finish, right_tokens
 
 
@@ -61,6 +62,9 @@ def test_new_requests_get_the_same_ids_in_both() -> None:
         {"num_blocks": 100, "block_size": 2},
         {"enable_prefix_caching": False},
         {"eviction_policy": FIFO},
+        {"prefix_cache": "radix"},
+        {"prefix_cache": "radix", "eviction_policy": FIFO, "num_blocks": 7},
+        {"draft_proposer": Guesses(1, 2)},
         {"policy": PhaseSeparatedPolicy(), "block_size": 3, "max_num_batched_tokens": 3},
     ],
     ids=str,
@@ -74,6 +78,14 @@ def test_a_fork_with_other_options_gives_the_same_tokens(changes: dict[str, Any]
         assert getattr(twin.config, name) == value
     assert twin.runner.block_size == changes.get("block_size", 4)
     assert twin.runner.num_blocks == changes.get("num_blocks", 32)
+
+
+def test_a_fork_in_the_middle_of_guessing_goes_on_equally() -> None:
+    llm, seq_ids = started(3, draft_proposer=Guesses(1, 2, 3))
+    twin, plain = llm.fork(), llm.fork(draft_proposer=None)
+    right = collect(finish(llm), seq_ids)
+    assert collect(finish(twin), seq_ids) == right
+    assert collect(finish(plain), seq_ids) == right
 
 
 def test_the_shape_of_the_cache_is_the_runners_not_the_configs() -> None:

@@ -42,8 +42,8 @@ def test_greedy_tokens_equal_hugging_face(number: int, tmp_path: Path) -> None:
         for prompt in prompts:
             outputs[engine.add_request(prompt, params)] = []
         for step in engine.run(depth=number % 2):
-            for seq_id, token_id in step.new_tokens.items():
-                outputs[seq_id].append(token_id)
+            for seq_id, token_ids in step.new_tokens.items():
+                outputs[seq_id].extend(token_ids)
     for prompt, tokens in zip(prompts, outputs.values(), strict=True):
         expected = huggingface.generate(
             torch.tensor([prompt]),

@@ -3,9 +3,14 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.memory.eviction import FIFO, LRU
+from nanovllm_edu.core.memory.hash_index import HashIndex
+from nanovllm_edu.core.memory.prefix_cache import NoCache
+from nanovllm_edu.core.memory.radix_tree import RadixTree
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.limits import build_scheduler, longest_sequence
 from nanovllm_edu.runners.checksum import ChecksumRunner
+from tests.core.steps import Guesses
 from tests.engine.engines import engine
 
 
@@ -25,10 +30,25 @@ def test_the_scheduler_has_the_options_and_the_pool_of_the_runner() -> None:
     config = EngineConfig(max_num_seqs=3, max_num_batched_tokens=9, enable_prefix_caching=False)
     scheduler = build_scheduler(config, ChecksumRunner(6, 4, eos_token_ids=frozenset({2})))
     manager = scheduler.block_manager
-    assert (manager.num_blocks, manager.block_size, manager.enable_prefix_caching) == (6, 4, False)
+    assert (manager.num_blocks, manager.block_size) == (6, 4)
+    assert isinstance(manager.cache, NoCache)
     assert (scheduler.max_num_seqs, scheduler.max_num_batched_tokens) == (3, 9)
     assert (scheduler.max_model_len, scheduler.eos_token_ids) == (24, {2})
     assert scheduler.policy is config.policy
+
+
+@pytest.mark.parametrize(
+    ("name", "cache", "policy"), [("hash", HashIndex, FIFO), ("radix", RadixTree, LRU)]
+)
+def test_the_cache_and_its_policy_are_those_of_the_options(
+    name: str, cache: type, policy: type
+) -> None:
+    guesses = Guesses()
+    config = EngineConfig(prefix_cache=name, eviction_policy=policy, draft_proposer=guesses)
+    scheduler = build_scheduler(config, ChecksumRunner(6, 4))
+    assert isinstance(scheduler.block_manager.cache, cache)
+    assert isinstance(scheduler.block_manager.evictable, policy)
+    assert scheduler.draft_proposer is guesses
 
 
 @pytest.mark.parametrize(

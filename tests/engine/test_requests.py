@@ -11,7 +11,16 @@ from nanovllm_edu.errors import (
     UnknownRequestError,
 )
 from nanovllm_edu.runners.checksum import ChecksumRunner
-from tests.engine.engines import GREEDY, Letters, add_all, collect, engine, finish, right_tokens
+from tests.engine.engines import (
+    GREEDY,
+    PROMPTS,
+    Letters,
+    add_all,
+    collect,
+    engine,
+    finish,
+    right_tokens,
+)
 
 BAD_PROMPTS: list[tuple[Any, type[NanoVLLMError], list[str]]] = [
     ([], RequestError, ["empty", "at least one token"]),
@@ -71,10 +80,10 @@ def test_integers_of_other_libraries_are_token_ids() -> None:
 
 def test_text_goes_through_the_tokenizer_and_a_stop_string_ends_it() -> None:
     llm = LLMEngine(ChecksumRunner(64, 4, vocab_size=300), None, Letters())
-    text = Letters().decode([t for r in _run(llm, "hello", "") for t in r.new_tokens.values()])
+    text = Letters().decode(collect(_run(llm, "hello", ""), [0])[0])
     llm = LLMEngine(ChecksumRunner(64, 4, vocab_size=300), None, Letters())
     records = _run(llm, "hello", text[3:5])
-    assert sum(len(record.new_tokens) for record in records) == 5
+    assert len(collect(records, [0])[0]) == 5
     assert dict(records[-1].finished) == {0: "stop"}
     assert any(f"stop string {text[3:5]!r}" in event.why for event in records[-1].events)
 
@@ -94,6 +103,22 @@ def test_requests_without_a_seed_get_one_each_that_depends_on_the_engines() -> N
     assert seeds(1) == seeds(1)
 
 
+def test_requests_are_added_together_or_not_at_all() -> None:
+    llm = engine()
+    with pytest.raises(RequestError, match="empty"):
+        llm.add_requests([([1], GREEDY), ([], GREEDY), ([2], None)])
+    with pytest.raises(PromptTooLongError):
+        llm.add_requests([([1], GREEDY), ([1] * 500, GREEDY)])
+    assert llm.is_new
+    assert not llm.has_unfinished_requests()
+    seqs = llm.add_requests(zip(PROMPTS, [GREEDY] * 4, strict=True))
+    assert [seq.seq_id for seq in seqs] == [0, 1, 2, 3]  # a refused request takes no number
+    assert llm.unfinished_seq_ids() == frozenset(range(4))
+    finish(llm)
+    assert [seq.output_token_ids for seq in seqs] == right_tokens()  # a sequence keeps its tokens
+    assert {seq.finish_reason for seq in seqs} == {"length"}
+
+
 # ------------------------------------------------------------------------------ abort
 
 
@@ -102,7 +127,7 @@ def test_abort_returns_what_it_freed_and_leaves_the_others_alone() -> None:
     seq_ids = add_all(llm)
     llm.step()
     kinds = [type(event).__name__ for event in llm.abort_request(seq_ids[1])]
-    assert kinds == ["Finished", "BlockFreed", "BlockFreed"]
+    assert kinds == ["Finished", "BlocksFreed"]
     right = right_tokens()
     tokens = collect(finish(llm), seq_ids)
     assert [tokens[i] for i in (0, 2, 3)] == [right[i][1:] for i in (0, 2, 3)]

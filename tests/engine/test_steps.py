@@ -1,11 +1,14 @@
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError
 from tests.engine.engines import (
     GREEDY,
+    LONG,
     PROMPTS,
     add_all,
     collect,
@@ -21,13 +24,13 @@ def test_a_step_leaves_nothing_in_flight() -> None:
     while llm.has_unfinished_requests():
         llm.step()
         assert llm.num_steps_in_flight == 0
-        assert all(seq.num_in_flight == 0 for seq in llm.state().sequences.values())
+        assert all(seq.num_claimed == 0 for seq in llm.state().sequences.values())
 
 
 def test_a_step_without_requests_does_nothing() -> None:
     llm = engine()
     record = llm.step()
-    assert (record.chunks, record.new_tokens, record.events) == ((), {}, ())
+    assert (record.spans, record.new_tokens, record.events) == ((), {}, ())
     assert list(llm.run()) == []
 
 
@@ -94,7 +97,7 @@ def test_a_record_shows_the_step_as_it_was() -> None:
     assert (record.running, record.waiting) == ((0, 1), (2, 3))
     assert record.block_tables == llm.state().block_tables
     assert set(record.timings) >= {"plan", "commit"}
-    assert record.num_tokens == sum(chunk.num_tokens for chunk in record.chunks)
+    assert record.num_tokens == sum(span.num_tokens for span in record.spans)
 
 
 def test_a_record_keeps_the_blocks_of_what_finished_in_it() -> None:
@@ -138,6 +141,70 @@ def test_two_engines_in_one_process_do_not_meet() -> None:
         other_records.append(other.step())
     assert collect(one_records, ones) == right_tokens()
     assert collect(other_records, others) == right_tokens(PROMPTS[::-1])
+
+
+# ---------------------------------------------------------------------- advance, threads
+
+
+def test_advance_commits_one_step_and_keeps_so_many_planned() -> None:
+    llm = engine()
+    seq_ids = add_all(llm)
+    records: list[StepRecord] = []
+    while (record := llm.advance(2)) is not None:
+        records.append(record)
+        assert llm.newest_record is record
+        assert llm.num_steps_in_flight <= 2
+    assert llm.advance(2) is None
+    assert llm.num_steps_in_flight == 0
+    assert collect(records, seq_ids) == right_tokens()
+
+
+def test_without_requests_advance_has_nothing_to_do() -> None:
+    assert engine().advance() is None
+
+
+def test_several_threads_step_one_batch_and_each_step_has_one_record() -> None:
+    llm = engine()
+    seqs = llm.add_requests(zip(PROMPTS, [LONG] * 4, strict=True))
+    records: list[StepRecord] = []
+
+    def step_until_done() -> None:
+        while (record := llm.advance(1)) is not None:
+            records.append(record)
+
+    threads = [Thread(target=step_until_done) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [seq.output_token_ids for seq in seqs] == right_tokens(params=LONG)
+    assert sorted(record.step_id for record in records) == list(range(len(records)))
+    llm.scheduler.check_invariants()
+
+
+def test_nobody_comes_between_the_lines_of_an_exclusive_block() -> None:
+    llm = engine()
+    order: list[str] = []
+    thread = Thread(target=lambda: (llm.add_request([1], GREEDY), order.append("other")))
+    with llm.exclusive():
+        llm.add_request([2], GREEDY)  # whoever is in may come in again
+        thread.start()
+        thread.join(0.2)
+        assert llm.unfinished_seq_ids() == {0}
+        order.append("inside")
+    thread.join(60)
+    assert order == ["inside", "other"]
+    assert llm.unfinished_seq_ids() == {0, 1}
+
+
+def test_an_exception_in_an_exclusive_block_opens_it_again() -> None:
+    llm = engine()
+    with pytest.raises(ZeroDivisionError), llm.exclusive():
+        raise ZeroDivisionError
+    thread = Thread(target=llm.add_request, args=([1], GREEDY))
+    thread.start()
+    thread.join(60)
+    assert llm.unfinished_seq_ids() == {0}
 
 
 # ------------------------------------------------------------------------------ close

@@ -10,6 +10,7 @@ from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
+from tests.core.steps import Guesses
 from tests.engine.engines import GREEDY, LONG, engine, finish
 
 
@@ -28,7 +29,7 @@ def test_why_a_sequence_was_admitted() -> None:
     llm = engine(max_num_batched_tokens=10)
     llm.add_request(list(range(1, 13)), GREEDY)
     assert whys(steps(llm, 1), "Admitted") == [
-        "seq 0 is admitted to slot 0: 0 of its 12 tokens are cached, the other ones need 3 of 32 "
+        "seq 0 is admitted to row 0: 0 of its 12 tokens are cached, the other ones need 3 of 32 "
         "free blocks, and 10 fit the token budget of 10 now"
     ]
 
@@ -81,13 +82,13 @@ def test_why_one_waits_for_budget() -> None:
     assert "0 of 8 (max_num_batched_tokens) are left" in record.blocked.why  # type: ignore[union-attr]
 
 
-def test_why_one_waits_for_a_slot() -> None:
+def test_why_one_waits_for_a_row() -> None:
     llm = engine(max_num_seqs=1)
     llm.add_request([1] * 8, GREEDY)
     llm.add_request([2], GREEDY)
     record = llm.step()
-    assert blocked(llm, record) == ("slots", 1, 0)
-    assert "all 1 slots (max_num_seqs) are taken" in record.blocked.why  # type: ignore[union-attr]
+    assert blocked(llm, record) == ("rows", 1, 0)
+    assert "all 1 rows (max_num_seqs) are taken" in record.blocked.why  # type: ignore[union-attr]
 
 
 def test_why_one_waits_for_blocks() -> None:
@@ -96,7 +97,7 @@ def test_why_one_waits_for_blocks() -> None:
     llm.add_request([2] * 9, GREEDY)
     record = llm.step()
     assert blocked(llm, record) == ("blocks", 3, 2)
-    assert "3 new block(s) of 4 tokens, and 2 of 4 are free" in record.blocked.why  # type: ignore[union-attr]
+    assert "3 new blocks of 4 tokens, and 2 of 4 are free" in record.blocked.why  # type: ignore[union-attr]
 
 
 def test_why_one_waits_for_its_phase() -> None:
@@ -144,7 +145,7 @@ def two_that_do_not_fit() -> list[StepRecord]:
 def test_why_a_sequence_was_preempted_and_for_whom() -> None:
     records = two_that_do_not_fit()
     assert whys(records, "Preempted") == [
-        "seq 1 is preempted and lets go of 2 blocks (6 computed tokens, to be found again or "
+        "seq 1 is preempted and gives back 2 blocks (6 computed tokens, to be found again or "
         "recomputed): seq 0 needs a block and none is free; MixedPolicy chose this one"
     ]
     assert records[1].preempted == (1,)
@@ -165,9 +166,9 @@ def test_why_a_sequence_preempted_itself() -> None:
 
 def test_why_a_block_was_allocated_now() -> None:
     records = two_that_do_not_fit()
-    assert whys(records[1:], "BlockAllocated") == [
-        "seq 0 gets block 3 as its block 2, because its tokens [8, 9) pass the end of the blocks "
-        "it has"
+    assert whys(records[1:], "BlocksAllocated") == [
+        "seq 0 gets block 3 from its block 2 on, because its tokens up to 9 pass the end of the 2 "
+        "blocks it has"
     ]
 
 
@@ -175,16 +176,15 @@ def test_why_a_block_was_evicted_cached_and_freed() -> None:
     llm = engine(num_blocks=4)
     llm.add_request([1, 2, 3, 4, 5], SamplingParams(max_tokens=1))
     record = llm.step()
-    cached = next(e.to_dict() for e in record.events if type(e).__name__ == "BlockCached")
-    assert f"found by hash {cached['hash']}" in cached["why"]
-    freed = whys([record], "BlockFreed")
-    assert freed == [
-        "seq 0 lets go of block 1: free and blank",
-        "seq 0 lets go of block 0: free but findable until evicted",
+    cached = next(e.to_dict() for e in record.events if type(e).__name__ == "BlocksCached")
+    (key,) = cached["hashes"]
+    assert f"found by hash {key}" in cached["why"]
+    assert whys([record], "BlocksFreed") == [
+        "seq 0 gives back blocks 1, 0: 1 free but findable until evicted, 1 free and blank"
     ]
     llm.add_request([9] * 15, GREEDY)
     assert whys(steps(llm, 1), "BlockEvicted") == [
-        f"block 0 forgets its content (hash {cached['hash']}): seq 1 needs a block, none is "
+        f"block 0 forgets its content (hash {key}): seq 1 needs a block, none is "
         "blank, and it is first in line by LRU"
     ]
 
@@ -213,8 +213,52 @@ def test_why_an_aborted_sequence_ended() -> None:
     assert events[0].why == "seq 0 is finished with 2 tokens (reason 'abort': it was aborted)"
 
 
-def test_every_token_says_where_it_went() -> None:
+def test_every_token_is_where_its_span_ends() -> None:
+    """A token needs no event: the record has its value and its span its position."""
     llm = engine()
     llm.add_request([1, 2, 3], GREEDY)
-    token_id = expected_tokens([1, 2, 3], GREEDY, 0)[0]
-    assert whys(steps(llm, 1), "TokenSampled") == [f"seq 0 got token {token_id} at position 3"]
+    tokens = expected_tokens([1, 2, 3], GREEDY, 0)
+    records = steps(llm, 3)
+    assert [(r.spans[0].end, r.new_tokens) for r in records] == [
+        (3 + i, {0: (token,)}) for i, token in enumerate(tokens[:3])
+    ]
+
+
+def test_why_a_guess_was_rejected_and_its_block_given_back() -> None:
+    tokens = expected_tokens([1, 2, 3], GREEDY, 0)
+    guesses = (tokens[1], tokens[2] + 1, 5, 6)  # as many as max_tokens leaves room for
+    llm = engine(draft_proposer=Guesses(*guesses))
+    llm.add_request([1, 2, 3], GREEDY)
+    record = steps(llm, 2)[1]
+    assert whys([record], "DraftVerified") == [
+        f"seq 0: 1 of 4 guessed tokens accepted; at position 5 the guess was {tokens[2] + 1} and "
+        f"the model says {tokens[2]}"
+    ]
+    assert record.new_tokens == {0: (tokens[1], tokens[2])}
+    assert whys([record], "BlocksFreed") == ["seq 0 gives back block 2: free and blank"]
+    kinds = [type(event).__name__ for event in record.effects]
+    assert kinds.index("DraftVerified") == 0
+
+
+def test_why_a_prompt_leaves_the_tree() -> None:
+    llm = engine(prefix_cache="radix")
+    llm.add_request([1, 2, 3, 4, 5, 6, 7, 8, 9], GREEDY)
+    llm.step()
+    llm.add_request([1, 2, 3, 4, 5, 6, 0, 0, 0], GREEDY)
+    assert whys(steps(llm, 1), "PrefixHit") == [
+        "seq 1 finds its first 4 tokens cached; the match stops at block 1: block 1 has its first "
+        "2 of 4 tokens and then others, and a block is shared whole or not at all"
+    ]
+
+
+def test_why_one_is_not_planned_ahead_when_guesses_follow_from_its_token() -> None:
+    llm = engine(draft_proposer=Guesses(1))
+    llm.add_request([1, 2], GREEDY)
+    llm.add_request([2] * 5, GREEDY)
+    llm.scheduler.max_num_batched_tokens = 4
+    blocked = [record.blocked for record in llm.run(1) if record.blocked]
+    assert any(
+        b.why == "seq 0 waits: its newest token is still in flight, and what is guessed follows "
+        "from it"
+        for b in blocked
+    )

@@ -3,7 +3,8 @@
 `random_workload(seed)` draws one, `run_workload` drives it on the `ChecksumRunner` and checks after
 every step what must always hold, and at the end that each request got the tokens that a cache-free
 reference computes. Prompts are cut from a few common texts over a small vocabulary, so prefixes are
-shared, cross and diverge inside blocks; pools are so small that sequences evict and preempt.
+shared, cross and diverge inside blocks; pools are so small that sequences evict and preempt. Some
+engines have a proposer, whose guesses are right, wrong, half right, or an exception.
 
 `Parts` swaps in broken parts: `tests/core/mutants.py` shows that each seeded bug is caught here.
 """
@@ -17,7 +18,8 @@ from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.memory.blocks import BlockPool
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
-from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.memory.hash_index import HashIndex
+from nanovllm_edu.core.memory.radix_tree import RadixTree
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence as Request
 from nanovllm_edu.core.schedule.policy import Groups, MixedPolicy, PhaseSeparatedPolicy, Queue
@@ -45,6 +47,29 @@ class ShuffledPolicy:
 
     def victim(self, candidates: list[Request]) -> Request:
         return self._random.choice(candidates)
+
+
+class Guesser:
+    """Knows what a greedy request says next; every so often it is wrong, or raises.
+
+    Args:
+        every: One guess in so many is spoiled; 0 spoils none.
+        can_raise: Whether it now and then raises instead.
+    """
+
+    def __init__(self, every: int = 0, *, can_raise: bool = False) -> None:
+        self.every = every
+        self.can_raise = can_raise
+
+    def propose(self, token_ids: Sequence[int], num_tokens: int) -> list[int]:
+        if self.can_raise and len(token_ids) % 7 == 0:
+            raise ArithmeticError(f"no idea what follows {len(token_ids)} tokens")
+        params = SamplingParams(temperature=0, max_tokens=min(num_tokens, 4), ignore_eos=True)
+        guesses = expected(token_ids, params, 0, max_model_len=10**6)
+        for i in range(len(guesses)):
+            if self.every and (len(token_ids) + i) % self.every == 0:
+                guesses[i] = (guesses[i] + 1) % VOCAB_SIZE
+        return guesses
 
 
 @dataclass(frozen=True)
@@ -79,7 +104,8 @@ class Parts:
     runner: type[ChecksumRunner] = ChecksumRunner
     queues: type[Queues] = Queues
     pool: type[BlockPool] = BlockPool
-    index: type[PrefixIndex] = PrefixIndex
+    index: type[HashIndex] = HashIndex
+    tree: type[RadixTree] = RadixTree
 
 
 CORRECT = Parts()
@@ -105,7 +131,7 @@ def random_workload(seed: int) -> Workload:
         arrivals=tuple(_random_arrivals(random, longest)),
         depth=random.choice((0, 0, 1, 1, 2, 3)),
         eos_token_ids=frozenset({0, 1} if random.random() < 0.5 else ()),
-        num_hash_bits=random.choice((64, 64, 64, 4, 1)),
+        num_hash_bits=random.choice((64, 64, 4, 2, 1)),
     )
 
 
@@ -129,7 +155,15 @@ def _random_config(random: Random) -> EngineConfig:
         policy=random.choices(policies, (3, 3, 1))[0],
         eviction_policy=random.choice((LRU, FIFO)),
         seed=random.randrange(5),
+        prefix_cache=random.choice(("hash", "hash", "radix")),
+        draft_proposer=_random_proposer(random),
     )
+
+
+def _random_proposer(random: Random) -> Guesser | None:
+    if random.random() < 0.6:
+        return None
+    return Guesser(random.choice((0, 1, 3)), can_raise=random.random() < 0.4)
 
 
 def _random_arrivals(random: Random, longest: int) -> Iterator[Arrival]:
@@ -137,7 +171,7 @@ def _random_arrivals(random: Random, longest: int) -> Iterator[Arrival]:
     earlier: list[list[int]] = []
     at_step = 0
     for _ in range(random.randint(2, 9)):
-        at_step += random.choice((0, 0, 0, 1, 2, 7))
+        at_step += random.choice((0, 0, 0, 1, 2, 7, 30))
         prompt = _random_prompt(random, texts, earlier)[: longest - 1]
         params = _random_params(random)
         if params.seed is not None:  # a follow-up question repeats prompt and answer of this one
@@ -205,11 +239,13 @@ def build_engine(workload: Workload, parts: Parts = CORRECT) -> LLMEngine:
         eos_token_ids=workload.eos_token_ids,
     )
     engine = LLMEngine(runner, config)
-    manager = parts.block_manager(
-        config.num_blocks, config.block_size, enable_prefix_caching=config.enable_prefix_caching
-    )
+    manager = parts.block_manager(config.num_blocks, config.block_size, prefix_cache=None)
     manager.pool = parts.pool(config.num_blocks, config.eviction_policy)
-    manager.index = parts.index(config.block_size, weak_hash(workload.num_hash_bits))
+    if config.enable_prefix_caching and config.prefix_cache == "hash":
+        hash_function = weak_hash(workload.num_hash_bits)
+        manager.cache = parts.index(manager.blocks, config.block_size, hash_function)
+    elif config.enable_prefix_caching:
+        manager.cache = parts.tree(manager.blocks, config.block_size)
     engine.scheduler = parts.scheduler(
         manager,
         policy=config.policy,
@@ -218,6 +254,7 @@ def build_engine(workload: Workload, parts: Parts = CORRECT) -> LLMEngine:
         max_model_len=engine.max_model_len,
         enable_chunked_prefill=config.enable_chunked_prefill,
         eos_token_ids=workload.eos_token_ids,
+        draft_proposer=config.draft_proposer,
     )
     engine.scheduler.queues = parts.queues(manager, config.max_num_seqs)
     return engine
@@ -271,8 +308,8 @@ def drive(
             continue
         outcome.records.append(record)
         assert not record.new_tokens.keys() & outcome.aborted, "a token after the abort"
-        for seq_id, token_id in record.new_tokens.items():
-            outcome.tokens[seq_id].append(token_id)
+        for seq_id, new_tokens in record.new_tokens.items():
+            outcome.tokens[seq_id].extend(new_tokens)
         yield record
     raise AssertionError(f"not done after {MAX_STEPS} steps: {engine!r}")
 
@@ -306,8 +343,12 @@ def check_step(engine: LLMEngine, record: StepRecord) -> None:
     assert record.num_tokens <= scheduler.max_num_batched_tokens
     assert (record.blocked is None) <= (not record.waiting or bool(record.finished))
     for seq in scheduler.running.values():
-        assert seq.slot is not None
-        assert engine.runner.mirror(seq.slot) == seq.block_table, "the device's table is another"
+        assert seq.row is not None
+        # Where guesses were wrong, blocks went back that the device's table still names.
+        mirror = engine.runner.mirror(seq.row)[: len(seq.block_table)]
+        assert mirror == seq.block_table, "the device's table is another"
+    num_claimed = sum(seq.num_claimed for seq in scheduler.running.values())
+    assert engine.num_steps_in_flight or not num_claimed, "claims that nobody hands back"
 
 
 def check_end(engine: LLMEngine, outcome: Outcome) -> None:
@@ -320,7 +361,7 @@ def check_end(engine: LLMEngine, outcome: Outcome) -> None:
     manager = engine.scheduler.block_manager
     assert manager.num_free_blocks == manager.num_blocks, "blocks leaked"
     assert all(block.ref_count == 0 for block in manager.blocks), "references leaked"
-    assert len(engine.scheduler.queues.free_slots) == engine.scheduler.max_num_seqs, "slots leaked"
+    assert len(engine.scheduler.queues.free_rows) == engine.scheduler.max_num_seqs, "rows leaked"
 
 
 def with_config(workload: Workload, **changes: object) -> Workload:

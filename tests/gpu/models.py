@@ -6,7 +6,7 @@ import torch
 
 from nanovllm_edu import SamplingParams
 from nanovllm_edu.attention.reference import ReferenceAttention
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import BlockUpdate, Joined, Span, Spans, StepPlan
 from nanovllm_edu.kernels.triton.ops import TritonOps
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
@@ -41,10 +41,10 @@ def make_model(name: str) -> Qwen3ForCausalLM:
 def in_float32(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
     """The same weights, plain torch operations."""
     with CUDA:
-        twin = type(model)(replace(model.config, dtype=torch.float32), max_positions=MAX_LEN)
-    for ours, theirs in zip(twin.parameters(), model.parameters(), strict=True):
+        exact = type(model)(replace(model.config, dtype=torch.float32), max_positions=MAX_LEN)
+    for ours, theirs in zip(exact.parameters(), model.parameters(), strict=True):
         ours.data.copy_(theirs.data)
-    return twin
+    return exact
 
 
 def make_runner(model, backend, runner_class=EagerRunner, num_blocks=24, max_num_seqs=8):
@@ -56,39 +56,54 @@ def make_runner(model, backend, runner_class=EagerRunner, num_blocks=24, max_num
 
 
 def reference_logits(model: Qwen3ForCausalLM, plans: list[StepPlan]) -> list[torch.Tensor]:
-    """Float32 logits of each plan's chunks."""
+    """Float32 logits of each plan's spans."""
     return step_logits(make_runner(in_float32(model), ReferenceAttention()), plans)
 
 
 @torch.inference_mode()
 def step_logits(runner: EagerRunner, plans: list[StepPlan]) -> list[torch.Tensor]:
-    """Logits of each plan's chunks, eagerly."""
+    """Logits of each plan's spans, eagerly."""
     return [runner._forward(runner.tables.prepare(plan)) for plan in plans]
 
 
 def make_plans(vocab_size: int) -> list[StepPlan]:
-    """Prefill, a mixed step with a chunk and a prefix hit, and a decode step; random tokens."""
+    """Prefill, a mixed step with a chunk and a prefix hit, and a decode step; random tokens.
+
+    Sequence i has row i. It brings all its tokens when it joins, so nothing has to be sampled.
+    """
+    steps = [{0: 300, 1: 17, 2: 513}, {0: 1, 1: 100, 2: 1, 3: 40}, {0: 1, 1: 1, 2: 1, 3: 1}]
+    starts = {0: 0, 1: 0, 2: 0, 3: BLOCK_SIZE}
+    tokens = {
+        seq: torch.randint(0, vocab_size, (MAX_LEN,)).tolist()[
+            : start + sum(s.get(seq, 0) for s in steps)
+        ]
+        for seq, start in starts.items()
+    }
     blocks = torch.randperm(24).tolist()
-    own = {seq: tuple(blocks[3 * seq : 3 * seq + 3]) for seq in range(4)}
-    own[3] = (own[2][0], *own[3][1:])  # sequence 3 shares the first block of sequence 2
-    lengths = dict.fromkeys(own, 0)
+    own = {seq: tuple(blocks[3 * seq : 3 * seq + 3]) for seq in starts}
+    own[3] = (own[2][0], *own[3][1:])  # sequence 3 finds the first block of sequence 2
+    tokens[3][:BLOCK_SIZE] = tokens[2][:BLOCK_SIZE]
+    lengths, joined = dict(starts), set[int]()
 
     def plan(step: int, parts: dict[int, int]) -> StepPlan:
-        return StepPlan(step, tuple(chunk(s, n) for s, n in parts.items()), (), None, ())
+        news = [seq for seq in parts if seq not in joined]
+        spans = [Span(seq, seq, lengths[seq], num_tokens) for seq, num_tokens in parts.items()]
+        updates = []
+        for span in spans:
+            first = 0 if span.row in news else -(-span.start // BLOCK_SIZE)
+            updates.append(
+                BlockUpdate(0, span.row, first, own[span.row][first : -(-span.end // BLOCK_SIZE)])
+            )
+            lengths[span.row] = span.end
+        joined.update(news)
+        return StepPlan(
+            step,
+            Spans(spans),
+            joined=tuple(Joined(s, s, tokens[s], len(tokens[s]), GREEDY, seed=s) for s in news),
+            block_updates=tuple(updates),
+        )
 
-    def chunk(seq: int, num_tokens: int) -> Chunk:
-        start = lengths[seq]
-        first = -(-start // BLOCK_SIZE)
-        lengths[seq] = start + num_tokens
-        new = own[seq][first : -(-lengths[seq] // BLOCK_SIZE)]
-        if seq == 3 and start == BLOCK_SIZE:
-            first, new = 0, own[3][: -(-lengths[3] // BLOCK_SIZE)]
-        tokens = tuple(torch.randint(0, vocab_size, (num_tokens,)).tolist())
-        return Chunk(seq, seq, start, num_tokens, tokens, first, new, True, GREEDY, seq, 1)
-
-    plans = [plan(0, {0: 300, 1: 17, 2: 513})]
-    lengths[3] = BLOCK_SIZE
-    return [*plans, plan(1, {0: 1, 1: 100, 2: 1, 3: 40}), plan(2, {0: 1, 1: 1, 2: 1, 3: 1})]
+    return [plan(step, parts) for step, parts in enumerate(steps)]
 
 
 def randn(*shape: int, scale: float = 1.0) -> torch.Tensor:

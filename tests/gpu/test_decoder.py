@@ -10,7 +10,7 @@ from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.fused_decode.decoder import FusedDecoder
 from nanovllm_edu.fused_decode.gemm_plan import LIBRARY
 from nanovllm_edu.fused_decode.weights import ModelWeights
-from nanovllm_edu.paged.kv_cache import KVCache
+from tests.attention.batches import cache_of
 from tests.gpu.models import BLOCK_SIZE, CUDA, make_model, relative_error
 
 pytestmark = pytest.mark.gpu
@@ -32,7 +32,7 @@ class Start:
         lengths = torch.randint(1, MAX_LEN - 8, (num_rows,), device=CUDA, dtype=torch.int32)
         tables = torch.randperm(2 * num_rows, device=CUDA).int().view(num_rows, 2)
         shape = (len(weights.layers), 2, 2 * num_rows, BLOCK_SIZE, 8, 128)
-        self.cache = KVCache(torch.randn(shape, device=CUDA).to(torch.bfloat16))
+        self.cache = cache_of(torch.randn(shape, device=CUDA).to(torch.bfloat16))
         ones = torch.ones(num_rows, device=CUDA)
         self.inputs = DecodeInputs(
             token_table=torch.randint(0, 151_936, (num_rows, MAX_LEN + 1), device=CUDA),

@@ -64,8 +64,8 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     step_logits(runner, plans[:-1])
     graphs, cache = runner._graphs, runner.kv_cache.data.clone()
     graph, logits = graphs.logits(4)
-    runner.tables.prepare(plans[-1])  # its tokens are given, a real decode step finds its own
-    order = [chunk.seq_id for chunk in graphs.inputs.update(plans[-1])]
+    runner.tables.prepare(plans[-1])
+    order = list(graphs.inputs.update(plans[-1]))
     graph.replay()
     assert relative_error(logits, expected[order]) <= LIMIT
     for decoder in graphs._decoders:  # fused, and with the library's products

@@ -8,6 +8,7 @@ import pytest
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import kind_of
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.introspect import Recorder, Recording, figures, load, save, to_html, to_text
@@ -111,7 +112,7 @@ def test_cache_occupancy_stacks_used_and_cached_blocks(recording):
 def test_batch_composition_stacks_decode_and_prefill(recording):
     decode, prefill = figures.batch_composition(recording).axes[0].containers[:2]
     for record, low, high in zip(recording, decode, prefill, strict=True):
-        num_decode = sum(chunk.num_tokens for chunk in record.chunks if chunk.is_decode)
+        num_decode = sum(s.num_tokens for s in record.spans if kind_of(s) != "prefill")
         assert low.get_height() == num_decode
         assert high.get_height() == record.num_tokens - num_decode
         assert high.get_y() == num_decode
@@ -131,7 +132,7 @@ def test_roofline_places_each_step_under_the_roof():
     engine = LLMEngine(ChecksumRunner(), EngineConfig())
     launch, seconds = engine.runner.launch, 0.002
     engine.runner.launch = lambda plan: ReadyTicket(
-        launch(plan).wait(), timings={"forward": seconds}
+        replace(launch(plan).wait(), timings={"forward": seconds})
     )
     recorder = Recorder(engine)
     recorder.add_request([1, 2, 3], SamplingParams(max_tokens=3))
@@ -163,3 +164,42 @@ def test_the_package_and_its_recorder_import_neither_widgets_nor_matplotlib():
 def test_a_loaded_recording_gives_the_same_page(recording, tmp_path):
     loaded = load(save(recording, tmp_path / "x.json"))
     assert to_text(loaded) == to_text(recording)
+
+
+class Marks:
+    """A tokenizer that leaves special tokens out of its text, as models' tokenizers do."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(letter) for letter in text]
+
+    def decode(self, token_ids: list[int]) -> str:
+        return "".join(chr(i) for i in token_ids if i != 1)
+
+    def pieces(self, token_ids: list[int]) -> list[str]:
+        return ["<|start|>" if i == 1 else chr(i) for i in token_ids]
+
+
+def test_special_tokens_are_recorded_as_themselves_and_a_space_as_a_space():
+    engine = LLMEngine(ChecksumRunner(), tokenizer=Marks())
+    recorder = Recorder(engine)
+    recorder.add_request([1, 72, 32, 105], SamplingParams(max_tokens=2))
+    pieces = recorder.recording.pieces
+    assert [pieces[i] for i in (1, 72, 32, 105)] == ["<|start|>", "H", " ", "i"]
+
+
+def test_one_is_singular():
+    recorder = Recorder(LLMEngine(ChecksumRunner()))
+    recorder.add_request([1, 2], SamplingParams(max_tokens=1))
+    recorder.step()
+    assert repr(recorder.recording).startswith("Recording of 1 step and 1 sequence: ")
+
+
+@pytest.mark.parametrize("k", [0, 5, 20])
+def test_what_goes_on_from_a_beginning_does_not_change_the_whole(recording, k):
+    begin = recording.begin(k)
+    assert begin.records == recording.records[: k + 1]
+    fold = begin.fold_to(k)
+    for seq_id, tokens in fold.history.token_ids.items():  # somebody goes another way from here
+        tokens.append(-seq_id)
+    for index in (k, len(recording) - 1):
+        assert recording.state_at(index) == play(3).recorder.recording.state_at(index)

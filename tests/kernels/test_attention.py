@@ -7,7 +7,7 @@ from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.kernels.triton.attention import TritonPagedAttention
 from nanovllm_edu.kernels.triton.decode_operands import DecodeTiles
 from nanovllm_edu.paged.batch import Batch
-from nanovllm_edu.paged.kv_cache import KVCache
+from tests.attention.batches import cache_of
 
 SMALL_TILES = DecodeTiles(max_chunks=3, chunk=16, tile=16)
 
@@ -30,9 +30,10 @@ def make_batch(query_lens, context_lens, block_size, device):
         query_starts=starts.to(device),
         context_lens=torch.tensor(context_lens, dtype=torch.int32).to(device),
         block_tables=tables.to(device),
-        slots=torch.arange(len(query_lens)).to(device),
-        sampled=torch.arange(len(query_lens)).to(device),
+        rows=torch.arange(len(query_lens)).to(device),
         logit_rows=(starts[1:] - 1).long().to(device),
+        sampled_rows=torch.arange(len(query_lens)).to(device),
+        sampled_positions=torch.tensor(context_lens).to(device),
         query_lens=tuple(query_lens),
         max_query_len=max(query_lens),
         max_context_len=max(context_lens),
@@ -44,7 +45,7 @@ def compare(query_lens, context_lens, device, *, block_size=16, heads=(4, 2, 64)
     batch = make_batch(query_lens, context_lens, block_size, device)
     num_tokens = len(batch.positions)
     shape = (2, 2, batch.block_tables.numel() + 1, block_size, num_kv_heads, head_dim)
-    cache = KVCache(torch.randn(shape, device=device))
+    cache = cache_of(torch.randn(shape, device=device))
     expected_cache = cache.copy()
     q = torch.randn(num_tokens, num_heads, head_dim, device=device)
     k, v = torch.randn(2, num_tokens, num_kv_heads, head_dim, device=device)

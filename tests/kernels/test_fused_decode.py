@@ -28,7 +28,7 @@ from nanovllm_edu.kernels.triton.residual import Residual
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import Batch
-from nanovllm_edu.paged.kv_cache import KVCache
+from tests.attention.batches import cache_of
 
 PLAIN = launch_options(is_overlapped=False)
 IN_LANES = Tiles(16, 8, 16, 2, 1, 2, 2)
@@ -154,7 +154,7 @@ def test_steps_sample_the_models_tokens_and_advance(device, plan, is_filtered):
     num_blocks = max_len // block_size
     tables = torch.randperm(5 * num_blocks, device=device).int().view(5, -1)
     lengths = [9, 1, 40]
-    cache = KVCache(torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device))
+    cache = cache_of(torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device))
     inputs = DecodeInputs(
         token_table=torch.randint(0, 150, (5, max_len + 1), device=device),
         block_tables=tables,
@@ -193,9 +193,10 @@ def model_step(model, cache, table, inputs, lengths, is_filtered):
         query_starts=torch.arange(len(lengths) + 1, dtype=torch.int32, device=device),
         context_lens=ends.int(),
         block_tables=inputs.block_tables[rows],
-        slots=rows,
-        sampled=torch.arange(len(lengths), device=device),
+        rows=rows,
         logit_rows=torch.arange(len(lengths), device=device),
+        sampled_rows=rows,
+        sampled_positions=ends,
         query_lens=(1,) * len(lengths),
         max_query_len=1,
         max_context_len=max(lengths),

@@ -7,7 +7,7 @@ from nanovllm_edu.attention.base import store
 from nanovllm_edu.kernels.triton.ops import TritonOps
 from nanovllm_edu.kernels.triton.store_kv import store_kv
 from nanovllm_edu.layers.ops import TorchOps
-from nanovllm_edu.paged.kv_cache import KVCache
+from tests.attention.batches import cache_of
 
 triton_ops, torch_ops = TritonOps(), TorchOps()
 
@@ -72,7 +72,7 @@ def test_store_kv_writes_the_mapped_slots_and_no_other(device):
     num_tokens, num_kv_heads, head_dim, block_size = 6, 3, 32, 4
     qkv = torch.randn(num_tokens, 5 * num_kv_heads, head_dim, device=device)
     k, v = qkv[:, -2 * num_kv_heads : -num_kv_heads], qkv[:, -num_kv_heads:]
-    cache = KVCache(torch.randn(2, 2, 5, block_size, num_kv_heads, head_dim, device=device))
+    cache = cache_of(torch.randn(2, 2, 5, block_size, num_kv_heads, head_dim, device=device))
     slots = torch.randperm(5 * block_size, device=device)[:num_tokens]
     expected = cache.copy()
     store(expected, 1, slots, k, v)

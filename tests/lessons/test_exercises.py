@@ -1,4 +1,4 @@
-"""Every exercise: its starter fails, its solution passes, wrong answers are told what is wrong."""
+"""Every exercise: starters fail, right answers of all kinds pass, wrong ones are told why."""
 
 import runpy
 from functools import cache
@@ -10,14 +10,17 @@ import pytest
 
 from nanovllm_edu.lessons import check
 from nanovllm_edu.lessons.registry import exercises_of, lessons
+from tests.lessons.right_answers import RIGHT_ANSWERS
 from tests.lessons.wrong_answers import WRONG_ANSWERS
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = ROOT / "notebooks"
+SOLUTIONS = Path(__file__).parent / "solutions"
 EXERCISES = [exercise for lesson in lessons() for exercise in exercises_of(lesson)]
 
-for path in sorted((Path(__file__).parent / "wrong_answers").glob("lesson_*.py")):
-    import_module(f"tests.lessons.wrong_answers.{path.stem}")
+for kind in ("wrong_answers", "right_answers"):
+    for path in sorted((Path(__file__).parent / kind).glob("[a-z]*.py")):
+        import_module(f"tests.lessons.{kind}.{path.stem}")
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.exercise_id)
 
@@ -59,7 +62,7 @@ def test_notebook_checks_what_the_learner_wrote(exercise):
 @each_exercise
 def test_solution_passes(exercise):
     lesson = exercise.exercise_id.partition(".")[0]
-    solutions = runpy.run_path(str(NOTEBOOKS / "solutions" / f"lesson_{lesson}.py"))
+    solutions = runpy.run_path(str(SOLUTIONS / f"lesson_{lesson}.py"))
     result = check(exercise.exercise_id, solutions[exercise.name])
     assert result, repr(result)
     assert repr(result).startswith("✓")
@@ -78,3 +81,20 @@ def test_wrong_answer_is_told_what_is_wrong(wrong):
     result = verdict(wrong)
     assert not result
     assert wrong.expected in result.message
+
+
+@pytest.mark.parametrize(
+    "right", RIGHT_ANSWERS, ids=lambda r: f"{r.exercise_id}-{r.answer.__name__}"
+)
+def test_right_answer_of_another_kind_passes(right):
+    result = check(right.exercise_id, right.answer)
+    assert result, repr(result)
+
+
+@each_exercise
+def test_equal_seeds_give_equal_verdicts(exercise):
+    """A class can be graded on the same inputs."""
+    lesson = exercise.exercise_id.partition(".")[0]
+    solutions = runpy.run_path(str(SOLUTIONS / f"lesson_{lesson}.py"))
+    results = [check(exercise.exercise_id, solutions[exercise.name], seed=7) for _ in range(2)]
+    assert repr(results[0]) == repr(results[1])

@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from nanovllm_edu.lessons.registry import exercises_of
+
 ROOT = Path(__file__).parent.parent.parent
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -97,3 +99,47 @@ def test_bold_terms_are_in_the_glossary(path):
     bold = {" ".join(term.lower().split()) for term in BOLD.findall(text(path, "markdown"))}
     bold = {term for term in bold - STRESSED if "?" not in term}
     assert not [term for term in bold if not any(word in term for word in words)]
+
+
+@each_notebook
+def test_no_prediction_is_spoiled(path):
+    """What reveals an answer is in a cell of its own, folded: `because` would give it away."""
+    revealing = [cell for cell in cells(path, "code") if ".reveal(" in cell.source]
+    assert revealing
+    for cell in revealing:
+        assert re.match(r"\w+\.reveal\(", cell.source), cell.source
+        assert cell.metadata["jupyter"] == {"source_hidden": True}
+        assert "reveal" in cell.metadata["tags"]  # what the site leaves out
+
+
+@each_notebook
+def test_every_exercise_has_a_hint_and_shows_none(path):
+    hints = {cell.source: cell for cell in cells(path, "code") if cell.source.startswith("hint(")}
+    wanted = [f'hint("{each.exercise_id}")' for each in exercises_of(path.stem[:2])]
+    assert sorted(hints) == sorted(wanted)
+    assert not any(cell.outputs for cell in hints.values())
+
+
+@each_notebook
+def test_an_exercise_says_how_hard_it_is(path):
+    headings = re.findall(r"^#+ Exercise .+$", text(path, "markdown"), re.MULTILINE)
+    levels = {each.exercise_id: each.level for each in exercises_of(path.stem[:2])}
+    found = dict(re.fullmatch(r"#+ Exercise (\S+) · .+ \((\w+)\)", h).groups() for h in headings)
+    assert found == levels
+
+
+def test_the_first_thing_to_see_is_text_from_the_model():
+    first = cells(PATHS[0], "code")[0]
+    assert "llm.chat(" in first.source
+    assert "KV cache" in first.outputs[0].text
+
+
+def test_all_lessons_together_take_what_they_take():
+    """Two years of PyTorch, exercises included: some twelve hours."""
+    minutes = sum(int(TIME.search(text(path, "markdown"))[1]) for path in PATHS)
+    assert 11.5 <= minutes / 60 <= 13
+
+
+@pytest.mark.parametrize("section", ["small", "main"])
+def test_no_table_closes_more_than_two_lessons(section):
+    assert sum(f'recorded("{section}")' in text(path, "code") for path in PATHS) <= 2

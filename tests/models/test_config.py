@@ -115,3 +115,28 @@ def test_impossible_sizes_are_refused(changes, words) -> None:
 
 def test_a_config_can_be_a_key() -> None:
     assert len({ModelConfig(**_SIZES), ModelConfig(**_SIZES)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("rope", "expected"),
+    [
+        ({"rope_type": "default"}, 40),
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}, 128),
+        ({"rope_type": "yarn", "factor": 1.5, "original_max_position_embeddings": 33}, 49),
+        ({"rope_type": "linear", "factor": 4.0}, 160),
+        ({"rope_type": "dynamic", "factor": 2.5}, 100),
+        (
+            {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+            40,
+        ),
+    ],
+)
+def test_case_10_lengths_are_stretched_as_vllm_derives_them(rope, expected) -> None:
+    source = Qwen3Config(max_position_embeddings=40, rope_parameters={"rope_theta": 1e4, **rope})
+    assert _read(Qwen3ForCausalLM, source).max_position_embeddings == expected

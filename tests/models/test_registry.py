@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import ModelLoadError
-from nanovllm_edu.models.registry import MODELS, read_config
+from nanovllm_edu.models.registry import MODELS, read_config, sampling_defaults
 
 
 def _edit(path: Path, **changes) -> None:
@@ -81,3 +82,27 @@ def test_an_empty_folder_says_what_a_model_folder_holds(tmp_path: Path) -> None:
     message = _error(tmp_path)
     assert "no config.json" in message
     assert "safetensors" in message
+
+
+# ------------------------------------------------------------------ what the authors recommend
+
+
+def test_sampling_options_of_generation_config_are_defaults(folder: Path) -> None:
+    recommended = {"temperature": 0.6, "top_k": 20, "top_p": 0.95, "repetition_penalty": 1.05}
+    _edit(folder / "generation_config.json", **recommended, do_sample=True, max_new_tokens=512)
+    assert sampling_defaults(folder) == recommended | {"max_tokens": 512}
+    assert SamplingParams(**sampling_defaults(folder)).top_k == 20
+
+
+def test_without_recommendations_there_are_no_defaults(folder: Path) -> None:
+    _edit(folder / "generation_config.json", temperature=None, do_sample=False)
+    assert sampling_defaults(folder) == {}
+    (folder / "generation_config.json").unlink()
+    assert sampling_defaults(folder) == {}
+
+
+@pytest.mark.parametrize("changes", [{"temperature": "hot"}, {"top_p": 7}, {"top_k": 2**40}])
+def test_a_recommendation_out_of_range_is_refused(folder: Path, changes) -> None:
+    _edit(folder / "generation_config.json", **changes)
+    with pytest.raises(ModelLoadError, match=r"generation_config\.json cannot be used"):
+        sampling_defaults(folder)

@@ -11,8 +11,7 @@ from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.native import attention as native
 from nanovllm_edu.native.attention import NativeAttention
 from nanovllm_edu.native.library import CompileError
-from nanovllm_edu.paged.kv_cache import KVCache
-from tests.attention.batches import STEPS, Case, make_case
+from tests.attention.batches import STEPS, Case, cache_of, make_case
 
 CPU = torch.device("cpu")
 
@@ -63,7 +62,7 @@ def test_a_layer_may_lie_anywhere() -> None:
     case = make_case(STEPS["mixed"])
     spread = torch.zeros(2, 4, *case.kv_cache.data.shape[2:])
     spread[:, ::2] = case.kv_cache.data
-    cache = KVCache(spread[:, ::2])
+    cache = cache_of(spread[:, ::2])
     actual = NativeAttention().bind(case.batch, cache)(1, case.q, case.k, case.v)
     torch.testing.assert_close(actual, case.attend(ReferenceAttention()), atol=1e-5, rtol=1e-5)
 

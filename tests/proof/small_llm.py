@@ -4,12 +4,13 @@ from typing import Any
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
 
-class Letters:
+class Letters(Decoder):
     """A tokenizer with one token per character."""
 
     eos_token_ids: frozenset[int] = frozenset()

@@ -32,7 +32,7 @@ def mixture() -> tuple[Tensor, list[SamplingRow], Tensor]:
     table = torch.randint(40, (24, 30), generator=generator)
     rows = [
         SamplingRow(MIXTURE[i % len(MIXTURE)], seed=i // 3, position=10 + i % 5,
-                    num_prompt_tokens=6, slot=23 - i)
+                    num_prompt_tokens=6, row=23 - i)
         for i in range(24)
     ]  # fmt: skip
     return logits, rows, table
@@ -152,7 +152,7 @@ def test_logprobs_are_those_of_the_raw_logits(mixture):
     found = output.to_host().logprobs_of([100 + i for i in range(24)])
     expected = logits.log_softmax(1)
     assert sorted(found) == [106, 107, 114, 115, 122, 123]
-    for seq_id, logprobs in found.items():
+    for seq_id, (logprobs,) in found.items():
         row = seq_id - 100
         assert logprobs.token_id == output.token_ids[row]
         assert logprobs.logprob == pytest.approx(expected[row, logprobs.token_id].item())
@@ -165,14 +165,16 @@ def test_logprobs_are_those_of_the_raw_logits(mixture):
 def test_zero_logprobs_gives_the_chosen_token_alone():
     rows = [SamplingRow(SamplingParams(temperature=0, logprobs=0), 0, 0)]
     output = Sampler()(torch.tensor([[0.0, 1.0]]), SamplingTensors.build(rows))
-    assert output.logprobs_of([7])[7].top == ()
-    assert output.logprobs_of([7])[7].logprob == pytest.approx(-0.31326, abs=1e-4)
+    (chosen,) = output.logprobs_of([7])[7]
+    assert chosen.top == ()
+    assert chosen.logprob == pytest.approx(-0.31326, abs=1e-4)
 
 
 def test_more_logprobs_than_tokens_gives_them_all():
     rows = [SamplingRow(SamplingParams(temperature=0, logprobs=9), 0, 0)]
     output = Sampler()(torch.tensor([[0.0, 1.0]]), SamplingTensors.build(rows))
-    assert [i for i, _ in output.logprobs_of([7])[7].top] == [1, 0]
+    (chosen,) = output.logprobs_of([7])[7]
+    assert [i for i, _ in chosen.top] == [1, 0]
 
 
 def test_a_greedy_batch_needs_no_tensor():

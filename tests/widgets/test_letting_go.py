@@ -54,6 +54,24 @@ def test_a_closed_player_lets_go_of_the_engine(new_widgets):
     assert [each() for each in alive] == [None] * 3  # though `player` is still there
 
 
+def test_a_fork_from_an_earlier_step_leaves_no_engine_open_but_its_own(monkeypatch):
+    player = StepPlayer(make_engine())
+    player.add_prompt("1 2 3", max_tokens=6)
+    for _ in range(4):
+        player.step()
+    made, init = [], LLMEngine.__init__
+
+    def noted(self, *args, **options):
+        made.append(self)
+        init(self, *args, **options)
+
+    monkeypatch.setattr(LLMEngine, "__init__", noted)
+    player.fork(step=1)
+    assert len(made) == 2  # the earlier one, made again, and its fork
+    assert [engine for engine in made if not engine._is_closed] == [player.forked.engine]
+    player.close()
+
+
 def test_a_closed_player_says_so():
     player = StepPlayer(make_engine())
     player.close()

@@ -10,8 +10,7 @@ from nanovllm_edu.core.memory.eviction import FIFO
 from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError
-from nanovllm_edu.introspect.codec import encode
-from nanovllm_edu.introspect.decoder import decode
+from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.widgets import StepPlayer, StepViewer, show
 from tests.browser.recordings import Letters
@@ -162,12 +161,14 @@ def test_a_temperature_changes_from_the_next_step_on(player):
     player.step()
     player.set_temperature(0.9, seq_id=1)
     player.step()
-    chunks = {chunk.seq_id: chunk for chunk in player.recording[1].chunks}
-    assert chunks[1].params.temperature == 0.9
-    assert chunks[0].params.temperature == 0.0
+    assert {
+        u.seq_id: u.sampling.temperature for u in player.recording[1].plan.sampling_updates
+    } == {1: 0.9}
     player.set_temperature(0.5)
     player.step()
-    assert {c.params.temperature for c in player.recording[2].chunks} == {0.5}
+    updates = player.recording[2].plan.sampling_updates
+    assert {u.sampling.temperature for u in updates} == {0.5}
+    assert {u.seq_id for u in updates} == set(player.recording[2].spans.seq_ids)
     assert player.recording.state_at(2) == player.engine.state()
     player.go_to(1)
     assert player.fork().engine.state() == player.recording.state_at(1)
@@ -193,6 +194,39 @@ def test_a_prompt_that_cannot_be_is_a_message(player, text, message):
     assert 'role="alert"' in player.controls.status.value
 
 
+def test_enter_adds_the_prompt(player):
+    player.controls.prompt.value = PROMPT
+    player.controls.prompt._handle_custom_msg({"event": "submit"}, [])
+    assert sorted(player.engine.unfinished_seq_ids()) == [0, 1, 2, 3, 4]
+    assert player.controls.prompt.value == ""
+
+
+def test_a_new_temperature_is_not_that_of_a_new_prompt(player):
+    player.step()
+    player.controls.temperature.value = 0.7
+    player.controls.new_temperature.value = 0.3
+    player.controls.whose.value = "all unfinished"
+    player.controls.heat.click()
+    assert "temperature 0.3" in player.controls.status.value
+    player.controls.prompt.value = PROMPT
+    player.controls.add.click()
+    assert player.recording.requests[4].params.temperature == 0.7
+
+
+def test_each_row_says_what_it_acts_on(player):
+    titles = [row.children[0].value for row in player.controls.rows]
+    for title, word in zip(titles, ("Engine", "New prompt", "Sequences", "Fork"), strict=True):
+        assert word in title
+
+
+def test_a_level_goes_to_every_view():
+    player = StepPlayer(LLMEngine(ChecksumRunner(14, 4)), level="basic")
+    player.add_prompt(PROMPT)
+    player.fork()
+    assert (player.viewer.level, player.fork_viewer.level) == ("basic", "basic")
+    assert show(player.recording, level="why").level == "why"
+
+
 def test_a_step_that_is_not_there_cannot_be_forked(player):
     with pytest.raises(ConfigError, match=r"step=7 is not in \[-1, -1\]"):
         player.fork(step=7)
@@ -213,14 +247,14 @@ def test_buttons_call_the_verbs_and_show_mistakes(player):
 def test_what_is_sent_step_by_step_is_the_document(player):
     sent = []
     player.viewer.send = sent.append
-    document = encode(player.recording)
+    document = encode_view(player.recording)
     player.run_to("sequence finishes")
     player.add_prompt(PROMPT)
     player.step()
     for message in sent:
         assert message["first"] == len(document["journal"])
         document["journal"] += message["entries"]
-    assert decode(document | {"frames": {}}) == player.recording
+    assert document["journal"] == encode_view(player.recording)["journal"]
 
 
 def test_each_piece_of_text_is_sent_once():
@@ -239,14 +273,14 @@ def test_a_view_that_missed_something_gets_it_again(player):
     sent = []
     player.viewer.send = sent.append
     player.viewer._handle_custom_msg({"type": "need", "first": 1}, [])
-    journal = encode(player.recording)["journal"]
+    journal = encode_view(player.recording)["journal"]
     assert sent[0]["entries"] == journal[1:]
 
 
 def test_a_view_that_opens_later_gets_everything(player):
     player.step()
     state = player.viewer.get_state()
-    assert state["recording"] == encode(player.recording)
+    assert state["recording"] == encode_view(player.recording)
 
 
 def test_the_text_form_holds_no_address(player):

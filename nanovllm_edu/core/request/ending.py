@@ -17,10 +17,12 @@ class Ending(NamedTuple):
     Attributes:
         reason: "stop", "length" or "error".
         detail: What is behind it.
+        stop_reason: The stop string, or the one of `stop_token_ids`, that ended it.
     """
 
     reason: str
     detail: str
+    stop_reason: int | str | None = None
 
 
 def settle(seq: Sequence, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], Ending | None]:
@@ -40,18 +42,20 @@ def settle(seq: Sequence, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], End
         if end:
             if end.stop is not None:
                 detail = f"its text contains the stop string {end.stop!r}"
-                return tokens[: end.num_tokens], Ending("stop", detail)
+                return tokens[: end.num_tokens], Ending("stop", detail, end.stop)
             return tokens[: end.num_tokens], _by_token(seq, tokens[end.num_tokens - 1])
     else:
+        num_generated = len(seq.token_ids) - seq.num_prompt_tokens
         for count, token_id in enumerate(tokens, 1):
-            if token_id in seq.ending_token_ids:
+            is_long_enough = num_generated + count > seq.params.min_tokens
+            if is_long_enough and token_id in seq.ending_token_ids:
                 return tokens[:count], _by_token(seq, token_id)
     return tokens, _by_length(seq) if len(tokens) == num_left else None
 
 
 def _by_token(seq: Sequence, token_id: int) -> Ending:
     if token_id in seq.params.stop_token_ids:
-        return Ending("stop", f"token {token_id} is one of its stop_token_ids")
+        return Ending("stop", f"token {token_id} is one of its stop_token_ids", token_id)
     return Ending("stop", f"token {token_id} means end of sequence")
 
 

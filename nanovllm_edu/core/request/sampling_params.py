@@ -1,19 +1,24 @@
 """`SamplingParams`: how the next token of one request is chosen, and when the request ends.
 
-Plain data, checked once when it is made. It knows nothing of logits; `nanovllm_edu/sampling`
-applies it.
+Plain data, checked once when it is made: a value that is accepted fits the number a device will
+hold it in. It knows nothing of logits; `nanovllm_edu/sampling` applies it.
 
-Read next: `core/request/sequence.py`.
+Read next: `core/request/option_checks.py`, then `core/request/sequence.py`.
 """
 
-# pyright: reportUnnecessaryIsInstance=false
-# (a user's value may be of any type)
-
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
-from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.core.request.option_checks import (
+    Check,
+    flag,
+    integer,
+    not_yet,
+    number,
+    strings,
+    token_ids,
+)
+from nanovllm_edu.errors import ConfigError, unknown_option
 
 _UNBOUNDED = float("inf")
 
@@ -24,7 +29,7 @@ class SamplingParams:
 
     Attributes:
         temperature: Logits are divided by it; 0 means greedy (always the likeliest token).
-        top_k: Keep the k likeliest tokens; 0 keeps all.
+        top_k: Keep the k likeliest tokens; 0 (or -1) keeps all.
         top_p: Keep the smallest set of tokens whose probabilities reach this sum (nucleus).
         min_p: Keep tokens at least this many times as likely as the likeliest.
         repetition_penalty: > 1 discourages tokens already in the prompt or output.
@@ -32,12 +37,23 @@ class SamplingParams:
         frequency_penalty: Subtracted per occurrence in the output.
         seed: Random numbers come from (seed, position), so the same seed gives the same tokens
             in any batch. None lets the engine choose one per request.
-        max_tokens: Generate at most this many tokens.
+        max_tokens: Generate at most this many tokens; None goes on to `max_model_len`.
         stop: Strings that end the request as soon as the text contains one.
-        stop_token_ids: Tokens that end the request.
+        stop_token_ids: Tokens that end the request; their text is left out.
         ignore_eos: Keep going after the end-of-sequence token (for benchmarks).
         logprobs: Return the log probabilities of this many likeliest tokens at each position.
         skip_special_tokens: Leave special tokens out of the text.
+        include_stop_str_in_output: Keep the stop string, or the text of the ending token.
+        min_tokens: Nothing but the length ends the request before this many tokens. (A token that
+            would have ended it may be among them. vLLM makes such tokens impossible.)
+        n: Outputs per prompt; only 1 is supported yet.
+        prompt_logprobs: Not supported yet.
+        logit_bias: Not supported yet.
+        bad_words: Not supported yet.
+        allowed_token_ids: Not supported yet.
+
+    Raises:
+        ConfigError: An option is unknown, or a value is not one of its option's.
     """
 
     temperature: float = 1.0
@@ -48,18 +64,37 @@ class SamplingParams:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     seed: int | None = None
-    max_tokens: int = 64
+    max_tokens: int | None = 64
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
     skip_special_tokens: bool = True
+    include_stop_str_in_output: bool = False
+    min_tokens: int = 0
+    n: int = 1
+    prompt_logprobs: int | None = None
+    logit_bias: dict[int, float] | None = None
+    bad_words: tuple[str, ...] | None = None
+    allowed_token_ids: tuple[int, ...] | None = None
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Refuses a misspelt option, which `__init__` would call a TypeError."""
+        if not _NAMES.issuperset(options):
+            name = next(iter(options.keys() - _NAMES))
+            known = cls.__dataclass_fields__
+            raise unknown_option(name, options[name], known, _OTHER_NAMES.get(name))
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         for name, default in _DEFAULTS.items():
             value = getattr(self, name)
             if value is not default:  # a default is right as it is
                 object.__setattr__(self, name, _CHECKS[name](name, value))
+        if self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise ConfigError(
+                f"min_tokens={self.min_tokens} exceeds max_tokens={self.max_tokens}; lower it."
+            )
 
     @property
     def is_greedy(self) -> bool:
@@ -81,60 +116,40 @@ class SamplingParams:
         return values | {"stop": list(self.stop), "stop_token_ids": list(self.stop_token_ids)}
 
 
-Check = Callable[[str, Any], Any]
-"""Takes an option's name and value, and returns the value to keep.
-
-Raises:
-    ConfigError: The value is not one of this option's.
-"""
-
-
-def _number(low: float, high: float, remedy: str, *, low_open: bool = False) -> Check:
-    def check(name: str, value: Any) -> Any:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        inside = is_number and low <= value <= high and value != _UNBOUNDED
-        if not inside or (low_open and value == low):
-            bracket = "(" if low_open else "["
-            raise ConfigError(f"{name}={value!r} is not in {bracket}{low}, {high}]; {remedy}.")
-        return value
-
-    return check
-
-
-def _integer(low: int, remedy: str) -> Check:
-    def check(name: str, value: Any) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise ConfigError(f"{name}={value!r} is not an integer >= {low}; {remedy}.")
-        return value
-
-    return check
-
-
-def _all(is_right: Callable[[Any], bool], what: str) -> Check:
-    def check(name: str, value: Any) -> Any:
-        try:
-            values = (value,) if isinstance(value, str) else tuple(value)
-        except TypeError:
-            raise ConfigError(f"{name}={value!r} is not a list; () switches it off.") from None
-        if not all(map(is_right, values)):
-            raise ConfigError(f"{name}={values!r} must hold {what}; remove the others.")
-        return values
-
-    return check
-
+_OTHER_NAMES = {
+    "max_new_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "stop_sequences": "stop",
+    "stop_strings": "stop",
+    "eos_token_id": "stop_token_ids",
+}
+"""What other libraries call an option."""
 
 _CHECKS: dict[str, Check] = {
-    "temperature": _number(0.0, _UNBOUNDED, "0 is greedy, 1 the model's own odds"),
-    "top_k": _integer(0, "0 switches it off"),
-    "top_p": _number(0.0, 1.0, "1 switches it off", low_open=True),
-    "min_p": _number(0.0, 1.0, "0 switches it off"),
-    "repetition_penalty": _number(0.0, _UNBOUNDED, "1 switches it off", low_open=True),
-    "presence_penalty": _number(-2.0, 2.0, "0 switches it off"),
-    "frequency_penalty": _number(-2.0, 2.0, "0 switches it off"),
-    "seed": _integer(0, "None lets the engine choose"),
-    "max_tokens": _integer(1, "ask for at least one token"),
-    "stop": _all(lambda text: isinstance(text, str) and text != "", "non-empty strings"),
-    "stop_token_ids": _all(lambda i: isinstance(i, int) and i >= 0, "integers >= 0"),
-    "logprobs": _integer(0, "None switches them off"),
+    "temperature": number(0.0, _UNBOUNDED, "0 is greedy, 1 the model's own odds"),
+    "top_k": integer(0, "0 switches it off", also={-1: 0}),
+    "top_p": number(0.0, 1.0, "1 switches it off", is_open=True),
+    "min_p": number(0.0, 1.0, "0 switches it off"),
+    "repetition_penalty": number(0.0, _UNBOUNDED, "1 switches it off", is_open=True),
+    "presence_penalty": number(-2.0, 2.0, "0 switches it off"),
+    "frequency_penalty": number(-2.0, 2.0, "0 switches it off"),
+    "seed": integer(0, "None lets the engine choose", below=2**64),
+    "max_tokens": integer(
+        1, "ask for at least one token, or None for all that fit", also={None: None}
+    ),
+    "stop": strings("non-empty strings without half characters"),
+    "stop_token_ids": token_ids,
+    "ignore_eos": flag,
+    "logprobs": integer(0, "None switches them off"),
+    "skip_special_tokens": flag,
+    "include_stop_str_in_output": flag,
+    "min_tokens": integer(0, "0 switches it off"),
+    # To support one of these, put its check here.
+    "n": not_yet((1, None), "send the prompt so many times, with a seed each"),
+    "prompt_logprobs": not_yet((None,), "leave it out"),
+    "logit_bias": not_yet((None, {}), "leave it out"),
+    "bad_words": not_yet((None, [], ()), "leave it out"),
+    "allowed_token_ids": not_yet((None,), "leave it out"),
 }
-_DEFAULTS = {f.name: f.default for f in fields(SamplingParams) if f.name in _CHECKS}
+_DEFAULTS = {f.name: f.default for f in fields(SamplingParams)}
+_NAMES = frozenset(f.name for f in fields(SamplingParams))

@@ -14,9 +14,10 @@ A step *claims* before the device has computed anything, and *settles* when the 
 There is no "prefill" or "decode" state: a step computes the next `num_tokens -
 num_computed_tokens` tokens, or a part of them. One left over is what others call decode.
 
-Read next: `core/request/ending.py`.
+Read next: `core/request/sampling_params.py`, `core/request/ending.py`.
 """
 
+import sys
 from array import array
 from collections.abc import Iterable
 from copy import deepcopy
@@ -98,6 +99,7 @@ class Sequence:
         logprobs: Of each generated token, if asked for.
         finish_reason: "stop", "length", "abort" or "error" once finished.
         finish_detail: What is behind it.
+        stop_reason: The stop string, or the one of `stop_token_ids`, that ended it.
     """
 
     seq_id: int
@@ -118,12 +120,14 @@ class Sequence:
     logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
     finish_reason: str | None = None
     finish_detail: str = ""
+    stop_reason: int | str | None = None
     _table: tuple[int, ...] = ()
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.max_num_tokens = self.num_prompt_tokens + self.params.max_tokens
+        asked = self.params.max_tokens
+        self.max_num_tokens = sys.maxsize if asked is None else self.num_prompt_tokens + asked
         self.ending_token_ids = frozenset(self.params.stop_token_ids)
 
     @property

@@ -18,6 +18,7 @@ from nanovllm_edu.core.events import Event, Finished, Preempted
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.plan import Joined, SamplingUpdate, StepPlan
+from nanovllm_edu.core.request.ending import Ending
 from nanovllm_edu.core.request.sequence import Sequence, SequenceStatus
 from nanovllm_edu.errors import UnknownRequestError
 
@@ -92,8 +93,9 @@ class Queues:
         self.left[:0] = plan.left
         self.resampled |= {update.seq_id for update in plan.sampling_updates}
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
+    def finish(self, seq: Sequence, cause: Ending) -> list[Event]:
         """Ends a sequence, wherever it is."""
+        reason, detail, seq.stop_reason = cause
         ending = Finished(seq.seq_id, reason, len(seq.token_ids), detail)
         seq.finish_reason, seq.finish_detail = reason, detail
         seq.status = SequenceStatus.FINISHED

@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
 from dataclasses import dataclass
+from itertools import compress
 
 from nanovllm_edu.core.events import DraftVerified, Event
 from nanovllm_edu.core.memory.block_manager import BlockManager
@@ -32,7 +33,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.schedule.queues import Queues
-from nanovllm_edu.core.schedule.step_builder import MAX_VOCAB_SIZE, StepBuilder
+from nanovllm_edu.core.schedule.step_builder import StepBuilder
 from nanovllm_edu.errors import PromptTooLongError
 
 
@@ -58,7 +59,6 @@ class Scheduler:
         queues: Where every sequence is.
         policy: Who goes first, and who gives way.
         draft_proposer: Guesses tokens; None leaves one token for each step.
-        vocab_size: Guesses are in [0, vocab_size).
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Scheduler:
         enable_chunked_prefill: bool = True,
         eos_token_ids: frozenset[int] = frozenset(),
         draft_proposer: DraftProposer | None = None,
-        vocab_size: int = MAX_VOCAB_SIZE,
+        vocab_size: int = 2**31,
     ) -> None:
         """Wires the parts; `EngineConfig` has checked the numbers."""
         self.queues = Queues(block_manager, max_num_seqs)
@@ -178,7 +178,7 @@ class Scheduler:
         Raises:
             UnknownRequestError: It was never added or has finished.
         """
-        return tuple(self.queues.finish(self.sequence(seq_id), "abort", "it was aborted"))
+        return tuple(self.queues.finish(self.sequence(seq_id), Ending("abort", "it was aborted")))
 
     def check_invariants(self) -> None:
         """Fails an assertion if queues, rows and blocks contradict each other."""
@@ -247,15 +247,25 @@ class Scheduler:
             seq.num_claimed -= num_claimed
             if num_claimed > len(tokens):
                 self._hand_back(seq, num_claimed - len(tokens), events)
-            is_block_full = num_tokens // block_size != num_before // block_size
-            if (ending or is_block_full) and seq.row is not None:
-                events += block_manager.publish(seq)
+            if num_tokens // block_size != num_before // block_size and seq.row is not None:
+                events += block_manager.publish(seq)  # a block was full and waited for a value
             if ending:
                 finished[seq.seq_id] = ending.reason
-                events += self.queues.finish(seq, *ending)
+                events += self.queues.finish(seq, ending)
         if any(plan.spans.nums_drafted):
             events[:0] = _verified(plan, output, new_tokens)
         return Settled(new_tokens, finished, tuple(events))
+
+    def check_output(self, plan: StepPlan, output: StepOutput) -> None:
+        """Asked before a commit, which must not fail half-way.
+
+        Raises:
+            KeyError: A sampled sequence has neither tokens nor an error.
+        """
+        sampled = set(compress(plan.spans.seq_ids, plan.spans.are_sampled))
+        missing = sampled - output.tokens.keys() - output.errors.keys()
+        if missing := [seq_id for seq_id in sorted(missing) if self.queues.find(seq_id)]:
+            raise KeyError(f"the runner gave back neither tokens nor an error of {missing}")
 
     def _due(
         self, plan: StepPlan, output: StepOutput

@@ -2,8 +2,8 @@
 //
 //     qkv [M, (H + 2 KH) D]    cache [blocks, B, KH, D] of keys and of values    out [M, H, D]
 //
-// It does what `kernels/triton/paged_decode.py` does, whose text says why; here is how. A block takes a sequence
-// and a key-value head, or one of SPLITS parts of it, and reads every key and value once, for the G
+// It does what `triton/paged_decode.py` does, whose text says why; here is how. A block takes a
+// sequence and a key-value head, or one of SPLITS parts of it, and reads every key and value once, for the G
 // query heads that share them. With one query there is no matrix to multiply: the arithmetic is
 // done by ordinary threads, and needs a third of what they can do while the memory streams.
 //

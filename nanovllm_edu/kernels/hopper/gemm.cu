@@ -20,7 +20,7 @@
 // - Splits. Where N is small, SPLITS blocks of one cluster take a part of the depth each, and add up
 //   through each other's shared memory: no trip to memory, no second kernel.
 //
-// KIND says what surrounds the product; see `kernels/triton/residual.py`, whose kernels these replace:
+// KIND says what surrounds the product; see `triton/residual.py`, whose kernels these replace:
 //
 //     PROJECT   out = x w^T / rms                       rms from `squares`
 //     GATE_UP   out = silu(gate) * up                   w's rows: N gates, then N ups

@@ -15,11 +15,10 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nanovllm_edu.kernels.triton.filters import TOKENS_PER_TILE
 from nanovllm_edu.kernels.triton.lm_head import noisy_scores
 from nanovllm_edu.kernels.triton.pick import SampleScratch
 from nanovllm_edu.sampling.random import gumbel_noise
-
-TOKENS_PER_TILE = 4096
 
 
 @triton.jit(do_not_specialize=["num_tiles"])

@@ -22,6 +22,13 @@ function keptLevel() {
   }
 }
 
+// Calls back when another page chooses (two recordings side by side); returns what stops it.
+export function watchLevel(show) {
+  const onChange = (event) => event.key === KEY && isLevel(event.newValue) && show(event.newValue);
+  addEventListener("storage", onChange);
+  return () => removeEventListener("storage", onChange);
+}
+
 function keepLevel(level) {
   try {
     localStorage.setItem(KEY, level);

@@ -34,6 +34,7 @@ function render({ model, el }) {
     viewer = new Viewer(el, new Replay(model.get("recording")), {
       controls: model.get("controls"), fork: () => model.get("fork"), level: model.get("level"), step: model.get("step"), seq: model.get("sequence"),
       onStep: (k) => { model.set("step", k); model.save_changes(); },
+      onLevel: (level) => { model.set("level", level); model.save_changes(); },
       onSelect: (seq) => { model.set("sequence", seq); model.save_changes(); },
     });
   } catch (error) {
@@ -50,6 +51,7 @@ function render({ model, el }) {
     onStep();
   };
   const onStep = () => viewer.goto(model.get("step"));
+  const onLevel = () => viewer.showLevel(model.get("level"));
   const onFork = () => viewer.redraw();
   const onSequence = () => {
     if (model.get("sequence") !== viewer.selection.seq) viewer.select({ seq: model.get("sequence") });
@@ -58,12 +60,14 @@ function render({ model, el }) {
   model.on("change:step", onStep);
   model.on("change:sequence", onSequence);
   model.on("change:fork", onFork);
+  model.on("change:level", onLevel);
   ask();
   return () => {
     model.off("msg:custom", onMessage);
     model.off("change:step", onStep);
     model.off("change:sequence", onSequence);
     model.off("change:fork", onFork);
+    model.off("change:level", onLevel);
     viewer.destroy();
   };
 }

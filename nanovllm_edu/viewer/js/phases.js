@@ -18,11 +18,10 @@ export class Phases {
 
   update({ k, entry }) {
     const { replay } = this.viewer;
-    const times = (entry?.times ?? []).map((time, i) => [replay.phases[i], time])
-      .filter(([, time]) => time !== null);
+    const times = replay.phases.map((phase, i) => [phase, entry?.times[i] ?? null]);
     const steps = entry ? replay.overlapping(k) : [];
     const isOverlapped = steps.length > 1;
-    const total = times.reduce((sum, [, time]) => sum + time, 0);
+    const total = times.reduce((sum, [, time]) => sum + (time ?? 0), 0);
     this.el.classList.toggle("nv-overlapped", isOverlapped);
     this.showBar(times, total);
     if (isOverlapped) this.showLanes(k, steps);
@@ -36,10 +35,9 @@ export class Phases {
   showBar(times, total) {
     const parts = times.map(([name, time]) => [name, time, { "--seq": colourOfPhase(name) }]);
     this.track.replaceChildren(...parts.map(([name, time, style]) => h("i.nv-phase", { data: { phase: name },
-      style: { ...style, width: `${(100 * time) / Math.max(total, 1e-9)}%` }, title: `${name}: ${formatSeconds(time)}` })));
+      style: { ...style, width: `${(100 * (time ?? 0)) / Math.max(total, 1e-9)}%` }, title: `${name}: ${inWords(time)}` })));
     this.words.replaceChildren(...parts.map(([name, time, style]) => h("span.nv-phase-name", {},
-      h("i.nv-swatch.nv-solid", { style }), name, h("b", {}, formatSeconds(time)))));
-    if (!times.length) this.words.append(h("span.nv-empty", {}, "plan → prepare → forward → sample → commit"));
+      h("i.nv-swatch.nv-solid", { style }), name, h("b", {}, inWords(time)))));
   }
 
   // Steps come and go on the axis; the room for the most of them is there from the beginning.
@@ -71,6 +69,9 @@ export class Phases {
     }));
   }
 }
+
+// A phase that was not measured has no length.
+const inWords = (time) => (time === null ? "–" : formatSeconds(time));
 
 function laneLabel(id, step, own, begin) {
   if (id === step) return `step ${id}, from its plan to its commit`;

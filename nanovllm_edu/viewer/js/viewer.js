@@ -6,8 +6,7 @@ import { Budget } from "./budget.js";
 import { clamp, h } from "./dom.js";
 import { BlockPanel } from "./blocks.js";
 import { forgetPatterns } from "./ink.js";
-import { firstLevel, LevelSwitch } from "./levels.js";
-import { MARK } from "./notes.js";
+import { firstLevel, LevelSwitch, watchLevel } from "./levels.js";
 import { Phases } from "./phases.js";
 import { Pool } from "./pool.js";
 import { Queues } from "./queues.js";
@@ -21,7 +20,7 @@ import { Why } from "./why.js";
 
 export class Viewer {
   // options: controls, ownsPage, level, address (what ?step=13&seq=5&level=why says), step, seq,
-  // fork() → { at, differs }, onStep(k), onSelect(seq)
+  // fork() → { at, differs }, onStep(k), onSelect(seq), onLevel(name)
   constructor(host, replay, options = {}) {
     this.host = host;
     this.replay = replay;
@@ -38,6 +37,7 @@ export class Viewer {
     this.setLevel(firstLevel(address.level, options.level));
     host.replaceChildren(this.root);
     this.unwatchTheme = watchTheme(() => this.redraw());
+    this.unwatchLevel = watchLevel((level) => this.showLevel(level));
     this.watchSize();
     this.onAppend = () => this.redraw();
     replay.listeners.add(this.onAppend);
@@ -58,23 +58,29 @@ export class Viewer {
     this.panels = [this.transport, result, this.sequence, this.timeline, queues, budget, why, this.pool,
       this.blocks, this.tensors, phases];
     const engine = this.replay.engine;
-    const facts = h("span.nv-facts-of-engine.nv-from-why", {}, [
+    const facts = h("p.nv-about.nv-from-why", {}, [
       engine.runner, `${engine.num_blocks} blocks of ${engine.block_size} tokens`, engine.policy,
       `${engine.eviction_policy} eviction`,
       engine.enable_prefix_caching ? "prefix caching" : "no prefix caching",
       `at most ${engine.max_num_seqs} sequences and ${engine.max_num_batched_tokens} tokens a step`,
     ].map((part) => h("span", {}, part)));
     this.levels = new LevelSwitch((level) => {
-      this.setLevel(level);
-      this.redraw();
+      this.showLevel(level);
+      this.options.onLevel?.(level);
     });
-    this.root.append(h("div.nv-about", {}, facts, this.levels.el));
+    this.root.append(this.levels.el);
     if (this.options.controls !== false) this.root.append(this.transport.el);
     const everything = [this.blocks.el, this.tensors.el, phases.el];
     for (const el of everything) el.classList.add("nv-from-everything");
     this.root.append(result.el, this.sequence.el, this.timeline.el,
       h("div.nv-grid.nv-top.nv-from-why", {}, queues.el, budget.el, why.el),
-      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el);
+      h("div.nv-grid.nv-middle", {}, this.pool.el, this.blocks.el), this.tensors.el, phases.el, facts);
+  }
+
+  showLevel(level) {
+    if (level === this.root.dataset.level) return;
+    this.setLevel(level);
+    this.redraw();
   }
 
   setLevel(level) {
@@ -103,7 +109,7 @@ export class Viewer {
   }
 
   runTo(name) {
-    const bit = MARK[name], { marks } = this.replay.notes;
+    const { bits, marks } = this.replay.notes, bit = bits[name];
     for (let k = this.step + 1; k < marks.length; k++) if (marks[k] & bit) return this.goto(k);
     this.transport.say(`no further ${labelOfBreakpoint(name)} in this recording`);
   }
@@ -178,7 +184,7 @@ export class Viewer {
   // a large recording the rest waits until the hand rests.
   update() {
     this.now = this.momentOf(this.step);
-    const isLarge = this.now.chunks.length > 48 || this.replay.numBlocks > 1024;
+    const isLarge = this.now.spans.length > 48 || this.replay.numBlocks > 1024;
     const isHurried = isLarge && performance.now() - this.lastUpdate < 400;
     this.lastUpdate = performance.now();
     for (const panel of this.panels) panel.update?.(this.now);
@@ -200,7 +206,8 @@ export class Viewer {
         else users.set(block, [id]);
       }
     }
-    const fresh = new Map(moment.chunks.filter((c) => c.samples).map((c) => [c.seq, c.end]));
+    const fresh = new Map(moment.spans.filter(({ gave }) => gave).map(({ seq, gave: { position, values } }) =>
+      [seq, [position, position + values.length]]));
     const tableOf = (id) => state.seqs.get(id)?.table ?? moment.tables.get(id) ?? [];
     const sequence = (id) => state.seqs.get(id) ?? this.finishedSequence(id);
     this.findSelection(moment);
@@ -225,7 +232,7 @@ export class Viewer {
   // A finished sequence has left the state, and its blocks may be another's by now.
   finishedSequence(id) {
     const seq = this.replay.lastSeen.get(id);
-    return { ...seq, computed: Math.min(seq.computed, seq.known), slot: null, table: [] };
+    return { ...seq, computed: Math.min(seq.computed, seq.known), row: null, table: [] };
   }
 
   onKey(event) {
@@ -263,6 +270,7 @@ export class Viewer {
     this.replay.listeners.delete(this.onAppend);
     document.removeEventListener("keydown", this.onPageKey);
     this.unwatchTheme();
+    this.unwatchLevel();
     this.sizeWatch.disconnect();
   }
 }

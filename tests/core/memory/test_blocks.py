@@ -4,11 +4,18 @@ from nanovllm_edu.core.memory.blocks import BlockPool
 from nanovllm_edu.errors import ConfigError
 
 
+class Content:
+    """What a block holds."""
+
+    token_ids = (1, 2)
+    hash = None
+
+
 def cached(pool: BlockPool) -> None:
-    """Takes a block, makes it findable and lets go of it."""
-    block = pool.take()
-    block.hash = 100 + block.block_id
-    pool.let_go(block)
+    """Takes a block, makes it findable and gives it back."""
+    block = pool.allocate_blank()
+    block.content = Content()
+    pool.release(block)
 
 
 def test_a_pool_has_a_block() -> None:
@@ -19,10 +26,15 @@ def test_a_pool_has_a_block() -> None:
 def test_blank_blocks_are_handed_out_in_order_and_before_cached_ones() -> None:
     pool = BlockPool(3)
     cached(pool)
-    assert [pool.take().block_id for _ in range(2)] == [1, 2]
-    assert (list(pool.evictable), pool.num_free_blocks) == ([0], 1)
-    evicted = pool.take()
-    assert (evicted.block_id, evicted.hash, evicted.ref_count) == (0, 100, 1)
+    assert [pool.allocate_blank().block_id for _ in range(2)] == [1, 2]
+    assert (list(pool.evictable), pool.num_free_blocks, pool.has_blank) == ([0], 1, False)
+    evicted = pool.blocks[pool.evictable.pop()]
+    evicted.content = None
+    pool.add_blank(evicted.block_id)
+    assert (pool.num_free_blocks, pool.has_blank) == (1, True)
+    assert pool.allocate_blank() is evicted
+    assert (evicted.block_id, evicted.content, evicted.ref_count) == (0, None, 1)
+    pool.check_invariants([1, 1, 1])
 
 
 def test_a_block_has_as_many_users_as_took_it() -> None:
@@ -30,26 +42,25 @@ def test_a_block_has_as_many_users_as_took_it() -> None:
     cached(pool)
     block = pool.blocks[0]
     for num_users in (1, 2):
-        pool.use(block)
+        pool.add_ref(block)
         pool.check_invariants([num_users, 0])
-    pool.let_go(block)
+    pool.release(block)
     assert (block.state, list(pool.evictable)) == ("used", [])
-    pool.let_go(block)
+    pool.release(block)
     assert (block.state, list(pool.evictable)) == ("cached", [0])
     pool.check_invariants([0, 0])
-    with pytest.raises(AssertionError, match="freed more often"):
-        pool.let_go(block)
+    with pytest.raises(AssertionError, match="released more often"):
+        pool.release(block)
 
 
 def test_worthless_content_is_not_evicted_but_blank() -> None:
-    pool = BlockPool(2)
+    pool = BlockPool(3)
     for _ in range(2):
         cached(pool)
-    pool.blank_out(pool.blocks[0])
-    pool.blocks[0].hash = None
-    pool.check_invariants([0, 0])
+    used = pool.allocate_blank()
+    used.content = Content()
     pool.blank_out_all()
-    pool.blocks[1].hash = None
-    pool.check_invariants([0, 0])
+    pool.check_invariants([0, 0, 1])
     assert not list(pool.evictable)
-    assert pool.num_free_blocks == 2
+    assert (pool.num_free_blocks, used.state, used.content) == (2, "used", None)
+    assert [pool.allocate_blank().block_id for _ in range(2)] == [0, 1]

@@ -51,3 +51,25 @@ def only_the_first(engine):
         if 0 in record.new_tokens:
             tokens.append(record.new_tokens[0])
     return {0: tokens}
+
+
+@wrong("00.1", "when nothing was left to do")
+def a_hundred_steps(engine):
+    tokens = {}
+    for _ in range(100):
+        for seq_id, token_id in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).append(token_id)
+    return tokens
+
+
+@wrong("00.1", "Your code ends the program")
+def ends_the_program(engine):
+    raise SystemExit
+
+
+@wrong("00.1", "`run_to_end` gave None: it came to its end without a `return`")
+def forgets_to_return(engine):
+    tokens = {}
+    while engine.has_unfinished_requests():
+        for seq_id, token_id in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).append(token_id)

@@ -65,3 +65,12 @@ def off_by_one(num_prompt, num_new):
 @wrong("01.2", "It grows like a square")
 def square(num_prompt, num_new):
     return (num_prompt + num_new) ** 2
+
+
+@wrong("01.1", "One pass gives one token: keep its result")
+def two_passes_per_token(logits_of, prompt, max_tokens, eos):
+    new = []
+    while len(new) < max_tokens and eos not in new:
+        logits_of(prompt + new)
+        new.append(int(logits_of(prompt + new)[-1].argmax()))
+    return new

@@ -86,3 +86,16 @@ def one_layer(num_layers, num_heads, num_kv_heads, head_dim, bytes_per_number):
 @wrong("02.2", "how many numbers, not how many bytes")
 def numbers(num_layers, num_heads, num_kv_heads, head_dim, bytes_per_number):
     return num_layers * 2 * num_kv_heads * head_dim
+
+
+@wrong("02.1", "With 2 tokens in the cache and 3 new ones, the mask must begin behind the 2")
+class MaskFromTheFirstKey(Base):
+    def attend(self, layer, q, k, v):
+        self.keys[layer] += list(k)
+        self.values[layer] += list(v)
+        keys, values = torch.stack(self.keys[layer]), torch.stack(self.values[layer])
+        if len(q) == 1:
+            return attend_one(q[0], keys, values)[None]
+        return torch.stack(
+            [attend_one(q[i], keys[: i + 1], values[: i + 1]) for i in range(len(q))]
+        )

@@ -50,3 +50,16 @@ def may_be_negative(num_held, num_tokens, block_size):
 @wrong("03.2", "is a whole number; you gave 0.25 (float)")
 def divides(num_held, num_tokens, block_size):
     return num_tokens / block_size - num_held
+
+
+@wrong("03.1", "slot_mapping is a list; you gave 28 (int)")
+def one_slot(block_table, start, num_tokens, block_size):
+    return block_table[start // block_size] * block_size + start % block_size
+
+
+@wrong("03.1", "Entry 0 of slot_mapping is a whole number; you gave 28.0 (float)")
+def slots_in_floats(block_table, start, num_tokens, block_size):
+    return [
+        block_table[p // block_size] * float(block_size) + p % block_size
+        for p in range(start, start + num_tokens)
+    ]

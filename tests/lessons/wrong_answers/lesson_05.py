@@ -1,3 +1,4 @@
+from nanovllm_edu.core.memory.block_hash import block_hash as shipped
 from tests.lessons.wrong_answers import wrong
 
 
@@ -56,3 +57,27 @@ def equal_blocks_anywhere(prompt, cached, block_size):
 @wrong("05.2", "not the last common one")
 def last_common_token(prompt, cached, block_size):
     return max(0, common(prompt, cached) - 1) // block_size * block_size
+
+
+wrong("05.1", "That is the shipped `block_hash`")(shipped)
+
+
+@wrong("05.1", "Your code calls the shipped `block_hash`")
+def calls_the_shipped_one(parent, token_ids):
+    return shipped(parent, token_ids)
+
+
+@wrong("05.1", "lets them change places, as + and ^ do")
+def symmetric(parent, token_ids):
+    return (parent or 12345) ^ hash(tuple(token_ids))
+
+
+@wrong("05.1", "lets them change places, as + and ^ do")
+def adds_parent_and_tokens(parent, token_ids):
+    return (parent or 0) + hash(tuple(token_ids))
+
+
+@wrong("05.1", "differ in the order")
+def sorts_the_middle(parent, token_ids):
+    first, *middle, last = token_ids
+    return hash((parent, first, *sorted(middle), last))

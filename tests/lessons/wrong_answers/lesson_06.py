@@ -54,3 +54,16 @@ def counts_running(records, num_slots):
 @wrong("06.2", "not a share of them")
 def counts_idle(records, num_slots):
     return sum(num_slots - len(record.chunks) for record in records)
+
+
+@wrong("06.1", "All 7 tokens of the step went to others: those that run come first")
+class WaitingFirst(Base):
+    def order(self, running, waiting):
+        return [[*waiting, *running]]
+
+
+@wrong("06.1", "A method of `MyPolicy` gave None")
+class ForgetsToReturn(Base):
+    def order(self, running, waiting):
+        groups = [[*running, *waiting]]
+        groups.reverse()

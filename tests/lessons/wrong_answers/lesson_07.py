@@ -35,7 +35,7 @@ def never_counts_down(num_prompt_tokens, num_decoding, budget):
     return chunks
 
 
-@wrong("07.2", "A full step costs 10.0 + 0.1 * budget")
+@wrong("07.2", "A full step costs 10.0 + 0.125 * budget")
 def forgets_the_weights(max_gap_ms, step_ms, token_ms):
     return int(max_gap_ms / token_ms)
 
@@ -53,3 +53,8 @@ def always_small(max_gap_ms, step_ms, token_ms):
 @wrong("07.2", "is a whole number")
 def gives_a_float(max_gap_ms, step_ms, token_ms):
     return (max_gap_ms - step_ms) / token_ms
+
+
+@wrong("07.1", "is a list; you gave 3 (int)")
+def counts_the_chunks(num_prompt_tokens, num_decoding, budget):
+    return -(-num_prompt_tokens // (budget - num_decoding))

@@ -47,3 +47,19 @@ def counts_the_last_token(num_blocks, block_size, num_prompt_tokens, max_tokens)
 @wrong("08.2", "is safe, but so is")
 def one_at_a_time(num_blocks, block_size, num_prompt_tokens, max_tokens):
     return 1
+
+
+@wrong("08.1", "one that is computed three times counts twice")
+def counts_distinct_tokens(records):
+    seen, again = set(), set()
+    for record in records:
+        for chunk in record.chunks:
+            for position in range(chunk.start, chunk.end):
+                place = chunk.seq_id, position
+                (again if place in seen else seen).add(place)
+    return len(again)
+
+
+@wrong("08.2", "there are only 40 blocks")
+def far_too_many(num_blocks, block_size, num_prompt_tokens, max_tokens):
+    return 10**12

@@ -73,3 +73,25 @@ def uniform_noise(logits, seed, position):
 def adds_seed_and_position(logits, seed, position):
     generator = torch.Generator().manual_seed(seed + position)
     return int(torch.multinomial(logits.softmax(0), 1, generator=generator))
+
+
+@wrong("09.2", "with seed ^ position the seeds draw the same numbers in another order")
+def seed_xor_position(logits, seed, position):
+    generator = torch.Generator().manual_seed(seed ^ position)
+    return int(torch.multinomial(logits.softmax(0), 1, generator=generator))
+
+
+@wrong("09.2", "only")
+def a_thousand_seeds_apart(logits, seed, position):
+    generator = torch.Generator().manual_seed(1000 * seed + position)
+    return int(torch.multinomial(logits.softmax(0), 1, generator=generator))
+
+
+@wrong("09.2", "there are tokens 0 to 3")
+def outside(logits, seed, position):
+    return len(logits)
+
+
+@wrong("09.1", "is a tensor [4]")
+def only_the_kept(logits, p):
+    return logits[logits.softmax(0) > 0.2]

@@ -1,5 +1,7 @@
 from itertools import accumulate
 
+import torch
+
 from tests.lessons.wrong_answers import wrong
 
 
@@ -56,3 +58,32 @@ def within_the_chunk(chunks):
 @wrong("10.2", "yields no token")
 def all_tokens(chunks):
     return list(range(starts_of(chunks)[-1]))
+
+
+@wrong("10.3", "It replays yesterday's addresses: you made a new tensor")
+def makes_new_tensors(inputs, slots, context_lens, scratch_slot):
+    padding = 4 - len(slots)
+    inputs.slots = torch.tensor([*slots, *[scratch_slot] * padding])
+    inputs.context_lens = torch.tensor([*context_lens, *[1] * padding])
+
+
+@wrong("10.3", "That was the slot of a sequence of the step before")
+def forgets_the_padding(inputs, slots, context_lens, scratch_slot):
+    inputs.slots[: len(slots)] = torch.tensor(slots)
+    inputs.context_lens[: len(slots)] = torch.tensor(context_lens)
+
+
+@wrong("10.3", "Padding may write to the scratch slot 24 alone")
+def pads_with_zero(inputs, slots, context_lens, scratch_slot):
+    inputs.slots.zero_()
+    inputs.slots[: len(slots)] = torch.tensor(slots)
+    inputs.context_lens.fill_(1)
+    inputs.context_lens[: len(slots)] = torch.tensor(context_lens)
+
+
+@wrong("10.3", "it attends to 0 tokens")
+def pads_with_no_context(inputs, slots, context_lens, scratch_slot):
+    inputs.slots.fill_(scratch_slot)
+    inputs.slots[: len(slots)] = torch.tensor(slots)
+    inputs.context_lens.zero_()
+    inputs.context_lens[: len(slots)] = torch.tensor(context_lens)

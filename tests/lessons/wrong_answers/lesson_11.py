@@ -1,24 +1,29 @@
 from tests.lessons.wrong_answers import wrong
 
 
-@wrong("11.1", "A token has a key and a value")
-def keys_only(num_layers, num_kv_heads, head_dim, bytes_per_value):
-    return num_layers * num_kv_heads * head_dim * bytes_per_value
+@wrong("11.1", "two operations per weight, a product and a sum")
+def one_operation(flops, bandwidth, bytes_per_weight):
+    return flops * bytes_per_weight / bandwidth
 
 
-@wrong("11.1", "Every layer has a cache of its own")
-def one_layer(num_layers, num_kv_heads, head_dim, bytes_per_value):
-    return 2 * num_kv_heads * head_dim * bytes_per_value
+@wrong("11.1", "Bandwidth is in bytes, not in weights")
+def forgets_the_bytes(flops, bandwidth, bytes_per_weight):
+    return flops / (2 * bandwidth)
 
 
-@wrong("11.1", "Those are numbers, not bytes")
-def counts_numbers(num_layers, num_kv_heads, head_dim, bytes_per_value):
-    return 2 * num_layers * num_kv_heads * head_dim
+@wrong("11.1", "That is operations per byte")
+def balance(flops, bandwidth, bytes_per_weight):
+    return 2 * (flops / (2 * bandwidth))
 
 
-@wrong("11.1", "is a whole number")
-def in_kilobytes(num_layers, num_kv_heads, head_dim, bytes_per_value):
-    return 2 * num_layers * num_kv_heads * head_dim * bytes_per_value / 1024
+@wrong("11.1", "It is the other way round")
+def upside_down(flops, bandwidth, bytes_per_weight):
+    return 2 * bandwidth / (flops * bytes_per_weight)
+
+
+@wrong("11.1", "At the ridge both are the same")
+def always_206(flops, bandwidth, bytes_per_weight):
+    return 206
 
 
 @wrong("11.2", "The keys and values of every context are read too")

@@ -1,3 +1,5 @@
+import random
+
 from nanovllm_edu import MixedPolicy
 from tests.lessons.wrong_answers import wrong
 
@@ -83,3 +85,42 @@ class TwoAtATime(MixedPolicy):
 class AdmitsNobody(MixedPolicy):
     def order(self, running, waiting):
         return super().order(running, ())
+
+
+@wrong("12.1", "order() returned 2 groups")
+class TwoGroups(MixedPolicy):
+    def order(self, running, waiting):
+        decoding = [seq for seq in running if seq.is_decoding]
+        rest = [seq for seq in running if not seq.is_decoding] + list(waiting)
+        return [decoding, sorted(rest, key=lambda seq: seq.num_remaining_tokens)]
+
+
+@wrong("12.1", "you admit them in the order")
+class RandomOrder(MixedPolicy):
+    def order(self, running, waiting):
+        return [[*decoding_first(running), *random.sample(waiting, len(waiting))]]
+
+
+@wrong("12.1", "A prompt that has been begun competes by what it still needs")
+class PrefillsToTheEnd(MixedPolicy):
+    def order(self, running, waiting):
+        ranked = sorted(waiting, key=lambda seq: seq.num_remaining_tokens)
+        return [[*decoding_first(running), *ranked]]
+
+
+@wrong("12.2", "order() returned 2 groups")
+class PatientInTwoGroups(MixedPolicy):
+    def order(self, running, waiting):
+        return [running, sorted(waiting, key=lambda seq: seq.num_remaining_tokens)]
+
+
+@wrong("12.2", "your order throws dice")
+class RandomPatience(MixedPolicy):
+    def order(self, running, waiting):
+        return [[*decoding_first(running), *random.sample(waiting, len(waiting))]]
+
+
+@wrong("12.2", "A method of `PatientShortestFirst` gave None")
+class NoReturn(MixedPolicy):
+    def order(self, running, waiting):
+        sorted(waiting, key=lambda seq: seq.num_remaining_tokens)

@@ -1,7 +1,9 @@
 from nanovllm_edu.core.memory.block_hash import block_hash
 from nanovllm_edu.core.memory.block_manager import BlockManager, PrefixMatch
+from nanovllm_edu.core.memory.blocks import BlockPool
 from nanovllm_edu.core.memory.hash_index import PrefixIndex
 from nanovllm_edu.core.schedule.scheduler import Scheduler
+from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.runners.checksum import sample as sample_token
 from tests.lessons.wrong_answers import wrong
 
@@ -18,7 +20,7 @@ def clears_the_book_but_not_the_block(self, block):
     del self._by_hash[block.hash]
 
 
-@wrong("13.1", "raised AssertionError: an internal check")
+@wrong("13.1", "Your code calls the shipped `forget`, at line")
 def forgets_twice(self, block):
     PrefixIndex.forget(self, block)
     PrefixIndex.forget(self, block)
@@ -177,7 +179,7 @@ def the_other_way_round(self, draft):
     return Scheduler._finish_plan(self, draft)
 
 
-@wrong("13.8", "'NoneType' object has no attribute 'chunks'")
+@wrong("13.8", "`finish_plan` gave None: it came to its end without a `return`")
 def forgets_to_return(self, draft):
     Scheduler._finish_plan(self, draft)
 
@@ -186,3 +188,42 @@ def forgets_to_return(self, draft):
 def sharers_first(self, draft):
     draft.chunks.sort(key=lambda chunk: -chunk.start)
     return Scheduler._finish_plan(self, draft)
+
+
+# ------------------------------------------------------------------- what is not one's own
+
+
+wrong("13.1", "That is the shipped `PrefixIndex.forget`")(PrefixIndex.forget)
+wrong("13.5", "That is the shipped method itself")(BlockManager.match_prefix)
+wrong("13.8", "That is the shipped method itself")(Scheduler._finish_plan)
+
+
+@wrong("13.2", "Your code calls the shipped `num_cacheable_blocks`")
+def asks_the_base(self, seq):
+    return PrefixIndex.num_cacheable_blocks(self, seq)
+
+
+@wrong("13.3", "Your code calls the shipped `num_matchable_blocks`")
+def asks_another_index(self, seq):
+    return PrefixIndex(self.block_size).num_matchable_blocks(seq)
+
+
+@wrong("13.4", "Your code calls the shipped `_sample`")
+def samples_with_super(self, chunk):
+    return ChecksumRunner._sample(self, chunk)
+
+
+@wrong("13.6", "Your code calls the shipped `use`")
+def uses_super(self, block):
+    BlockPool.use(self, block)
+
+
+@wrong("13.7", "Your code calls the shipped `hash_of`")
+def hashes_with_super(self, seq, index):
+    return PrefixIndex.hash_of(self, seq, index)
+
+
+@wrong("13.1", "on 8 blocks: `self._findable_contents` forgets nothing")
+def leaks_contents(self, block):
+    del self._by_hash[block.hash]
+    block.hash, block.token_ids = None, ()

@@ -1,9 +1,9 @@
 """Solutions of lesson 11, the floor."""
 
 
-def kv_bytes_per_token(num_layers, num_kv_heads, head_dim, bytes_per_value):
-    """Bytes that one token takes in the KV cache."""
-    return 2 * num_layers * num_kv_heads * head_dim * bytes_per_value
+def ridge_tokens(flops, bandwidth, bytes_per_weight):
+    """Tokens in a step with which reading the weights takes as long as computing with them."""
+    return flops * bytes_per_weight / (2 * bandwidth)
 
 
 def floor_ms(record, weight_bytes, kv_bytes_per_token, bandwidth):

@@ -13,4 +13,4 @@ def cut_prompt(num_prompt_tokens, num_decoding, budget):
 
 def choose_budget(max_gap_ms, step_ms, token_ms):
     """The largest token budget whose full step is no longer than the gap allowed."""
-    return int((max_gap_ms - step_ms) / token_ms + 1e-9)
+    return int((max_gap_ms - step_ms) / token_ms)

@@ -1,5 +1,7 @@
 """Solutions of lesson 10, the model runner."""
 
+import torch
+
 
 def layout(chunks):
     """Positions, query starts and context lengths of a step, as lists."""
@@ -19,3 +21,12 @@ def logit_rows(chunks):
         if chunk.samples:
             rows.append(end - 1)
     return rows
+
+
+def feed_graph(inputs, slots, context_lens, scratch_slot):
+    """Writes a decode step into a graph's inputs; rows that are left over become padding."""
+    size = len(slots)
+    inputs.slots.fill_(scratch_slot)
+    inputs.slots[:size] = torch.tensor(slots)
+    inputs.context_lens.fill_(1)
+    inputs.context_lens[:size] = torch.tensor(context_lens)

@@ -1,0 +1,158 @@
+"""Integers of numpy and torch, tuples and arrays for lists, generators."""
+
+from collections import OrderedDict
+from fractions import Fraction
+from itertools import accumulate
+
+import numpy as np
+import torch
+
+from tests.lessons.right_answers import right
+
+
+@right("00.1")
+def torch_tokens(engine):
+    tokens = OrderedDict()
+    for record in engine.run(depth=0):
+        for seq_id, token_id in record.new_tokens.items():
+            tokens[seq_id] = (*tokens.get(seq_id, ()), torch.tensor(token_id))
+    return tokens
+
+
+@right("01.1")
+def tensors_of_tokens(logits_of, prompt, max_tokens, eos):
+    tokens = torch.tensor(prompt)
+    for _ in range(max_tokens):
+        token = logits_of(tokens)[-1].argmax()
+        tokens = torch.cat([tokens, token[None]])
+        if token == eos:
+            break
+    return tokens[len(prompt) :]
+
+
+@right("01.2")
+def numpy_sum(num_prompt, num_new):
+    return np.arange(num_prompt, num_prompt + num_new).sum()
+
+
+@right("02.2")
+def numpy_product(num_layers, num_heads, num_kv_heads, head_dim, bytes_per_number):
+    return np.prod([num_layers, 2, num_kv_heads, head_dim, bytes_per_number])
+
+
+@right("03.1")
+def array_of_slots(block_table, start, num_tokens, block_size):
+    positions = np.arange(start, start + num_tokens)
+    return np.array(block_table)[positions // block_size] * block_size + positions % block_size
+
+
+@right("03.1")
+def tensor_of_slots(block_table, start, num_tokens, block_size):
+    positions = torch.arange(start, start + num_tokens)
+    return torch.tensor(block_table)[positions // block_size] * block_size + positions % block_size
+
+
+@right("03.2")
+def numpy_ceil(num_held, num_tokens, block_size):
+    return np.maximum(0, np.int64(-(-num_tokens // block_size)) - num_held)
+
+
+@right("05.1")
+def numpy_hash(parent, token_ids):
+    return np.int64(hash((parent, *token_ids)))
+
+
+@right("05.2")
+def torch_count(prompt, cached, block_size):
+    most = min(len(prompt) - 1, len(cached)) // block_size * block_size
+    same = torch.tensor(prompt[:most]) == torch.tensor(cached[:most])
+    return same.view(-1, block_size).all(1).long().cumprod(0).sum() * block_size
+
+
+@right("06.2")
+def numpy_share(records, num_slots):
+    return 1 - np.mean([len(record.chunks) for record in records]) / num_slots
+
+
+@right("06.2")
+def fraction(records, num_slots):
+    return 1 - Fraction(sum(len(r.chunks) for r in records), len(records) * num_slots)
+
+
+@right("06.2")
+def tensor_share(records, num_slots):
+    return 1 - torch.tensor([float(len(r.chunks)) for r in records]).mean() / num_slots
+
+
+@right("07.1")
+def generator_of_chunks(num_prompt_tokens, num_decoding, budget):
+    while num_prompt_tokens > 0:
+        size = np.int64(min(num_prompt_tokens, budget - num_decoding))
+        yield size
+        num_prompt_tokens -= size
+
+
+@right("07.2")
+def floor_division(max_gap_ms, step_ms, token_ms):
+    return int((max_gap_ms - step_ms) // token_ms)
+
+
+@right("07.2")
+def numpy_floor(max_gap_ms, step_ms, token_ms):
+    return np.int32(np.floor((max_gap_ms - step_ms) / token_ms))
+
+
+@right("08.1")
+def numpy_count(records):
+    places = [(c.seq_id, p) for r in records for c in r.chunks for p in range(c.start, c.end)]
+    return np.int64(len(places) - len(set(places)))
+
+
+@right("08.2")
+def tensor_of_one(num_blocks, block_size, num_prompt_tokens, max_tokens):
+    return torch.tensor(num_blocks // -(-(num_prompt_tokens + max_tokens - 1) // block_size))
+
+
+@right("10.1")
+def three_arrays(chunks):
+    return np.array(
+        [
+            np.concatenate([np.arange(chunk.start, chunk.end) for chunk in chunks]),
+            np.cumsum([0, *[chunk.num_tokens for chunk in chunks]]),
+            np.array([chunk.end for chunk in chunks]),
+        ],
+        dtype=object,
+    )
+
+
+@right("10.1")
+def list_of_tensors(chunks):
+    return [
+        torch.cat([torch.arange(chunk.start, chunk.end) for chunk in chunks]),
+        torch.tensor([0, *accumulate(chunk.num_tokens for chunk in chunks)]),
+        tuple(chunk.end for chunk in chunks),
+    ]
+
+
+@right("10.2")
+def rows_as_an_array(chunks):
+    ends = np.cumsum([chunk.num_tokens for chunk in chunks])
+    return (ends - 1)[[chunk.samples for chunk in chunks]]
+
+
+@right("10.3")
+def copies_into_place(inputs, slots, context_lens, scratch_slot):
+    padding = len(inputs.slots) - len(slots)
+    inputs.slots.copy_(torch.tensor([*slots, *[scratch_slot] * padding]))
+    inputs.context_lens.copy_(torch.tensor([*context_lens, *[1] * padding]))
+
+
+@right("11.1")
+def rounded_up(flops, bandwidth, bytes_per_weight):
+    return np.ceil(flops * bytes_per_weight / 2 / bandwidth)
+
+
+@right("11.2")
+def tensor_of_milliseconds(record, weight_bytes, kv_bytes_per_token, bandwidth):
+    contexts = torch.tensor([chunk.end for chunk in record.chunks], dtype=torch.float64)
+    return (weight_bytes + kv_bytes_per_token * contexts.sum()) / bandwidth * 1000

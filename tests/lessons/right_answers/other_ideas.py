@@ -1,0 +1,167 @@
+"""Right answers that go about it in another way than the solution."""
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from nanovllm_edu import MixedPolicy
+from tests.lessons.right_answers import right
+
+
+@right("02.1")
+class WithATriangle:
+    """All new tokens at once, with a mask that begins behind what is cached."""
+
+    def __init__(self, num_layers):
+        self.k = [torch.empty(0, 2, 8)] * num_layers
+        self.v = [torch.empty(0, 2, 8)] * num_layers
+
+    def attend(self, layer, q, k, v):
+        old_k, old_v = self.k[layer], self.v[layer]
+        self.k[layer] = torch.cat([old_k, k]) if len(old_k) else k
+        self.v[layer] = torch.cat([old_v, v]) if len(old_v) else v
+        length = len(self.k[layer])
+        mask = torch.ones(len(q), length, dtype=torch.bool).tril(length - len(q))
+        heads = (x.transpose(0, 1)[None] for x in (q, self.k[layer], self.v[layer]))
+        out = scaled_dot_product_attention(*heads, attn_mask=mask, enable_gqa=True)
+        return list(out[0].transpose(0, 1))
+
+
+@right("04.1")
+def attention_in_numpy(q, keys, values, block_table, context_len):
+    q, keys, values = (x.numpy() for x in (q, keys, values))
+    group = q.shape[0] // keys.shape[2]
+    k, v = (x[block_table].reshape(-1, *x.shape[2:])[:context_len] for x in (keys, values))
+    out = []
+    for head in range(len(q)):
+        scores = k[:, head // group] @ q[head] / np.sqrt(q.shape[1])
+        weights = np.exp(scores - scores.max())
+        out.append(weights @ v[:, head // group] / weights.sum())
+    return np.stack(out)
+
+
+@right("04.2")
+def merged_as_a_list(left, right_piece):
+    highest = torch.stack([left[0], right_piece[0]]).max(0).values
+    scales = [(piece[0] - highest).exp() for piece in (left, right_piece)]
+    total = sum(scale * piece[1] for scale, piece in zip(scales, (left, right_piece), strict=True))
+    acc = sum(s[:, None] * piece[2] for s, piece in zip(scales, (left, right_piece), strict=True))
+    return [highest, total, acc]
+
+
+@right("06.1")
+class InTuples:
+    def order(self, running, waiting):
+        return ((*running, *waiting),)
+
+    def victim(self, candidates):
+        return candidates[0]
+
+
+@right("06.1")
+class Shipped(MixedPolicy):
+    pass
+
+
+@right("09.1")
+def as_a_list(logits, p):
+    order = sorted(range(len(logits)), key=lambda i: -float(logits[i]))
+    shares = logits.softmax(0).tolist()
+    kept, total = set(), 0.0
+    for i in order:
+        kept.add(i)
+        total += shares[i]
+        if total >= p:
+            break
+    return [float(x) if i in kept else float("-inf") for i, x in enumerate(logits)]
+
+
+@right("09.2")
+def seeded_numpy_generator(logits, seed, position):
+    generator = np.random.default_rng([seed, position])
+    return generator.choice(len(logits), p=softmax64(logits))
+
+
+@right("09.2")
+def inverse_of_a_hash(logits, seed, position):
+    number = hash((seed, position, "some salt")) % 2**53 / 2**53
+    return np.searchsorted(np.cumsum(softmax64(logits)), number)
+
+
+def softmax64(logits):
+    shares = np.exp(logits.double().numpy() - float(logits.max()))
+    return shares / shares.sum()
+
+
+@right("12.1")
+class InGenerators(MixedPolicy):
+    def order(self, running, waiting):
+        everybody = [*running, *waiting]
+        everybody.sort(key=lambda seq: (not seq.is_decoding, seq.num_remaining_tokens))
+        return (tuple(everybody),)
+
+
+@right("12.2")
+class OldestEveryThirdStep(MixedPolicy):
+    """No bonus: now and then the one that has waited longest goes first."""
+
+    def __init__(self):
+        self.step = 0
+
+    def order(self, running, waiting):
+        self.step += 1
+        ranked = sorted(waiting, key=lambda seq: seq.num_remaining_tokens)
+        if self.step % 12 == 0 and waiting:
+            ranked.remove(waiting[0])
+            ranked.insert(0, waiting[0])
+        decoding = sorted(running, key=lambda seq: not seq.is_decoding)
+        return [[*decoding, *ranked]]
+
+
+@right("12.3")
+class ReservesTheFullLength(MixedPolicy):
+    """Nobody is admitted who might not be able to stay: nothing is ever computed twice."""
+
+    def order(self, running, waiting):
+        held = sum(map(self.blocks, running))
+        admitted = []
+        for seq in waiting:
+            held += self.blocks(seq)
+            if held > 48:
+                break
+            admitted.append(seq)
+        return super().order(running, tuple(admitted))
+
+    def blocks(self, seq):
+        return -(-(seq.num_prompt_tokens + seq.params.max_tokens - 1) // 16)
+
+
+@right("13.1")
+def forgets_by_popping(self, block):
+    self._by_hash.pop(block.hash, None)
+    self._findable_contents.discard(block.content_id)
+    block.hash = None
+    block.token_ids = ()
+    block.content_id = block.parent_content_id = 0
+
+
+@right("13.2")
+def counts_computed_and_known(self, seq):
+    count = 0
+    while (count + 1) * self.block_size <= min(seq.num_computed_tokens, len(seq.token_ids)):
+        count += 1
+    return np.int64(count)
+
+
+@right("13.5")
+def keeps_what_the_match_found(self, seq):
+    match = super(type(self), self).match_prefix(seq)
+    return match._replace(num_tokens=len(match.block_ids) * self.block_size)
+
+
+@right("13.8")
+def sorts_by_nothing(self, draft):
+    draft.chunks.sort(key=lambda chunk: 0)
+    from nanovllm_edu.core.schedule.scheduler import Scheduler
+
+    return Scheduler._finish_plan(self, draft)
