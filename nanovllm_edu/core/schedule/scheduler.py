@@ -33,7 +33,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.schedule.queues import Queues
-from nanovllm_edu.core.schedule.step_builder import MAX_VOCAB_SIZE, StepBuilder
+from nanovllm_edu.core.schedule.step_builder import StepBuilder
 from nanovllm_edu.errors import PromptTooLongError
 
 
@@ -59,7 +59,6 @@ class Scheduler:
         queues: Where every sequence is.
         policy: Who goes first, and who gives way.
         draft_proposer: Guesses tokens; None leaves one token for each step.
-        vocab_size: Guesses are in [0, vocab_size).
     """
 
     def __init__(

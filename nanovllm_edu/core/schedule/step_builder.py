@@ -35,9 +35,6 @@ from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.errors import ConfigError
 
-MAX_VOCAB_SIZE = 2**31
-"""More tokens than any model knows."""
-
 
 class Need(NamedTuple):
     """What a waiting sequence needs to start, beside what the cache holds of it."""
