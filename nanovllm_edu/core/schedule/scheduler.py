@@ -72,7 +72,7 @@ class Scheduler:
         enable_chunked_prefill: bool = True,
         eos_token_ids: frozenset[int] = frozenset(),
         draft_proposer: DraftProposer | None = None,
-        vocab_size: int = MAX_VOCAB_SIZE,
+        vocab_size: int = 2**31,
     ) -> None:
         """Wires the parts; `EngineConfig` has checked the numbers."""
         self.queues = Queues(block_manager, max_num_seqs)

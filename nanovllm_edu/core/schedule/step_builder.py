@@ -72,7 +72,7 @@ class StepBuilder:
     max_num_batched_tokens: int
     enable_chunked_prefill: bool
     draft_proposer: DraftProposer | None = None
-    vocab_size: int = MAX_VOCAB_SIZE
+    vocab_size: int = 2**31
     block_manager: BlockManager = field(init=False)
     budget: int = field(init=False)
     spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
