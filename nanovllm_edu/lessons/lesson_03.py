@@ -17,6 +17,7 @@ from nanovllm_edu.lessons.checks import (
     whole_numbers,
 )
 from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.shown import shown
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
 PROMPTS = ([5, 6, 7, 8, 9, 10, 11], [20, 21, 22], [30, 31, 32, 33])
@@ -72,7 +73,7 @@ def _compare_slots(
     call = f"slot_mapping({table}, {start}, {num_tokens}, {block_size})"
     require(
         len(got) == num_tokens,
-        f"{call} must give {num_tokens} slots, one per token; you gave {len(got)}: {got}.",
+        f"{call} must give {num_tokens} slots, one per token; you gave {len(got)}: {shown(got)}.",
     )
     for i, position in enumerate(range(start, start + num_tokens)):
         block, offset = table[position // block_size], position % block_size
