@@ -12,7 +12,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.cli.console import console
+from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.errors import ConfigError
 
 

@@ -141,8 +141,8 @@ def generated(records: Iterable[StepRecord]) -> dict[int, list[int]]:
     """seq_id -> the tokens it got, in order."""
     tokens: dict[int, list[int]] = {}
     for record in records:
-        for seq_id, token_id in record.new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in record.new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens
 
 
