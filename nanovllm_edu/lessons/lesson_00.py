@@ -99,9 +99,9 @@ def _require_flat(tokens: Any, seq_id: int) -> None:
     nested = isinstance(tokens, (list, tuple)) and any(isinstance(t, (list, tuple)) for t in tokens)
     require(
         not nested,
-        f"What you collected of sequence {seq_id} is {shown(tokens)}: a tuple for each step. A step "
-        "may bring several tokens, so each value of record.new_tokens is a tuple; take its tokens, "
-        "not the tuple itself (`extend`, not `append`).",
+        f"What you collected of sequence {seq_id} is {shown(tokens)}: a tuple for each step. A "
+        "step may bring several tokens, so each value of record.new_tokens is a tuple; take its "
+        "tokens, not the tuple itself (`extend`, not `append`).",
     )
 
 

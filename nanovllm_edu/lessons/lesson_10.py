@@ -159,7 +159,7 @@ def _check_logit_rows(logit_rows: LogitRows, random: Random) -> str:
         sampled = [span.is_sampled for span in plan.spans]
         require(
             len(got) == len(want),
-            f"Spans of {lengths} tokens, is_sampled={sampled}: {len(want)} token(s) are sampled; you "
+            f"Spans of {lengths} tokens, is_sampled={sampled}: {len(want)} row(s) are sampled; you "
             f"gave {shown(got)}. A span that does not reach the end of its prompt yields no "
             "token.",
         )
