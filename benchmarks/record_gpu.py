@@ -128,7 +128,7 @@ def timeline(bench: Bench, depth: int) -> dict[str, Any]:
     for index, record in enumerate(records):
         times = {verb: spans[verb][index] for verb in verbs}
         times["device"] = tuple(map(clock.of, device[index]))
-        num_seqs = len(record.chunks)
+        num_seqs = len(record.spans)
         steps.append(
             {
                 "step_id": index,

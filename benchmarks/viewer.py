@@ -52,7 +52,7 @@ def large_recording() -> Recording:
         EngineConfig(max_num_seqs=NUM_SEQUENCES, max_num_batched_tokens=4096),
     )
     engine.runner.launch = lambda plan: ReadyTicket(
-        {chunk.seq_id: rng.randrange(50_000) for chunk in plan.chunks}
+        StepOutput({span.seq_id: (rng.randrange(50_000),) for span in plan.spans.sampled})
     )
     recorder = Recorder(engine)
     for _ in range(NUM_SEQUENCES):

@@ -10,7 +10,8 @@ costs nothing, and neither torch nor a notebook library is imported before it is
 
 Read next, in the order of a request: `core/plan.py`, `core/schedule/scheduler.py`,
 `core/memory/block_manager.py`, `engine.py`, `runners/checksum.py`, `paged/batch.py`,
-`attention/reference.py`, `models/qwen3.py`.
+`attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`, `runners/cuda_graph.py`; then
+`llm.py`, which puts them together.
 """
 
 from importlib import import_module

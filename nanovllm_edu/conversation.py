@@ -127,12 +127,12 @@ def render(
     Raises:
         RequestError: The template refuses the conversation, or takes too long.
     """
-    knife = _unused_character(messages)
     # The longest first: one spelling may be the beginning of another.
     spellings = sorted((re.escape(text) for text in special_texts if len(text) > 1), reverse=True)
     special = re.compile("|".join(spellings) or "(?!)")
-    guarded = [_guarded(message, special, knife) for message in messages]
     try:
+        knife = _unused_character(messages)
+        guarded = [_guarded(message, special, knife) for message in messages]
         if _wants_parts(tokenizer.get_chat_template()):
             guarded = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in guarded]
         with _time_limit(TIME_LIMIT):

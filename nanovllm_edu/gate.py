@@ -64,6 +64,7 @@ class Exclusive:
     def __enter__(self) -> Shield:
         shield = self._shield.__enter__()
         try:
+            self._gate.end_dropped()
             while not self._gate.lock.acquire(timeout=0.05):
                 shield.check()  # the thread that is in may wait for its device
         except BaseException:

@@ -94,10 +94,7 @@ class LLM:
         try:
             with Shield(), requests:
                 self.add(requests, prompts, sampling_params)
-                with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
-                    while not requests.are_finished:
-                        requests.advance()
-                        bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
+                self._run(requests, use_tqdm)
                 return requests.outputs()
         except BaseException:  # raised as late as on the way out, too
             self._interrupted = requests
@@ -191,6 +188,17 @@ class LLM:
 
     def __repr__(self) -> str:
         return f"LLM({self.engine!r})"
+
+    def _run(self, requests: Requests, use_tqdm: bool) -> None:
+        """Moves the engine on until these are finished.
+
+        A function of its own: Python swallows an interrupt that comes in a progress bar's
+        `__del__`, so that has to run here, where it is held back, not when `generate` returns.
+        """
+        with tqdm(total=len(requests.listed), desc="Requests", disable=not use_tqdm) as bar:
+            while not requests.are_finished:
+                requests.advance()
+                bar.update(sum(r.is_finished for r in requests.listed) - bar.n)
 
     def add(
         self,

@@ -84,6 +84,8 @@ class Tokenizer(Decoder):
 
     def token_bytes(self, token_id: int) -> bytes | None:
         """The bytes that a token is; none if it is no token; None if it is no bytes."""
+        if self.spelling == "unknown":
+            return None
         if token_id not in self._token_bytes:
             token = self._tokenizer.convert_ids_to_tokens(token_id)
             self._token_bytes[token_id] = b"" if token is None else self._spelt(token)

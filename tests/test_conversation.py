@@ -67,6 +67,14 @@ def test_one_conversation_or_many() -> None:
             as_conversations(wrong)
 
 
+def test_a_message_that_is_nested_too_deeply_is_refused(tokenizer) -> None:
+    deep: Any = "x"
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(RequestError, match="the chat template refuses"):
+        tokenizer.chat_prompt([{"role": "user", "content": "Hi", "extra": deep}])
+
+
 def test_an_error_about_a_long_conversation_is_short(tokenizer) -> None:
     with pytest.raises(RequestError) as error:
         tokenizer.chat_prompt("x" * 10**6)

@@ -37,6 +37,6 @@ def test_every_lesson_is_linked():
 
 def test_files_that_architecture_names_exist():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    names = re.findall(r"`([a-z_/]+\.py|[a-z]+/)`", text)
+    names = re.findall(r"`([a-z_/]+\.py|[a-z_/]+/)`", text)
     assert names
     assert not [name for name in names if not (ROOT / "nanovllm_edu" / name).exists()]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-TERM = re.compile(r"^\*\*(.+?)\*\* \((\d\d(?:, \d\d)*)\)$", re.MULTILINE)
+TERM = re.compile(r"^\*\*(.+?)\*\*(?: \((\d\d(?:, \d\d)*)\))?$", re.MULTILINE)
 FIXES = {
     '<div class="md-search" data-md-component="search" role="dialog">': (
         '<div class="md-search" data-md-component="search" role="dialog" aria-label="Search">'
@@ -29,10 +29,10 @@ def on_post_page(output, **_):
 
 
 def _term(match):
-    term, numbers = match[1], match[2].split(", ")
+    term, numbers = match[1], match[2]
     anchor = re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
-    links = ", ".join(_lesson(number) for number in numbers)
-    return f'<span id="{anchor}"></span>**{term}** ({links})'
+    links = f" ({', '.join(map(_lesson, numbers.split(', ')))})" if numbers else ""
+    return f'<span id="{anchor}"></span>**{term}**{links}'
 
 
 def _lesson(number):

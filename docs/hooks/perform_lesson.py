@@ -65,13 +65,13 @@ def title_of(notebook: dict[str, Any]) -> str:
 
 def page_of(view: Any, title: str) -> str:
     """The page of a viewer's recording; what a player has queued is run to its end."""
-    from nanovllm_edu.introspect.codec import encode
+    from nanovllm_edu.introspect.view import encode_view
     from nanovllm_edu.viewer.page import to_page
 
     if hasattr(view, "recorder"):
         for _ in view.recorder.run(depth=0):
             pass
-        return to_page(encode(view.recording), title, HOME, view.viewer.level)
+        return to_page(encode_view(view.recording), title, HOME, view.viewer.level)
     return to_page(view.document(), title, HOME, view.level)
 
 

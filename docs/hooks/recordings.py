@@ -77,12 +77,12 @@ def titles() -> dict[str, str]:
 
 def on_files(files, config):
     """Adds a page for every recording."""
-    from nanovllm_edu.introspect.codec import encode
+    from nanovllm_edu.introspect.view import encode_view
     from nanovllm_edu.viewer.page import to_page
 
     names = titles()
     for name, recording in recordings().items():
-        page = to_page(encode(recording), names[name], home="../../index.html")
+        page = to_page(encode_view(recording), names[name], home="../../index.html")
         files.append(File.generated(config, page_name(name), content=page))
     return files
 
@@ -150,7 +150,7 @@ def _steps(number):
 def waits(recording):
     """Steps to the last request's first token and between two of the others; the largest step."""
     late = max(recording.requests)
-    arrival = next(i for i, r in enumerate(recording) if any(c.seq_id == late for c in r.chunks))
+    arrival = next(i for i, r in enumerate(recording) if late in r.spans.seq_ids)
     steps_of = {
         seq_id: [i for i, record in enumerate(recording) if seq_id in record.new_tokens]
         for seq_id in recording.requests
@@ -161,17 +161,18 @@ def waits(recording):
 
 def run_table(name):
     """What was run, and how long its decode steps took, from one commit to the next."""
+    from nanovllm_edu.core.step_record import kind_of
     from nanovllm_edu.introspect.journal import Stepped
 
     recording = recordings()[name]
     engine, records = recording.engine, recording.records
     ends = [entry.seconds for entry in recording.journal if isinstance(entry, Stepped)]
     decode = [
-        i for i in range(1, len(records)) if all(c.num_tokens == 1 for c in records[i].chunks)
+        i for i in range(1, len(records)) if all(kind_of(s) == "decode" for s in records[i].spans)
     ]
     periods = [ends[i] - ends[i - 1] for i in decode]
     host = [records[i].timings["plan"] + records[i].timings["commit"] for i in decode]
-    generated = sum(len(record.new_tokens) for record in records)
+    generated = sum(len(tokens) for record in records for tokens in record.new_tokens.values())
     rows = [
         ("engine", f"{engine['runner']}, {engine['policy']}"),
         ("cache", f"{engine['num_blocks']:,} blocks of {engine['block_size']} tokens"),

@@ -40,17 +40,27 @@ def events_table():
     recorded = [event for run in recordings().values() for record in run for event in record.events]
     sections = []
     for name, cls in types.items():
-        names = ", ".join(f"`{field.name}`" for field in fields(cls))
         why = max((event.why for event in recorded if type(event) is cls), key=len, default="")
         example = f"\n\n> {escape(why)}" if why else ""
-        sections.append(f"### {name}\n\n{getdoc(cls)}\n\nFields: {names}.{example}")
+        summary = getdoc(cls).split("\n\nAttributes:")[0]
+        sections.append(f"### {name}\n\n{summary}\n\n{fields_list(cls)}{example}")
     return "\n\n".join(sections)
 
 
+def fields_list(cls):
+    """An event's own fields: a list if the docstring says what they mean, else their names."""
+    names = [field.name for field in fields(cls) if field.name != "seq_id"]
+    meanings = attributes(cls)
+    if not meanings:
+        return f"Fields: {', '.join(f'`{name}`' for name in names)}."
+    return "\n".join(f"- `{name}`: {meanings[name]}" for name in names)
+
+
 def attributes(cls):
-    """Field -> meaning, from the "Attributes:" section of a docstring."""
+    """Field -> meaning, from the "Attributes:" section of a docstring, if there is one."""
     section = re.search(r"^Attributes:\n((?:    .*\n?|\n)+)", getdoc(cls), re.MULTILINE)
-    entries = re.findall(r"^    (\w+): ((?:.+)(?:\n     +.+)*)", section[1], re.MULTILINE)
+    text = section[1] if section else ""
+    entries = re.findall(r"^    (\w+): ((?:.+)(?:\n     +.+)*)", text, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
 

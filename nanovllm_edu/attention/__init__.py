@@ -1,6 +1,6 @@
-"""Attention over a paged KV cache: one contract (`base`), several backends.
+"""Attention over a paged KV cache: one contract (`base.py`), several backends.
 
-`reference` is the oracle, in readable loops; `native` is our kernel for a CPU, in C, and
-`triton_paged` the one for a GPU; `flash` calls flash-attn; `sdpa` needs nothing but torch. `select`
-chooses one and says why.
+`reference.py` is the oracle, in readable loops; `flash.py` calls flash-attn; `sdpa.py` needs
+nothing but torch. Our kernels stand above: `native/attention.py` for a CPU, in C, and
+`kernels/triton/attention.py` for a GPU. `runners/select.py` chooses one and says why.
 """

@@ -3,8 +3,9 @@
 One token, one head at a time, each key looked up through the block table. If you want to know what
 paged attention *is*, this file is all of it.
 
-Read next: `native/paged_attention.c`, a kernel that does the same on all cores;
-`attention/sdpa.py` for torch's.
+Read next: `attention/base.py`, the contract that it keeps; `native/paged_attention.c`, a kernel
+that does the same on all cores; `attention/sdpa.py` for torch's, `attention/flash.py` for
+flash-attn's.
 """
 
 import torch

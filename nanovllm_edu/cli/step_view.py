@@ -15,37 +15,25 @@ from rich.text import Text
 from nanovllm_edu.cli.pool_view import colour_of, pool
 from nanovllm_edu.cli.terminal import quoted
 from nanovllm_edu.core.engine_state import EngineState
-from nanovllm_edu.core.events import (
-    Admitted,
-    BlockEvicted,
-    BlocksAllocated,
-    BlocksCached,
-    BlocksFreed,
-    DraftFailed,
-    DraftVerified,
-    Event,
-    Finished,
-    Preempted,
-    PrefixHit,
-    counted,
-)
+from nanovllm_edu.core.events import BlocksCached, BlocksFreed, counted
 from nanovllm_edu.core.plan import Span
 from nanovllm_edu.core.step_record import StepRecord, kind_of
+from nanovllm_edu.introspect.labels import LABELS
 from nanovllm_edu.tokenizer import Tokenizer
 
-LABELS: dict[type[Event], tuple[str, str]] = {
-    Admitted: ("admit", "green"),
-    PrefixHit: ("match", "cyan"),
-    BlocksAllocated: ("block", "blue"),
-    BlockEvicted: ("evict", "yellow"),
-    Preempted: ("preempt", "bold red"),
-    Finished: ("finish", "bold green"),
-    DraftVerified: ("verify", "magenta"),
-    DraftFailed: ("verify", "red"),
-    BlocksCached: ("cache", "dim"),
-    BlocksFreed: ("free", "dim"),
+STYLES = {
+    "admit": "green",
+    "match": "cyan",
+    "allocate": "blue",
+    "cache": "dim",
+    "evict": "yellow",
+    "free": "dim",
+    "preempt": "bold red",
+    "verify": "magenta",
+    "no guess": "red",
+    "finish": "bold green",
 }
-"""Event -> (what it is called here, its style)."""
+"""What an event is called -> how that is printed."""
 
 DETAILS = (BlocksCached, BlocksFreed)
 """Events that are effects rather than decisions; shown only on request."""
@@ -99,18 +87,21 @@ class StepView:
         return self.tokenizer.decode([*known, *span.drafted], skip_special_tokens=False)
 
     def _tokens_out(self, step: StepRecord, span: Span) -> str:
+        reason = step.finished.get(span.seq_id)
         if span.seq_id not in step.new_tokens:
+            if reason:
+                return f"({reason})"
             return "(dropped)" if span.is_sampled else "(more of the prompt to come)"
         pieces = self.tokenizer.pieces(list(step.new_tokens[span.seq_id]))
         text = " ".join(map(quoted, pieces))
-        reason = step.finished.get(span.seq_id)
         return f"{text} ({reason})" if reason else text
 
     def _reasons(self, step: StepRecord) -> Iterator[tuple[str, str, str]]:
         """(label, style, sentence) of each event worth showing, then why the head waits."""
         for event in step.events:
             if self.shows_every_event or not isinstance(event, DETAILS):
-                yield (*LABELS[type(event)], event.why)
+                label = LABELS[type(event)]
+                yield label, STYLES[label], event.why
         if step.blocked:
             yield "wait", "yellow", step.blocked.why
 

@@ -11,8 +11,8 @@ place in the KV cache.
 Everything here is frozen data. The scheduler *returns* its decisions as these records instead of
 reporting them to somebody: the plan that drives the device is also the trace a person reads.
 
-Read next: `core/events.py`, the reasons in a plan; then `core/schedule/scheduler.py`, which makes
-plans.
+Read next: `core/events.py`, the reasons in a plan; `core/request/sequence.py`, whose tokens move;
+then `core/schedule/scheduler.py`, which makes plans.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -102,41 +102,42 @@ class Spans(Seq[Span]):
     That is how a device wants them, and what makes a thousand kept records cheap: the garbage
     collector walks every kept object again and again, and 256 spans are seven tuples here. Each is
     made into a `Span` when it is read, so a loop should read them once.
+
+    Attributes:
+        columns: One tuple for each field of `Span`, in its order.
+        seq_ids: The first of them; the others follow, each under its own name.
     """
 
-    __slots__ = ("columns",)
+    __slots__ = (
+        "are_sampled",
+        "columns",
+        "givens",
+        "nums_drafted",
+        "nums_of_tokens",
+        "rows",
+        "seq_ids",
+        "starts",
+    )
 
     def __init__(self, spans: Iterable[tuple[Any, ...]] = ()) -> None:
         """Takes spans, or plain tuples of their values in the same order."""
         self.columns: tuple[tuple[Any, ...], ...] = tuple(zip(*spans, strict=True)) or ((),) * 7
-
-    @property
-    def seq_ids(self) -> tuple[int, ...]:
-        return self.columns[0]
-
-    @property
-    def rows(self) -> tuple[int, ...]:
-        return self.columns[1]
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        return self.columns[2]
-
-    @property
-    def nums_of_tokens(self) -> tuple[int, ...]:
-        return self.columns[3]
-
-    @property
-    def givens(self) -> tuple[Tokens, ...]:
-        return self.columns[4]
-
-    @property
-    def nums_drafted(self) -> tuple[int, ...]:
-        return self.columns[5]
-
-    @property
-    def are_sampled(self) -> tuple[bool, ...]:
-        return self.columns[6]
+        self.seq_ids: tuple[int, ...]
+        self.rows: tuple[int, ...]
+        self.starts: tuple[int, ...]
+        self.nums_of_tokens: tuple[int, ...]
+        self.givens: tuple[Tokens, ...]
+        self.nums_drafted: tuple[int, ...]
+        self.are_sampled: tuple[bool, ...]
+        (
+            self.seq_ids,
+            self.rows,
+            self.starts,
+            self.nums_of_tokens,
+            self.givens,
+            self.nums_drafted,
+            self.are_sampled,
+        ) = self.columns
 
     @property
     def sampled(self) -> tuple[Span, ...]:

@@ -4,7 +4,8 @@ It is the plan that drove the device, and what came of it. A frozen value, equal
 describes is equal, with a deterministic text form and an HTML form for notebooks. It holds no live
 object, so keeping thousands of them is cheap and safe.
 
-Read next: `core/in_flight.py`, which makes it; `core/engine_state.py`.
+Read next: `core/in_flight.py`, which makes it; `core/engine_state.py`; `core/html.py`, how a
+notebook shows it.
 """
 
 from collections.abc import Mapping

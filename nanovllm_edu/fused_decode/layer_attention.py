@@ -5,7 +5,7 @@
 Two kernels can do it: `kernels/triton/paged_decode.py`, for any GPU and shape; and
 `kernels/hopper/decode.cu`, in CUDA C++, for the usual shapes on Hopper. Each says how it is cut.
 
-Read next: `fused_decode.py`.
+Read next: `decoder.py`.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ into the matrix (`weights.py`), and the division by the row's rms, which commute
 made by whoever reads the result: attention, or the gate. They compute the rms from the residual
 itself; our own GEMMs leave and read sums of squares instead.
 
-Read next: `layer_attention.py`, `fused_decode.py`.
+Read next: `layer_attention.py`, `decoder.py`.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ Read next: `widgets/step_player.py`.
 
 from collections.abc import Callable
 
-from nanovllm_edu.core.events import BlockEvicted, PrefixHit
+from nanovllm_edu.core.events import BlockEvicted, DraftVerified, PrefixHit
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
 
@@ -20,10 +20,19 @@ def has_eviction(record: StepRecord) -> bool:
     return any(isinstance(event, BlockEvicted) for event in record.events)
 
 
+def has_wrong_guess(record: StepRecord) -> bool:
+    """A guessed token was not what the model says."""
+    return any(
+        isinstance(event, DraftVerified) and event.num_accepted < len(event.drafted)
+        for event in record.effects
+    )
+
+
 BREAKPOINTS: dict[str, Callable[[StepRecord], bool]] = {
     "prefix hit": has_prefix_hit,
     "preemption": lambda record: bool(record.preempted),
     "eviction": has_eviction,
+    "wrong guess": has_wrong_guess,
     "sequence finishes": lambda record: bool(record.finished),
     "nothing left to do": lambda record: not record.running and not record.waiting,
 }

@@ -1,19 +1,21 @@
 """Recording -> JSON document: only what cannot be derived, plus a key frame now and then.
 
-A chunk is two numbers (which sequence, how many tokens): where it starts, its slot, its tokens, its
-blocks and whether it samples follow from the state. So a decode step of 64 sequences is 64 tokens
-and little else. `introspect/decoder.py` derives the rest again, and gets equal records.
+A span is two numbers (which sequence, how many tokens): where it starts, its row, its blocks and
+whether it is sampled follow from the state. So a decode step of 64 sequences is 64 tokens and
+little else. `introspect/decoder.py` derives the rest again, and gets equal records.
 
-The format is described field by field in docs/reference/recording_format.md. Read next:
-`introspect/decoder.py`, and `viewer/js/replay.js`, which reads the same document in a browser.
+The format is described field by field in docs/reference/recording_format.md. It is for files; what
+a page shows has another shape (`introspect/view.py`). Read next: `introspect/decoder.py`.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from nanovllm_edu.core.events import TokenSampled
+import xxhash
+
+from nanovllm_edu.core.plan import Blocked, TokenLogprobs
 from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.introspect.fold import split_events
 from nanovllm_edu.introspect.frame import (
     FIELDS,
     KINDS,
@@ -21,13 +23,12 @@ from nanovllm_edu.introspect.frame import (
     encode_frame,
     encode_params,
     encode_request,
-    hash_to_text,
 )
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 from nanovllm_edu.introspect.recording import Recording
 
 FORMAT = "nanovllm-edu recording"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PHASES = ("plan", "prepare", "forward", "sample", "commit")
 FRAME_INTERVAL = 256
 """Steps between two key frames of a document."""
@@ -36,42 +37,41 @@ FRAME_INTERVAL = 256
 def encode(recording: Recording) -> dict[str, Any]:
     """A recording as JSON-ready values."""
     initial = recording.initial
-    return {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "engine": recording.engine,
         "event_kinds": [[name, list(FIELDS[name])] for name in KINDS],
         "phases": list(PHASES),
         "pieces": {str(token_id): text for token_id, text in recording.pieces.items()},
-        "initial": encode_initial(recording),
-        "journal": list(encode_journal(recording.journal, tuple(initial.evictable))),
+        "initial": {
+            **encode_frame(initial),
+            "requests": [encode_request(initial.history.requests[i]) for i in initial.sequences],
+        },
+        "journal": list(_encode_journal(recording.journal, tuple(initial.evictable))),
         "frames": {
             str(k): encode_frame(recording.fold_to(k))
             for k in range(FRAME_INTERVAL - 1, len(recording), FRAME_INTERVAL)
         },
     }
+    return document | {"digest": digest(document)}
 
 
-def encode_initial(recording: Recording) -> dict[str, Any]:
-    """The first key frame, with the requests and block contents that precede the recording."""
-    fold = recording.initial
-    history, hashes = fold.history, {key for key in fold.hashes if key is not None}
-    return {
-        **encode_frame(fold),
-        "requests": [encode_request(history.requests[i]) for i in fold.sequences],
-        "contents": {hash_to_text(key): list(history.contents[key]) for key in sorted(hashes)},
-    }
+def to_text(document: dict[str, Any]) -> str:
+    """As compact JSON: the same text for the same document."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
-def encode_journal(
-    entries: Iterable[Entry], eviction_order: tuple[int, ...] = ()
+def digest(document: dict[str, Any]) -> str:
+    """Of all of a document but its digest: 16 hex digits."""
+    rest = {name: value for name, value in document.items() if name != "digest"}
+    return xxhash.xxh64_hexdigest(to_text(rest).encode("utf-8", "surrogatepass"))
+
+
+def _encode_journal(
+    entries: Iterable[Entry], eviction_order: tuple[int, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Journal entries, each as one object.
-
-    Args:
-        entries: In order.
-        eviction_order: In force before the first of them.
-    """
+    """Each entry as one object. `eviction_order`: in force before the first of them."""
     order = eviction_order
     for entry in entries:
         match entry:
@@ -98,27 +98,40 @@ def _order_after(entry: Entry, order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _step(record: StepRecord) -> dict[str, Any]:
-    plan_events, commit_events = split_events(record)
+    plan, spans = record.plan, record.spans
+    pairs = zip(spans.seq_ids, spans.nums_of_tokens, strict=True)
     values: dict[str, Any] = {
         "step": record.step_id,
-        "chunks": [number for c in record.chunks for number in (c.seq_id, c.num_tokens)],
-        "tokens": [record.new_tokens.get(c.seq_id) for c in record.chunks if c.samples],
+        "spans": [number for pair in pairs for number in pair],
+        "tokens": [_tokens(record.new_tokens.get(span.seq_id)) for span in spans.sampled],
     }
-    rest = [event for event in commit_events if not isinstance(event, TokenSampled)]
     optional = {
-        "plan": encode_events(plan_events),
-        "commit": encode_events(rest),
-        "blocked": _blocked(record),
+        "drafts": {str(span.seq_id): list(span.drafted) for span in spans if span.num_drafted},
+        "plan": encode_events(plan.events),
+        "commit": encode_events(record.effects),
+        "left": list(plan.left),
+        "resampled": [update.seq_id for update in plan.sampling_updates],
+        "copies": [[*copy.source, *copy.target] for copy in plan.copies],
+        "blocked": _blocked(record.blocked),
         "in_flight": record.num_in_flight,
-        "logprobs": {str(i): _logprobs(value) for i, value in record.logprobs.items()},
+        "logprobs": {
+            str(seq_id): [_logprobs(value) for value in values]
+            for seq_id, values in record.logprobs.items()
+        },
     }
     values |= {name: value for name, value in optional.items() if value}
     values["times"] = [micros(record.timings[p]) if p in record.timings else None for p in PHASES]
     return values
 
 
-def _blocked(record: StepRecord) -> list[Any] | None:
-    blocked = record.blocked
+def _tokens(tokens: tuple[int, ...] | None) -> int | list[int] | None:
+    """Most often it is one."""
+    if tokens is None:
+        return None
+    return tokens[0] if len(tokens) == 1 else list(tokens)
+
+
+def _blocked(blocked: Blocked | None) -> list[Any] | None:
     if blocked is None:
         return None
     return [
@@ -126,7 +139,7 @@ def _blocked(record: StepRecord) -> list[Any] | None:
     ]  # fmt: skip
 
 
-def _logprobs(value: Any) -> list[Any]:
+def _logprobs(value: TokenLogprobs) -> list[Any]:
     return [value.token_id, value.logprob, [list(pair) for pair in value.top]]
 
 
@@ -136,30 +149,31 @@ def micros(seconds: float) -> float:
 
 
 def encode_order(before: tuple[int, ...], after: tuple[int, ...] | None) -> dict[str, Any]:
-    """An eviction order as its changes: `[[removed, ...], [[inserted, index], ...]]`.
+    """An eviction order as its changes; nothing for LRU (None)."""
+    return {} if after is None else {"order": list_change(before, after)}
 
-    Nothing for LRU (None). If the blocks that stayed changed places, the whole order is written
-    instead.
+
+def list_change(before: Iterable[int], after: Iterable[int]) -> list[Any]:
+    """What turns one list without repetitions into another.
+
+    Returns:
+        `[[removed, ...], [[inserted, index], ...]]`, the indices ascending, so each is final. An
+        item that changed places is removed and inserted.
     """
-    if after is None:
-        return {}
-    known, still = set(before), set(after)
-    stayed = [block_id for block_id in before if block_id in still]
-    if stayed != [block_id for block_id in after if block_id in known]:
-        return {"order": list(after)}
-    removed = [block_id for block_id in before if block_id not in still]
-    inserted = [[block_id, i] for i, block_id in enumerate(after) if block_id not in known]
-    return {"order_change": [removed, inserted]}
+    before, after = list(before), list(after)
+    known = set(before)
+    stayed = known.intersection(after)
+    if [i for i in before if i in stayed] != [i for i in after if i in stayed]:
+        stayed = set[int]()
+    removed = [item for item in before if item not in stayed]
+    inserted = [[item, index] for index, item in enumerate(after) if item not in stayed]
+    return [removed, inserted]
 
 
-def decode_order(values: dict[str, Any], before: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The order behind `encode_order`."""
-    if "order" in values:
-        return tuple(values["order"])
-    if "order_change" not in values:
-        return None
-    removed, inserted = values["order_change"]
-    order = [block_id for block_id in before if block_id not in set(removed)]
-    for block_id, index in inserted:  # ascending, so each index is final
-        order.insert(index, block_id)
-    return tuple(order)
+def changed_list(before: Iterable[int], change: list[Any]) -> list[int]:
+    """The list behind `list_change`."""
+    removed, inserted = set(change[0]), change[1]
+    items = [item for item in before if item not in removed]
+    for item, index in inserted:
+        items.insert(index, item)
+    return items

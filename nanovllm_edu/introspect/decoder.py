@@ -1,43 +1,102 @@
 """JSON document -> Recording: folds the deltas and rebuilds every record, equal to the original.
 
-What the document leaves out is derived from the state at that moment: a chunk starts where its
-sequence stands, its blocks are those that the events gave it. Key frames are compared with the fold
-on the way, so that a damaged document is noticed.
+What the document leaves out is derived from the state at that moment: a span starts where its
+sequence stands, its blocks are those that the events gave it. A file may come from anywhere, so
+nothing in it is taken on trust: its shape is checked first; on the way, that each published block
+has the hash of its tokens, and that key frames agree with the steps; at the end, its digest.
 
 Read next: `introspect/storage.py`.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from array import array
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from nanovllm_edu.core.events import Event, Finished, Preempted, TokenSampled
-from nanovllm_edu.core.plan import Blocked, Chunk, TokenLogprobs
+from nanovllm_edu.core.events import Admitted, BlocksCached, Event, Finished
+from nanovllm_edu.core.memory.block_hash import block_hash
+from nanovllm_edu.core.plan import (
+    BlockCopy,
+    Blocked,
+    BlockRef,
+    BlockUpdate,
+    Joined,
+    SamplingUpdate,
+    Spans,
+    StepPlan,
+    TokenLogprobs,
+)
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.codec import FORMAT, SCHEMA_VERSION, decode_order
+from nanovllm_edu.introspect.codec import FORMAT, SCHEMA_VERSION, changed_list, digest
+from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.frame import (
     FIELDS,
+    FRAME,
     KINDS,
+    REQUEST,
     decode_events,
     decode_frame,
     decode_request,
     encode_frame,
-    hash_from_text,
 )
 from nanovllm_edu.introspect.history import History
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.shape import Count, Either, Number, Numbers, check
+
+MOST_BLOCKS = 10_000_000
+"""A pool of more blocks than this is taken for a damaged number."""
+
+ORDER_CHANGE = (Numbers, [(Count, Count)])
+STEP = {
+    "step": Count,
+    "spans": Numbers,
+    "tokens": [Either(Count, None, Numbers)],
+    "drafts?": {str: Numbers},
+    "plan?": [[Any]],
+    "commit?": [[Any]],
+    "left?": Numbers,
+    "resampled?": Numbers,
+    "copies?": [(Count, Count, Count, Count)],
+    "blocked?": (Count, str, Count, Count, str),
+    "in_flight?": Count,
+    "logprobs?": {str: [(Count, Number, [(Count, Number)])]},
+    "times": [Either(Number, None)],
+    "at": Number,
+    "order?": ORDER_CHANGE,
+}
+ENTRIES: dict[str, dict[str, Any]] = {
+    "add": {"add": REQUEST, "at": Number},
+    "abort": {"abort": [[Any]], "order?": ORDER_CHANGE},
+    "update": {"update": Count, "params": {str: Any}},
+    "resume": {"resume": FRAME, "why": str},
+    "step": STEP,
+}
+"""What tells an entry of the journal -> what it looks like."""
+DOCUMENT = {
+    "engine": {
+        "num_blocks": Count,
+        "block_size": Count,
+        "policy": str,
+        "eviction_policy": str,
+        "max_num_batched_tokens": Count,
+    },
+    "phases": [str],
+    "pieces": {str: str},
+    "initial": {**FRAME, "requests": [REQUEST]},
+    "journal": [{}],
+    "frames": {str: FRAME},
+    "digest": str,
+}
 
 
-@dataclass(slots=True)
-class _Planned:
+class _Planned(NamedTuple):
     """The part of a record that is known once its step is planned."""
 
-    chunks: tuple[Chunk, ...]
-    events: list[Event]
+    plan: StepPlan
     waiting: tuple[int, ...]
-    running: tuple[int, ...]
     block_tables: dict[int, tuple[int, ...]]
 
 
@@ -49,13 +108,21 @@ def decode(document: Any) -> Recording:
     """
     _check_header(document)
     try:
-        return _Decoder(document).decode()
-    except (AssertionError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        if isinstance(error, RecordingError):
-            raise
+        _check_shape(document)
+        recording = _Decoder(document).decode()
+    except RecordingError:
+        raise
+    except (
+        ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError
+    ) as error:  # fmt: skip
         raise RecordingError(
             f"the recording is damaged ({type(error).__name__}: {error}); save it again."
         ) from error
+    if document["digest"] != digest(document):
+        raise RecordingError(
+            "its content is not what was saved (the digest differs); save it again."
+        )
+    return recording
 
 
 def _check_header(document: Any) -> None:
@@ -75,6 +142,22 @@ def _check_header(document: Any) -> None:
         )
 
 
+def _check_shape(document: dict[str, Any]) -> None:
+    check(document, DOCUMENT, "the recording")
+    engine = document["engine"]
+    for name, most in (("num_blocks", MOST_BLOCKS), ("block_size", MOST_BLOCKS)):
+        if not 1 <= engine[name] <= most:
+            raise RecordingError(
+                f"the recording is damaged: {name}={engine[name]} is not in [1, {most}]; save it "
+                "again."
+            )
+    for i, values in enumerate(document["journal"]):
+        kind = next((name for name in ENTRIES if name in values), None)
+        if kind is None:
+            raise RecordingError(f"the recording is damaged: journal[{i}] is no known entry.")
+        check(values, ENTRIES[kind], f"journal[{i}]")
+
+
 class _Decoder:
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
@@ -82,14 +165,13 @@ class _Decoder:
         self._steps = [entry for entry in document["journal"] if "step" in entry]
         self._failures = _failures(document["journal"])
         self._planned: list[_Planned] = []
-        initial = document["initial"]
         history = History()
-        for values in initial["requests"]:
+        for values in document["initial"]["requests"]:
             history.add(decode_request(values))
-        for key, token_ids in initial["contents"].items():
-            history.contents[_hash(key)] = tuple(token_ids)
-        self._initial = decode_frame(initial, self._engine, history)
+        self._initial = decode_frame(document["initial"], self._engine, history)
+        assert self._initial.num_planned == 0, "a recording begins with steps in flight"
         self._fold = self._initial.copy()
+        self._hashes: dict[int, list[int]] = {}  # of each sequence's blocks
         self._params: dict[int, SamplingParams] = {}  # of requests that were updated
         self._num_steps = 0
 
@@ -105,30 +187,33 @@ class _Decoder:
             self._fold.add(request)
             return Added(request, values["at"] / 1e6)
         if "abort" in values:
-            events = tuple(decode_events(values["abort"]))
-            self._fold.apply(events)
+            events = self._apply(values["abort"])
             return Aborted(events, self._reorder(values, before))
         if "update" in values:
             params = SamplingParams(**values["params"])
             self._params[values["update"]] = params
             return Updated(values["update"], params)
         if "resume" in values:
-            # Plans that it left were made before it, even if no commit has mentioned them yet.
-            self._plan_to(
-                min(values["resume"]["planned"], self._last_planned(self._num_steps - 1) + 1)
-            )
-            self._fold = decode_frame(values["resume"], self._engine, self._fold.history)
-            # Steps that were planned and then lost with the failure are not in the document.
-            del self._planned[self._fold.num_planned :]
-            return Resumed(self._fold.copy(), values["why"])
+            return self._resume(values)
         record = self._record(values)
         entry = Stepped(record, self._reorder(values, before), values["at"] / 1e6)
         self._check_frame(self._num_steps)
         self._num_steps += 1
         return entry
 
+    def _resume(self, values: dict[str, Any]) -> Resumed:
+        """Plans that it left were made before it, even if no commit has mentioned them yet."""
+        self._plan_to(min(values["resume"]["planned"], self._last_planned(self._num_steps - 1) + 1))
+        frame = decode_frame(values["resume"], self._engine, self._fold.history)
+        self._fold.become(frame)
+        # Steps that were planned and then lost with the failure are not in the document.
+        del self._planned[frame.num_planned :]
+        return Resumed(frame, values["why"])
+
     def _reorder(self, values: dict[str, Any], before: tuple[int, ...]) -> tuple[int, ...] | None:
-        order = decode_order(values, before)
+        if "order" not in values:
+            return None
+        order = tuple(changed_list(before, values["order"]))
         self._fold.reorder(order)
         return order
 
@@ -140,32 +225,72 @@ class _Decoder:
                 "is damaged; save it again."
             )
 
+    def _apply(self, rows: list[list[Any]]) -> tuple[Event, ...]:
+        events = decode_events(rows)
+        for event in events:
+            if isinstance(event, BlocksCached):
+                self._check_hashes(event)
+        self._fold.apply(events)
+        return events
+
+    def _check_hashes(self, event: BlocksCached) -> None:
+        """A block's hash is that of its tokens and of all in front of it."""
+        size, known = self._engine["block_size"], self._fold.history.token_ids[event.seq_id]
+        chain = self._hashes.setdefault(event.seq_id, [])
+        for index, key in zip(event.indices, event.hashes, strict=False):  # a tree has no hashes
+            if (index + 1) * size > self._fold.sequences[event.seq_id].num_known:
+                raise RecordingError(f"block {index} of seq {event.seq_id} is cached too early.")
+            while len(chain) <= index:
+                start = len(chain) * size
+                parent = chain[-1] if chain else None
+                chain.append(block_hash(parent, known[start : start + size]))
+            if chain[index] != key:
+                raise RecordingError(
+                    f"block {index} of seq {event.seq_id} has the hash {chain[index]:016x} by its "
+                    f"tokens, and the recording says {key:016x}: a token or a hash was changed; "
+                    "save it again."
+                )
+
     # -------------------------------------------------------------------------- one step
 
     def _record(self, values: dict[str, Any]) -> StepRecord:
-        index = self._num_steps
-        self._plan_to(min(index + values.get("in_flight", 0), self._last_planned(index)) + 1)
-        planned = self._planned[index]
-        events, new_tokens = self._commit(planned, values)
-        finished = {e.seq_id: e.reason for e in events if isinstance(e, Finished)}
-        return StepRecord(
-            step_id=values["step"],
-            chunks=planned.chunks,
+        index, num_in_flight = self._num_steps, values.get("in_flight", 0)
+        self._plan_to(min(index + num_in_flight, self._last_planned(index)) + 1)
+        plan, waiting, block_tables = self._planned[index]
+        sampled = plan.spans.sampled
+        new_tokens = {
+            span.seq_id: _token_ids(tokens)
+            for span, tokens in zip(sampled, values["tokens"], strict=True)
+            if tokens is not None
+        }
+        timings = zip(self._document["phases"], values["times"], strict=True)
+        record = StepRecord(
+            plan=plan,
             new_tokens=new_tokens,
-            finished=finished,
-            events=(*planned.events, *events),
-            waiting=tuple(i for i in planned.waiting if i not in finished),
-            running=tuple(i for i in planned.running if i not in finished),
-            block_tables=planned.block_tables,
-            blocked=Blocked(*values["blocked"]) if "blocked" in values else None,
-            preempted=tuple(e.seq_id for e in planned.events if isinstance(e, Preempted)),
-            logprobs={int(i): _logprobs(*v) for i, v in values.get("logprobs", {}).items()},
-            num_in_flight=values.get("in_flight", 0),
-            timings={
-                phase: value / 1e6
-                for phase, value in zip(self._document["phases"], values["times"], strict=True)
-                if value is not None
+            finished={},
+            effects=(),
+            waiting=(),
+            block_tables=block_tables,
+            logprobs={
+                int(i): tuple(_logprobs(*value) for value in each)
+                for i, each in values.get("logprobs", {}).items()
             },
+            num_in_flight=num_in_flight,
+            timings={phase: value / 1e6 for phase, value in timings if value is not None},
+        )
+        return self._with_effects(record, waiting, values.get("commit", []))
+
+    def _with_effects(
+        self, record: StepRecord, waiting: tuple[int, ...], rows: list[list[Any]]
+    ) -> StepRecord:
+        self._fold.commit(record)  # its tokens; the events follow
+        effects = self._apply(rows)
+        finished = {e.seq_id: e.reason for e in effects if isinstance(e, Finished)}
+        return replace(
+            record,
+            effects=effects,
+            finished=finished,
+            waiting=tuple(i for i in waiting if i not in finished),
         )
 
     def _plan_to(self, num_planned: int) -> None:
@@ -178,58 +303,74 @@ class _Decoder:
         return min([len(self._steps) - 1, *survived])
 
     def _plan(self, values: dict[str, Any]) -> _Planned:
-        fold, numbers = self._fold, values["chunks"]
-        pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
-        first_blocks = {i: len(fold.sequences[i].block_table) for i, _ in pairs}
-        events = decode_events(values.get("plan", []))
-        fold.apply(events)
-        chunks = tuple(self._chunk(i, num_tokens, first_blocks[i]) for i, num_tokens in pairs)
+        fold, numbers = self._fold, values["spans"]
+        num_blocks = {i: len(seq.block_table) for i, seq in fold.sequences.items()}
+        events = self._apply(values.get("plan", []))
+        joined = tuple(self._joined(event) for event in events if isinstance(event, Admitted))
+        num_blocks |= {one.seq_id: 0 for one in joined}
+        spans: list[tuple[Any, ...]] = []
+        updates: list[BlockUpdate] = []
+        for seq_id, num_tokens in zip(numbers[::2], numbers[1::2], strict=True):
+            row, table = _row(fold, seq_id), fold.sequences[seq_id].block_table
+            first = num_blocks[seq_id]
+            if len(table) > first:
+                updates.append(BlockUpdate(0, row, first, tuple(table[first:])))
+            drafted = values.get("drafts", {}).get(str(seq_id), ())
+            spans.append(self._span(seq_id, row, num_tokens, tuple(drafted)))
         fold.num_planned += 1
-        tables = {i: tuple(fold.sequences[i].block_table) for i in fold.running}
-        return _Planned(chunks, events, tuple(fold.waiting), tuple(fold.running), tables)
-
-    def _chunk(self, seq_id: int, num_tokens: int, first_block: int) -> Chunk:
-        seq, request = self._fold.sequences[seq_id], self._fold.history.requests[seq_id]
-        known, start = self._fold.history.token_ids[seq_id], seq.num_computed_tokens
-        token_ids = () if seq.is_decoding else tuple(known[start : start + num_tokens])
-        params = self._params.get(seq_id, request.params)
-        is_new_here = first_block == 0 and start > 0 and params.needs_history
-        return Chunk(
-            seq_id,
-            _not_none(seq.slot),
-            start,
-            num_tokens,
-            token_ids,
-            first_block,
-            tuple(seq.block_table[first_block:]),
-            self._fold.advance(seq_id, num_tokens),
-            params,
-            request.seed,
-            request.num_prompt_tokens,
-            tuple(known[:start]) if is_new_here else (),
+        plan = StepPlan(
+            values["step"],
+            Spans(spans),
+            joined,
+            tuple(values.get("left", ())),
+            tuple(self._resampled(i) for i in values.get("resampled", ())),
+            tuple(updates),
+            tuple(BlockCopy(BlockRef(a, b), BlockRef(c, d)) for a, b, c, d in _copies(values)),
+            events,
+            Blocked(*values["blocked"]) if "blocked" in values else None,
         )
+        tables = {i: tuple(fold.sequences[i].block_table) for i in fold.running}
+        return _Planned(plan, tuple(fold.waiting), tables)
 
-    def _commit(
-        self, planned: _Planned, values: dict[str, Any]
-    ) -> tuple[list[Event], dict[int, int]]:
-        """Puts each sampled token back in front of the events that it caused."""
-        rest = decode_events(values.get("commit", []))
-        sampling = [chunk.seq_id for chunk in planned.chunks if chunk.samples]
-        events: list[Event] = []
-        new_tokens: dict[int, int] = {}
-        for seq_id, token_id in zip(sampling, values["tokens"], strict=True):
-            if token_id is None:
-                continue
-            new_tokens[seq_id] = token_id
-            num_known = self._fold.sequences[seq_id].num_known
-            caused: list[Event] = [TokenSampled(seq_id, token_id, num_known)]
-            while rest and rest[0].seq_id == seq_id:
-                caused.append(rest.pop(0))
-            self._fold.apply(caused)
-            events += caused
-        if rest:
-            raise RecordingError(f"step {values['step']} has events without a cause; save again.")
-        return events, new_tokens
+    def _span(
+        self, seq_id: int, row: int, num_tokens: int, drafted: tuple[int, ...]
+    ) -> tuple[Any, ...]:
+        fold, seq, num_drafted = self._fold, self._fold.sequences[seq_id], len(drafted)
+        start = seq.num_computed_tokens
+        is_sampled = start + num_tokens == seq.num_tokens + num_drafted
+        newest = fold.history.token_ids[seq_id][seq.num_known - 1]
+        given = (newest, *drafted) if drafted else ()
+        fold.advance(seq_id, num_tokens, num_drafted + 1 if is_sampled else 0)
+        return seq_id, row, start, num_tokens, given, num_drafted, is_sampled
+
+    def _joined(self, event: Admitted) -> Joined:
+        seq, history = self._fold.sequences[event.seq_id], self._fold.history
+        token_ids = array(TOKEN_TYPE, history.token_ids[seq.seq_id][: seq.num_known])
+        seed = history.requests[seq.seq_id].seed
+        params = self._params_of(seq.seq_id)
+        return Joined(seq.seq_id, event.row, token_ids, seq.num_prompt_tokens, params, seed)
+
+    def _resampled(self, seq_id: int) -> SamplingUpdate:
+        return SamplingUpdate(seq_id, _row(self._fold, seq_id), self._params_of(seq_id))
+
+    def _params_of(self, seq_id: int) -> SamplingParams:
+        return self._params.get(seq_id) or self._fold.history.requests[seq_id].params
+
+
+def _row(fold: Fold, seq_id: int) -> int:
+    row = fold.sequences[seq_id].row
+    assert row is not None, f"seq {seq_id} has no row"
+    return row
+
+
+def _token_ids(tokens: int | list[int]) -> tuple[int, ...]:
+    token_ids = array(TOKEN_TYPE, [tokens] if isinstance(tokens, int) else tokens)
+    assert token_ids, "a sequence got tokens, and there are none"
+    return tuple(token_ids)
+
+
+def _copies(values: dict[str, Any]) -> list[list[int]]:
+    return values.get("copies", [])
 
 
 def _failures(journal: list[dict[str, Any]]) -> list[tuple[int, int]]:
@@ -244,12 +385,3 @@ def _failures(journal: list[dict[str, Any]]) -> list[tuple[int, int]]:
 
 def _logprobs(token_id: int, logprob: float, top: list[list[Any]]) -> TokenLogprobs:
     return TokenLogprobs(token_id, logprob, tuple((i, value) for i, value in top))
-
-
-def _hash(text: str) -> int:
-    return _not_none(hash_from_text(text))
-
-
-def _not_none(value: int | None) -> int:
-    assert value is not None
-    return value

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanovllm_edu.core import html
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.events import counted
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError
 
 
@@ -46,7 +48,7 @@ class Diff:
 
     def _repr_html_(self) -> str:
         rows = [(c.path, _shown(c.before), _shown(c.after)) for c in self.changes]
-        return html.table(html.counted(len(rows), "change"), ("what", "before", "after"), rows)
+        return html.table(counted(len(rows), "change"), ("what", "before", "after"), rows)
 
 
 def diff(before: Any, after: Any) -> Diff:

@@ -8,6 +8,7 @@ Source of the roofline: Williams, Waterman and Patterson (2009).
 
 from typing import TYPE_CHECKING, Any
 
+from nanovllm_edu.core.step_record import StepRecord, kind_of
 from nanovllm_edu.introspect.latency import latencies
 from nanovllm_edu.introspect.recording import Recording
 
@@ -32,8 +33,8 @@ def cache_occupancy(recording: Recording) -> "Figure":
 
 
 def batch_composition(recording: Recording) -> "Figure":
-    """Prefill and decode tokens of each step, against the budget."""
-    decode = [sum(c.num_tokens for c in r.chunks if c.is_decode) for r in recording]
+    """Prefill and decode tokens of each step, guesses among the latter, against the budget."""
+    decode = [num_decode_tokens(record) for record in recording]
     prefill = [r.num_tokens - d for r, d in zip(recording, decode, strict=True)]
     figure, axes = _axes("What each step computed", "step", "tokens")
     steps = range(len(recording))
@@ -85,11 +86,11 @@ def roofline(
     figure, axes = _axes("Roofline", "operations per byte", "operations per second")
     points: dict[str, list[tuple[float, float]]] = {"prefill in it": [], "decode only": []}
     for record in recording:
-        if record.chunks and "forward" in record.timings:
+        if record.spans and "forward" in record.timings:
             flops = 2.0 * num_parameters * record.num_tokens
-            read = kv_bytes_per_token * sum(chunk.end for chunk in record.chunks)
+            read = kv_bytes_per_token * sum(span.end for span in record.spans)
             moved = num_parameters * bytes_per_value + read
-            is_decode = all(chunk.is_decode for chunk in record.chunks)
+            is_decode = num_decode_tokens(record) == record.num_tokens
             name = "decode only" if is_decode else "prefill in it"
             points[name].append((flops / moved, flops / record.timings["forward"]))
     for (name, pairs), colour, mark in zip(points.items(), (BLUE, GREEN), "so", strict=True):
@@ -106,6 +107,11 @@ def _roof(axes: Any, peak_flops: float, peak_bandwidth: float) -> None:
     axes.plot(intensities, heights, color="black", lw=1.2, label="roof of the device")
     axes.set_xscale("log")
     axes.set_yscale("log")
+
+
+def num_decode_tokens(record: StepRecord) -> int:
+    """Tokens of a step that are no prefill: newest tokens, and guesses behind them."""
+    return sum(span.num_tokens for span in record.spans if kind_of(span) != "prefill")
 
 
 def _levels(recording: Recording, index: int) -> tuple[int, int]:

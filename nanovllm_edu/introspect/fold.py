@@ -1,10 +1,13 @@
 """`Fold`: an engine's state rebuilt from what its steps *said*, one event at a time.
 
-    state after step k  =  key frame  +  events and chunks of the steps in between
+    state after step k  =  key frame  +  plans and commits of the steps in between
 
 Nothing is copied while the engine runs: a recording keeps the records and folds them when somebody
 asks. That works because a plan returns every decision it took; a fold that disagrees with the live
 engine would prove that a decision was not reported (tests/introspect/test_fold.py compares them).
+
+This is the one place where an event becomes a change. What others show, the viewer in a browser
+included, is what a fold came to (`introspect/view.py`).
 
 It knows the meaning of each event, not why it happened. Read next: `introspect/recording.py`.
 """
@@ -14,27 +17,34 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 
+from nanovllm_edu.core.engine_state import BlockState, EngineState, SequenceState
 from nanovllm_edu.core.events import (
     Admitted,
-    BlockAllocated,
-    BlockCached,
     BlockEvicted,
-    BlockForgotten,
-    BlockFreed,
+    BlocksAllocated,
+    BlocksCached,
+    BlocksFreed,
+    DraftFailed,
+    DraftVerified,
     Event,
     Finished,
     Preempted,
     PrefixHit,
-    TokenSampled,
 )
-from nanovllm_edu.core.plan import Chunk
-from nanovllm_edu.core.step_record import BlockState, EngineState, SequenceState, StepRecord
+from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.introspect.history import FoldedSequence, History, Request
+from nanovllm_edu.introspect.history import Content, FoldedSequence, History, Request
 
 
 class Fold:
-    """A mutable engine state that advances by applying records."""
+    """A mutable engine state that advances by applying plans and commits.
+
+    Attributes:
+        touched_seqs: Sequences that may have changed since somebody emptied this set.
+        touched_blocks: Blocks likewise.
+        ended: Sequences that ended since then, as they were.
+    """
 
     def __init__(self, num_blocks: int, block_size: int, history: History) -> None:
         self.block_size = block_size
@@ -43,9 +53,12 @@ class Fold:
         self.waiting: OrderedDict[int, None] = OrderedDict()
         self.running: OrderedDict[int, None] = OrderedDict()
         self.ref_counts = [0] * num_blocks
-        self.hashes: list[int | None] = [None] * num_blocks
+        self.contents: list[Content | None] = [None] * num_blocks
         self.evictable: OrderedDict[int, None] = OrderedDict()
         self.num_planned = 0
+        self.touched_seqs: set[int] = set()
+        self.touched_blocks: set[int] = set()
+        self.ended: dict[int, FoldedSequence] = {}
 
     @classmethod
     def of_engine(cls, engine: LLMEngine, history: History) -> "Fold":
@@ -54,28 +67,24 @@ class Fold:
         manager = scheduler.block_manager
         fold = cls(manager.num_blocks, manager.block_size, history)
         for seq in chain(scheduler.running.values(), scheduler.waiting.values()):
-            history.add(
-                Request(
-                    seq.seq_id, tuple(seq.token_ids), seq.num_prompt_tokens, seq.params, seq.seed
-                )
-            )
+            token_ids = tuple(seq.token_ids)
+            history.add(Request(seq.seq_id, token_ids, seq.num_prompt_tokens, seq.params, seq.seed))
             fold.sequences[seq.seq_id] = FoldedSequence(
                 seq.seq_id,
-                len(seq.token_ids),
+                len(token_ids),
                 seq.num_prompt_tokens,
                 seq.num_computed_tokens,
-                seq.num_in_flight,
-                seq.slot,
-                seq.is_decoding,
+                seq.num_claimed,
+                seq.row,
                 list(seq.block_table),
             )
         fold.waiting.update(dict.fromkeys(scheduler.waiting))
         fold.running.update(dict.fromkeys(scheduler.running))
         for block in manager.blocks:
             fold.ref_counts[block.block_id] = block.ref_count
-            fold.hashes[block.block_id] = block.hash
-            if block.hash is not None:
-                history.contents[block.hash] = tuple(block.token_ids)
+            if block.content is not None:
+                content = Content(block.content.hash, tuple(block.content.token_ids))
+                fold.contents[block.block_id] = content
         fold.evictable.update(dict.fromkeys(manager.evictable))
         return fold
 
@@ -87,10 +96,16 @@ class Fold:
             for seq_id, seq in self.sequences.items()
         }
         twin.waiting, twin.running = self.waiting.copy(), self.running.copy()
-        twin.ref_counts, twin.hashes = list(self.ref_counts), list(self.hashes)
+        twin.ref_counts, twin.contents = list(self.ref_counts), list(self.contents)
         twin.evictable = self.evictable.copy()
         twin.num_planned = self.num_planned
         return twin
+
+    def become(self, other: "Fold") -> None:
+        """Takes over the state of another one, which may differ anywhere."""
+        touched_seqs = {*self.sequences, *other.sequences}
+        self.__dict__.update(other.copy().__dict__)
+        self.touched_seqs, self.touched_blocks = touched_seqs, set(range(len(self.ref_counts)))
 
     # ----------------------------------------------------------------- what happens
 
@@ -101,27 +116,41 @@ class Fold:
             request.seq_id, len(request.token_ids), request.num_prompt_tokens
         )
         self.waiting[request.seq_id] = None
+        self.touched_seqs.add(request.seq_id)
 
-    def plan(self, events: Iterable[Event], chunks: Iterable[Chunk]) -> None:
-        """A step is planned: its decisions take effect, and lengths advance."""
-        self.apply(events)
-        for chunk in chunks:
-            self.advance(chunk.seq_id, chunk.num_tokens)
+    def plan(self, plan: StepPlan) -> None:
+        """A step is planned: its decisions take effect, and it claims its tokens."""
+        self.apply(plan.events)
+        for span in plan.spans:
+            self.advance(span.seq_id, span.num_tokens, span.num_claimed)
         self.num_planned += 1
 
-    def advance(self, seq_id: int, num_tokens: int) -> bool:
-        """Tokens of a sequence go through the model. Returns whether a token is sampled."""
+    def advance(self, seq_id: int, num_tokens: int, num_claimed: int) -> None:
+        """Tokens of a sequence go through the model, and at most so many come back."""
         seq = self.sequences[seq_id]
         seq.num_computed_tokens += num_tokens
-        samples = seq.num_computed_tokens == seq.num_tokens
-        if samples:
-            seq.num_in_flight += 1
-            seq.is_decoding = True
-        return samples
+        seq.num_claimed += num_claimed
+        self.touched_seqs.add(seq_id)
+
+    def commit(self, record: StepRecord) -> None:
+        """A step's tokens are here. What was claimed and did not come is handed back."""
+        for span in record.spans.sampled:
+            seq = self.sequences.get(span.seq_id)
+            if seq is None:
+                continue  # it has ended meanwhile
+            tokens = record.new_tokens.get(span.seq_id, ())
+            self.history.settle(span.seq_id, seq.num_known, tokens)
+            seq.num_known += len(tokens)
+            seq.num_claimed -= span.num_claimed
+            if seq.row is not None:
+                seq.num_computed_tokens -= span.num_claimed - len(tokens)
+            self.touched_seqs.add(span.seq_id)
+        self.apply(record.effects)
 
     def apply(self, events: Iterable[Event]) -> None:
         """Applies events in order."""
         for event in events:
+            self.touched_seqs.add(event.seq_id)
             self._apply(event)
 
     def reorder(self, eviction_order: tuple[int, ...] | None) -> None:
@@ -131,23 +160,18 @@ class Fold:
 
     def _apply(self, event: Event) -> None:
         match event:
-            case TokenSampled():
-                self._sample(event)
-            case BlockAllocated():
-                self.ref_counts[event.block_id] = 1
-                self.sequences[event.seq_id].block_table.append(event.block_id)
-            case BlockCached():
+            case BlocksAllocated():
+                self._allocate(event)
+            case BlocksCached():
                 self._cache(event)
-            case BlockFreed():
+            case BlocksFreed():
                 self._free(event)
             case BlockEvicted():
-                self.hashes[event.block_id] = None
+                self.contents[event.block_id] = None
                 del self.evictable[event.block_id]
-            case BlockForgotten():
-                self.hashes[event.block_id] = None
-                self.evictable.pop(event.block_id, None)  # unless it is in use
+                self.touched_blocks.add(event.block_id)
             case Admitted():
-                self.sequences[event.seq_id].slot = event.slot
+                self.sequences[event.seq_id].row = event.row
                 del self.waiting[event.seq_id]
                 self.running[event.seq_id] = None
             case PrefixHit():
@@ -157,31 +181,36 @@ class Fold:
             case Finished():
                 self.waiting.pop(event.seq_id, None)
                 self.running.pop(event.seq_id, None)
-                del self.sequences[event.seq_id]
+                self.ended[event.seq_id] = self.sequences.pop(event.seq_id)
+            case DraftVerified() | DraftFailed():
+                pass  # said for the reader: `commit` counts the tokens that came
             case _:
                 raise AssertionError(f"an event that the fold does not know: {event}")
 
-    def _sample(self, event: TokenSampled) -> None:
-        seq = self.sequences[event.seq_id]
-        token_ids = self.history.token_ids[event.seq_id]
-        if event.position == len(token_ids):
-            token_ids.append(event.token_id)
-        seq.num_in_flight -= 1
-        seq.num_known += 1
+    def _allocate(self, event: BlocksAllocated) -> None:
+        for block_id in event.block_ids:
+            self.ref_counts[block_id] = 1
+        self.sequences[event.seq_id].block_table[event.first :] = event.block_ids
+        self.touched_blocks.update(event.block_ids)
 
-    def _cache(self, event: BlockCached) -> None:
-        start = event.logical_index * self.block_size
-        token_ids = self.history.token_ids[event.seq_id][start : start + self.block_size]
-        self.history.contents[event.hash] = tuple(token_ids)
-        self.hashes[event.block_id] = event.hash
+    def _cache(self, event: BlocksCached) -> None:
+        known, size = self.history.token_ids[event.seq_id], self.block_size
+        hashes = event.hashes or (None,) * len(event.block_ids)
+        for block_id, index, key in zip(event.block_ids, event.indices, hashes, strict=True):
+            token_ids = tuple(known[index * size : (index + 1) * size])
+            self.contents[block_id] = Content(key, token_ids, event.seq_id, index)
+        self.touched_blocks.update(event.block_ids)
 
-    def _free(self, event: BlockFreed) -> None:
-        block_id = event.block_id
-        self.ref_counts[block_id] -= 1
-        if self.ref_counts[block_id] == 0 and self.hashes[block_id] is not None:
-            self.evictable[block_id] = None
+    def _free(self, event: BlocksFreed) -> None:
+        """Of a sequence that is gone, that waits again, or that goes on with a shorter table."""
+        for block_id, ref_count in zip(event.block_ids, event.ref_counts, strict=True):
+            self.ref_counts[block_id] = ref_count
+            if ref_count == 0 and self.contents[block_id] is not None:
+                self.evictable[block_id] = None
         if event.seq_id in self.sequences:
-            self.sequences[event.seq_id].block_table.remove(block_id)
+            table = self.sequences[event.seq_id].block_table
+            del table[len(table) - len(event.block_ids) :]
+        self.touched_blocks.update(event.block_ids)
 
     def _share(self, event: PrefixHit) -> None:
         seq = self.sequences[event.seq_id]
@@ -191,10 +220,11 @@ class Fold:
             self.ref_counts[block_id] += 1
         seq.block_table = list(event.block_ids)
         seq.num_computed_tokens = event.num_tokens
+        self.touched_blocks.update(event.block_ids)
 
     def _preempt(self, seq_id: int) -> None:
         seq = self.sequences[seq_id]
-        seq.num_computed_tokens, seq.slot, seq.is_decoding = 0, None, False
+        seq.num_computed_tokens, seq.row = 0, None
         del self.running[seq_id]
         self.waiting[seq_id] = None
         self.waiting.move_to_end(seq_id, last=False)
@@ -213,10 +243,11 @@ class Fold:
         )
 
     def _block(self, block_id: int) -> BlockState:
-        ref_count, key = self.ref_counts[block_id], self.hashes[block_id]
-        state = "used" if ref_count else "free" if key is None else "cached"
-        token_ids = () if key is None else self.history.contents[key]
-        return BlockState(block_id, ref_count, key, token_ids, state)
+        ref_count, content = self.ref_counts[block_id], self.contents[block_id]
+        if content is None:
+            return BlockState(block_id, ref_count, None, (), "used" if ref_count else "free")
+        state = "used" if ref_count else "cached"
+        return BlockState(block_id, ref_count, content.hash, content.token_ids, state)
 
     def _sequence(self, seq_id: int) -> SequenceState:
         seq = self.sequences[seq_id]
@@ -226,14 +257,6 @@ class Fold:
             tuple(self.history.token_ids[seq_id][: seq.num_known]),
             seq.num_prompt_tokens,
             seq.num_computed_tokens,
-            seq.num_in_flight,
-            seq.slot,
+            seq.num_claimed,
+            seq.row,
         )
-
-
-def split_events(record: StepRecord) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
-    """The events of the plan, and those of the commit: it begins with the first sampled token."""
-    events = record.events
-    first = (i for i, event in enumerate(events) if isinstance(event, TokenSampled))
-    cut = next(first, len(events))
-    return events[:cut], events[cut:]

@@ -1,4 +1,4 @@
-"""Key frames and events as plain JSON values, and back.
+"""Key frames, events and requests as plain JSON values, and back.
 
 A key frame is a whole engine state in as few numbers as possible: tokens are left to the history
 (they never change), blank blocks are left out. An event is a list: the index of its kind, then its
@@ -11,16 +11,58 @@ Read next: `introspect/codec.py`, which puts documents together.
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from nanovllm_edu.core.events import EVENT_TYPES, Event
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.introspect.fold import Fold
-from nanovllm_edu.introspect.history import FoldedSequence, History, Request
+from nanovllm_edu.introspect.history import Content, FoldedSequence, History, Request
+from nanovllm_edu.introspect.shape import Count, Either, Numbers, Optional, check
 
 KINDS = tuple(EVENT_TYPES)
 FIELDS = {name: tuple(f.name for f in fields(cls)) for name, cls in EVENT_TYPES.items()}
 _DEFAULTS = SamplingParams().to_dict()
+
+_SHAPES: dict[Any, Any] = {
+    int: Count,
+    str: str,
+    int | None: Optional,
+    tuple[int, ...]: Numbers,
+    tuple[bool, ...]: [bool],
+}
+"""Annotation of an event's field -> what it looks like in a document."""
+
+
+def _shape_of(name: str, hint: Any) -> Any:
+    return {"hash": Either(str, None), "hashes": [str]}.get(name) or _SHAPES[hint]
+
+
+EVENT_SHAPES: dict[str, tuple[Any, ...]] = {
+    name: tuple(_shape_of(field, get_type_hints(cls)[field]) for field in FIELDS[name])
+    for name, cls in EVENT_TYPES.items()
+}
+
+REQUEST = {
+    "seq_id": Count,
+    "token_ids": Numbers,
+    "num_prompt_tokens": Count,
+    "params": {str: Any},
+    "seed": int,
+}
+FRAME = {
+    "planned": Count,
+    "waiting": Numbers,
+    "running": Numbers,
+    "sequences": [(Count, Count, Count, Count, Count, Optional, Numbers)],
+    "blocks": [
+        Either(
+            (Count, Count),
+            (Count, Count, Either(str, None), Numbers),
+            (Count, Count, Either(str, None), Count, Count),
+        )
+    ],
+    "eviction_order": Numbers,
+}
 
 
 def hash_to_text(value: int | None) -> str | None:
@@ -50,24 +92,31 @@ def _encode_event(event: Event) -> list[Any]:
 def _plain(field: str, value: Any) -> Any:
     if field == "hash":
         return hash_to_text(value)
+    if field == "hashes":
+        return list(map(hash_to_text, value))
     return list(value) if isinstance(value, tuple) else value
 
 
-def decode_events(rows: list[list[Any]]) -> list[Event]:
+def decode_events(rows: list[list[Any]]) -> tuple[Event, ...]:
     """The events behind `encode_events`."""
-    return [_decode_event(*row) for row in rows]
+    return tuple([_decode_event(*row) for row in rows])
 
 
 def _decode_event(kind: int, *values: Any) -> Event:
+    check(kind, Count, "the kind of an event")
     name = KINDS[kind]
+    check(list(values), EVENT_SHAPES[name], name)
     typed: dict[str, Any] = {
-        field: hash_from_text(value) if field == "hash" else _frozen(value)
-        for field, value in zip(FIELDS[name], values, strict=True)
+        field: _typed(field, value) for field, value in zip(FIELDS[name], values, strict=True)
     }
     return EVENT_TYPES[name](**typed)
 
 
-def _frozen(value: Any) -> Any:
+def _typed(field: str, value: Any) -> Any:
+    if field == "hash":
+        return hash_from_text(value)
+    if field == "hashes":
+        return tuple(map(hash_from_text, value))
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -112,14 +161,23 @@ def encode_frame(fold: Fold) -> dict[str, Any]:
         "running": list(fold.running),
         "sequences": [_encode_sequence(seq) for seq in fold.sequences.values()],
         "blocks": [
-            [block_id, ref_count, hash_to_text(key)]
-            for block_id, (ref_count, key) in enumerate(
-                zip(fold.ref_counts, fold.hashes, strict=True)
+            [block_id, ref_count, *_encode_content(content)]
+            for block_id, (ref_count, content) in enumerate(
+                zip(fold.ref_counts, fold.contents, strict=True)
             )
-            if ref_count or key is not None
+            if ref_count or content is not None
         ],
         "eviction_order": list(fold.evictable),
     }
+
+
+def _encode_content(content: Content | None) -> list[Any]:
+    """Whose tokens they are; the tokens themselves if nobody's that is known."""
+    if content is None:
+        return []
+    if content.seq_id is None:
+        return [hash_to_text(content.hash), list(content.token_ids)]
+    return [hash_to_text(content.hash), content.seq_id, content.index]
 
 
 def _encode_sequence(seq: FoldedSequence) -> list[Any]:
@@ -128,9 +186,8 @@ def _encode_sequence(seq: FoldedSequence) -> list[Any]:
         seq.num_known,
         seq.num_prompt_tokens,
         seq.num_computed_tokens,
-        seq.num_in_flight,
-        seq.slot,
-        int(seq.is_decoding),
+        seq.num_claimed,
+        seq.row,
         list(seq.block_table),
     ]
 
@@ -141,11 +198,24 @@ def decode_frame(values: dict[str, Any], engine: dict[str, Any], history: Histor
     fold.num_planned = values["planned"]
     fold.waiting = OrderedDict.fromkeys(values["waiting"])
     fold.running = OrderedDict.fromkeys(values["running"])
-    for seq_id, *numbers, is_decoding, table in values["sequences"]:
-        fields: list[Any] = [seq_id, *numbers, bool(is_decoding), list(table)]
-        fold.sequences[seq_id] = FoldedSequence(*fields)
-    for block_id, ref_count, key in values["blocks"]:
+    for numbers in values["sequences"]:
+        seq = FoldedSequence(*numbers[:-1], block_table=list(numbers[-1]))
+        fold.sequences[seq.seq_id] = seq
+    queued = [*fold.waiting, *fold.running]
+    assert sorted(queued) == sorted(fold.sequences), (
+        "the queues hold other sequences than there are"
+    )
+    for block_id, ref_count, *content in values["blocks"]:
         fold.ref_counts[block_id] = ref_count
-        fold.hashes[block_id] = hash_from_text(key)
+        fold.contents[block_id] = _decode_content(fold, *content) if content else None
     fold.evictable = OrderedDict.fromkeys(values["eviction_order"])
     return fold
+
+
+def _decode_content(fold: Fold, key: str | None, *place: Any) -> Content:
+    if len(place) == 1:
+        return Content(hash_from_text(key), tuple(place[0]))
+    seq_id, index = place
+    start = index * fold.block_size
+    token_ids = fold.history.token_ids[seq_id][start : start + fold.block_size]
+    return Content(hash_from_text(key), tuple(token_ids), seq_id, index)

@@ -1,10 +1,11 @@
-"""The data that a fold works on: requests, sequences, and what never changes once it is known.
+"""The data that a fold works on: requests, sequences, contents, and what never changes.
 
 Read next: `introspect/fold.py`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 
@@ -20,6 +21,22 @@ class Request:
     seed: int
 
 
+class Content(NamedTuple):
+    """What a findable block holds.
+
+    Attributes:
+        hash: By which it is found; None if it is found otherwise.
+        token_ids: Its tokens.
+        seq_id: Whose tokens they were; None if that was before the recording.
+        index: Which block of that sequence it was.
+    """
+
+    hash: int | None
+    token_ids: tuple[int, ...]
+    seq_id: int | None = None
+    index: int | None = None
+
+
 @dataclass(slots=True)
 class FoldedSequence:
     """One unfinished sequence; its tokens are the first `num_known` of the history's."""
@@ -28,15 +45,14 @@ class FoldedSequence:
     num_known: int
     num_prompt_tokens: int
     num_computed_tokens: int = 0
-    num_in_flight: int = 0
-    slot: int | None = None
-    is_decoding: bool = False
+    num_claimed: int = 0
+    row: int | None = None
     block_table: list[int] = field(default_factory=list[int])
 
     @property
     def num_tokens(self) -> int:
-        """Known tokens and those in flight."""
-        return self.num_known + self.num_in_flight
+        """Known tokens and claimed ones."""
+        return self.num_known + self.num_claimed
 
 
 @dataclass(slots=True)
@@ -45,18 +61,21 @@ class History:
 
     requests: dict[int, Request] = field(default_factory=dict[int, Request])
     token_ids: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    contents: dict[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
-    """Hash of a block -> its tokens."""
 
     def only(self, seq_ids: Iterable[int]) -> "History":
         """One of its own that knows some of the requests, and nothing that came after them."""
-        history = History(contents=dict(self.contents))
+        history = History()
         for seq_id in seq_ids:
             history.add(self.requests[seq_id])
         return history
 
     def add(self, request: Request) -> None:
-        """Remembers a request; its tokens grow as they are sampled."""
+        """Remembers a request; its tokens grow as they are settled."""
         if request.seq_id not in self.requests:
             self.requests[request.seq_id] = request
             self.token_ids[request.seq_id] = list(request.token_ids)
+
+    def settle(self, seq_id: int, num_known: int, tokens: tuple[int, ...]) -> None:
+        """Remembers tokens behind the first `num_known`, unless another fold came by before."""
+        known = self.token_ids[seq_id]
+        known.extend(tokens[len(known) - num_known :])

@@ -6,8 +6,8 @@ Read next: `viewer/page.py`, which makes the page.
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
-from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.introspect.whole_file import write_whole
 from nanovllm_edu.viewer.page import to_page
 
@@ -26,7 +26,7 @@ def to_html(
         title: The page's heading.
         level: What is shown at first: "basic", "why" or "everything".
     """
-    return write_whole(path, to_page(encode(recording), title, homepage(), level))
+    return write_whole(path, to_page(encode_view(recording), title, homepage(), level))
 
 
 def homepage() -> str:

@@ -28,10 +28,11 @@ def latencies(recording: Recording) -> Latencies:
         if isinstance(entry, Added):
             added[entry.request.seq_id] = entry.seconds
         elif isinstance(entry, Stepped):
-            for seq_id in entry.record.new_tokens:
+            for seq_id, tokens in entry.record.new_tokens.items():
                 if seq_id in last:
                     between.append(entry.seconds - last[seq_id])
                 else:
                     first[seq_id] = entry.seconds - added[seq_id]
+                between += [0.0] * (len(tokens) - 1)  # they came together
                 last[seq_id] = entry.seconds
     return Latencies(first, tuple(between))

@@ -2,7 +2,7 @@
 
 Two processes. "engine" has what the host does (the phases, in the order they happened), the steps
 from plan to commit (in as many rows as overlap), and the counters. "sequences" has one track per
-sequence: waiting, prefill, decode, and a mark where it was preempted. Times are those measured.
+sequence: waiting, prefill, decode, verify, and a mark where it was preempted. Times are measured.
 
 Source of the format: "Trace Event Format" (the Chromium project's public description): complete
 events (X), instants (i), counters (C) and metadata (M), times in microseconds.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.core.step_record import StepRecord, kind_of
 from nanovllm_edu.introspect.journal import Added, Stepped
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.introspect.spans import StepSpans, step_spans
@@ -80,23 +80,24 @@ def _step(record: StepRecord, spans: StepSpans, row: int) -> Iterator[TraceEvent
 
 def _about(record: StepRecord) -> dict[str, Any]:
     why = record.blocked.why if record.blocked else "nobody waits"
-    return {"tokens": record.num_tokens, "sequences": len(record.chunks), "blocked": why}
+    return {"tokens": record.num_tokens, "sequences": len(record.spans), "blocked": why}
 
 
 def _sequences(
     record: StepRecord, begin: float, end: float, waiting_since: dict[int, float]
 ) -> Iterator[TraceEvent]:
-    for chunk in record.chunks:
-        since = waiting_since.pop(chunk.seq_id, None)
+    new_blocks = {update.row: update.block_ids for update in record.plan.block_updates}
+    for span in record.spans:
+        since = waiting_since.pop(span.seq_id, None)
         if since is not None and since < begin:
-            yield _slice("waiting", SEQUENCES, chunk.seq_id + 1, since, begin, {})
-        name = "decode" if chunk.is_decode else "prefill"
+            yield _slice("waiting", SEQUENCES, span.seq_id + 1, since, begin, {})
         about = {
-            "positions": f"[{chunk.start}, {chunk.end})",
-            "token": record.new_tokens.get(chunk.seq_id),
-            "new blocks": list(chunk.new_block_ids),
+            "positions": f"[{span.start}, {span.end})",
+            "tokens": list(record.new_tokens.get(span.seq_id, ())),
+            "new blocks": list(new_blocks.get(span.row, ())),
+            **({"guesses": list(span.drafted)} if span.num_drafted else {}),
         }
-        yield _slice(name, SEQUENCES, chunk.seq_id + 1, begin, end, about)
+        yield _slice(kind_of(span), SEQUENCES, span.seq_id + 1, begin, end, about)
     for seq_id in record.preempted:
         waiting_since[seq_id] = begin
         yield _instant("preempted", seq_id, begin)
@@ -108,9 +109,10 @@ def _counters(recording: Recording, index: int, at: float) -> Iterator[TraceEven
     fold, record = recording.fold_to(index), recording[index]
     used, cached = sum(map(bool, fold.ref_counts)), len(fold.evictable)
     free = len(fold.ref_counts) - used - cached
-    decode = sum(chunk.num_tokens for chunk in record.chunks if chunk.is_decode)
     yield _counter("blocks", at, {"used": used, "cached": cached, "free": free})
-    tokens = {"prefill": record.num_tokens - decode, "decode": decode}
+    tokens = {"prefill": 0, "decode": 0, "verify": 0}
+    for span in record.spans:
+        tokens[kind_of(span)] += span.num_tokens
     yield _counter("tokens per step", at, tokens)
 
 

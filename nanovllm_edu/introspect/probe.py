@@ -81,7 +81,7 @@ class Probe:
         seq = self._sequence(seq_id)
         _, logits = self._look(seq)
         position = len(seq.token_ids)
-        row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, slot=0)
+        row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, row=0)
         history = torch.tensor([seq.token_ids.tolist()], device=logits.device)
         params = SamplingTensors.build([row], logits.device, history)
         chosen = int(sampler.Sampler().choose(logits, params)[0])
@@ -102,7 +102,7 @@ class Probe:
 
     def _sequence(self, seq_id: int) -> Sequence:
         seq = self.engine.scheduler.sequence(seq_id)
-        if seq.num_computed_tokens < len(seq.token_ids) - 1 or seq.num_in_flight:
+        if seq.num_computed_tokens < len(seq.token_ids) - 1 or seq.num_claimed:
             raise RequestError(
                 f"seq {seq_id} has {seq.num_computed_tokens} of {len(seq.token_ids)} tokens in the "
                 "cache; step until its prompt is computed."
@@ -176,7 +176,9 @@ def _stages(logits: Tensor, params: SamplingTensors) -> list[tuple[str, Tensor]]
     if params.min_p is not None:
         steps.append(("min_p", logits := stages.apply_min_p(logits, params.min_p)))
     if params.top_k is not None:
-        steps.append(("top_k", logits := stages.apply_top_k(logits, params.top_k)))
+        steps.append(
+            ("top_k", logits := stages.apply_top_k(logits, params.top_k, params.max_top_k))
+        )
     if params.top_p is not None:
         steps.append(("top_p", logits := stages.apply_top_p(logits, params.top_p)))
     return steps

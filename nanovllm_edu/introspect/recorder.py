@@ -13,7 +13,8 @@ the recorder, because only their return values tell what happened.
 Read next: `introspect/recording.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from time import perf_counter
 from typing import Any, Self
 
@@ -48,6 +49,7 @@ class Recorder:
                 "before recording."
             )
         self._begin = perf_counter()
+        self._last_seen = self.engine.newest_record
         self._initial = Fold.of_engine(self.engine, History())
         self._journal: list[Entry] = []
         self._records: list[StepRecord] = []
@@ -72,55 +74,48 @@ class Recorder:
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
     ) -> int:
         """Like `engine.add_request`."""
-        seq_id = self.engine.add_request(prompt, sampling_params)
-        self._notice_requests()
-        return seq_id
+        with self.engine.exclusive():
+            self._look()
+            seq_id = self.engine.add_request(prompt, sampling_params)
+            self._notice_requests()
+            return seq_id
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Like `engine.abort_request`."""
-        self._notice_requests()
-        events = self.engine.abort_request(seq_id)
-        self._journal.append(Aborted(events, self._eviction_order()))
-        return events
+        with self.engine.exclusive():
+            self._look()
+            events = self.engine.abort_request(seq_id)
+            self._journal.append(Aborted(events, self._eviction_order()))
+            return events
 
     def update_request(self, seq_id: int, **changes: Any) -> SamplingParams:
         """Like `engine.update_request`."""
-        self._notice_requests()
-        params = self.engine.update_request(seq_id, **changes)
-        self._journal.append(Updated(seq_id, params))
-        return params
+        with self.engine.exclusive():
+            self._look()
+            params = self.engine.update_request(seq_id, **changes)
+            self._journal.append(Updated(seq_id, params))
+            return params
 
     def step(self) -> StepRecord:
         """Like `engine.step`."""
-        self._notice_requests()
-        try:
-            record = self.engine.step()
-        except Exception as error:
-            self._resume(error)
-            raise
-        return self._keep(record)
+        record = self._take(self.engine.step)
+        assert record is not None
+        return record
 
     def run(self, depth: int = 1) -> Iterator[StepRecord]:
         """Like `engine.run`: until nothing is left to do."""
         steps = self.engine.run(depth)
-        while True:
-            self._notice_requests()
-            try:
-                record = next(steps)
-            except StopIteration:
-                return
-            except Exception as error:
-                self._resume(error)
-                raise
-            yield self._keep(record)
+        while (record := self._take(lambda: next(steps, None))) is not None:
+            yield record
 
     # -------------------------------------------------------------------- the result
 
     @property
     def recording(self) -> Recording:
         """Everything so far, frozen. The recorder may go on."""
-        self._notice_requests()
-        self._decode_new_pieces()
+        with self.engine.exclusive():
+            self._look()
+            self._decode_new_pieces()
         return Recording(self._initial, tuple(self._journal), describe(self.engine), self._pieces)
 
     def record(self, index: int) -> StepRecord:
@@ -141,10 +136,40 @@ class Recorder:
 
     # ----------------------------------------------------------------------- keeping
 
-    def _keep(self, record: StepRecord) -> StepRecord:
+    def _look(self) -> None:
+        """Whatever happened since the last time."""
+        self._catch_up()
+        self._notice_requests()
+
+    def _take(self, verb: Callable[[], StepRecord | None]) -> StepRecord | None:
+        """Takes a step. An interrupt comes while the device works, or afterwards."""
+        with self.engine.exclusive():
+            self._look()
+            try:
+                record = verb()
+            except BaseException as error:
+                if not self._catch_up():
+                    self._resume(error)
+                raise
+            if record is not None:
+                self._keep(record)
+            return record
+
+    def _catch_up(self) -> bool:
+        """Keeps a record that was made but never reached us. Whether there was one."""
+        last, newest = self._last_seen, self.engine.newest_record
+        if newest is None or newest is last:
+            return False
+        has_failed = bool(self._journal) and isinstance(self._journal[-1], Resumed)
+        is_next = has_failed or newest.step_id == (0 if last is None else last.step_id + 1)
+        if is_next:
+            self._keep(newest)
+        return is_next
+
+    def _keep(self, record: StepRecord) -> None:
+        self._last_seen = record
         self._records.append(record)
         self._journal.append(Stepped(record, self._eviction_order(), self._now()))
-        return record
 
     def _eviction_order(self) -> tuple[int, ...] | None:
         if not self._keeps_order:
@@ -170,8 +195,8 @@ class Recorder:
             self._newest = new[0].request.seq_id
             self._journal += reversed(new)
 
-    def _resume(self, error: Exception) -> None:
-        """After a failed step only the engine knows where it stands: a new key frame."""
+    def _resume(self, error: BaseException) -> None:
+        """After a failure or an interrupt only the engine knows where it stands: a key frame."""
         frame = Fold.of_engine(self.engine, self._initial.history)
         frame.num_planned = len(self) + self.engine.num_steps_in_flight
         self._journal.append(Resumed(frame, f"{type(error).__name__}: {error}"))
@@ -188,7 +213,7 @@ class Recorder:
             if isinstance(entry, Added):
                 self._add_pieces(entry.request.token_ids)
             elif isinstance(entry, Stepped):
-                self._add_pieces(entry.record.new_tokens.values())
+                self._add_pieces(chain.from_iterable(entry.record.new_tokens.values()))
 
     def _add_pieces(self, token_ids: Iterable[int]) -> None:
         """Each token by itself, special ones included: a view shows what is there."""
@@ -208,6 +233,7 @@ def describe(engine: LLMEngine) -> Mapping[str, Any]:
         "max_num_batched_tokens": config.max_num_batched_tokens,
         "max_model_len": engine.max_model_len,
         "enable_prefix_caching": config.enable_prefix_caching,
+        "prefix_cache": config.prefix_cache,
         "enable_chunked_prefill": config.enable_chunked_prefill,
         "policy": type(engine.scheduler.policy).__name__,
         "eviction_policy": type(engine.scheduler.block_manager.evictable).__name__,

@@ -13,10 +13,12 @@ from functools import cached_property
 from typing import Any
 
 from nanovllm_edu.core import html
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.events import counted
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect.breakpoints import breakpoints_at
-from nanovllm_edu.introspect.fold import Fold, split_events
+from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.history import Request
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 
@@ -104,7 +106,7 @@ class Recording:
         position, fold = (0, self.initial) if base is None else self._frames[base]
         fold = fold.copy()
         for i in range(position, self._end(index)):
-            self._apply(fold, i)
+            self.advance(fold, i)
             step = self._steps_upto(i)
             if isinstance(self.journal[i], Stepped) and step % KEY_FRAME_INTERVAL == 0:
                 self._frames.setdefault(step, (i + 1, fold.copy()))
@@ -138,7 +140,8 @@ class Recording:
     def _steps_upto(self, position: int) -> int:
         return self._step_at.get(position, -1)
 
-    def _apply(self, fold: Fold, position: int) -> None:
+    def advance(self, fold: Fold, position: int) -> None:
+        """Applies the journal's entry at a position to a fold that stands right before it."""
         entry = self.journal[position]
         match entry:
             case Added():
@@ -149,18 +152,19 @@ class Recording:
             case Updated():
                 pass
             case Resumed():
-                fold.__dict__.update(entry.frame.copy().__dict__)
+                fold.become(entry.frame)
             case Stepped():
                 self._apply_step(fold, self._step_at[position], entry)
 
     def _apply_step(self, fold: Fold, step: int, entry: Stepped) -> None:
         """Plans that were made before this commit take effect first (`run` plans ahead)."""
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
+        if step in self._gaps:
+            raise _missing(step)
         try:
             while fold.num_planned <= self.last_planned(step):
-                record = self.records[fold.num_planned]
-                fold.plan(split_events(record)[0], record.chunks)
-            fold.apply(split_events(entry.record)[1])
+                fold.plan(self.records[fold.num_planned].plan)
+            fold.commit(entry.record)
         except (KeyError, IndexError, ValueError) as error:
             raise _missing(step) from error
         fold.reorder(entry.eviction_order)
@@ -182,12 +186,28 @@ class Recording:
                 failures.append((step, entry.frame.num_planned - 1))
         return failures
 
+    @cached_property
+    def _gaps(self) -> set[int]:
+        """Steps whose number does not follow, though no failure took the numbers between."""
+        gaps: set[int] = set()
+        step, expected, has_failed = -1, None, False
+        for entry in self.journal:
+            has_failed = has_failed or isinstance(entry, Resumed)
+            if isinstance(entry, Stepped):
+                step += 1
+                if expected not in (None, entry.record.step_id):
+                    if not has_failed:
+                        gaps.add(step)
+                    has_failed = False
+                expected = entry.record.step_id + 1
+        return gaps
+
     # ---------------------------------------------------------------------- in words
 
     def __repr__(self) -> str:
         return (
-            f"Recording of {html.counted(len(self), 'step')} and "
-            f"{html.counted(len(self.requests), 'sequence')}: "
+            f"Recording of {counted(len(self), 'step')} and "
+            f"{counted(len(self.requests), 'sequence')}: "
             f"{self.engine['num_blocks']} blocks of {self.engine['block_size']} tokens, "
             f"{self.engine['policy']}, {self.engine['eviction_policy']}"
         )
@@ -199,7 +219,7 @@ class Recording:
         text = html.table(repr(self), header, rows)
         if len(self) > NUM_ROWS:
             text += html.paragraph(
-                f"and {html.counted(len(self) - NUM_ROWS, 'more step')}; show() has all"
+                f"and {counted(len(self) - NUM_ROWS, 'more step')}; show() has all"
             )
         return text
 

@@ -10,17 +10,21 @@ import gzip
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.codec import encode
+from nanovllm_edu.introspect.codec import encode, to_text
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.introspect.whole_file import write_whole
 
+MOST_BYTES = 256 * 2**20
+"""A file may not be longer than this, unpacked: some 20 000 steps of 64 sequences are."""
+
 
 def to_json(recording: Recording) -> str:
     """The document as compact JSON, the same for equal recordings with equal timings."""
-    return json.dumps(encode(recording), separators=(",", ":"), ensure_ascii=False)
+    return to_text(encode(recording))
 
 
 def save(recording: Recording, path: str | Path) -> Path:
@@ -30,22 +34,59 @@ def save(recording: Recording, path: str | Path) -> Path:
     return write_whole(path, gzip.compress(data, mtime=0) if Path(path).suffix == ".gz" else data)
 
 
-def load(path: str | Path) -> Recording:
+def load(path: str | Path, max_bytes: int = MOST_BYTES) -> Recording:
     """Reads a recording.
 
+    Args:
+        path: A file that `save` wrote.
+        max_bytes: Its longest length, unpacked. A file of a few kilobytes can unpack to more than
+            the memory holds.
+
     Raises:
-        RecordingError: The file is truncated, of another schema, or not a recording.
+        RecordingError: The file cannot be read, is truncated, too long, of another schema, or not a
+            recording.
     """
-    data = Path(path).read_bytes()
-    try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-        document = json.loads(text)
-    except (EOFError, OSError, zlib.error, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RecordingError(
-            f"{path} is not a whole JSON file ({error}): it is truncated, or no recording; "
-            "give a file that save() wrote."
-        ) from error
+    document = _parse(path, _unpacked(path, max_bytes))
     try:
         return decode(document)
     except RecordingError as error:
         raise RecordingError(f"{path}: {error}") from error
+
+
+def _unpacked(path: str | Path, max_bytes: int) -> bytes:
+    """The file's content, and never more than one byte beyond the limit."""
+    try:
+        with Path(path).open("rb") as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            data = (gzip.GzipFile(fileobj=file) if is_packed else file).read(max_bytes + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _not_whole(path, error) from error
+    except OSError as error:
+        raise RecordingError(
+            f"{path} cannot be read ({error.strerror or error}); give a file that save() wrote."
+        ) from error
+    if len(data) > max_bytes:
+        raise RecordingError(
+            f"{path} is longer than {max_bytes} bytes when it is unpacked; if you trust it, give "
+            "load() a larger max_bytes."
+        )
+    return data
+
+
+def _parse(path: str | Path, data: bytes) -> Any:
+    try:
+        return json.loads(data.decode())
+    except RecursionError as error:
+        raise RecordingError(
+            f"{path} is no recording: its lists are nested too deep; give a file that save() wrote."
+        ) from error
+    except ValueError as error:
+        raise _not_whole(path, error) from error
+
+
+def _not_whole(path: str | Path, error: Exception) -> RecordingError:
+    return RecordingError(
+        f"{path} is not a whole JSON file ({error}): it is truncated, or no recording; "
+        "give a file that save() wrote."
+    )

@@ -13,7 +13,7 @@ All sequences of a step lie one after the other in a single run of tokens, witho
 token is written into its row by the device itself, and the next step reads it there: it need not
 wait for its value to travel to the scheduler and back.
 
-It knows nothing of models. Read next: `runners/eager.py`.
+It knows nothing of models. Read next: `paged/kv_cache.py`, the memory; then `runners/eager.py`.
 """
 
 from collections.abc import Iterable

@@ -99,6 +99,7 @@ class ChecksumRunner:
             table = self._rows[update.row].tables.setdefault(update.group, [])
             table[update.first :] = update.block_ids
         for copy in plan.copies:
+            assert copy.target in self._kv, "a copy to a block that is not there"
             self._kv[copy.target] = [list(slots) for slots in self._kv[copy.source]]
         for span in plan.spans:
             self._store(span)

@@ -6,7 +6,7 @@ running it. A CUDA graph is a recording of them that one call replays.
 A sampled token goes into the token table on the device, and the next replay reads it there. The
 host never waits in a decode step, except in `Ticket.wait`.
 
-Slow twin: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
+Reference: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
 Read next: `runners/decode_graphs.py`, `runners/graph_inputs.py`, `fused_decode/decoder.py`.
 """
 

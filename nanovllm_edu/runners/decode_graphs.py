@@ -39,7 +39,7 @@ class DecodeGraphs:
         model: Its weights are read in place.
         backend: Attention of the `logits` graphs.
         kv_cache: Read and written.
-        tables: Block tables and tokens by slot.
+        tables: Block tables and tokens by row.
     """
 
     def __init__(

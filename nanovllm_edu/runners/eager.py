@@ -4,8 +4,8 @@
     forward   the model runs, attention reads the paged cache
     sample    logits become tokens, which the device feeds back to itself
 
-It is the slow twin of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows nothing of
-queues, policies or text.
+It is the readable reference of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows
+nothing of queues, policies or text.
 
 Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`.
 """

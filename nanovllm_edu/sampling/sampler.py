@@ -8,7 +8,8 @@ model gave them, before any stage: vLLM's default.
 
 It has no state. Nothing in it waits for the device.
 
-Read next: `runners/eager.py`, which feeds the tokens back.
+Read next: `random.py`, `stages.py`, `tensors.py`; then `runners/eager.py`, which feeds the tokens
+back.
 """
 
 from collections.abc import Mapping, Sequence

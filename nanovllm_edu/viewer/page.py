@@ -76,7 +76,7 @@ def to_page(document: dict[str, Any], title: str, home: str = "", level: str = "
     """The page of a recording's document, as text.
 
     Args:
-        document: What `introspect.codec.encode` returns.
+        document: What `introspect.view.encode_view` returns.
         title: Its heading, and the name of the tab.
         home: Where its link leads; without it there is none.
         level: What is shown at first: "basic", "why" or "everything".

@@ -14,7 +14,6 @@ from importlib.resources import files
 
 MODULES = (
     "format",
-    "sentences",
     "state",
     "state_dict",
     "notes",

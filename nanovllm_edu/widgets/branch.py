@@ -12,7 +12,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from nanovllm_edu.core.html import counted
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.widgets.cells import close_with_parts
@@ -115,7 +115,7 @@ class Branch:
         records = [self.recorder.record(index) for index in own]
         facts = [
             counted(len(records), "step"),
-            counted(sum(len(r.new_tokens) for r in records), "token"),
+            counted(sum(len(tokens) for r in records for tokens in r.new_tokens.values()), "token"),
             f"{sum(len(r.preempted) for r in records)} preempted",
             f"{sum(len(r.finished) for r in records)} finished",
         ]

@@ -1,7 +1,7 @@
 """`StepViewer`: the linked view as a widget (an anywidget: traits plus one ES module).
 
-The recording travels once, when a view opens; after that only what is new does. The module folds
-the states itself, so moving through a recording needs no kernel.
+The recording travels once, when a view opens; after that only what is new does. It travels as
+differences between states, so moving through a recording needs no kernel.
 
 Read next: `viewer/js/main.js`; `widgets/step_player.py`, which drives an engine.
 """
@@ -12,9 +12,8 @@ from typing import Any, Self
 import anywidget
 import traitlets
 
-from nanovllm_edu.introspect.codec import encode, encode_journal
-from nanovllm_edu.introspect.journal import Entry, Resumed
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.view import View
 from nanovllm_edu.viewer.source import viewer_script, viewer_style
 from nanovllm_edu.widgets.cells import CellHooks, close_with_parts
 
@@ -45,6 +44,7 @@ class StepViewer(anywidget.AnyWidget):
 
     def __init__(self, recording: Recording, **traits: Any) -> None:
         self._recording: Recording | None = recording
+        self._view: View | None = View(recording)
         self._text = repr(recording)
         self._hooks: CellHooks | None = None
         super().__init__(**traits)
@@ -59,18 +59,19 @@ class StepViewer(anywidget.AnyWidget):
         """Takes the view off the screen, and the recording out of memory."""
         if self._hooks:
             self._hooks.remove()
-        self._recording = None
+        self._recording = self._view = None
         close_with_parts(self)
 
     def document(self) -> dict[str, Any]:
         """What a view that opens now receives."""
-        assert self._recording is not None, "a closed view opens nowhere"
-        return encode(self._recording)
+        assert self._view is not None, "a closed view opens nowhere"
+        return self._view.document()
 
     def append(self, recording: Recording) -> None:
         """Takes in a longer version of the same recording, and sends what is new."""
         before, self._recording, self._text = self._recording, recording, repr(recording)
-        assert before is not None
+        assert before is not None and self._view is not None
+        self._view.extend(recording)
         if len(recording.journal) > len(before.journal):
             self._send_from(len(before.journal), first_piece=len(before.pieces))
 
@@ -81,14 +82,13 @@ class StepViewer(anywidget.AnyWidget):
 
     def _send_from(self, first: int, first_piece: int = 0) -> None:
         """Journal entries and pieces of text, each from a place on; both only ever grow."""
-        assert self._recording is not None
-        journal, pieces = self._recording.journal, self._recording.pieces
-        order = _order_after(self._recording, first)
+        assert self._recording is not None and self._view is not None
+        pieces = self._recording.pieces
         self.send(
             {
                 "type": "append",
                 "first": first,
-                "entries": list(encode_journal(journal[first:], order)),
+                "entries": self._view.entries[first:],
                 "pieces": {str(i): pieces[i] for i in islice(pieces, first_piece, None)},
             }
         )
@@ -114,18 +114,3 @@ def show(recording: Recording, level: str = "everything") -> StepViewer:
     """
     viewer = StepViewer(recording, step=min(0, len(recording) - 1), level=level)
     return viewer.close_with_its_cell()
-
-
-def _order_after(recording: Recording, num_entries: int) -> tuple[int, ...]:
-    """The eviction order that the next journal entry changes (see `codec.encode_order`)."""
-    for entry in reversed(recording.journal[:num_entries]):
-        order = _order_of(entry)
-        if order is not None:
-            return order
-    return tuple(recording.initial.evictable)
-
-
-def _order_of(entry: Entry) -> tuple[int, ...] | None:
-    if isinstance(entry, Resumed):
-        return tuple(entry.frame.evictable)
-    return getattr(entry, "eviction_order", None)

@@ -6,15 +6,14 @@ import pytest
 
 from nanovllm_edu.core.events import EVENT_TYPES
 from nanovllm_edu.introspect import to_html
-from nanovllm_edu.introspect.codec import encode
 from nanovllm_edu.introspect.spans import step_spans
+from nanovllm_edu.introspect.view import encode_view
 from tests.browser.recordings import (
     Letters,
     eventful_recording,
     large_block_recording,
     overlapped_recording,
 )
-from tests.core.test_plan import EXAMPLES
 from tests.introspect.workload import play
 
 pytestmark = pytest.mark.browser
@@ -70,7 +69,7 @@ def test_javascript_folds_the_states_that_python_folds(page, options):
               const Replay = {VIEWER}.replay.constructor, replay = new Replay(doc);
               return Array.from({{ length: replay.numSteps }}, (_, k) => replay.stateDict(k));
             }}""",
-            encode(recording),
+            encode_view(recording),
         )
         for k in range(len(recording) - 1):  # after the last step the page shows later requests too
             expected = json.loads(json.dumps(recording.state_at(k).to_dict()))
@@ -85,7 +84,7 @@ def test_javascript_times_the_phases_as_python_does(page, options):
           const Replay = {VIEWER}.replay.constructor, replay = new Replay(doc);
           return replay.steps.map((_, k) => replay.spans(k));
         }}""",
-        encode(recording),
+        encode_view(recording),
     )
     for spans, seen in zip(step_spans(recording), shown, strict=True):
         assert [phase for phase, *_ in seen["launch"]] == [phase for phase, *_ in spans.launch]
@@ -96,12 +95,24 @@ def test_javascript_times_the_phases_as_python_does(page, options):
             assert seen[name] == pytest.approx([1e6 * x for x in getattr(spans, name)], abs=2)
 
 
-def test_javascript_says_what_python_says(page):
-    for event, _ in EXAMPLES:
-        values = event.to_dict()
-        why = values.pop("why")
-        row = [list(EVENT_TYPES).index(values.pop("kind")), *values.values()]
-        assert page.evaluate(f"row => {VIEWER}.replay.readEvent(row).why", row) == why
+def test_every_kind_of_event_is_shown_with_its_sentence(page):
+    seen = set()
+    for seed in range(12):
+        recording = play(seed).recorder.recording
+        shown = page.evaluate(
+            f"""doc => {{
+              const Replay = {VIEWER}.replay.constructor, replay = new Replay(doc);
+              return replay.steps.map((_, k) => replay.events(k));
+            }}""",
+            encode_view(recording),
+        )
+        for record, events in zip(recording, shown, strict=True):
+            assert [event["why"] for event in events] == [event.why for event in record.events]
+            assert [event["kind"] for event in events] == [
+                type(event).__name__ for event in record.events
+            ]
+            seen |= {event["kind"] for event in events if event["label"]}
+    assert seen == set(EVENT_TYPES)
 
 
 def test_events_come_in_the_order_of_the_record(page, recording):
@@ -127,7 +138,7 @@ def test_the_panels_show_the_step(page, recording, k):
         assert f"{state.num_blocks(kind)} {kind}" in note
     assert f"{record.num_tokens} of 12 tokens" in page.locator(".nv-budget .nv-note").inner_text()
     rows = texts(page, ".nv-budget .nv-row .nv-num")
-    assert rows == [f"[{c.start}, {c.end})" for c in record.chunks]
+    assert rows == [f"[{s.start}, {s.end})" for s in record.spans]
     assert len(texts(page, ".nv-event")) == len(record.events)
     for event, shown in zip(record.events, texts(page, ".nv-event span:last-child"), strict=True):
         assert event.why in shown
@@ -138,15 +149,15 @@ def test_the_tensors_are_those_of_the_batch(page, recording, k):
     go(page, k)
     record, expected = recording[k], []
     tokens = recording.fold_to(k).history.token_ids
-    for chunk in record.chunks:
-        for position in range(chunk.start, chunk.end):
-            slot = record.block_tables[chunk.seq_id][position // 4] * 4 + position % 4
-            expected.append(f"{tokens[chunk.seq_id][position]}\n{position}\n{slot}")
+    for span in record.spans:
+        for position in range(span.start, span.end):
+            slot = record.block_tables[span.seq_id][position // 4] * 4 + position % 4
+            expected.append(f"{tokens[span.seq_id][position]}\n{position}\n{slot}")
     assert texts(page, ".nv-cells3") == expected
     cells = texts(page, ".nv-tensor-seqs .nv-cells")
-    starts = [sum(c.num_tokens for c in record.chunks[:i]) for i in range(len(record.chunks) + 1)]
+    starts = [sum(s.num_tokens for s in record.spans[:i]) for i in range(len(record.spans) + 1)]
     assert cells[0].split() == [str(start) for start in starts]
-    assert cells[1].split() == [str(chunk.end) for chunk in record.chunks]
+    assert cells[1].split() == [str(span.end) for span in record.spans]
 
 
 def test_a_block_leads_to_its_tokens_and_its_slots(page, recording, shoot):
@@ -184,7 +195,7 @@ def test_a_token_leads_to_its_block_and_its_column(page, recording):
 
 def test_the_text_is_coloured_by_how_it_came(page, recording):
     go(page, 8)
-    hit = next(c for c in recording[0].chunks[::-1] if c.start)
+    hit = next(s for s in recording[0].spans[::-1] if s.start)
     page.locator(f".nv-chip[data-seq='{hit.seq_id}']").click()
     state = recording.state_at(8).sequences[hit.seq_id]
     kinds = page.eval_on_selector_all(
@@ -213,12 +224,12 @@ def test_a_finished_sequence_keeps_its_colours(page, recording):
 
 def test_the_hash_chain_shows_where_the_match_stopped(page, recording):
     go(page, 8)
-    hit = next(c for c in recording[0].chunks[::-1] if c.start)
+    hit = next(s for s in recording[0].spans[::-1] if s.start)
     page.locator(f".nv-chip[data-seq='{hit.seq_id}']").click()
     state = recording.state_at(8)
     blocks = [state.blocks[i] for i in state.block_tables[hit.seq_id]]
     links = texts(page, ".nv-links li")
-    expected = ["no hash" if b.hash is None else f"{b.hash:016x}"[:6] for b in blocks]
+    expected = ["not cached" if b.hash is None else f"{b.hash:016x}"[:6] for b in blocks]
     num_found = hit.start // 4
     assert links == [*expected[:num_found], "match stopped here", *expected[num_found:]]
     assert page.locator(".nv-link.nv-found").count() == num_found
@@ -237,13 +248,13 @@ def test_a_choice_survives_steps_at_which_it_is_not_there(page, recording):
 
 def test_the_budget_bar_leads_to_its_sequences(page, recording):
     go(page, 1)
-    chunk = recording[1].chunks[-1]
+    span = recording[1].spans[-1]
     box = page.locator(".nv-budget-bar").bounding_box()
-    tokens_before = recording[1].num_tokens - chunk.num_tokens / 2
+    tokens_before = recording[1].num_tokens - span.num_tokens / 2
     page.locator(".nv-budget-bar").click(
         position={"x": box["width"] * tokens_before / 12, "y": box["height"] / 2}
     )
-    assert page.evaluate(f"{VIEWER}.selection.seq") == chunk.seq_id
+    assert page.evaluate(f"{VIEWER}.selection.seq") == span.seq_id
 
 
 # ---------------------------------------------------------------- other kinds of recordings
@@ -431,7 +442,7 @@ def test_an_empty_recording_says_what_to_do(open_page, tmp_path, shoot):
 
 def test_a_document_of_another_version_says_so(open_page, exported, tmp_path, recording, shoot):
     path = to_html(recording, tmp_path / "x.html")
-    path.write_text(path.read_text().replace('"schema_version":1', '"schema_version":9', 1))
+    path.write_text(path.read_text().replace('"schema_version":2', '"schema_version":9', 1))
     page = open_page(path.as_uri())
     said = page.locator("[role=alert]").inner_text()
     assert "schema version 9" in said

@@ -1,12 +1,15 @@
 """How the view meets a person: calm while stepping, text first, at home in every theme."""
 
 import re
+from itertools import compress
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.step_record import kind_of
 from nanovllm_edu.introspect import to_html
-from nanovllm_edu.introspect.codec import encode
+from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.viewer.page import to_page
 from tests.browser.recordings import Letters, eventful_recording, overlapped_recording
 
@@ -94,7 +97,7 @@ def test_what_a_step_gave_is_shown_as_text(open_recording, letters):
     for k, record in enumerate(letters):
         go(page, k)
         shown = page.locator(".nv-result").inner_text()
-        pieces = [letters.pieces[token] for token in record.new_tokens.values()]
+        pieces = [letters.pieces[i] for tokens in record.new_tokens.values() for i in tokens]
         assert f"step {record.step_id} gave" in shown
         assert texts(page, ".nv-gave code") == pieces
         assert shown.count("ends: ") == len(record.finished)
@@ -213,7 +216,7 @@ def test_keys_work_without_a_click(open_recording, letters):
 
 def test_the_page_says_what_it_is(open_page, letters, tmp_path):
     path = tmp_path / "x.html"
-    path.write_text(to_page(encode(letters), "A <i>run</i>", "../home.html"), encoding="utf-8")
+    path.write_text(to_page(encode_view(letters), "A <i>run</i>", "../home.html"), encoding="utf-8")
     page = open_page(path.as_uri())
     assert page.title() == page.locator("h1").inner_text() == "A <i>run</i>"
     head = page.locator(".page-head").inner_text()
@@ -285,11 +288,14 @@ def test_why_begins_with_one_sentence(open_recording, letters):
     for k, record in enumerate(letters):
         go(page, k)
         line = page.locator(".nv-headline").inner_text()
-        assert ("ecode for" in line) == any(c.is_decode for c in record.chunks), k
-        assert ("refill of" in line) == any(not c.is_decode for c in record.chunks), k
+        # The rest of a prompt of which the cache had all but one token is still its prefill.
+        hits = {e.seq_id for e in record.events if isinstance(e, PrefixHit) and e.num_tokens}
+        is_prefill = [kind_of(s) == "prefill" or s.seq_id in hits for s in record.spans]
+        assert ("ecode for" in line) == (not all(is_prefill)), k
+        assert ("refill of" in line) == any(is_prefill), k
         assert (" end" in line) == bool(record.finished), k
         assert (" wait" in line) == bool(record.waiting), k
-        num_prefilled = sum(c.num_tokens for c in record.chunks if not c.is_decode)
+        num_prefilled = sum(compress(record.spans.nums_of_tokens, is_prefill))
         assert not num_prefilled or f"refill of {num_prefilled} token" in line
 
 
@@ -310,9 +316,7 @@ def test_words_are_explained_where_they_stand(open_recording, letters):
     page = open_recording(letters)
     admitted = page.locator(".nv-event[data-kind=Admitted]").first
     terms = admitted.locator("abbr").all_inner_texts()
-    assert "slot" in terms and "cached" in terms and "token budget" in terms
-    assert "at most max_num_seqs" in admitted.locator("abbr", has_text="slot").get_attribute(
-        "title"
-    )
+    assert "row" in terms and "cached" in terms and "token budget" in terms
+    assert "at most max_num_seqs" in admitted.locator("abbr", has_text="row").get_attribute("title")
     why = next(e.why for e in letters[0].events if type(e).__name__ == "Admitted")
     assert why in admitted.inner_text()

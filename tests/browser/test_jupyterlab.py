@@ -205,7 +205,7 @@ def test_a_fork_from_an_earlier_step_repeats_what_was(lab):
         assert lab.state(k, view=1) == plain(lab.twin.recording.state_at(k))
     lab.page.locator(".widget-html", has_text="the same so far").nth(1).wait_for()
     titles = [title for title in lab.page.locator(".widget-html").all_inner_texts() if title]
-    tokens = sum(len(record.new_tokens) for record in lab.twin.recording.records[5:8])
+    tokens = sum(len(new) for r in lab.twin.recording.records[5:8] for new in r.new_tokens.values())
     assert sum(f"since the fork: 3 steps, {tokens} tokens" in title for title in titles) == 2
     lab.shoot("lab-fork-earlier")
     lab.click("Close fork")

@@ -12,15 +12,15 @@ pytestmark = pytest.mark.browser
 ONE_STEP_ONLY = """\
 def run_to_end(engine):
     tokens = {}
-    for seq_id, token in engine.step().new_tokens.items():
-        tokens.setdefault(seq_id, []).append(token)
+    for seq_id, new in engine.step().new_tokens.items():
+        tokens.setdefault(seq_id, []).extend(new)
     return tokens"""
 ALL_STEPS = """\
 def run_to_end(engine):
     tokens = {}
     while engine.has_unfinished_requests():
-        for seq_id, token in engine.step().new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token)
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens"""
 
 

@@ -59,7 +59,10 @@ def test_steps_stops_after_max_steps(capsys: pytest.CaptureFixture[str]):
 
 
 def test_steps_shows_every_event_on_request(capsys: pytest.CaptureFixture[str]):
-    assert main(["steps", "Once", "--every-event", "--max-tokens", "1"]) == 0
+    command = ["steps", "Once", "--max-tokens", "1"]
+    assert main(command) == 0
+    assert "seq 0 gives back block" not in capsys.readouterr().out
+    assert main([*command, "--every-event"]) == 0
     assert "seq 0 gives back block" in capsys.readouterr().out
 
 
@@ -72,7 +75,7 @@ def test_the_demo_shows_hits_a_preemption_the_answers_and_the_numbers(
     assert "open demo.html in a browser" in output
     assert "<title>nanovllm-edu demo" in (tmp_path / "demo.html").read_text(encoding="utf-8")
     assert re.search(r"seq 1 starts: [1-9]\d* of \d+ tokens are cached", output)
-    assert "is preempted and lets go of" in output
+    assert "is preempted and gives back" in output
     assert all(question in output for question in QUESTIONS)
     assert re.search(r"preemptions +[1-9]", output)
     assert re.search(r"tokens generated +[1-9]\d* in ", output)

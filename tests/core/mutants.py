@@ -87,8 +87,8 @@ class SharedBlockStaysEvictable(BlockPool):
 class HitsCountedAsFree(HashIndex):
     """Free blocks that a match is about to take are promised to the rest of the prompt too."""
 
-    def match(self, lease: HashLease) -> PrefixMatch:
-        return super().match(lease)._replace(num_free=0)
+    def match(self, lease: HashLease, num_blocks: int) -> PrefixMatch:
+        return super().match(lease, num_blocks)._replace(num_free=0)
 
 
 class ParentEvictedBeforeItsChildren(RadixTree):
@@ -220,7 +220,7 @@ class RejectedBlocksKept(BlockManager):
 THE_EIGHT = {
     "stale hash after eviction": Parts(index=StaleHashAfterEviction),
     "last block hashed early": Parts(index=LastBlockHashedEarly),
-    "fully cached prompt": Parts(index=FullyCachedPromptNotRecomputed),
+    "fully cached prompt": Parts(block_manager=FullyCachedPromptNotRecomputed),
     "wrong key length in a chunk": Parts(runner=WrongKeyLengthInChunk),
     "preempt + hit": Parts(block_manager=PreemptAndHitKeepsComputedCount),
     "missing ref count": Parts(pool=MissingRefCount),

@@ -208,7 +208,7 @@ TRAPS: dict[str, tuple[Trap, Parts]] = {
     "the block-boundary rule": (block_boundary, Parts(LengthModuloOne)),
     "a fully cached prompt": (
         fully_cached_prompt,
-        Parts(index=the_eight.FullyCachedPromptNotRecomputed),
+        Parts(block_manager=the_eight.FullyCachedPromptNotRecomputed),
     ),
     "a stale hash after eviction": (
         stale_hash_after_eviction,

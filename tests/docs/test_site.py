@@ -192,8 +192,9 @@ def test_the_format_page_names_every_key_of_a_recording(recorded):
 def test_the_map_names_every_file_of_the_engine(site):
     text = (site / "tour" / "map.html").read_text("utf-8")
     folders = ("core", "runners", "attention", "layers", "models", "sampling")
-    files = [p for folder in folders for p in (ROOT / "nanovllm_edu" / folder).glob("[a-z]*.py")]
-    names = [f"{path.parent.name}/{path.name}" for path in files]
+    package = ROOT / "nanovllm_edu"
+    files = [path for folder in folders for path in (package / folder).rglob("[a-z]*.py")]
+    names = [path.relative_to(package).as_posix() for path in files]
     missing = [name for name in sorted(names) if f"<code>{name}</code>" not in text]
     assert not missing, "docs/tour/map.md says what these are elsewhere, or that they are our own"
 
@@ -201,4 +202,5 @@ def test_the_map_names_every_file_of_the_engine(site):
 def test_glossary_terms_lead_to_their_lessons(site, pages):
     page = pages[site / "glossary.html"]
     assert {"block-table", "kv-cache", "prefix-caching"} <= page.anchors
+    assert {"row", "span", "claim", "radix-tree"} <= page.anchors, "terms without a lesson, too"
     assert "learn/05_prefix_caching.html" in page.links

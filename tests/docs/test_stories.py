@@ -22,7 +22,7 @@ def events(record, kind) -> list:
 def test_the_shared_prompt_is_found_at_step_3(story):
     step = story("shared_prompt")[3]
     assert [hit.num_tokens for hit in events(step, PrefixHit)] == [32, 32]
-    assert sorted(chunk.num_tokens for chunk in step.chunks) == [1, 10, 11]
+    assert sorted(step.spans.nums_of_tokens) == [1, 10, 11]
     tables = [step.block_tables[hit.seq_id][:5] for hit in events(step, PrefixHit)]
     assert tables[0][:4] == tables[1][:4]
     assert tables[0][4] != tables[1][4]
@@ -35,7 +35,7 @@ def test_the_storm_preempts_when_the_page_says(story):
     preempted = [k for k, record in enumerate(storm) if record.preempted]
     assert preempted == [33, 45]
     assert storm.state_at(32).num_blocks("free") + storm.state_at(32).num_blocks("cached") == 0
-    back = {c.seq_id for c in storm[64].chunks} - {c.seq_id for c in storm[63].chunks}
+    back = set(storm[64].spans.seq_ids) - set(storm[63].spans.seq_ids)
     assert back == {seq_id for k in preempted for seq_id in storm[k].preempted}
     assert [hit.num_tokens for hit in events(storm[64], PrefixHit) if hit.num_tokens] == [16]
     for step in (*preempted, 64):

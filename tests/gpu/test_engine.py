@@ -55,8 +55,8 @@ def stepped_and_overlapped(options, given, params):
         ids = [stepped.engine.add_request(p, s) for p, s in zip(given, params, strict=True)]
         found = {i: [] for i in ids}
         while stepped.engine.has_unfinished_requests():
-            for seq_id, token in stepped.engine.step().new_tokens.items():
-                found[seq_id].append(token)
+            for seq_id, tokens in stepped.engine.step().new_tokens.items():
+                found[seq_id].extend(tokens)
         return [found[i] for i in ids], tokens_of(overlapped, given, params)
 
 
@@ -120,7 +120,7 @@ def test_the_devices_block_tables_are_those_of_the_sequences(options):
             engine.step()
             mirror = engine.runner.tables.block_tables.tolist()
             for seq in engine.scheduler.running.values():
-                assert mirror[seq.slot][: len(seq.block_table)] == seq.block_table
+                assert mirror[seq.row][: len(seq.block_table)] == seq.block_table
 
 
 def test_preemption_changes_no_token():

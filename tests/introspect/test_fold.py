@@ -7,7 +7,7 @@ import pytest
 from nanovllm_edu.core.events import EVENT_TYPES
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect import Recorder
-from tests.introspect.workload import make_engine, play
+from tests.introspect.workload import Guesses, make_engine, play
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -37,7 +37,9 @@ def test_the_workloads_reach_every_event():
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("depth", [1, 3])
 def test_planning_ahead_takes_effect_in_the_order_it_happened(seed, depth):
-    played = play(seed, depth=depth)
+    # Guesses follow from values that are still in flight: with one row nothing is planned ahead.
+    options = {"draft_proposer": None} if seed % 3 == 0 else {}
+    played = play(seed, depth=depth, **options)
     recording = played.recorder.recording
     assert any(record.num_in_flight for record in recording)
     for k in range(len(recording) - depth):  # the last ones build on plans not yet recorded
@@ -90,3 +92,18 @@ def test_recording_keeps_the_engines_own_records():
     engine.add_request([1, 2, 3])
     record = recorder.step()
     assert recorder.recording[0] is record
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_records_tables_are_those_that_its_step_used(seed):
+    """Guesses that came to nothing make a table shorter, and then as long again."""
+    for record, state in zip(*_records_and_states(seed), strict=True):
+        for seq_id, table in state.block_tables.items():
+            used = record.block_tables[seq_id]
+            assert used[: len(table)] == table
+            assert len(set(used)) == len(used)
+
+
+def _records_and_states(seed):
+    played = play(seed, draft_proposer=Guesses(seed))
+    return played.recorder.recording.records, played.states

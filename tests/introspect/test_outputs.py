@@ -8,6 +8,7 @@ import pytest
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import kind_of
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.introspect import Recorder, Recording, figures, load, save, to_html, to_text
@@ -111,7 +112,7 @@ def test_cache_occupancy_stacks_used_and_cached_blocks(recording):
 def test_batch_composition_stacks_decode_and_prefill(recording):
     decode, prefill = figures.batch_composition(recording).axes[0].containers[:2]
     for record, low, high in zip(recording, decode, prefill, strict=True):
-        num_decode = sum(chunk.num_tokens for chunk in record.chunks if chunk.is_decode)
+        num_decode = sum(s.num_tokens for s in record.spans if kind_of(s) != "prefill")
         assert low.get_height() == num_decode
         assert high.get_height() == record.num_tokens - num_decode
         assert high.get_y() == num_decode
@@ -131,7 +132,7 @@ def test_roofline_places_each_step_under_the_roof():
     engine = LLMEngine(ChecksumRunner(), EngineConfig())
     launch, seconds = engine.runner.launch, 0.002
     engine.runner.launch = lambda plan: ReadyTicket(
-        launch(plan).wait(), timings={"forward": seconds}
+        replace(launch(plan).wait(), timings={"forward": seconds})
     )
     recorder = Recorder(engine)
     recorder.add_request([1, 2, 3], SamplingParams(max_tokens=3))

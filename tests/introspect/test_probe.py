@@ -42,7 +42,7 @@ def test_the_chosen_token_is_the_one_that_comes(llm, seq_id):
     probe = Probe(llm)
     for _ in range(4):
         expected = probe.next_token(seq_id).chosen
-        assert llm.engine.step().new_tokens[seq_id] == expected
+        assert llm.engine.step().new_tokens[seq_id] == (expected,)
 
 
 def test_the_models_distribution_is_the_engines_own(llm):
@@ -52,7 +52,7 @@ def test_the_models_distribution_is_the_engines_own(llm):
         llm.engine.step()
     view = Probe(llm).next_token(seq_id)
     seen = {c.token_id: c.probability for c in view.stages[0].candidates}
-    top = llm.engine.step().logprobs[seq_id].top
+    top = llm.engine.step().logprobs[seq_id][0].top
     assert [seen[i] for i, _ in top] == pytest.approx([exp(value) for _, value in top], abs=1e-4)
     llm.engine.abort_request(seq_id)
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from random import Random
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.engine_state import EngineState
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.core.step_record import EngineState
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder
-from nanovllm_edu.runners.checksum import ChecksumRunner
+from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
 
 @dataclass
@@ -36,6 +36,23 @@ class Flaky(ChecksumRunner):
         return super().launch(plan)
 
 
+class Guesses:
+    """Guesses what the runner will say: right, wrong, half right, nothing, or an error."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def propose(self, token_ids, num_tokens):
+        rng = Random(
+            1000 * self.seed + len(token_ids)
+        )  # the same once more, when steps are repeated
+        if rng.random() < 0.05:
+            raise ValueError("nothing comes to mind")
+        params = SamplingParams(temperature=0.0, max_tokens=rng.randint(1, 5))
+        right = expected_tokens(list(token_ids), params, 0)[: params.max_tokens]
+        return [t if rng.random() < 0.7 else (t + 1) % 1000 for t in right]
+
+
 def make_engine(rng: Random, **options) -> LLMEngine:
     fail_at = frozenset(options.pop("fail_at", ()))
     runner = Flaky(
@@ -47,6 +64,8 @@ def make_engine(rng: Random, **options) -> LLMEngine:
         "enable_prefix_caching": rng.random() < 0.8,
         "max_num_seqs": rng.randint(1, 6),
         "max_num_batched_tokens": rng.randint(2, 24),
+        "prefix_cache": rng.choice(["hash", "radix"]),
+        "draft_proposer": rng.choice([None, Guesses(rng.randrange(1000))]),
     } | options
     return LLMEngine(runner, EngineConfig(**values))
 

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from nanovllm_edu.layers.rotary import SUPPORTED_ROPE_TYPES, rotary_table
 
@@ -33,6 +35,22 @@ def test_linear_scaling_makes_every_step_smaller() -> None:
 def test_dynamic_scaling_changes_nothing_within_the_trained_context() -> None:
     scaled = rotary_table(8, _PLAIN | {"rope_type": "dynamic", "factor": 4.0}, 9)
     assert torch.equal(scaled, rotary_table(8, _PLAIN, 9))
+
+
+def test_case_10_dynamic_scaling_turns_as_transformers_does_at_each_length() -> None:
+    rope = {**_PLAIN, "rope_type": "dynamic", "factor": 4.0}
+    table = rotary_table(8, rope | {"original_max_position_embeddings": 5}, 20)
+    config = LlamaConfig(
+        hidden_size=8,
+        num_attention_heads=1,
+        head_dim=8,
+        max_position_embeddings=5,
+        rope_parameters=dict(rope),
+    )
+    for position in range(20):
+        frequencies, _ = ROPE_INIT_FUNCTIONS["dynamic"](config, "cpu", seq_len=position + 1)
+        angles = position * frequencies
+        torch.testing.assert_close(table[position], torch.cat((angles.cos(), angles.sin())))
 
 
 def test_llama3_keeps_fast_turns_and_slows_slow_ones() -> None:

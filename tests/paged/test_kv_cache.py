@@ -2,13 +2,15 @@
 
 import torch
 
+from nanovllm_edu.core.plan import BlockCopy, BlockRef
 from nanovllm_edu.paged.kv_cache import KVCache, bytes_per_block
 
 
-def make() -> KVCache:
+def make(num_host_blocks: int = 0) -> KVCache:
     return KVCache.allocate(
         num_layers=2, num_blocks=3, block_size=4, num_kv_heads=2, head_dim=8,
         dtype=torch.float32, device=torch.device("cpu"),
+        num_host_blocks=num_host_blocks,
     )  # fmt: skip
 
 
@@ -29,6 +31,53 @@ def test_a_copy_is_independent() -> None:
     cache = make()
     cache.copy().data.fill_(1.0)
     assert not cache.data.any()
+
+
+def filled() -> KVCache:
+    """Block b of the device holds b, block b of the host 10 + b."""
+    cache = make(num_host_blocks=2)
+    for block_id in range(4):
+        cache.data[:, :, block_id] = block_id
+    for block_id in range(2):
+        cache.host[:, :, block_id] = 10 + block_id
+    return cache
+
+
+def content(cache: KVCache) -> list[list[float]]:
+    """The one number in each block of each tier."""
+    return [
+        [float(v) for tensor in tier.unbind(2) for (v,) in [tensor.unique()]]
+        for tier in (cache.data, cache.host)
+    ]
+
+
+def copied(*copies: tuple[tuple[int, int], tuple[int, int]]) -> list[list[float]]:
+    cache = filled()
+    cache.copy_blocks(
+        [BlockCopy(BlockRef(*source), BlockRef(*target)) for source, target in copies]
+    )
+    return content(cache)
+
+
+def test_a_block_is_copied_in_all_layers_within_a_tier_and_between_two() -> None:
+    assert copied(((0, 1), (0, 2))) == [[0, 1, 1, 3], [10, 11]]
+    assert copied(((0, 1), (1, 0))) == [[0, 1, 2, 3], [1, 11]]
+    assert copied(((1, 1), (0, 0))) == [[11, 1, 2, 3], [10, 11]]
+    assert copied(((1, 1), (1, 0))) == [[0, 1, 2, 3], [11, 11]]
+
+
+def test_copies_take_effect_one_after_the_other() -> None:
+    assert copied(((0, 1), (1, 0)), ((0, 2), (0, 1)), ((1, 0), (0, 2))) == [[0, 2, 1, 3], [1, 11]]
+
+
+def test_the_hosts_blocks_are_on_the_host_and_copied_with_the_cache() -> None:
+    cache = filled()
+    assert cache.host.shape == (2, 2, 2, 4, 2, 8)
+    assert cache.host.device.type == "cpu"
+    twin = cache.copy()
+    twin.host.fill_(99)
+    assert content(cache)[1] == [10, 11]
+    assert make().host.numel() == 0
 
 
 def test_bytes_per_block() -> None:

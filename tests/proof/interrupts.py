@@ -18,15 +18,15 @@ CONTEXTLIB = contextlib.__file__
 
 
 class Injector:
-    """Raises SIGINT before one executed line. With `at=None` it only counts.
+    """Raises SIGINT before each of some executed lines. Without any it only counts.
 
     Attributes:
         num_lines: Lines executed so far.
-        place: File and line of the one that was chosen, once it came.
+        place: File and line of the newest one that was chosen, once it came.
     """
 
-    def __init__(self, at: int | None = None) -> None:
-        self.at = at
+    def __init__(self, *at: int) -> None:
+        self.at = set(at)
         self.num_lines = 0
         self.place = ""
 
@@ -44,8 +44,9 @@ class Injector:
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event == "line":
             self.num_lines += 1
-            if self.num_lines == self.at:
+            if self.num_lines in self.at:
                 self.place = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
-                sys.settrace(None)  # what follows runs at full speed
+                if self.num_lines == max(self.at):
+                    sys.settrace(None)  # what follows runs at full speed
                 signal.raise_signal(signal.SIGINT)
         return self._line

@@ -123,10 +123,10 @@ def num_lines(scenario: str, shape: str) -> int:
     return injector.num_lines
 
 
-def interrupt(scenario: str, shape: str, at: int) -> str:
-    """Runs it with an interrupt before one line, and checks everything. Returns its place."""
+def interrupt(scenario: str, shape: str, *at: int) -> str:
+    """Runs it with interrupts before these lines and checks everything; returns the last place."""
     stage, caught = Stage(shape), None
-    with Injector(at) as injector:
+    with Injector(*at) as injector:
         try:
             SCENARIOS[scenario](stage)
         except KeyboardInterrupt as error:
@@ -136,7 +136,7 @@ def interrupt(scenario: str, shape: str, at: int) -> str:
         assert caught is not None or not injector.place, "the interrupt was swallowed"
         check(stage, caught)
     except BaseException as error:
-        error.add_note(f"{scenario}, {shape}: interrupted before line {at}, {injector.place}")
+        error.add_note(f"{scenario}, {shape}: interrupted before lines {at}, {injector.place}")
         raise
     return injector.place
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nanovllm_edu import SamplingParams
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import BlockUpdate, Joined, SamplingUpdate, Span, Spans, StepPlan
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.runners.graph_inputs import GraphInputs
 
@@ -13,16 +13,25 @@ WARM, HOT = SamplingParams(temperature=0.5), SamplingParams(temperature=2.0)
 
 @pytest.fixture
 def inputs(monkeypatch):
-    """Inputs that note which rows are sent instead of sending them."""
-    made = GraphInputs(DeviceTables.allocate(4, 64, 8, 0, torch.device("cpu")))
+    """Inputs of two sequences that note which rows are sent, on a machine without a GPU."""
+    tables = DeviceTables.allocate(4, 64, 8, 0, torch.device("cpu"))
+    tables.take_facts(StepPlan(0, joined=tuple(Joined(i, i, (), 2, WARM, i) for i in range(2))))
+    made = GraphInputs(tables)
     made.sent = []
-    monkeypatch.setattr(made, "_send_rows", lambda chunks: made.sent.append(list(chunks)))
+    send = made._send_rows
+
+    def noted(spans):
+        made.sent.append(list(spans))
+        send(spans)
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(made, "_send_rows", noted)
     return made
 
 
-def decode(starts, params=WARM):
-    chunks = (Chunk(i, i, start, 1, (), 0, (), True, params, i, 2) for i, start in starts.items())
-    return StepPlan(0, tuple(chunks), (), None, ())
+def decode(starts, updates=(), block_updates=()):
+    spans = Spans(Span(i, i, start, 1) for i, start in starts.items())
+    return StepPlan(0, spans, sampling_updates=updates, block_updates=block_updates)
 
 
 def test_the_same_sequences_one_token_on_need_nothing(inputs):
@@ -32,15 +41,27 @@ def test_the_same_sequences_one_token_on_need_nothing(inputs):
 
 
 def test_the_longest_comes_first_and_stays_first(inputs):
-    assert [c.seq_id for c in inputs.update(decode({0: 5, 1: 9}))] == [1, 0]
-    assert [c.seq_id for c in inputs.update(decode({0: 6, 1: 10}))] == [1, 0]
+    assert list(inputs.update(decode({0: 5, 1: 9}))) == [1, 0]
+    assert inputs.order == [1, 0]
+    assert list(inputs.update(decode({0: 6, 1: 10}))) == [1, 0]
 
 
-@pytest.mark.parametrize("then", [decode({0: 6}), decode({0: 6, 1: 10}, HOT), decode({0: 6, 1: 3})])
+@pytest.mark.parametrize(
+    "then",
+    [decode({0: 6}), decode({0: 6, 1: 10}, (SamplingUpdate(1, 1, HOT),)), decode({0: 6, 1: 3})],
+    ids=["another set", "another temperature", "another length"],
+)
 def test_other_sequences_or_parameters_are_sent(inputs, then):
     inputs.update(decode({0: 5, 1: 9}))
     inputs.update(then)
     assert len(inputs.sent) == 2
+
+
+def test_a_new_block_alone_goes_into_the_table_without_the_rows(inputs):
+    inputs.update(decode({0: 7, 1: 9}))
+    inputs.update(decode({0: 8, 1: 10}, block_updates=(BlockUpdate(0, 0, 1, (6,)),)))
+    assert len(inputs.sent) == 1
+    assert inputs.tensors.block_tables[0, :2].tolist() == [0, 6]
 
 
 def test_after_another_path_everything_is_sent(inputs):
@@ -48,3 +69,18 @@ def test_after_another_path_everything_is_sent(inputs):
     inputs.forget()
     inputs.update(decode({0: 6}))
     assert len(inputs.sent) == 2
+
+
+def test_rows_hold_what_joined_said_and_the_rest_is_padding(inputs):
+    plan = decode({0: 5, 1: 9}, (SamplingUpdate(1, 1, HOT),))
+    inputs._tables.take_facts(plan)
+    inputs.update(plan)
+    tensors = inputs.tensors
+    assert tensors.table_rows.tolist() == [1, 0, 4, 4]
+    assert tensors.context_lens.tolist() == [10, 6, 1, 1]
+    assert tensors.advances.tolist() == [1, 1, 0, 0]
+    assert tensors.seeds.tolist() == [1, 0, 0, 0]
+    assert tensors.temperatures.tolist() == [2.0, 0.5, 0.0, 0.0]
+    inputs.clear()
+    assert tensors.table_rows.tolist() == [4] * 4
+    assert tensors.advances.tolist() == [0] * 4

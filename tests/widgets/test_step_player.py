@@ -10,8 +10,7 @@ from nanovllm_edu.core.memory.eviction import FIFO
 from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError
-from nanovllm_edu.introspect.codec import encode
-from nanovllm_edu.introspect.decoder import decode
+from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.widgets import StepPlayer, StepViewer, show
 from tests.browser.recordings import Letters
@@ -162,12 +161,14 @@ def test_a_temperature_changes_from_the_next_step_on(player):
     player.step()
     player.set_temperature(0.9, seq_id=1)
     player.step()
-    chunks = {chunk.seq_id: chunk for chunk in player.recording[1].chunks}
-    assert chunks[1].params.temperature == 0.9
-    assert chunks[0].params.temperature == 0.0
+    assert {
+        u.seq_id: u.sampling.temperature for u in player.recording[1].plan.sampling_updates
+    } == {1: 0.9}
     player.set_temperature(0.5)
     player.step()
-    assert {c.params.temperature for c in player.recording[2].chunks} == {0.5}
+    updates = player.recording[2].plan.sampling_updates
+    assert {u.sampling.temperature for u in updates} == {0.5}
+    assert {u.seq_id for u in updates} == set(player.recording[2].spans.seq_ids)
     assert player.recording.state_at(2) == player.engine.state()
     player.go_to(1)
     assert player.fork().engine.state() == player.recording.state_at(1)
@@ -246,14 +247,14 @@ def test_buttons_call_the_verbs_and_show_mistakes(player):
 def test_what_is_sent_step_by_step_is_the_document(player):
     sent = []
     player.viewer.send = sent.append
-    document = encode(player.recording)
+    document = encode_view(player.recording)
     player.run_to("sequence finishes")
     player.add_prompt(PROMPT)
     player.step()
     for message in sent:
         assert message["first"] == len(document["journal"])
         document["journal"] += message["entries"]
-    assert decode(document | {"frames": {}}) == player.recording
+    assert document["journal"] == encode_view(player.recording)["journal"]
 
 
 def test_each_piece_of_text_is_sent_once():
@@ -272,14 +273,14 @@ def test_a_view_that_missed_something_gets_it_again(player):
     sent = []
     player.viewer.send = sent.append
     player.viewer._handle_custom_msg({"type": "need", "first": 1}, [])
-    journal = encode(player.recording)["journal"]
+    journal = encode_view(player.recording)["journal"]
     assert sent[0]["entries"] == journal[1:]
 
 
 def test_a_view_that_opens_later_gets_everything(player):
     player.step()
     state = player.viewer.get_state()
-    assert state["recording"] == encode(player.recording)
+    assert state["recording"] == encode_view(player.recording)
 
 
 def test_the_text_form_holds_no_address(player):

@@ -112,7 +112,22 @@ class BlockManager:
 
     def match_prefix(self, seq: Sequence) -> PrefixMatch:
         """Finds the longest run of leading blocks of `seq` that are already computed."""
-        return self.cache.match(self._lease(seq))
+        match = self.cache.match(self._lease(seq), self.num_matchable_blocks(seq))
+        reason, rest = match.stopped_because, len(seq.token_ids) % self.block_size
+        if not reason and rest == 0:
+            reason = "the last token must be computed to get the next one's logits"
+        elif not reason:
+            reason = f"the rest, {rest} of {self.block_size} tokens, does not fill a block"
+        found = len(match.block_ids) * self.block_size
+        return match._replace(num_tokens=found, stopped_because=reason)
+
+    def num_matchable_blocks(self, seq: Sequence) -> int:
+        """Full blocks in front of the last token.
+
+        That one is never part of a match, however much is cached: the logits of the next token
+        come from putting it through the model.
+        """
+        return (len(seq.token_ids) - 1) // self.block_size
 
     def share(self, seq: Sequence, match: PrefixMatch) -> None:
         """Makes the matched blocks the head of the (empty) block table of `seq`."""

@@ -20,11 +20,7 @@ from typing import Any
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.memory.blocks import Block
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
-from nanovllm_edu.core.memory.prefix_cache import (
-    PrefixMatch,
-    num_matchable_blocks,
-    why_no_more,
-)
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 
 
 @dataclass(slots=True, eq=False)
@@ -97,12 +93,11 @@ class HashIndex:
     def lease(self, token_ids: "array[int]") -> HashLease:
         return HashLease(token_ids, self._root, epoch=self._epoch)
 
-    def match(self, lease: HashLease) -> PrefixMatch:
+    def match(self, lease: HashLease, num_blocks: int) -> PrefixMatch:
         found: list[int] = []
         num_free = 0
-        parent = self._root
-        num_tokens = len(lease.token_ids)
-        for index in range(num_matchable_blocks(num_tokens, self.block_size)):
+        parent, reason = self._root, ""
+        for index in range(num_blocks):
             content = self._contents.get(self._hash_of(lease, index))
             block = content and content.block
             if content is None or block is None or not self._holds(content, lease, index, parent):
@@ -111,9 +106,7 @@ class HashIndex:
             found.append(block.block_id)
             num_free += block.ref_count == 0
             parent = content
-        else:
-            reason = why_no_more(num_tokens, self.block_size)
-        return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
+        return PrefixMatch(tuple(found), num_free, reason)
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
         self.release(lease)  # it may have waited since before everything was forgotten

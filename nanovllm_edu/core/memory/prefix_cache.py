@@ -24,10 +24,11 @@ class PrefixMatch(NamedTuple):
     """The leading blocks of a sequence that are already computed, and why there are not more."""
 
     block_ids: tuple[int, ...]
-    num_tokens: int
     num_free: int
     """How many of these blocks have no user now: taking them uses up free blocks."""
-    stopped_because: str
+    stopped_because: str = ""
+    """Empty if every block that was looked for was found."""
+    num_tokens: int = 0
 
 
 Lease = Any
@@ -41,12 +42,8 @@ class PrefixCache(Protocol):
         """Begins to remember a sequence. `token_ids` grows with it."""
         ...
 
-    def match(self, lease: Lease) -> PrefixMatch:
-        """Finds the longest run of its leading blocks that are already computed.
-
-        The last token is never part of a match, however much is cached: the logits of the next
-        token come from putting it through the model.
-        """
+    def match(self, lease: Lease, num_blocks: int) -> PrefixMatch:
+        """Finds the longest run of its first `num_blocks` blocks that are already computed."""
         ...
 
     def use(self, lease: Lease, match: PrefixMatch) -> None:
@@ -89,8 +86,8 @@ class NoCache:
     def lease(self, token_ids: "array[int]") -> Lease:
         return None
 
-    def match(self, lease: Lease) -> PrefixMatch:
-        return PrefixMatch((), 0, 0, "prefix caching is off")
+    def match(self, lease: Lease, num_blocks: int) -> PrefixMatch:
+        return PrefixMatch((), 0, "prefix caching is off")
 
     def use(self, lease: Lease, match: PrefixMatch) -> None:
         """There is nothing to use."""
@@ -109,16 +106,3 @@ class NoCache:
 
     def check_invariants(self) -> None:
         """There is nothing to contradict."""
-
-
-def why_no_more(num_tokens: int, block_size: int) -> str:
-    """Why a match that found every block it looked for does not go further."""
-    rest = num_tokens % block_size
-    if rest == 0:
-        return "the last token must be computed to get the next one's logits"
-    return f"the rest, {rest} of {block_size} tokens, does not fill a block"
-
-
-def num_matchable_blocks(num_tokens: int, block_size: int) -> int:
-    """Full blocks in front of the last token."""
-    return (num_tokens - 1) // block_size

@@ -26,11 +26,7 @@ from typing import Any
 
 from nanovllm_edu.core.memory.blocks import Block
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
-from nanovllm_edu.core.memory.prefix_cache import (
-    PrefixMatch,
-    num_matchable_blocks,
-    why_no_more,
-)
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 
 
 @dataclass(slots=True, eq=False)
@@ -100,11 +96,11 @@ class RadixTree:
     def lease(self, token_ids: "array[int]") -> RadixLease:
         return RadixLease(token_ids, self._root, epoch=self._epoch)
 
-    def match(self, lease: RadixLease) -> PrefixMatch:
+    def match(self, lease: RadixLease, num_blocks: int) -> PrefixMatch:
         found: list[int] = []
         num_free = 0
-        node, num_tokens = self._root, len(lease.token_ids)
-        for index in range(num_matchable_blocks(num_tokens, self.block_size)):
+        node, reason = self._root, ""
+        for index in range(num_blocks):
             token_ids = self._tokens(lease, index)
             child = node.children.get(token_ids.tobytes())
             if child is None:
@@ -114,9 +110,7 @@ class RadixTree:
             found.append(child.block.block_id)
             num_free += child.block.ref_count == 0
             node = child
-        else:
-            reason = why_no_more(num_tokens, self.block_size)
-        return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
+        return PrefixMatch(tuple(found), num_free, reason)
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
         self.release(lease)  # it may have waited since before everything was forgotten

@@ -82,7 +82,8 @@ class SamplingParams:
         """Refuses a misspelt option, which `__init__` would call a TypeError."""
         if not _NAMES.issuperset(options):
             name = next(iter(options.keys() - _NAMES))
-            raise unknown_option(name, options[name], _NAMES, _OTHER_NAMES.get(name))
+            known = cls.__dataclass_fields__
+            raise unknown_option(name, options[name], known, _OTHER_NAMES.get(name))
         return object.__new__(cls)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ A step *claims* before the device has computed anything, and *settles* when the 
 There is no "prefill" or "decode" state: a step computes the next `num_tokens -
 num_computed_tokens` tokens, or a part of them. One left over is what others call decode.
 
-Read next: `core/request/ending.py`.
+Read next: `core/request/sampling_params.py`, `core/request/ending.py`.
 """
 
 import sys

@@ -1,12 +1,12 @@
 """Scheduling policies: who goes first, and who gives way.
 
 A policy only *ranks*. It never counts tokens or blocks: the scheduler enforces the token budget,
-the slots and the memory, so no policy, however odd, can break the engine.
+the rows and the memory, so no policy, however odd, can break the engine.
 
 `order` returns groups of sequences. The scheduler plans the first group out of which anything can
 run, and leaves the rest for later steps. Two groups make phases; one group makes a mixed batch.
 
-Read next: `core/schedule/planning.py` and `core/schedule/preemption.py`, which ask it.
+Read next: `core/schedule/step_builder.py` and `core/schedule/preemption.py`, which ask it.
 """
 
 from collections.abc import Iterable

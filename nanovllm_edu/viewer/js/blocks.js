@@ -1,4 +1,4 @@
-// Where the tokens of the selected sequence lie: the hash chain by which its blocks are found, and
+// Where the tokens of the selected sequence lie: the chain by which its blocks are found, and
 // token → logical block → physical block → slot. Small blocks show every slot, large ones a strip.
 
 import { clamp, h, panel, plural, setText, shown } from "./dom.js";
@@ -44,22 +44,25 @@ export class BlockPanel {
     const table = this.moment.isGone ? [] : this.moment.tableOf(seq.id);
     const first = clamp(match.stoppedAt - LINKS + 3, 0, Math.max(0, table.length - LINKS));
     const links = table.slice(first, first + LINKS).map((block, i) =>
-      this.link(first + i, state.hash[block], block, first + i < match.stoppedAt));
+      this.link(first + i, state, block, first + i < match.stoppedAt));
     const stop = h("span.nv-stop", { title: match.why }, "match stopped here");
     if (links.length) links.splice(clamp(match.stoppedAt - first, 0, links.length), 0, stop);
-    this.chain.replaceChildren(h("ol.nv-links", { "aria-label": "hash chain" },
+    this.chain.replaceChildren(h("ol.nv-links", { "aria-label": "chain of cached blocks" },
       first ? h("li.nv-more", {}, `${first} before`) : null,
       links.map((link) => h("li", {}, link)),
       first + LINKS < table.length ? h("li.nv-more", {}, `${table.length - first - LINKS} more`) : null),
     h("p.nv-reason", {}, h("b", {}, match.stoppedAt
-      ? `${plural(match.stoppedAt, "block")} found by hash` : "no block found by hash"),
+      ? `${plural(match.stoppedAt, "block")} found in the cache` : "no block found in the cache"),
     `; the match stopped at block ${match.stoppedAt}: ${match.why}`));
   }
 
-  link(logical, hash, block, isHit) {
-    const { size } = this, tokens = `tokens [${logical * size}, ${(logical + 1) * size})`;
+  link(logical, state, block, isHit) {
+    const hash = state.hashOf(block), { size } = this, tokens = `tokens [${logical * size}, ${(logical + 1) * size})`;
     if (hash === null) {
-      return h("code.nv-link.nv-nohash", { data: { block }, title: `block ${logical}: not full yet, so it has no hash` }, "no hash");
+      const isCached = state.content[block] !== null;
+      return h(`code.nv-link.nv-nohash${isHit ? ".nv-found" : ""}`, { data: { block }, title: isCached
+        ? `block ${logical}: found by its tokens, ${tokens}` : `block ${logical}: not full yet, so it cannot be found` },
+      isCached ? `#${block}` : "not cached");
     }
     const parent = logical ? `the hash of block ${logical - 1}` : "nothing";
     return h(`code.nv-link${isHit ? ".nv-found" : ""}`, { data: { block },
@@ -79,7 +82,7 @@ export class BlockPanel {
     if (first) cards.unshift(h("span.nv-more", {}, `${plural(first, "block")} before`));
     const rest = table.length - first - most;
     if (rest > 0) cards.push(h("span.nv-more", {}, `${plural(rest, "block")} after`));
-    if (!table.length) cards.push(h("p.nv-empty", {}, moment.isGone ? "Its blocks were let go."
+    if (!table.length) cards.push(h("p.nv-empty", {}, moment.isGone ? "Its blocks were given back."
       : "It holds no blocks now."));
     const { children } = this.cards;
     if (cards.length !== children.length || cards.some((card, i) => card !== children[i])) {
@@ -91,7 +94,7 @@ export class BlockPanel {
     const { size, moment, kept } = this, last = Math.min(seq.computed, (logical + 1) * size);
     const numUsers = (moment.users.get(block) ?? []).length;
     const key = [seq.id, block, logical, last, Math.min(seq.known, (logical + 1) * size), seq.hit,
-      Math.min(seq.prefillEnd, last), moment.state.hash[block], numUsers,
+      Math.min(seq.prefillEnd, last), moment.state.content[block]?.join(), numUsers,
       seq.match?.stoppedAt > logical, moment.isGone].join();
     if (kept.size > KEPT_CARDS) kept.clear();
     if (!kept.has(key)) kept.set(key, this.card(seq, block, logical, numUsers));
@@ -99,13 +102,13 @@ export class BlockPanel {
   }
 
   card(seq, block, logical, numUsers) {
-    const { size, moment } = this, hash = moment.state.hash[block];
+    const { size, moment } = this, hash = moment.state.hashOf(block);
     const isHit = seq.match && logical < seq.match.stoppedAt;
     return h(`div.nv-card${isHit ? ".nv-hit" : ""}${size > MOST_CELLS ? ".nv-wide" : ""}`, {
       data: { block }, role: "group", "aria-label": `logical block ${logical} is physical block ${block}` },
     h("div.nv-card-head", {}, h("span", { title: "logical block" }, `${logical}`), h("i.nv-arrow", {}, "→"),
       h("b", {}, `block ${block}`), numUsers > 1 ? h("span.nv-badge", { title: "reference count" }, `×${numUsers}`) : "",
-      h("code", { title: hash ?? "" }, hash === null ? moment.isGone ? "let go" : "" : hash.slice(0, 6))),
+      h("code", { title: hash ?? "" }, hash === null ? moment.isGone ? "given back" : "" : hash.slice(0, 6))),
     size > MOST_CELLS ? this.strip(seq, logical) : this.cells(seq, block, logical),
     h("div.nv-card-foot", {}, this.foot(seq, block, logical)));
   }

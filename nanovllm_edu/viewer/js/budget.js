@@ -12,8 +12,8 @@ export class Budget {
     this.bar = h("div.nv-budget-bar", { role: "img",
       onpointermove: (event) => (this.bar.title = this.describe(this.find(event))),
       onclick: (event) => {
-        const chunk = this.find(event);
-        if (chunk) viewer.select({ seq: chunk.seq });
+        const span = this.find(event);
+        if (span) viewer.select({ seq: span.seq });
       } }, this.sheet.canvas);
     this.empty = h("p.nv-empty");
     const list = h("div.nv-rows");
@@ -25,28 +25,28 @@ export class Budget {
     this.width = Math.max(100, this.bar.clientWidth);
   }
 
-  update({ chunks, entry }) {
+  update({ spans, entry }) {
     const limit = this.viewer.replay.engine.max_num_batched_tokens;
-    const total = chunks.reduce((sum, chunk) => sum + chunk.num, 0);
+    const total = spans.reduce((sum, span) => sum + span.num, 0);
     setText(this.note, entry ? `${total} of ${limit} tokens` : "");
-    this.chunks = chunks;
+    this.spans = spans;
     this.scale = this.width / Math.max(limit, total);
     this.draw();
     setText(this.empty, entry ? "This step computed nothing."
       : "No step yet: move right to see the first one.");
-    this.empty.hidden = chunks.length > 0;
-    this.rows.show(chunks);
+    this.empty.hidden = spans.length > 0;
+    this.rows.show(spans);
   }
 
   settle() {
-    setAttribute(this.bar, "aria-label", `${this.note.textContent}: ${this.chunks.slice(0, 30)
-      .map((chunk) => `seq ${chunk.seq} ${chunk.num}`).join(", ")}`);
+    setAttribute(this.bar, "aria-label", `${this.note.textContent}: ${this.spans.slice(0, 30)
+      .map((span) => `seq ${span.seq} ${span.num}`).join(", ")}`);
   }
 
   draw() {
     const pen = this.sheet.size(this.width, HEIGHT), { theme } = this.viewer;
     let x = 0;
-    for (const { seq, num, isDecode } of this.chunks) {
+    for (const { seq, num, isDecode } of this.spans) {
       const width = num * this.scale, gap = width > 4 ? 1 : width > 2 ? 0.5 : 0;
       pen.fillStyle = canvasFill(pen, seq, isDecode ? 0.5 : 1);
       pen.fillRect(x, 0, width - gap, HEIGHT);
@@ -59,11 +59,11 @@ export class Budget {
 
   find(event) {
     let left = (event.clientX - this.bar.getBoundingClientRect().left) / this.scale;
-    return this.chunks.find((chunk) => (left -= chunk.num) < 0);
+    return this.spans.find((span) => (left -= span.num) < 0);
   }
 
-  describe(chunk) {
-    return chunk ? `seq ${chunk.seq}: ${plural(chunk.num, "token")}` : "not used";
+  describe(span) {
+    return span ? `seq ${span.seq}: ${plural(span.num, "token")}` : "not used";
   }
 
   row() {
@@ -71,17 +71,23 @@ export class Budget {
     const [name, kind, range] = ["b", "span.nv-kind", "span.nv-num"].map((tag) => h(tag));
     const el = h("button.nv-row", { type: "button",
       onclick: () => viewer.select({ seq: Number(el.dataset.seq) }) }, mark, name, kind, range);
-    const fill = (chunk) => {
-      if (el.dataset.seq !== String(chunk.seq)) {
-        el.dataset.seq = chunk.seq;
-        paintSwatch(mark, chunk.seq);
-        setText(name, `seq ${chunk.seq}`);
+    const fill = (span) => {
+      if (el.dataset.seq !== String(span.seq)) {
+        el.dataset.seq = span.seq;
+        paintSwatch(mark, span.seq);
+        setText(name, `seq ${span.seq}`);
       }
-      const rest = chunk.hit ? `, ${chunk.hit} cached` : chunk.samples ? "" : ", samples later";
-      setText(kind, `${chunk.num} ${chunk.isDecode ? "decode" : "prefill"}${rest}`);
-      setText(range, `[${chunk.start}, ${chunk.end})`);
-      setAttribute(el, "aria-pressed", viewer.selection.seq === chunk.seq);
+      setText(kind, `${span.num} ${span.kind === "cached" ? "prefill" : span.kind}${more(span)}`);
+      setText(range, `[${span.start}, ${span.end})`);
+      setAttribute(el, "aria-pressed", viewer.selection.seq === span.seq);
     };
     return { el, fill };
   }
+}
+
+// What else there is to say of a span: what it was spared, what it guessed, or that it is not the last.
+function more({ hit, drafted, accepted, isSampled }) {
+  if (hit) return `, ${hit} cached`;
+  if (drafted.length) return `, ${accepted ?? "none"} of ${drafted.length} guesses accepted`;
+  return isSampled ? "" : ", samples later";
 }

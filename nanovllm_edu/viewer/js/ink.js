@@ -106,6 +106,7 @@ export function drawMark(pen, name, x, y, size, theme) {
   if (name === "preemption") return drawCross(pen, x, y, size * 0.8, theme.danger);
   if (name === "hit") { pen.moveTo(x - size, y - size); pen.lineTo(x + size, y - size); pen.lineTo(x, y + size); }
   else if (name === "eviction") { pen.moveTo(x, y - size); pen.lineTo(x + size, y); pen.lineTo(x, y + size); pen.lineTo(x - size, y); }
+  else if (name === "guess") pen.rect(x - size * 0.7, y - size * 0.7, size * 1.4, size * 1.4);
   else pen.arc(x, y, size * 0.8, 0, 7);
   pen.fill();
 }

@@ -76,7 +76,7 @@ export class Pool {
   list(state, users) {
     const rows = Array.from({ length: Math.min(this.g.num, MOST_LISTED) }, (_, block) =>
       [block, state.blockState(block), (users.get(block) ?? []).join(" "), state.ref[block],
-        state.hash[block] ?? ""]);
+        state.hashOf(block) ?? ""]);
     const header = ["block", "state", "sequences", "ref count", "hash"];
     this.table.replaceChildren(h("table", {}, h("caption", {}, "Block pool"),
       h("thead", {}, h("tr", {}, header.map((name) => h("th", {}, name)))),
@@ -98,13 +98,13 @@ export class Pool {
 
   describe(block) {
     const { replay } = this.viewer, { state, users } = this.moment;
-    const kind = state.blockState(block), hash = state.hash[block], who = users.get(block) ?? [];
+    const kind = state.blockState(block), hash = state.hashOf(block), who = users.get(block) ?? [];
     const parts = [`block ${block}`, kind === "cached" ? "free but cached" : kind];
     if (who.length) parts.push(`by seq ${who.join(", ")}${who.length > 1 ? ` (shared, ref count ${state.ref[block]})` : ""}`);
     if (this.written.has(block)) parts.push("written in this step");
     if (hash !== null) parts.push(`hash ${hash.slice(0, 8)}…`);
     if (kind === "cached") parts.push(`number ${[...state.order].indexOf(block) + 1} to be evicted`);
-    const tokens = hash === null ? [] : replay.contentOf(hash);
+    const tokens = replay.contentOf(state, block);
     const text = tokens.slice(0, 48).map((t) => replay.text(t)).join(replay.hasText ? "" : " ");
     return [parts.join(" · "), tokens.length > 48 ? `${text} …` : text];
   }
@@ -151,9 +151,9 @@ export class Pool {
   }
 }
 
-function writtenBlocks({ chunks, tables }, blockSize) {
+function writtenBlocks({ spans, tables }, blockSize) {
   const written = new Set();
-  for (const { seq, start, end } of chunks) {
+  for (const { seq, start, end } of spans) {
     const table = tables.get(seq) ?? [];
     for (let i = Math.floor(start / blockSize); i * blockSize < end; i++) written.add(table[i]);
   }

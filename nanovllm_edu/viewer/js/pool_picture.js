@@ -84,17 +84,16 @@ export class PoolPicture {
   }
 
   inks() {
-    const { theme, replay } = this.viewer, { state, users } = this.moment, { ranks } = this;
+    const { theme } = this.viewer, { state, users } = this.moment, { ranks } = this;
     const ink = (colour, alpha) => packed(colour, theme.bg, alpha);
     const full = COLOURS.map((colour) => ink(colour, 1)), pale = COLOURS.map((colour) => ink(colour, 0.3));
     const track = ink(theme.track, 1), muted = ink(theme.muted, 0.5);
     return (block) => {
-      const who = users.get(block), hash = state.hash[block];
+      const who = users.get(block), owner = state.ownerOf(block);
       if (who) return full[who[0] % COLOURS.length];
       if (ranks.has(block)) return ink(theme.warn, 1 - (0.85 * (ranks.get(block) - 1)) / ranks.size);
       if (state.ref[block]) return muted;
-      const owner = hash === null ? null : replay.ownerOf(hash);
-      return hash === null ? track : owner === null ? muted : pale[owner % COLOURS.length];
+      return state.content[block] === null ? track : owner === null ? muted : pale[owner % COLOURS.length];
     };
   }
 
@@ -127,8 +126,7 @@ export class PoolPicture {
   }
 
   fillCached(pen, block, x, y, s) {
-    const { theme, replay } = this.viewer, { size } = this.g;
-    const owner = replay.ownerOf(this.moment.state.hash[block]);
+    const { theme } = this.viewer, { size } = this.g, owner = this.moment.state.ownerOf(block);
     if (size < NUMBERS_FROM && this.ranks.has(block)) {
       pen.fillStyle = this.rankInk(block);
       return pen.fillRect(x, y, s, s);
@@ -158,7 +156,7 @@ export class PoolPicture {
   }
 
   write(pen, block, x, y, s, kind, users) {
-    const { theme } = this.viewer, { state } = this.moment, hash = state.hash[block];
+    const { theme } = this.viewer, { state } = this.moment, hash = state.hashOf(block);
     const isPlain = users.length === 1 && users[0] < COLOURS.length; // one colour, no pattern
     const ink = kind === "free" ? theme.muted : !isPlain ? theme.fg
       : HAS_DARK_INK[users[0] % COLOURS.length] ? "#10161d" : "#fff";

@@ -21,7 +21,7 @@ export class Queues {
     });
     const blocked = state.waiting.length ? entry?.blocked : null;
     setText(this.who, blocked ? `seq ${blocked[0]} waits: ` : "");
-    setText(this.because, blocked ? blocked[4] : "");
+    setText(this.because, blocked ? blocked[1] : "");
     this.reason.hidden = !blocked;
     this.running.show(state.running, (id) => {
       const seq = state.seqs.get(id);

@@ -1,14 +1,13 @@
-// A recording that can be asked for any moment: it folds the journal from the nearest key frame.
-// It knows nothing of the page. Read next: state.js for the events, notes.js for what is kept.
+// A recording that can be asked for any moment: differences are applied from the nearest state kept.
+// It knows nothing of the page. Read next: state.js, notes.js for what is kept of each step.
 
-import { checkDocument, EventKinds } from "./format.js";
-import { KIND, Notes } from "./notes.js";
-import { withWhy } from "./sentences.js";
+import { checkDocument } from "./format.js";
+import { Notes } from "./notes.js";
 import { overlapping, spansOf } from "./spans.js";
 import { State } from "./state.js";
 import { stateDict } from "./state_dict.js";
 
-const FRAME_INTERVAL = 32; // steps between the key frames that are kept for scrubbing
+const FRAME_INTERVAL = 32; // steps between the states that are kept for scrubbing
 
 export class Replay {
   constructor(doc) {
@@ -17,22 +16,19 @@ export class Replay {
     this.blockSize = doc.engine.block_size;
     this.numBlocks = doc.engine.num_blocks;
     this.phases = doc.phases;
+    this.eventKinds = doc.event_kinds;
+    this.work = doc.work;
     this.pieces = {};
-    this.kinds = new EventKinds(doc.event_kinds);
-    this.notes = new Notes(this.kinds);
+    this.notes = new Notes(doc);
     this.requests = new Map();
     this.tokens = new Map(); // seq id -> every token that ever becomes known
-    this.contents = new Map(); // hash -> { tokens } or { seq, index }
     this.lastSeen = new Map(); // seq id -> how it was when it finished
     for (const request of doc.initial.requests) this.addRequest(request);
-    for (const [hash, tokens] of Object.entries(doc.initial.contents)) {
-      this.contents.set(hash, { tokens });
-    }
     this.journal = [];
     this.steps = []; // step -> place in the journal
-    this.failures = []; // the last step before each, and the last one whose plan it left
     this.plannedBy = []; // step -> the step before whose commit it was planned
-    this.head = State.fromFrame(doc.initial, this.numBlocks);
+    this.head = new State(this.numBlocks);
+    this.head.change(doc.initial.state ?? {}, this);
     this.frames = [{ place: 0, state: this.head.clone(), step: -1 }];
     this.listeners = new Set();
     this.append(doc.journal, doc.pieces);
@@ -45,17 +41,30 @@ export class Replay {
   append(entries, pieces) {
     if (!entries.length && this.numSteps) return;
     Object.assign(this.pieces, pieces);
-    for (const entry of entries) {
-      if ("step" in entry) this.steps.push(this.journal.length);
-      if ("resume" in entry) {
-        this.failures.push({ end: this.steps.length - 1, kept: entry.resume.planned - 1 });
-      }
-      this.journal.push(entry);
-    }
-    for (let i = this.journal.length - entries.length; i < this.journal.length; i++) {
-      this.apply(this.head, i);
-    }
+    for (const entry of entries) this.take(entry);
     for (const listener of this.listeners) listener();
+  }
+
+  // The head goes through each entry once, and notes are taken; other states come and go.
+  take(entry) {
+    const step = this.numSteps;
+    this.journal.push(entry);
+    if ("add" in entry) this.addRequest(entry.add);
+    for (const [id, , ...tokens] of entry.tokens ?? []) this.tokens.get(id).push(...tokens);
+    this.apply(this.head, entry);
+    while (this.plannedBy.length < (entry.planned ?? 0)) this.plannedBy.push(step);
+    if ("abort" in entry) this.notes.noteEndings(entry.abort, step);
+    if (!("step" in entry)) return;
+    this.steps.push(this.journal.length - 1);
+    this.notes.noteStep(this.head, entry, step);
+    if (this.numSteps % FRAME_INTERVAL === 0) {
+      this.frames.push({ place: this.journal.length, state: this.head.clone(), step });
+    }
+  }
+
+  apply(state, entry) {
+    if (entry.state) state.change(entry.state, this);
+    if ("update" in entry) state.seqs.get(entry.update).params = entry.params;
   }
 
   addRequest(request) {
@@ -70,17 +79,32 @@ export class Replay {
   moment(k) {
     const last = this.numSteps - 1;
     const end = k === last ? this.journal.length : k < 0 ? this.steps[0] : this.steps[k] + 1;
-    let base = this.frames[0];
-    for (const frame of this.frames) {
-      if (frame.step < k && frame.state.planned <= Math.max(k, 0)) base = frame;
-      else break;
-    }
+    const base = this.frames[Math.min(this.frames.length - 1, Math.floor((k + 1) / FRAME_INTERVAL))];
     const state = base.state.clone();
-    this.capture = { step: k, detail: { chunks: [], tables: new Map() } };
-    for (let i = base.place; i < end; i++) this.apply(state, i);
-    const { detail } = this.capture;
-    this.capture = null;
-    return { k, state, ...detail, entry: k >= 0 ? this.entry(k) : null };
+    for (let i = base.place; i < end; i++) this.apply(state, this.journal[i]);
+    const entry = k >= 0 ? this.entry(k) : null;
+    return { k, state, entry, spans: entry ? this.spansIn(entry) : [], tables: this.tablesIn(entry, state) };
+  }
+
+  // What moved in a step, sequence by sequence.
+  spansIn({ spans, tokens = [], drafts = {} }) {
+    const given = new Map(tokens.map(([id, position, ...values]) => [id, { position, values }]));
+    const list = [];
+    for (let i = 0; i < spans.length; i += 5) {
+      const [seq, start, num, work, isSampled] = spans.slice(i, i + 5), kind = this.work[work];
+      const [drafted = [], accepted = null] = drafts[seq] ?? [];
+      list.push({ seq, start, num, end: start + num, kind, isDecode: kind === "decode" || kind === "verify",
+        isSampled: Boolean(isSampled), hit: kind === "cached" ? start : 0, drafted, accepted,
+        gave: given.get(seq) ?? null });
+    }
+    return list;
+  }
+
+  // The block tables that the step used.
+  tablesIn(entry, state) {
+    const tables = new Map(state.running.map((id) => [id, state.seqs.get(id).table]));
+    for (const [id, table] of Object.entries(entry?.tables ?? {})) tables.set(Number(id), table);
+    return tables;
   }
 
   entry(k) {
@@ -94,110 +118,6 @@ export class Replay {
     return place < 0 ? null : place;
   }
 
-  // The head goes through each entry once, and notes are taken; other states come and go.
-  apply(state, place) {
-    const entry = this.journal[place], isHead = state === this.head;
-    if ("add" in entry) {
-      if (isHead) this.addRequest(entry.add);
-      state.add(entry.add);
-    } else if ("update" in entry) {
-      state.seqs.get(entry.update).params = entry.params;
-    } else if ("abort" in entry) {
-      for (const event of entry.abort) state.apply(event, this.kinds, this);
-      state.reorder(entry, [...state.order]);
-      if (isHead) this.notes.noteEndings(entry.abort, this.stepOf(place));
-    } else if ("resume" in entry) {
-      this.resume(state, entry.resume, this.stepOf(place), isHead);
-    } else {
-      this.applyStep(state, entry, place, isHead);
-    }
-  }
-
-  // Plans that were made before this commit take effect first.
-  applyStep(state, entry, place, isHead) {
-    const step = this.stepOf(place);
-    const before = "order_change" in entry ? [...state.order] : [];
-    this.planTo(state, Math.min(step + (entry.in_flight ?? 0), this.lastPlanned(step)), step, isHead);
-    this.commit(state, entry);
-    state.reorder(entry, before);
-    if (!isHead) return;
-    this.notes.noteStep(state, entry, step);
-    if ((step + 1) % FRAME_INTERVAL === 0) {
-      this.frames.push({ place: place + 1, state: state.clone(), step });
-    }
-  }
-
-  planTo(state, last, step, isHead) {
-    while (state.planned <= last) {
-      if (isHead) this.plannedBy[state.planned] = step;
-      this.plan(state, state.planned, isHead);
-    }
-  }
-
-  // A failed step was rolled back. Plans that it left were made before it.
-  resume(state, frame, step, isHead) {
-    this.planTo(state, Math.min(frame.planned - 1, this.lastPlanned(step - 1)), step, isHead);
-    const numInFlight = frame.planned - step, sampling = state.sampling.slice(0, numInFlight);
-    const before = state.seqs;
-    Object.assign(state, State.fromFrame(frame, this.numBlocks), { sampling });
-    for (const seq of state.seqs.values()) keepHistory(seq, before.get(seq.id));
-    if (isHead) this.notes.planned.length = Math.min(this.notes.planned.length, numInFlight);
-  }
-
-  stepOf(place) {
-    let low = 0, high = this.steps.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.steps[middle] < place) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  lastPlanned(step) {
-    return this.failures.reduce((last, { end, kept }) => (end >= step ? Math.min(last, kept) : last),
-      this.numSteps - 1);
-  }
-
-  plan(state, step, isHead) {
-    const entry = this.entry(step), numbers = entry.chunks;
-    const detail = this.capture?.step === step ? this.capture.detail : null;
-    for (const event of entry.plan ?? []) state.apply(event, this.kinds, this);
-    const sampling = [], kinds = [];
-    for (let i = 0; i < numbers.length; i += 2) {
-      const seq = state.seqs.get(numbers[i]), num = numbers[i + 1];
-      const start = seq.computed, isDecode = seq.decoding;
-      const isHit = !isDecode && start > 0 && start === seq.hit;
-      seq.computed += num;
-      if (!isDecode) seq.prefillEnd = seq.computed;
-      if (isHead) kinds.push(seq.id, isDecode ? KIND.decode : isHit ? KIND.cached : KIND.prefill);
-      const samples = seq.computed === seq.known + seq.inFlight;
-      if (samples) {
-        seq.inFlight += 1;
-        seq.decoding = true;
-        sampling.push(seq.id);
-      }
-      detail?.chunks.push({ seq: seq.id, slot: seq.slot, start, num, end: start + num, isDecode,
-        samples, hit: isHit ? seq.hit : 0 });
-    }
-    if (detail) for (const id of state.running) detail.tables.set(id, [...state.seqs.get(id).table]);
-    state.sampling.push(sampling);
-    state.planned += 1;
-    if (isHead) this.notes.planned.push(kinds);
-  }
-
-  commit(state, entry) {
-    const sampling = state.sampling.shift() ?? [];
-    entry.tokens.forEach((token, i) => {
-      if (token === null) return;
-      const seq = state.seqs.get(sampling[i]), tokens = this.tokens.get(seq.id);
-      if (tokens.length === seq.known) tokens.push(token);
-      seq.known += 1;
-      seq.inFlight -= 1;
-    });
-    for (const event of entry.commit ?? []) state.apply(event, this.kinds, this);
-  }
-
   // ---- answers for the panels
 
   text(token) {
@@ -208,30 +128,19 @@ export class Replay {
     return Object.keys(this.pieces).length > 0;
   }
 
-  contentOf(hash) {
-    const content = this.contents.get(hash);
-    if (!content) return [];
-    if (content.tokens) return content.tokens;
-    const start = content.index * this.blockSize;
-    return this.tokens.get(content.seq).slice(start, start + this.blockSize);
+  // The tokens of a block that can be found.
+  contentOf(state, block) {
+    const [, seq, place] = state.content[block] ?? [null, null, []];
+    if (seq === null) return place;
+    return this.tokens.get(seq).slice(place * this.blockSize, (place + 1) * this.blockSize);
   }
 
-  ownerOf(hash) {
-    return this.contents.get(hash)?.seq ?? null;
-  }
-
-  // Every event of a step in the order it happened, as objects with their sentence.
-  events(k, moment = this.moment(k)) {
-    const entry = this.entry(k), read = (row) => this.readEvent(row);
-    const events = (entry.plan ?? []).map(read), rest = (entry.commit ?? []).map(read);
-    const sampling = moment.chunks.filter((chunk) => chunk.samples);
-    entry.tokens.forEach((token_id, i) => {
-      if (token_id === null) return;
-      const { seq: seq_id, end: position } = sampling[i];
-      events.push(withWhy({ kind: "TokenSampled", seq_id, token_id, position }));
-      while (rest.length && rest[0].seq_id === seq_id) events.push(rest.shift());
+  // Every event of a step in the order it happened, with its sentence.
+  events(k) {
+    return (this.entry(k).events ?? []).map(([number, seq_id, why, block_id]) => {
+      const [kind, label] = this.eventKinds[number];
+      return { kind, label, seq_id, why, block_id };
     });
-    return events;
   }
 
   // When the phases of step k took place, in microseconds.
@@ -243,20 +152,7 @@ export class Replay {
     return overlapping(this, k);
   }
 
-  readEvent(row) {
-    return withWhy(this.kinds.read(row));
-  }
-
   stateDict(k) {
     return stateDict(this, this.moment(k).state);
   }
-}
-
-// A key frame says where a sequence stands, not how it came there.
-function keepHistory(seq, before) {
-  if (!before) return;
-  seq.params = before.params;
-  if (!seq.computed) return; // it starts anew
-  const { hit, prefillEnd, match } = before;
-  Object.assign(seq, { hit, prefillEnd, match });
 }

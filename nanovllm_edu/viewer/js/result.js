@@ -13,10 +13,10 @@ export class Result {
       this.title, list);
   }
 
-  update({ k, entry, fresh }) {
+  update({ k, entry, spans }) {
     const { notes } = this.viewer.replay;
-    const results = [...fresh].map(([seq, position]) => ({ seq, position,
-      ending: notes.ended.get(seq)?.step === k ? notes.ended.get(seq).reason : null }));
+    const results = spans.filter((span) => span.gave || notes.ended.get(span.seq)?.step === k).map((span) =>
+      ({ ...span, ending: notes.ended.get(span.seq)?.step === k ? notes.ended.get(span.seq).reason : null }));
     setText(this.title, !entry ? "No step yet"
       : results.length ? `step ${entry.step} gave` : `step ${entry.step} gave no token`);
     this.rows.show(results);
@@ -26,13 +26,14 @@ export class Result {
     const { viewer } = this, mark = swatch(), name = h("b"), text = h("code"), end = h("span.nv-dim");
     const el = h("button.nv-gave", { type: "button",
       onclick: () => viewer.select({ seq: Number(el.dataset.seq) }) }, mark, name, text, end);
-    const fill = ({ seq, position, ending }) => {
+    const fill = ({ seq, gave, drafted, accepted, ending }) => {
       const { replay } = viewer;
       el.dataset.seq = seq;
       paintSwatch(mark, seq);
       setText(name, `seq ${count(seq)}`);
-      setText(text, shown(replay.text(replay.tokens.get(seq)[position])));
-      setText(end, ending ? ` ends: ${ending}` : "");
+      const guesses = drafted.length ? ` ${accepted ?? 0} of ${drafted.length} guesses` : "";
+      setText(text, (gave?.values ?? []).map((token) => shown(replay.text(token))).join(replay.hasText ? "" : " "));
+      setText(end, `${guesses}${ending ? ` ends: ${ending}` : ""}`);
     };
     return { el, fill };
   }

@@ -53,9 +53,10 @@ export class SequencePanel {
   showFacts(seq, { k, isGone }) {
     const { replay } = this.viewer, end = isGone ? replay.notes.ended.get(seq.id) : null;
     const step = end && Math.min(end.step, replay.numSteps - 1);
-    setText(this.note, end ? `finished in step ${replay.entry(step)?.step ?? k}: ${end.detail}`
-      : seq.slot === null ? "waiting" : `running in slot ${seq.slot}`);
-    [seq.prompt, seq.known - seq.prompt, isGone ? "let go" : seq.computed, seq.hit]
+    const verb = end?.reason === "error" ? "failed" : "finished";
+    setText(this.note, end ? `${verb} in step ${replay.entry(step)?.step ?? k}: ${end.detail}`
+      : seq.row === null ? "waiting" : `running in row ${seq.row}`);
+    [seq.prompt, seq.known - seq.prompt, isGone ? "given back" : seq.computed, seq.hit]
       .forEach((value, i) => setText(this.facts[i], String(value)));
     const params = Object.entries(seq.params ?? replay.requests.get(seq.id).params);
     setText(this.params, params.map(([name, value]) => `${name} ${value}`).join(" · "));
@@ -66,10 +67,11 @@ export class SequencePanel {
   showText(seq, { fresh }) {
     const { replay } = this.viewer, tokens = replay.tokens.get(seq.id);
     const first = this.firstShown(seq), end = Math.min(seq.known, first + WINDOW), parts = [];
+    const [from, to] = fresh.get(seq.id) ?? [-1, -1];
     if (first) parts.push(["", "nv-more", `… ${plural(first, "token")} before …`]);
     for (let i = first; i < end; i++) {
       if (i === seq.prompt && i > first) parts.push(["", "nv-turn", ""]);
-      const isNew = fresh.get(seq.id) === i;
+      const isNew = i >= from && i < to;
       parts.push([String(i), `nv-token nv-t-${kindOf(seq, i)}${isNew ? " nv-fresh" : ""}`,
         shown(replay.text(tokens[i]))]);
     }

@@ -1,35 +1,15 @@
-// An engine's state at one moment, and what each event does to it: the twin of introspect/fold.py.
-// A browser test compares the two. It knows nothing of steps, and nothing of pixels.
+// An engine's state at one moment, and how a difference changes it. What an event means was decided
+// where the difference was made (introspect/view.py); here numbers are put where they belong.
 
 export class State {
   constructor(numBlocks) {
-    this.planned = 0; // steps planned so far
     this.waiting = [];
     this.running = [];
     this.seqs = new Map();
     this.ref = new Int32Array(numBlocks);
-    this.hash = new Array(numBlocks).fill(null);
+    this.content = new Array(numBlocks).fill(null); // [hash, seq id, index] or [hash, null, tokens]
     this.order = new Set(); // cached blocks without a user, next to be evicted first
-    this.sampling = []; // per planned and uncommitted step: which sequences get a token
     this.numUsed = 0;
-  }
-
-  static fromFrame(frame, numBlocks) {
-    const state = new State(numBlocks);
-    state.planned = frame.planned;
-    state.waiting = [...frame.waiting];
-    state.running = [...frame.running];
-    for (const [id, known, prompt, computed, inFlight, slot, decoding, table] of frame.sequences) {
-      state.seqs.set(id, { ...blankSequence(id, known, prompt), computed, inFlight, slot,
-        decoding: !!decoding, table: [...table], prefillEnd: computed });
-    }
-    for (const [block, ref, hash] of frame.blocks) {
-      state.ref[block] = ref;
-      state.hash[block] = hash;
-      if (ref) state.numUsed += 1;
-    }
-    state.order = new Set(frame.eviction_order);
-    return state;
   }
 
   clone() {
@@ -37,9 +17,8 @@ export class State {
     twin.waiting = [...this.waiting];
     twin.running = [...this.running];
     twin.ref = this.ref.slice();
-    twin.hash = this.hash.slice();
+    twin.content = this.content.slice();
     twin.order = new Set(this.order);
-    twin.sampling = [...this.sampling];
     twin.seqs = new Map();
     for (const [id, seq] of this.seqs) twin.seqs.set(id, { ...seq, table: seq.table.slice() });
     return twin;
@@ -47,103 +26,66 @@ export class State {
 
   blockState(block) {
     if (this.ref[block]) return "used";
-    return this.hash[block] === null ? "free" : "cached";
+    return this.content[block] === null ? "free" : "cached";
   }
 
-  add(request) {
-    const { seq_id: id, token_ids: tokens, num_prompt_tokens: prompt } = request;
-    this.seqs.set(id, blankSequence(id, tokens.length, prompt));
-    this.waiting.push(id);
+  // A short name for what a block holds; null if it cannot be found.
+  hashOf(block) {
+    return this.content[block]?.[0] ?? null;
   }
 
-  // `history` keeps what outlives the state: contents of blocks, and how sequences ended.
-  apply(row, kinds, history) {
-    const name = kinds.name(row), at = kinds.at[name];
-    const id = row[1], seq = this.seqs.get(id), block = row[at.block_id];
-    switch (name) {
-      case "BlockAllocated":
-        this.ref[block] = 1;
-        this.numUsed += 1;
-        seq.table.push(block);
-        break;
-      case "BlockCached":
-        this.hash[block] = row[at.hash];
-        history.contents.set(row[at.hash], { seq: id, index: row[at.logical_index] });
-        break;
-      case "BlockFreed":
-        this.free(block, seq);
-        break;
-      case "BlockEvicted":
-      case "BlockForgotten":
-        this.hash[block] = null;
-        this.order.delete(block);
-        break;
-      case "Admitted":
-        seq.slot = row[at.slot];
-        remove(this.waiting, id);
-        this.running.push(id);
-        break;
-      case "PrefixHit":
-        this.share(row[at.block_ids], seq);
-        seq.computed = seq.hit = seq.prefillEnd = row[at.num_tokens];
-        seq.match = { stoppedAt: row[at.stopped_at], why: row[at.stopped_because] };
-        break;
-      case "Preempted":
-        seq.computed = seq.hit = seq.prefillEnd = 0;
-        seq.slot = null;
-        seq.decoding = false;
-        remove(this.running, id);
-        this.waiting.unshift(id);
-        break;
-      case "Finished":
-        remove(this.waiting, id);
-        remove(this.running, id);
-        this.seqs.delete(id);
-        history.lastSeen.set(id, seq);
-        break;
-      default:
-        throw new Error(`the recording has an event that this viewer does not know: ${name}`);
+  // Whose tokens a block holds.
+  ownerOf(block) {
+    return this.content[block]?.[1] ?? null;
+  }
+
+  // `history` knows the requests, and keeps how a sequence was when it ended.
+  change(difference, history) {
+    const { gone = [], seqs = [], origins = {}, rows = {}, tables = {}, matches = {}, blocks = [] } = difference;
+    for (const [id, known, computed, claimed] of gone) {
+      history.lastSeen.set(id, { ...this.seqs.get(id), known, computed, claimed });
+      this.seqs.delete(id);
     }
-  }
-
-  free(block, seq) {
-    this.ref[block] -= 1;
-    if (!this.ref[block]) {
-      this.numUsed -= 1;
-      if (this.hash[block] !== null) this.order.add(block);
+    for (let i = 0; i < seqs.length; i += 4) {
+      const [id, known, computed, claimed] = seqs.slice(i, i + 4);
+      Object.assign(this.sequence(id, history), { known, computed, claimed });
     }
-    if (seq) remove(seq.table, block);
-  }
-
-  share(blocks, seq) {
-    for (const block of blocks) {
-      if (!this.ref[block]) {
-        this.order.delete(block);
-        this.numUsed += 1;
-      }
-      this.ref[block] += 1;
+    for (const [id, [hit, prefillEnd]] of entriesOf(origins)) {
+      Object.assign(this.sequence(id, history), { hit, prefillEnd });
     }
-    seq.table = [...blocks];
+    for (const [id, row] of entriesOf(rows)) this.sequence(id, history).row = row;
+    for (const [id, [first, rest]] of entriesOf(tables)) {
+      this.sequence(id, history).table.splice(first, Infinity, ...rest);
+    }
+    for (const [id, [stoppedAt, why]] of entriesOf(matches)) this.sequence(id, history).match = { stoppedAt, why };
+    for (const [block, ref, content] of blocks) this.setBlock(block, ref, content);
+    for (const name of ["waiting", "running"]) {
+      if (difference[name]) this[name] = changedList(this[name], difference[name]);
+    }
+    if (difference.order) this.order = new Set(changedList([...this.order], difference.order));
   }
 
-  // Under a policy other than LRU the order does not follow from the events; the entry tells it.
-  reorder(entry, before) {
-    if ("order" in entry) this.order = new Set(entry.order);
-    if (!("order_change" in entry)) return;
-    const [removed, inserted] = entry.order_change, gone = new Set(removed);
-    const order = before.filter((block) => !gone.has(block));
-    for (const [block, index] of inserted) order.splice(index, 0, block);
-    this.order = new Set(order);
+  setBlock(block, ref, content) {
+    this.numUsed += Number(ref > 0) - Number(this.ref[block] > 0);
+    this.ref[block] = ref;
+    this.content[block] = content;
+  }
+
+  // `hit` and `prefillEnd` tell how each token came: [0, hit) cached, [hit, prefillEnd) prefill.
+  sequence(id, { requests }) {
+    if (!this.seqs.has(id)) {
+      const prompt = requests.get(id).num_prompt_tokens;
+      this.seqs.set(id, { id, prompt, known: 0, computed: 0, claimed: 0, row: null, table: [],
+        hit: 0, prefillEnd: 0, match: null, params: null });
+    }
+    return this.seqs.get(id);
   }
 }
 
-// `hit` and `prefillEnd` tell how each token came: [0, hit) cached, [hit, prefillEnd) prefill.
-function blankSequence(id, known, prompt) {
-  return { id, known, prompt, computed: 0, inFlight: 0, slot: null, decoding: false, table: [],
-    hit: 0, prefillEnd: 0, match: null, params: null };
-}
+const entriesOf = (values) => Object.entries(values).map(([id, value]) => [Number(id), value]);
 
-function remove(list, value) {
-  const index = list.indexOf(value);
-  if (index >= 0) list.splice(index, 1);
+function changedList(before, [removed, inserted]) {
+  const gone = new Set(removed), list = before.filter((item) => !gone.has(item));
+  for (const [item, index] of inserted) list.splice(index, 0, item); // ascending, so each is final
+  return list;
 }

@@ -13,8 +13,7 @@ export function stateDict(replay, state) {
 }
 
 function blockDict(replay, state, block_id, ref_count) {
-  const hash = state.hash[block_id], token_ids = hash === null ? [] : replay.contentOf(hash);
-  return { block_id, ref_count, hash, token_ids, state: state.blockState(block_id) };
+  return { block_id, ref_count, hash: state.hashOf(block_id), token_ids: replay.contentOf(state, block_id), state: state.blockState(block_id) };
 }
 
 function sequenceDict(replay, state, id) {
@@ -24,7 +23,7 @@ function sequenceDict(replay, state, id) {
     token_ids: replay.tokens.get(id).slice(0, seq.known),
     num_prompt_tokens: seq.prompt,
     num_computed_tokens: seq.computed,
-    num_in_flight: seq.inFlight,
-    slot: seq.slot,
+    num_claimed: seq.claimed,
+    row: seq.row,
   };
 }

@@ -42,9 +42,9 @@ export class Tensors {
   update(moment) {
     this.moment = moment;
     this.starts = [0];
-    for (const chunk of moment.chunks) this.starts.push(this.starts.at(-1) + chunk.num);
+    for (const span of moment.spans) this.starts.push(this.starts.at(-1) + span.num);
     const total = this.starts.at(-1);
-    setText(this.note, moment.entry ? `${plural(total, "token")} of ${plural(moment.chunks.length, "sequence")}` : "");
+    setText(this.note, moment.entry ? `${plural(total, "token")} of ${plural(moment.spans.length, "sequence")}` : "");
   }
 
   settle(moment) {
@@ -66,35 +66,36 @@ export class Tensors {
     while (row + 2 < this.starts.length && this.starts[row + 1] <= first) row += 1;
     for (let i = first; i < end; i++) {
       while (this.starts[row + 1] <= i) row += 1;
-      columns.push(this.column(i, this.moment.chunks[row], i - this.starts[row]));
+      columns.push(this.column(i, this.moment.spans[row], i - this.starts[row]));
     }
     this.inner.replaceChildren(...columns);
     this.highlight();
   }
 
-  column(i, chunk, offset) {
-    const { replay } = this.viewer, position = chunk.start + offset, size = replay.blockSize;
-    const block = (this.moment.tables.get(chunk.seq) ?? [])[Math.floor(position / size)];
-    const token = replay.tokens.get(chunk.seq)[position];
-    return h(`div.nv-column${offset ? "" : ".nv-first"}`, {
-      style: { left: `${i * this.width}px`, width: `${this.width}px`, "--seq": colourOf(chunk.seq) },
-      title: `${replay.hasText ? `“${shown(replay.text(token))}” · ` : ""}position ${position} · block ${block}`,
-      data: { seq: chunk.seq, at: position } },
-    h("span.nv-band", {}, offset ? "" : h("b", {}, `seq ${chunk.seq}`),
-      h(`i.nv-${patternOf(chunk.seq)}${chunk.isDecode ? ".nv-light" : ""}`)),
+  column(i, span, offset) {
+    const { replay } = this.viewer, position = span.start + offset, size = replay.blockSize;
+    const block = (this.moment.tables.get(span.seq) ?? [])[Math.floor(position / size)];
+    const guess = position - (span.end - span.drafted.length); // the last ones are guesses
+    const token = guess < 0 ? replay.tokens.get(span.seq)[position] : span.drafted[guess];
+    return h(`div.nv-column${offset ? "" : ".nv-first"}${guess < 0 ? "" : guess < span.accepted ? ".nv-accepted" : ".nv-rejected"}`, {
+      style: { left: `${i * this.width}px`, width: `${this.width}px`, "--seq": colourOf(span.seq) },
+      title: `${guessTitle(span, guess)}${replay.hasText ? `“${shown(replay.text(token))}” · ` : ""}position ${position} · block ${block}`,
+      data: { seq: span.seq, at: position } },
+    h("span.nv-band", {}, offset ? "" : h("b", {}, `seq ${span.seq}`),
+      h(`i.nv-${patternOf(span.seq)}${span.isDecode ? ".nv-light" : ""}`)),
     h("span.nv-cells3", {}, `${token}\n${position}\n${block * size + (position % size)}`));
   }
 
-  drawPerSequence({ chunks }) {
-    const shownChunks = chunks.slice(0, MOST_SEQUENCES);
+  drawPerSequence({ spans }) {
+    const shownSpans = spans.slice(0, MOST_SEQUENCES);
     const cells = (values) => values.map(([value, seq]) => h("span.nv-cell", {
       style: seq === null ? {} : { "--seq": colourOf(seq) } }, String(value)));
-    const more = chunks.length > MOST_SEQUENCES ? h("span.nv-more", {}, `and ${chunks.length - MOST_SEQUENCES} more`) : "";
+    const more = spans.length > MOST_SEQUENCES ? h("span.nv-more", {}, `and ${spans.length - MOST_SEQUENCES} more`) : "";
     this.perSeq.replaceChildren(
       h("code", {}, "query_starts"), h("div.nv-cells", {},
-        cells(this.starts.slice(0, MOST_SEQUENCES + 1).map((value, i) => [value, shownChunks[i]?.seq ?? null])), more),
+        cells(this.starts.slice(0, MOST_SEQUENCES + 1).map((value, i) => [value, shownSpans[i]?.seq ?? null])), more),
       h("code", {}, "context_lens"), h("div.nv-cells", {},
-        cells(shownChunks.map((chunk) => [chunk.end, chunk.seq])), more));
+        cells(shownSpans.map((span) => [span.end, span.seq])), more));
   }
 
   highlight() {
@@ -104,4 +105,9 @@ export class Tensors {
       this.inner.querySelector(`[data-seq="${link.seq}"][data-at="${link.position}"]`)?.classList.add(name);
     }
   }
+}
+
+function guessTitle({ accepted }, guess) {
+  if (guess < 0) return "";
+  return guess < accepted ? "a guess that came true · " : "a guess that was wrong · ";
 }

@@ -3,7 +3,7 @@
 
 import { h, legend, panel, placeTip, plural, setAttribute } from "./dom.js";
 import { canvasFill, colourOf, drawCross, drawHatch, drawMark, packed, Sheet } from "./ink.js";
-import { KIND, KIND_NAMES, MARK } from "./notes.js";
+import { KIND, KIND_NAMES } from "./notes.js";
 
 const GUTTER = 56, TOP = 14, LANE = 30; // CSS pixels: names at the left, marks above, memory below
 const MOST_ROWS_HEIGHT = 210;
@@ -22,10 +22,11 @@ export class Timeline {
       this.playhead, this.tip);
     this.empty = h("p.nv-empty", {}, "No step yet: sequences will be rows here, and steps columns.");
     const { el, note } = panel("timeline", "Timeline", this.frame, this.empty);
+    const hasGuesses = viewer.replay.journal.some((entry) => entry.drafts);
     note.append(legend([["prefill", "prefill"], ["cached", "prefill after a prefix hit"],
-      ["decode", "decode"], ["waiting", "waiting"], ["preempted", "preempted"]]),
+      ["decode", "decode"], ...(hasGuesses ? [["verify", "verify"]] : []), ["waiting", "waiting"], ["preempted", "preempted"]]),
     legend([["mark-hit", "hit"], ["mark-preemption", "preemption"], ["mark-eviction", "eviction"],
-      ["mark-finish", "finish"]]));
+      ["mark-finish", "finish"], ...(hasGuesses ? [["mark-guess", "wrong guess"]] : [])]));
     this.el = el;
   }
 
@@ -106,8 +107,9 @@ export class Timeline {
         } else if (kind === KIND.preempted) {
           drawCross(pen, x + w / 2, y + height / 2, Math.min(4, height / 2, w / 2), theme.danger);
         } else {
-          pen.fillStyle = canvasFill(pen, id, kind === KIND.decode ? 0.45 : 1);
+          pen.fillStyle = canvasFill(pen, id, kind === KIND.decode || kind === KIND.verify ? 0.45 : 1);
           pen.fillRect(x, y, w, height);
+          if (kind === KIND.verify) drawStripe(pen, x, y, w, height, colourOf(id));
           if (kind === KIND.cached) drawHatch(pen, x, y, Math.max(3, w / 2), height, theme.bg);
         }
       });
@@ -126,7 +128,7 @@ export class Timeline {
     const perRow = rows / g.ids.length;
     g.ids.forEach((id, i) => {
       const inks = [0, faint, packed(colourOf(id), theme.bg, 0.25),
-        packed(colourOf(id), theme.bg, 0.5), packed(colourOf(id), theme.bg, 1),
+        packed(colourOf(id), theme.bg, 0.5), packed(colourOf(id), theme.bg, 0.7), packed(colourOf(id), theme.bg, 1),
         packed(colourOf(id), theme.fg, 0.6), danger];
       const row = replay.notes.rows.get(id);
       const line = new Uint32Array(columns);
@@ -149,7 +151,7 @@ export class Timeline {
     const { replay, theme } = this.viewer;
     const seen = new Set();
     replay.notes.marks.forEach((marks, k) => {
-      for (const [name, bit] of Object.entries(MARK)) {
+      for (const [name, bit] of Object.entries(replay.notes.bits)) {
         const x = g.gutter + (k + 0.5) * g.cell;
         const place = `${name}${Math.round(x / 2)}`;
         if (!(marks & bit) || seen.has(place)) continue;
@@ -234,4 +236,10 @@ export class Timeline {
     event.preventDefault();
     event.stopPropagation();
   }
+}
+
+// Several tokens at once: a line through the lower half.
+function drawStripe(pen, x, y, width, height, colour) {
+  pen.fillStyle = colour;
+  pen.fillRect(x, y + height * 0.6, width, Math.max(1, height * 0.2));
 }

@@ -3,7 +3,7 @@
 import { h, icon, setText } from "./dom.js";
 
 const BREAKPOINTS = [["hit", "prefix hit"], ["preemption", "preemption"], ["eviction", "eviction"],
-  ["finish", "sequence finishes"]];
+  ["finish", "sequence finishes"], ["guess", "wrong guess"]];
 
 export class Transport {
   constructor(viewer) {

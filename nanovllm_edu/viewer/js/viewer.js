@@ -7,7 +7,6 @@ import { clamp, h } from "./dom.js";
 import { BlockPanel } from "./blocks.js";
 import { forgetPatterns } from "./ink.js";
 import { firstLevel, LevelSwitch, watchLevel } from "./levels.js";
-import { MARK } from "./notes.js";
 import { Phases } from "./phases.js";
 import { Pool } from "./pool.js";
 import { Queues } from "./queues.js";
@@ -110,7 +109,7 @@ export class Viewer {
   }
 
   runTo(name) {
-    const bit = MARK[name], { marks } = this.replay.notes;
+    const { bits, marks } = this.replay.notes, bit = bits[name];
     for (let k = this.step + 1; k < marks.length; k++) if (marks[k] & bit) return this.goto(k);
     this.transport.say(`no further ${labelOfBreakpoint(name)} in this recording`);
   }
@@ -185,7 +184,7 @@ export class Viewer {
   // a large recording the rest waits until the hand rests.
   update() {
     this.now = this.momentOf(this.step);
-    const isLarge = this.now.chunks.length > 48 || this.replay.numBlocks > 1024;
+    const isLarge = this.now.spans.length > 48 || this.replay.numBlocks > 1024;
     const isHurried = isLarge && performance.now() - this.lastUpdate < 400;
     this.lastUpdate = performance.now();
     for (const panel of this.panels) panel.update?.(this.now);
@@ -207,7 +206,8 @@ export class Viewer {
         else users.set(block, [id]);
       }
     }
-    const fresh = new Map(moment.chunks.filter((c) => c.samples).map((c) => [c.seq, c.end]));
+    const fresh = new Map(moment.spans.filter(({ gave }) => gave).map(({ seq, gave: { position, values } }) =>
+      [seq, [position, position + values.length]]));
     const tableOf = (id) => state.seqs.get(id)?.table ?? moment.tables.get(id) ?? [];
     const sequence = (id) => state.seqs.get(id) ?? this.finishedSequence(id);
     this.findSelection(moment);
@@ -232,7 +232,7 @@ export class Viewer {
   // A finished sequence has left the state, and its blocks may be another's by now.
   finishedSequence(id) {
     const seq = this.replay.lastSeen.get(id);
-    return { ...seq, computed: Math.min(seq.computed, seq.known), slot: null, table: [] };
+    return { ...seq, computed: Math.min(seq.computed, seq.known), row: null, table: [] };
   }
 
   onKey(event) {

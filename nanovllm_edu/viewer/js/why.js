@@ -1,12 +1,9 @@
 // One sentence about the step, then every decision with its reason, in the order they were taken. What
 // happens to single blocks is folded until somebody wants it, or everything is shown.
 
-import { h, panel, plural, Rows, setAttribute, setText, shown } from "./dom.js";
+import { h, panel, plural, Rows, setAttribute, setText } from "./dom.js";
 import { explained } from "./glossary.js";
 import { headline } from "./headline.js";
-import { EVENT_LABELS } from "./sentences.js";
-
-const MANY_TOKENS = 8; // more sampled tokens than this are summed up in one line
 
 export class Why {
   constructor(viewer) {
@@ -29,50 +26,33 @@ export class Why {
   }
 
   settle(moment) {
-    const events = moment.entry ? this.viewer.replay.events(moment.k, moment) : [];
+    const events = moment.entry ? this.viewer.replay.events(moment.k) : [];
     this.empty.hidden = Boolean(moment.entry);
     setText(this.note, moment.entry ? plural(events.length, "event") : "");
     setText(this.headline, headline(moment, this.viewer.replay.notes));
     const showsAll = this.showsBlocks || this.viewer.root.dataset.level === "everything";
     this.fold.hidden = this.viewer.root.dataset.level === "everything";
-    this.rows.show(fewTokens(showsAll ? events : events.filter((event) => !isDetail(event))));
+    this.rows.show(showsAll ? events : events.filter((event) => !isDetail(event)));
   }
 
   row() {
     const { viewer } = this, label = h("span"), words = h("span");
     let event = null;
     const el = h("li.nv-event", { tabIndex: 0,
-      onclick: () => event.seq_id !== undefined &&
-        viewer.select({ seq: event.seq_id, block: event.block_id ?? null }),
+      onclick: () => viewer.select({ seq: event.seq_id, block: event.block_id ?? null }),
       onkeydown: (press) => press.key === "Enter" && el.click(),
       onmouseenter: () => event.block_id !== undefined && viewer.hover({ block: event.block_id }),
       onmouseleave: () => viewer.hover(null) }, label, words);
     const fill = (next) => {
       event = next;
       el.dataset.kind = event.kind;
-      const name = EVENT_LABELS[event.kind];
-      label.className = `nv-label nv-label-${name}`;
-      setText(label, name);
-      words.replaceChildren(...this.words(event));
+      label.className = `nv-label nv-label-${event.label.replace(" ", "-")}`;
+      setText(label, event.label);
+      words.replaceChildren(...explained(event.why));
     };
     return { el, fill };
-  }
-
-  // The token's text belongs to the sentence, but only the viewer knows it.
-  words(event) {
-    const { replay } = this.viewer;
-    const words = explained(event.why);
-    if (event.token_id === undefined || !replay.hasText) return words;
-    return [...words, " ", h("code", {}, shown(replay.text(event.token_id)))];
   }
 }
 
 // Book-keeping of one block; that one loses its content is more than that.
 const isDetail = ({ kind }) => kind.startsWith("Block") && kind !== "BlockEvicted";
-
-function fewTokens(events) {
-  const tokens = events.filter((event) => event.kind === "TokenSampled");
-  if (tokens.length <= MANY_TOKENS) return events;
-  const others = events.filter((event) => event.kind !== "TokenSampled");
-  return [...others, { kind: "TokenSampled", why: `${tokens.length} sequences got a token each` }];
-}

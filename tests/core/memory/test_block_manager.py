@@ -160,6 +160,17 @@ def test_a_trim_gives_back_the_blocks_that_are_left_over() -> None:
     manager.check_invariants([seq])
 
 
+def test_a_table_that_was_trimmed_and_grew_again_is_another_one() -> None:
+    manager = BlockManager(8, 2)
+    seq, other = request(0, [1, 2, 3]), request(1, [4, 5])
+    manager.allocate(seq, 5)
+    assert seq.table() == (0, 1, 2)
+    manager.trim(seq, 3)
+    manager.allocate(other, 2)
+    manager.allocate(seq, 5)
+    assert seq.table() == tuple(seq.block_table) == (0, 1, 3)
+
+
 def test_an_unknown_cache_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"prefix_cache='trie' is not one of 'hash', 'radix'"):
         BlockManager(4, 2, prefix_cache="trie")

@@ -12,17 +12,17 @@ def test_a_block_is_found_until_it_is_evicted() -> None:
     blocks = [Block(0), Block(1)]
     index, evictable = HashIndex(blocks, block_size=2), LRU()
     lease = index.lease(request(0, [1, 2, 3]).token_ids)
-    assert index.match(lease).block_ids == ()
+    assert index.match(lease, 1).block_ids == ()
     assert index.publish(lease, [1], 3) == [0]
     index.check_invariants()
     other = index.lease(request(1, [1, 2, 4]).token_ids)
-    assert index.match(other).block_ids == (1,)
+    assert index.match(other, 1).block_ids == (1,)
     evictable.push(1)
     block_id, content = index.reclaim(evictable)
     index.check_invariants()
     assert (block_id, list(content.token_ids), len(evictable)) == (1, [1, 2], 0)
     assert blocks[1].content is None
-    assert index.match(other).block_ids == ()
+    assert index.match(other, 1).block_ids == ()
 
 
 def test_a_block_is_published_once_and_only_when_it_is_full() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from nanovllm_edu.core.memory.block_manager import PREFIX_CACHES, BlockManager
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
-from nanovllm_edu.core.memory.prefix_cache import NoCache, num_matchable_blocks, why_no_more
+from nanovllm_edu.core.memory.prefix_cache import NoCache
 from nanovllm_edu.core.request.sequence import Sequence
 from tests.core.sequences import compute, request
 
@@ -87,16 +87,26 @@ def test_no_cache_finds_and_remembers_nothing() -> None:
     cache = NoCache()
     lease = cache.lease(request(0, [1, 2, 3]).token_ids)
     assert cache.publish(lease, [0], 3) == []
-    assert cache.match(lease) == ((), 0, 0, "prefix caching is off")
+    assert cache.match(lease, 3) == ((), 0, "prefix caching is off", 0)
     with pytest.raises(AssertionError, match="no block is ever cached"):
         cache.reclaim(LRU())
 
 
-@pytest.mark.parametrize(("num_tokens", "count"), [(1, 0), (4, 0), (5, 1), (8, 1), (9, 2)])
-def test_the_last_token_is_never_part_of_a_match(num_tokens: int, count: int) -> None:
-    assert num_matchable_blocks(num_tokens, 4) == count
-
-
-def test_why_a_match_that_found_everything_stops() -> None:
-    assert "the last token must be computed" in why_no_more(8, 4)
-    assert "the rest, 1 of 4 tokens, does not fill" in why_no_more(9, 4)
+@pytest.mark.parametrize("prefix_cache", PREFIX_CACHES)
+@pytest.mark.parametrize(
+    ("num_tokens", "count", "reason"),
+    [
+        (4, 0, "the last token must be computed"),
+        (5, 1, "the rest, 1 of 4 tokens, does not fill"),
+        (8, 1, "the last token must be computed"),
+        (9, 2, "the rest, 1 of 4 tokens, does not fill"),
+    ],
+)
+def test_the_last_token_is_never_part_of_a_match(
+    prefix_cache: str, num_tokens: int, count: int, reason: str
+) -> None:
+    manager = BlockManager(8, 4, prefix_cache=prefix_cache)
+    compute(manager, request(0, [7] * 9))
+    match = manager.match_prefix(request(1, [7] * num_tokens))
+    assert (len(match.block_ids), match.num_tokens) == (count, 4 * count)
+    assert reason in match.stopped_because

@@ -1,0 +1,286 @@
+"""What a page shows of a recording: each step's work and words, and what it changed.
+
+The fold has said what every event means, so a page needs no second opinion: it gets the difference
+between the state before and after each entry of the journal, and puts numbers where they belong.
+Reasons travel as sentences. So `viewer/js/` knows no event, no claim and no planning ahead.
+
+It knows nothing of pages. The shape is described in docs/reference/recording_format.md. Read next:
+`viewer/js/state.js`, which applies the differences.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from nanovllm_edu.core.events import BlockEvicted, DraftVerified, Event, Finished, PrefixHit
+from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.step_record import StepRecord, kind_of
+from nanovllm_edu.introspect.breakpoints import breakpoints_at
+from nanovllm_edu.introspect.codec import PHASES, list_change, micros
+from nanovllm_edu.introspect.fold import Fold
+from nanovllm_edu.introspect.frame import encode_params, encode_request, hash_to_text
+from nanovllm_edu.introspect.history import Content, FoldedSequence
+from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
+from nanovllm_edu.introspect.labels import LABELS
+from nanovllm_edu.introspect.recording import Recording
+
+FORMAT = "nanovllm-edu view"
+SCHEMA_VERSION = 2
+WORK = ("prefill", "cached", "decode", "verify")
+"""What a span does; "cached" is the prefill that is left after a prefix hit."""
+MARKS = ("prefix hit", "eviction", "preemption", "sequence finishes", "wrong guess")
+"""Breakpoints that a page marks: a step has bit `1 << i` for the i-th of them."""
+
+
+class _Shown(NamedTuple):
+    """What a page knows of a sequence."""
+
+    counts: tuple[int, int, int]  # known, computed, claimed
+    origin: tuple[int, int]  # [0, hit) came from the cache, [hit, prefill_end) by prefill
+    row: int | None
+    table: list[int]
+
+
+_UNKNOWN = _Shown((-1, -1, -1), (0, 0), None, [])
+
+
+class View:
+    """A recording as a page wants it. It grows as the recording does.
+
+    Attributes:
+        entries: One for each entry of the journal, as JSON-ready values.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._fold = recording.initial.copy()
+        self._shown: dict[int, _Shown] = {}
+        self._origins = {i: (0, seq.num_computed_tokens) for i, seq in self._fold.sequences.items()}
+        self._matches: dict[int, tuple[int, str]] = {}
+        self._waiting: list[int] = []
+        self._running: list[int] = []
+        self._order: dict[int, None] = {}
+        self._num_noted = self._fold.num_planned
+        self.entries: list[dict[str, Any]] = []
+        requests = self._fold.history.requests
+        self._initial: dict[str, Any] = {
+            "requests": [encode_request(requests[i]) for i in self._fold.sequences]
+        }
+        self._fold.become(self._fold)
+        self._initial["state"] = self._change(is_lru=False)
+        self.extend(recording)
+
+    def extend(self, recording: Recording) -> None:
+        """Takes in a longer version of the same recording."""
+        self._recording = recording
+        for position in range(len(self.entries), len(recording.journal)):
+            recording.advance(self._fold, position)
+            self._note_plans()
+            entry = recording.journal[position]
+            follows = getattr(entry, "eviction_order", None) is None
+            change = self._change(is_lru=follows and not isinstance(entry, Resumed))
+            self.entries.append(self._encode(entry) | ({"state": change} if change else {}))
+
+    def document(self) -> dict[str, Any]:
+        """All of it."""
+        recording = self._recording
+        return {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "engine": recording.engine,
+            "event_kinds": [[kind.__name__, label] for kind, label in LABELS.items()],
+            "work": list(WORK),
+            "marks": list(MARKS),
+            "phases": list(PHASES),
+            "pieces": {str(token_id): text for token_id, text in recording.pieces.items()},
+            "initial": self._initial,
+            "journal": list(self.entries),
+        }
+
+    # ------------------------------------------------------------------- what changed
+
+    def _note_plans(self) -> None:
+        """How tokens come into the cache: a plan says it, as soon as it is recorded."""
+        records = self._recording.records
+        while self._num_noted < min(self._fold.num_planned, len(records)):
+            self._note(records[self._num_noted].plan)
+            self._num_noted += 1
+        self._num_noted = min(self._num_noted, self._fold.num_planned)
+
+    def _note(self, plan: StepPlan) -> None:
+        for event in plan.events:
+            if isinstance(event, PrefixHit):
+                self._origins[event.seq_id] = event.num_tokens, event.num_tokens
+                self._matches[event.seq_id] = event.stopped_at, event.stopped_because
+        for span in plan.spans:
+            if kind_of(span) == "prefill":
+                self._origins[span.seq_id] = self._origins.get(span.seq_id, (0, 0))[0], span.end
+
+    def _change(self, is_lru: bool) -> dict[str, Any]:
+        """What is new since the last time; nothing of what is as it was."""
+        fold = self._fold
+        values: dict[str, Any] = {
+            "gone": [[i, *_counts(seq)] for i, seq in fold.ended.items() if i in self._shown],
+            **self._change_of_sequences(fold),
+            "waiting": self._change_of_list(self._waiting, fold.waiting),
+            "running": self._change_of_list(self._running, fold.running),
+            "blocks": [
+                [block, fold.ref_counts[block], _content(fold.contents[block])]
+                for block in sorted(fold.touched_blocks)
+            ],
+            "order": self._change_of_order(fold, is_lru),
+        }
+        for seq_id in fold.ended:
+            self._shown.pop(seq_id, None)
+        fold.ended, fold.touched_seqs, fold.touched_blocks = {}, set(), set()
+        return {name: value for name, value in values.items() if value}
+
+    def _change_of_sequences(self, fold: Fold) -> dict[str, Any]:
+        counts: list[int] = []
+        origins: dict[str, Any] = {}
+        rows: dict[str, Any] = {}
+        tables: dict[str, Any] = {}
+        matches: dict[str, Any] = {}
+        for seq in map(fold.sequences.get, sorted(fold.touched_seqs)):
+            if seq is None:
+                continue
+            before, name = self._shown.get(seq.seq_id, _UNKNOWN), str(seq.seq_id)
+            origin = self._origins.get(seq.seq_id, (0, 0)) if seq.num_computed_tokens else (0, 0)
+            now = _Shown(_counts(seq), origin, seq.row, seq.block_table)
+            if now.counts != before.counts:
+                counts += seq.seq_id, *now.counts
+            if now.origin != before.origin:
+                origins[name] = list(now.origin)
+            if now.row != before.row:
+                rows[name] = now.row
+                if now.row is not None and seq.seq_id in self._matches:
+                    matches[name] = list(self._matches[seq.seq_id])
+            if now.table != before.table:
+                first = _first_difference(before.table, now.table)
+                tables[name] = [first, now.table[first:]]
+            self._shown[seq.seq_id] = now._replace(table=list(now.table))
+        return {"seqs": counts, "origins": origins, "rows": rows, "tables": tables,
+                "matches": matches}  # fmt: skip
+
+    def _change_of_list(self, before: list[int], after: Iterable[int]) -> list[Any] | None:
+        now = list(after)
+        if now == before:
+            return None
+        change = list_change(before, now)
+        before[:] = now
+        return change
+
+    def _change_of_order(self, fold: Fold, is_lru: bool) -> list[Any] | None:
+        if not is_lru:
+            change = self._change_of_list(now := list(self._order), fold.evictable)
+            self._order = dict.fromkeys(now)
+            return change
+        # What least recently used means: a block that is free again goes to the end.
+        removed = [block for block in sorted(fold.touched_blocks) if block in self._order]
+        added: list[int] = []
+        for block in reversed(fold.evictable):
+            if block not in fold.touched_blocks:
+                break
+            added.insert(0, block)
+        for block in removed:
+            del self._order[block]
+        first = len(self._order)
+        self._order |= dict.fromkeys(added)
+        inserted = [[block, first + i] for i, block in enumerate(added)]
+        return [removed, inserted] if removed or added else None
+
+    # --------------------------------------------------------------- what is told of it
+
+    def _encode(self, entry: Entry) -> dict[str, Any]:
+        match entry:
+            case Added():
+                return {"add": encode_request(entry.request), "at": micros(entry.seconds)}
+            case Aborted():
+                return {"abort": _endings(entry.events)}
+            case Updated():
+                return {"update": entry.seq_id, "params": encode_params(entry.params)}
+            case Resumed():
+                return {"resume": entry.why, "planned": entry.frame.num_planned}
+            case Stepped():
+                at = {"at": micros(entry.seconds), "planned": self._fold.num_planned}
+                return {**_step(entry.record), **at, **self._tables(entry.record)}
+
+    def _tables(self, record: StepRecord) -> dict[str, Any]:
+        """Block tables that the step used and that are other ones after it."""
+        gone: dict[str, list[int]] = {}
+        for span in record.spans:
+            used = record.block_tables.get(span.seq_id, ())
+            used = used[: -(-span.end // self._fold.block_size)]
+            shown = self._shown.get(span.seq_id, _UNKNOWN).table
+            if tuple(shown[: len(used)]) != used:
+                gone[str(span.seq_id)] = list(used)
+        return {"tables": gone} if gone else {}
+
+
+def encode_view(recording: Recording) -> dict[str, Any]:
+    """A recording as a page wants it."""
+    return View(recording).document()
+
+
+def _counts(seq: FoldedSequence) -> tuple[int, int, int]:
+    return seq.num_known, seq.num_computed_tokens, seq.num_claimed
+
+
+def _content(content: Content | None) -> list[Any] | None:
+    """`[hash, seq_id, index]`, or `[hash, null, tokens]` if nobody is known whose they were."""
+    if content is None:
+        return None
+    place = list(content.token_ids) if content.seq_id is None else content.index
+    return [hash_to_text(content.hash), content.seq_id, place]
+
+
+def _first_difference(before: list[int], after: list[int]) -> int:
+    pairs = enumerate(zip(before, after, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
+
+
+def _step(record: StepRecord) -> dict[str, Any]:
+    hits = {e.seq_id for e in record.plan.events if isinstance(e, PrefixHit) and e.num_tokens}
+    spans: list[int] = []
+    for span in record.spans:
+        kind = "cached" if span.seq_id in hits else kind_of(span)
+        spans += span.seq_id, span.start, span.num_tokens, WORK.index(kind), int(span.is_sampled)
+    optional = {
+        "tokens": [
+            [span.seq_id, span.end - span.num_drafted, *record.new_tokens[span.seq_id]]
+            for span in record.spans.sampled
+            if span.seq_id in record.new_tokens
+        ],
+        "drafts": _drafts(record),
+        "events": [_event(event) for event in record.events],
+        "finished": _endings(record.effects),
+        "preempted": list(record.preempted),
+        "marks": sum(1 << MARKS.index(n) for n in breakpoints_at(record) if n in MARKS),
+        "blocked": [record.blocked.seq_id, record.blocked.detail] if record.blocked else None,
+        "in_flight": record.num_in_flight,
+    }
+    times = [micros(record.timings[p]) if p in record.timings else None for p in PHASES]
+    told = {name: value for name, value in optional.items() if value}
+    return {"step": record.step_id, "spans": spans, "times": times, **told}
+
+
+def _drafts(record: StepRecord) -> dict[str, Any]:
+    """seq_id -> its guesses, and how many of them came true (null: nobody asks any more)."""
+    accepted = {e.seq_id: e.num_accepted for e in record.effects if isinstance(e, DraftVerified)}
+    return {
+        str(span.seq_id): [list(span.drafted), accepted.get(span.seq_id)]
+        for span in record.spans
+        if span.num_drafted
+    }
+
+
+def _event(event: Event) -> list[Any]:
+    """`[number of its kind, seq_id, sentence]`, and its first block if it has one."""
+    block_ids = getattr(event, "block_ids", ())
+    if isinstance(event, BlockEvicted):
+        block_ids = (event.block_id,)
+    return [list(LABELS).index(type(event)), event.seq_id, event.why, *block_ids[:1]]
+
+
+def _endings(events: Iterable[Event]) -> dict[str, list[str]]:
+    """seq_id -> reason and what is behind it."""
+    return {str(e.seq_id): [e.reason, e.detail] for e in events if isinstance(e, Finished)}
