@@ -122,8 +122,8 @@ def test_importing_every_public_name_needs_no_notebook():
 
 def test_the_core_is_pure_python():
     imports = "; ".join(
-        f"import nanovllm_edu.core.{path.stem}"
-        for path in (ROOT / "nanovllm_edu" / "core").glob("*.py")
+        f"import {'.'.join(path.relative_to(ROOT).with_suffix('').parts)}"
+        for path in (ROOT / "nanovllm_edu" / "core").rglob("*.py")
         if path.stem != "__init__"
     )
     third_party = modules_after(imports) - modules_after("pass") - set(sys.stdlib_module_names)

@@ -52,6 +52,9 @@ class Guesses:
         self.token_ids = token_ids
         self.asked: list[tuple[list[int], int]] = []
 
+    def __repr__(self) -> str:
+        return f"Guesses{self.token_ids}"
+
     def propose(self, token_ids: Any, num_tokens: int) -> tuple[int, ...]:
         self.asked.append((list(token_ids), num_tokens))
         return self.token_ids[:num_tokens]

@@ -17,7 +17,7 @@ import pytest
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.policy import MixedPolicy
 from nanovllm_edu.llm import LLM
-from nanovllm_edu.shield import shielded
+from nanovllm_edu.shield import Shield
 from tests.proof.books import check_idle
 from tests.proof.interrupts import Injector
 from tests.proof.scenarios import (
@@ -126,9 +126,9 @@ def test_what_was_done_can_be_read_although_the_interrupt_came_on_the_way_out() 
 
 def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), shielded():  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), Shield():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
-        with shielded():
+        with Shield():
             done.append("inner")
         done.append("outer")
     assert done == ["inner", "outer"]
@@ -137,7 +137,7 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
 
 def test_a_window_lets_it_through_and_what_follows_is_shielded_again() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), shielded() as shield:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), Shield() as shield:  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         try:
             with shield.window():
@@ -151,8 +151,8 @@ def test_a_window_lets_it_through_and_what_follows_is_shielded_again() -> None:
 
 def test_a_shield_inside_a_window_holds() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), shielded() as shield, shield.window():  # noqa: PT012
-        with shielded():
+    with pytest.raises(KeyboardInterrupt), Shield() as shield, shield.window():  # noqa: PT012
+        with Shield():
             signal.raise_signal(signal.SIGINT)
             done.append("whole")
         done.append("never")
@@ -163,7 +163,7 @@ def test_a_handler_that_does_not_raise_is_called_and_the_window_stays_open() -> 
     calls: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: calls.append(number))
     try:
-        with shielded() as shield, shield.window():
+        with Shield() as shield, shield.window():
             signal.raise_signal(signal.SIGINT)
             assert len(calls) == 1
             signal.raise_signal(signal.SIGINT)

@@ -4,12 +4,13 @@ from typing import Any
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
 
-class Letters:
+class Letters(Decoder):
     """A tokenizer with one token per character."""
 
     eos_token_ids: frozenset[int] = frozenset()
@@ -29,6 +30,7 @@ def small_llm(depth: int = 0, runner: ChecksumRunner | None = None, **options: A
     llm = LLM.__new__(LLM)
     llm.tokenizer = Letters()  # type: ignore[assignment]
     llm.engine = LLMEngine(runner, config, llm.tokenizer)
+    llm.default_sampling_params = SamplingParams()
     llm._interrupted, llm._depth = None, depth
     return llm
 

@@ -5,6 +5,7 @@ at some depth; it is forked, and the fork runs to its end. After each, the books
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, PromptTooLongError
 from tests.proof.books import check_books, check_idle
+from tests.proof.interrupts import Injector
 from tests.proof.parts import (
     DeviceFailure,
     FailedTicket,
@@ -41,11 +43,13 @@ class Options:
         fault_rate: How often the device fails.
         max_block_size: Block sizes are in [1, max_block_size].
         check_rate: How often everything is checked, between steps.
+        interrupt_rate: How often a step is interrupted, at some line of it.
     """
 
     fault_rate: float = 0.0
     max_block_size: int = 8
     check_rate: float = 1.0
+    interrupt_rate: float = 0.0
 
 
 class World:
@@ -56,6 +60,7 @@ class World:
         self.random = random = Random(seed)
         self.truth = Truth()
         self.counts: Counter[str] = Counter()
+        self.line: int | None = None
         guesser = Guesser(self.truth, random) if random.random() < 0.6 else None
         config = _random_config(random, guesser, self.options.max_block_size)
         assert config.num_blocks is not None
@@ -87,19 +92,43 @@ class World:
 
     def random_step(self) -> None:
         """Something happens."""
+        if self.random.random() < self.options.interrupt_rate:
+            self._interrupted_step()
+        else:
+            self._step()
+        self.check()
+
+    def _interrupted_step(self) -> None:
+        """The stop button, somewhere in it: what was settled counts, and nothing else happened."""
+        self.line = self.random.randint(1, self.random.choice((30, 300, 1500)))
+        try:
+            self._step()
+        except KeyboardInterrupt:
+            self.counts["interrupts"] += 1
+        self.line = None
+        self.truth.catch_up()
+
+    def call(self, verb: Callable[..., Any], *args: Any) -> Any:
+        """Calls the engine, and presses the stop button meanwhile if it is time."""
+        line, self.line = self.line, None
+        if line is None:
+            return verb(*args)
+        with Injector(line):
+            return verb(*args)
+
+    def _step(self) -> None:
         num_unfinished = len(self.unfinished())
         chance = self.random.random()
         if not num_unfinished or (chance < 0.15 and num_unfinished < MAX_REQUESTS):
             self.add()
         elif chance < 0.18:
             self.abort(self.random.choice(self.unfinished()))
-        elif chance < 0.22:
+        elif chance < 0.22 and not self.options.interrupt_rate:
             self.update(self.random.choice(self.unfinished()))
         elif chance < 0.23 and not self.engine.num_steps_in_flight:
             self.fork()
         else:
             self.advance(self.random.choice((0, 0, 1, 1, 2, 3)))
-        self.check()
 
     def unfinished(self) -> list[int]:
         return sorted(self.engine.unfinished_seq_ids())
@@ -107,13 +136,13 @@ class World:
     def add(self) -> None:
         """A request arrives."""
         params, prompt = _random_params(self.random), self._random_prompt()
-        seq = self.engine.add_requests([(prompt, params)])[0]
+        seq = self.call(self.engine.add_requests, [(prompt, params)])[0]
         limit, eos = self.engine.max_model_len, self.runner.eos_token_ids
         self.truth.add(Known(seq, prompt, seq.seed, limit, eos, [(0, params)]))
         self.counts["requests"] += 1
 
     def abort(self, seq_id: int) -> None:
-        self.engine.abort_request(seq_id)
+        self.call(self.engine.abort_request, seq_id)
         self.truth.requests[seq_id].reason = "abort"
         self.counts["aborts"] += 1
 
@@ -128,7 +157,7 @@ class World:
         self.runner.spoil_blank(self.engine.scheduler.block_manager.pool._blank)
         self.counts["steps"] += 1
         try:
-            record = self.engine.advance(depth)
+            record = self.call(self.engine.advance, depth)
         except DeviceFailure:
             self.counts["faults"] += 1
             return None
@@ -171,7 +200,7 @@ class World:
         before = self.engine.state()
         world = World.__new__(World)
         world.options, world.random = self.options, Random(random.random())
-        world.texts, world.counts = self.texts, self.counts
+        world.texts, world.counts, world.line = self.texts, self.counts, None
         world.take_over(twin)
         queues = twin.scheduler.queues
         world.truth = self.truth.copy({**queues.running, **queues.waiting})

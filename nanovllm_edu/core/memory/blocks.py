@@ -52,6 +52,22 @@ class Block:
         return "free" if self.content is None else "cached"
 
 
+def chosen(blocks: list[Block], block_id: int, policy: EvictionPolicy) -> Block:
+    """The block that a policy would evict.
+
+    Raises:
+        ConfigError: It is in use or holds nothing. A policy may be a learner's first attempt.
+    """
+    block = blocks[block_id] if 0 <= block_id < len(blocks) else None
+    if block is None or block.state != "cached":
+        state = "not a block" if block is None else block.state
+        raise ConfigError(
+            f"{policy!r} would evict block {block_id!r}, which is {state}; it may name only blocks "
+            "that were pushed and not removed since."
+        )
+    return block
+
+
 class BlockPool:
     """All blocks of one KV cache, with the number of users of each.
 

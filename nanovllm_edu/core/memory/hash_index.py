@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
-from nanovllm_edu.core.memory.blocks import Block
+from nanovllm_edu.core.memory.blocks import Block, chosen
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 
@@ -138,7 +138,7 @@ class HashIndex:
         lease.newest, lease.num_published, lease.epoch = self._root, 0, self._epoch
 
     def reclaim(self, evictable: EvictionPolicy) -> tuple[int, HashedContent]:
-        block = self._blocks[evictable.pop()]
+        block = chosen(self._blocks, evictable.pop(), evictable)
         content = block.content
         assert isinstance(content, HashedContent)
         block.content = content.block = None

@@ -24,9 +24,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from nanovllm_edu.core.memory.blocks import Block
+from nanovllm_edu.core.memory.blocks import Block, chosen
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
+from nanovllm_edu.errors import ConfigError
 
 
 @dataclass(slots=True, eq=False)
@@ -143,12 +144,15 @@ class RadixTree:
     def reclaim(self, evictable: EvictionPolicy) -> tuple[int, RadixNode]:
         # In order of last use the first one is a leaf already; another policy may name a parent.
         for block_id in evictable:
-            node = self._blocks[block_id].content
+            node = chosen(self._blocks, block_id, evictable).content
             assert isinstance(node, RadixNode)
             if not node.children:
                 break
         else:
-            raise AssertionError("a tree without leaves")
+            raise ConfigError(
+                f"{evictable!r} names no block that nothing is cached behind, of {len(evictable)}; "
+                "its __iter__ must yield every block that was pushed and not removed since."
+            )
         evictable.discard(block_id)
         parent, self._blocks[block_id].content = node.parent, None
         assert parent is not None

@@ -126,12 +126,21 @@ class Queues:
                 if seq := self.find(span.seq_id):
                     seq.num_claimed -= span.num_claimed
             self.unsay(plan)
+        rows = {news.row for plan in plans for news in (*plan.joined, *plan.block_updates)}
         seq_ids = {seq_id for plan in plans for seq_id in plan.spans.seq_ids}
+        seq_ids |= {seq.seq_id for seq in self.running.values() if self._is_behind(seq, rows)}
         for seq_id in sorted(seq_ids, reverse=True):
             if seq_id in self.running:
                 self.requeue(self.running[seq_id], None, reason)
         if seq_ids:
             self.block_manager.reset_prefix_cache()
+
+    def _is_behind(self, seq: Sequence, rows: set[int]) -> bool:
+        """Whether the device may not have heard of all its blocks: news of its row is taken back,
+        or the plan was given up before it could be said.
+        """
+        num_needed = self.block_manager.num_blocks_for(seq.num_computed_tokens)
+        return seq.row in rows or len(seq.block_table) != num_needed or num_needed == 0
 
     def _release(self, seq: Sequence) -> list[Event]:
         """Takes row and blocks from a sequence, if it has any."""
