@@ -26,8 +26,8 @@ LENGTHS = (3, 9, 5, 2, 7, 4, 6)
 """New tokens of each request."""
 
 
-SMALL_BUDGET = 7
-"""Less than two prompts: whoever goes last in a step may get nothing."""
+SMALL_BUDGET = 6
+"""A prompt and one token: of two that run, one gets nothing if a prompt goes first."""
 
 
 def _serve(

@@ -56,7 +56,7 @@ def counts_idle(records, num_rows):
     return sum(num_rows - len(record.spans) for record in records)
 
 
-@wrong("06.1", "All 7 tokens of the step went to others: those that run come first")
+@wrong("06.1", "All 6 tokens of the step went to others: those that run come first")
 class WaitingFirst(Base):
     def order(self, running, waiting):
         return [[*waiting, *running]]
