@@ -16,7 +16,7 @@ from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.memory.blocks import Block, BlockPool
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
 from nanovllm_edu.core.memory.hash_index import HashedContent, HashIndex, HashLease
-from nanovllm_edu.core.memory.prefix_cache import PrefixMatch, why_no_more
+from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.plan import Span, Spans, StepPlan
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.scheduler import Scheduler
@@ -50,27 +50,11 @@ class LastBlockHashedEarly(BlockManager):
         return [BlocksCached(seq.seq_id, block_ids, tuple(indices), hashes)] if indices else []
 
 
-class FullyCachedPromptNotRecomputed(HashIndex):
+class FullyCachedPromptNotRecomputed(BlockManager):
     """A prompt found whole in the cache leaves no token to compute: no logits for the next one."""
 
-    def match(self, lease: HashLease) -> PrefixMatch:
-        num_full = len(lease.token_ids) // self.block_size
-        return self.match_blocks(lease, num_full)
-
-    def match_blocks(self, lease: HashLease, limit: int) -> PrefixMatch:
-        """The leading blocks that are cached, at most `limit` of them."""
-        found: list[int] = []
-        parent, reason = self._root, why_no_more(len(lease.token_ids), self.block_size)
-        for index in range(limit):
-            content = self._contents.get(self._hash_of(lease, index))
-            block = content and content.block
-            if content is None or block is None or not self._holds(content, lease, index, parent):
-                reason = self._why_not(content, lease, index, parent)
-                break
-            found.append(block.block_id)
-            parent = content
-        num_free = sum(self._blocks[block_id].ref_count == 0 for block_id in found)
-        return PrefixMatch(tuple(found), len(found) * self.block_size, num_free, reason)
+    def num_matchable_blocks(self, seq: Sequence) -> int:
+        return len(seq.token_ids) // self.block_size
 
 
 class WrongKeyLengthInChunk(ChecksumRunner):

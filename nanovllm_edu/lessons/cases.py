@@ -136,7 +136,7 @@ CASES = (
         3,
         "fully cached prompt",
         bugs.FullyCachedPromptNotRecomputed,
-        "match",
+        "num_matchable_blocks",
         (Request(0, _TEXT, 4), Request(5, _TEXT, 4)),
     ),
     Case(

@@ -106,12 +106,12 @@ EXERCISES = (
     ),
     _exercise(
         3,
-        "match",
+        "num_matchable_blocks",
         "If every token of the prompt is cached, which token goes through the model in this step?",
         "The logits of the next token come out of the last one. So the last token must never be "
         "part of a match.",
-        "Give match_blocks the number of full blocks in front of the last token: "
-        "(len(lease.token_ids) - 1) // self.block_size",
+        "Count the full blocks in front of the last token: (len(seq.token_ids) - 1) // "
+        "self.block_size",
     ),
     _exercise(
         4,

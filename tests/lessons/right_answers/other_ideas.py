@@ -159,9 +159,9 @@ def asks_the_sequence(self, seq):
 
 
 @right("13.3")
-def takes_one_back(self, lease):
-    num_full, rest = divmod(len(lease.token_ids), self.block_size)
-    return self.match_blocks(lease, num_full if rest else num_full - 1)
+def takes_one_back(self, seq):
+    num_full, rest = divmod(len(seq.token_ids), self.block_size)
+    return np.int64(num_full if rest else num_full - 1)
 
 
 @right("13.5")

@@ -20,9 +20,9 @@ def publish(self, seq):
     return self.publish_first(seq, min(seq.num_computed_tokens, len(seq.token_ids)))
 
 
-def match(self, lease):
+def num_matchable_blocks(self, seq):
     """Case 3: the last token is always computed."""
-    return self.match_blocks(lease, (len(lease.token_ids) - 1) // self.block_size)
+    return (len(seq.token_ids) - 1) // self.block_size
 
 
 def sample(self, span):
