@@ -16,6 +16,7 @@ from nanovllm_edu.core.memory.hash_index import HashedContent, HashIndex, HashLe
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.memory.radix_tree import RadixLease, RadixNode, RadixTree
 from nanovllm_edu.core.plan import Joined, Span, StepPlan
+from nanovllm_edu.core.request.ending import Ending
 from nanovllm_edu.core.request.sequence import Sequence, SequenceStatus
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.core.schedule.scheduler import Scheduler
@@ -126,11 +127,11 @@ class PrivateCopyHasChildren(RadixTree):
 class BlocksLeakOnAbort(Queues):
     """An aborted sequence leaves the queues, and its blocks stay taken."""
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
-        if reason == "abort" and self.running.pop(seq.seq_id, None):
+    def finish(self, seq: Sequence, cause: Ending) -> list[Event]:
+        if cause.reason == "abort" and self.running.pop(seq.seq_id, None):
             assert seq.row is not None
             self.free_rows.append(seq.row)
-        return super().finish(seq, reason, detail)
+        return super().finish(seq, cause)
 
 
 class RowLeakOnPreemption(Queues):
@@ -150,10 +151,10 @@ class TokenAfterAbort(Queues):
         super().__init__(*args, **options)
         self._aborted: dict[int, Sequence] = {}
 
-    def finish(self, seq: Sequence, reason: str, detail: str) -> list[Event]:
-        if reason == "abort":
+    def finish(self, seq: Sequence, cause: Ending) -> list[Event]:
+        if cause.reason == "abort":
             self._aborted[seq.seq_id] = seq
-        return super().finish(seq, reason, detail)
+        return super().finish(seq, cause)
 
     def find(self, seq_id: int) -> Sequence | None:
         return super().find(seq_id) or self._aborted.get(seq_id)

@@ -3,6 +3,7 @@ import pytest
 from nanovllm_edu.core.events import BlocksFreed, Preempted
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.plan import Joined, SamplingUpdate, StepPlan
+from nanovllm_edu.core.request.ending import Ending
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence, SequenceStatus
 from nanovllm_edu.core.schedule.queues import Queues
@@ -66,7 +67,7 @@ def test_a_row_that_was_given_up_is_news_once() -> None:
     queues = Queues(BlockManager(4, 2), max_num_seqs=2)
     first, second = started(queues, 0), started(queues, 1)
     assert queues.news() == ((), ())
-    queues.finish(second, "abort", "for this test")
+    queues.finish(second, Ending("abort", "for this test"))
     queues.requeue(first, None, "for this test")
     assert queues.news() == ((1, 0), ())
     assert queues.news() == ((), ())
@@ -86,10 +87,10 @@ def test_another_way_of_sampling_is_news_once_and_of_running_ones_alone() -> Non
 def test_news_that_may_not_have_arrived_is_said_again() -> None:
     queues = Queues(BlockManager(4, 2), max_num_seqs=3)
     kept, gone, later = (started(queues, seq_id) for seq_id in range(3))
-    queues.finish(gone, "abort", "for this test")
+    queues.finish(gone, Ending("abort", "for this test"))
     queues.resampled.add(kept.seq_id)
     left, updates = queues.news()
-    queues.finish(later, "abort", "for this test")
+    queues.finish(later, Ending("abort", "for this test"))
     queues.unsay(StepPlan(0, left=left, sampling_updates=updates))
     assert queues.news() == ((1, 2), updates)
 
