@@ -33,6 +33,7 @@ from tests.proof.world import Options, World
 
 STEPS_PER_WORLD = 150
 WORLDS_PER_CROWD = 150
+PROGRESS = 50_000
 CONTRADICTIONS = "contradictions"
 
 
@@ -84,7 +85,10 @@ def soak(num_steps: int, first: int = 0, num_processes: int = 1) -> Counter[str]
     """Worlds until there are as many steps."""
     counts: Counter[str] = Counter()
     for each in _results(first, num_processes):
+        before = counts["steps"]
         counts += each
+        if counts["steps"] // PROGRESS > before // PROGRESS:
+            print(f"{counts['steps']:,} steps, {counts[CONTRADICTIONS]} contradictions", flush=True)
         if counts["steps"] >= num_steps:
             break
     return counts

@@ -23,6 +23,9 @@ from nanovllm_edu.errors import ConfigError, shown, unknown_option
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "native", "triton", "flash")
 
+MAX_ROWS = 2**20
+"""Each is a Python integer in a list before it is memory on a device."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -71,6 +74,11 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name in ("block_size", "max_num_seqs", "max_num_batched_tokens"):
             self._check_int(name, 1)
+        if self.max_num_seqs > MAX_ROWS:
+            raise ConfigError(
+                f"max_num_seqs={self.max_num_seqs} is above {MAX_ROWS}, more rows than any device "
+                "has blocks for; lower it."
+            )
         for name in ("num_blocks", "max_model_len"):
             if getattr(self, name) is not None:
                 self._check_int(name, 1 if name == "num_blocks" else 2)

@@ -29,6 +29,8 @@ HEAVY = {
     *("triton", "flash_attn", "cuda"),  # only on a GPU
     *("matplotlib", "ipywidgets"),  # only with the extra `lab`
     *("transformers", "huggingface_hub"),  # seconds to import, and not every run needs them
+    *("jinja2", "tokenizers"),  # which these two bring
+    "resource",  # not on Windows
 }
 """Libraries that may be imported inside a function, and the only ones."""
 

@@ -24,7 +24,7 @@ from nanovllm_edu.native import ops as native_ops
 from nanovllm_edu.paged.kv_cache import bytes_per_block
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.eager import EagerRunner
-from nanovllm_edu.runners.memory import CacheSize, cache_size
+from nanovllm_edu.runners.memory import CacheSize, cache_size, check_fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def build_runner(
 
     Raises:
         BackendUnavailableError: The backend asked for cannot run here.
-        OutOfDeviceMemoryError: No room for the cache.
+        OutOfDeviceMemoryError: No room for the cache, or for the tables.
     """
     shape = model.config
     device = model.embed_tokens.weight.device
@@ -122,11 +122,12 @@ def build_runner(
     )
     backend = select.make(choice)
     max_model_len = longest_sequence(config, shape)
-    if device.type == "cuda" and config.num_blocks is None:
-        _warm_up(model, backend, config, max_model_len)
     block_bytes = bytes_per_block(
         shape.num_layers, config.block_size, shape.num_kv_heads, shape.head_dim, shape.dtype
     )
+    check_fits(config, device, block_bytes, max_model_len)
+    if device.type == "cuda" and config.num_blocks is None:
+        _warm_up(model, backend, config, max_model_len)
     size = cache_size(config, device, block_bytes, max_model_len)
     runner_class, why_runner = _choose_runner(device, config)
     runner = runner_class.build(

@@ -4,6 +4,8 @@ On a GPU: what is left of `gpu_memory_utilization` after the weights and the lar
 in memory once. On a CPU memory is not reserved for one process, so a modest, fixed budget is used.
 """
 
+import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +57,41 @@ def cache_size(
             "max_model_len or max_num_batched_tokens, or raise gpu_memory_utilization."
         )
     return CacheSize(affordable, why)
+
+
+def check_fits(
+    config: EngineConfig, device: torch.device, block_bytes: int, max_model_len: int
+) -> None:
+    """Refuses what was asked for and cannot be there: before anything is allocated.
+
+    Raises:
+        OutOfDeviceMemoryError: Says how many blocks and how many rows would fit.
+    """
+    row_bytes = 8 * (max_model_len + 1) + 4 * -(-max_model_len // config.block_size)
+    num_rows, num_blocks = config.max_num_seqs, config.num_blocks or 1
+    tables, cache = num_rows * row_bytes, num_blocks * block_bytes
+    memory, where = _memory_of(device)
+    if tables + cache <= memory:
+        return
+    raise OutOfDeviceMemoryError(
+        f"max_num_seqs={num_rows} rows for max_model_len={max_model_len} tokens need "
+        f"{_in_gib(tables)}, and num_blocks={num_blocks} blocks of {config.block_size} tokens "
+        f"{_in_gib(cache)}; {where} {_in_gib(memory)}. Beside these blocks "
+        f"{max(0, memory - cache) // row_bytes} rows would fit, and beside these rows "
+        f"{max(0, memory - tables) // block_bytes} blocks; lower one of these options."
+    )
+
+
+def _memory_of(device: torch.device) -> tuple[int, str]:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0], f"free on {device} are"
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize, "unknown here is how much there is, at most"
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine has"
+
+
+def _in_gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:,.1f} GiB"
 
 
 def _affordable_on_gpu(

@@ -71,7 +71,7 @@ def test_every_event_has_a_name_and_a_style(recordings):
 
 
 def test_an_event_that_nobody_knows_is_an_error():
-    @dataclass
+    @dataclass(frozen=True)
     class Unknown(Event):
         pass
 

@@ -33,7 +33,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
 from nanovllm_edu.core.schedule.queues import Queues
-from nanovllm_edu.core.schedule.step_builder import MAX_VOCAB_SIZE, StepBuilder
+from nanovllm_edu.core.schedule.step_builder import StepBuilder
 from nanovllm_edu.errors import PromptTooLongError
 
 
@@ -59,7 +59,6 @@ class Scheduler:
         queues: Where every sequence is.
         policy: Who goes first, and who gives way.
         draft_proposer: Guesses tokens; None leaves one token for each step.
-        vocab_size: Guesses are in [0, vocab_size).
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Scheduler:
         enable_chunked_prefill: bool = True,
         eos_token_ids: frozenset[int] = frozenset(),
         draft_proposer: DraftProposer | None = None,
-        vocab_size: int = MAX_VOCAB_SIZE,
+        vocab_size: int = 2**31,
     ) -> None:
         """Wires the parts; `EngineConfig` has checked the numbers."""
         self.queues = Queues(block_manager, max_num_seqs)

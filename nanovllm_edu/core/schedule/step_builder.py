@@ -35,9 +35,6 @@ from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.errors import ConfigError
 
-MAX_VOCAB_SIZE = 2**31
-"""More tokens than any model knows."""
-
 
 class Need(NamedTuple):
     """What a waiting sequence needs to start, beside what the cache holds of it."""
@@ -75,7 +72,7 @@ class StepBuilder:
     max_num_batched_tokens: int
     enable_chunked_prefill: bool
     draft_proposer: DraftProposer | None = None
-    vocab_size: int = MAX_VOCAB_SIZE
+    vocab_size: int = 2**31
     block_manager: BlockManager = field(init=False)
     budget: int = field(init=False)
     spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
