@@ -53,7 +53,7 @@ def test_has_the_parts_of_a_lesson(path):
     code = text(path, "code")
     for part in ("predict(", ".reveal(", "show_source(", "hint("):
         assert part in code
-    assert re.search(r"\.show\(\)$|^player$", code, re.MULTILINE), "no viewer"
+    assert re.search(r"^show\(.+\)$|^player$", code, re.MULTILINE), "no viewer"
     num_exercises = len(re.findall(r"^check\(", code, re.MULTILINE))
     assert 1 <= num_exercises <= (8 if path.stem == "13_bug_hunt" else 3)
     headings = re.findall(r"^#+ (.+)$", text(path, "markdown"), re.MULTILINE)
