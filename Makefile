@@ -16,10 +16,10 @@ PYTEST_FLAGS ?= -n 2 --dist loadscope -q
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab notebooks test lint docs demo bench chromium format
+.PHONY: help setup lab notebooks test test-gpu lint docs demo bench chromium format
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(STAMP)  ## Create .venv with everything in it
 
@@ -42,6 +42,9 @@ test: lint docs chromium  ## Run everything that CI runs
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser" tests
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) $(NBVAL)
 	$(TEST_ENV) $(BIN)/python -m pytest -q -m browser tests  # last: its event loop suits no other
+
+test-gpu: $(STAMP)  ## Run the tests that need a CUDA GPU
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -m gpu tests
 
 lint: $(STAMP)  ## Format check, lint, types, layers
 	$(BIN)/ruff format --check .

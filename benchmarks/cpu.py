@@ -158,8 +158,8 @@ class Contest:
             params = SamplingParams(temperature=0, ignore_eos=True, max_tokens=length)
             outputs[self.engine.add_request(prompt, params)] = []
         for record in self.engine.run(depth=0):
-            for seq_id, token_id in record.new_tokens.items():
-                outputs[seq_id].append(token_id)
+            for seq_id, token_ids in record.new_tokens.items():
+                outputs[seq_id].extend(token_ids)
         return list(outputs.values())
 
     def generate(self, batch_size: int, cache: str) -> list[list[int]]:

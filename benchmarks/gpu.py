@@ -150,7 +150,7 @@ class Bench:
         records = []
         num_tokens = 0
         for record in self.engine.run(depth=1):
-            num_tokens += len(record.new_tokens)
+            num_tokens += sum(map(len, record.new_tokens.values()))
             if keep:
                 records.append(record)
         seconds = time.perf_counter() - begin

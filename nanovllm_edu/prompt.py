@@ -28,6 +28,8 @@ class Tokenizer(Decoder, Protocol):
 
     def encode(self, text: str) -> list[int]: ...
 
+    def pieces(self, token_ids: list[int]) -> list[str]: ...
+
 
 class TokenPrompt(NamedTuple):
     """A prompt that was read.
@@ -39,8 +41,6 @@ class TokenPrompt(NamedTuple):
 
     text: str | None
     token_ids: "array[int]"
-
-    def pieces(self, token_ids: list[int]) -> list[str]: ...
 
 
 def read_prompts(prompts: Any, tokenizer: Tokenizer | None, vocab_size: int) -> list[TokenPrompt]:

@@ -19,7 +19,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 def tidy(notebook):
     """Removes what differs from run to run."""
-    kept = ("tags", "jupyter")  # the latter folds the cell that reveals an answer
+    kept = ("tags", "jupyter", "cellView")  # the last two fold a cell that reveals an answer
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:02d}"

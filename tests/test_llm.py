@@ -1,5 +1,7 @@
 """The public API on the bundled model: text in, text out."""
 
+from threading import Thread
+
 import pytest
 
 from nanovllm_edu import LLM, SamplingParams
@@ -55,6 +57,64 @@ def test_leaving_a_stream_early_aborts_its_requests(llm: LLM) -> None:
     stream.close()
     assert not llm.engine.has_unfinished_requests()
     llm.engine.scheduler.check_invariants()
+
+
+def test_other_calls_may_come_between_the_tokens_of_a_stream(llm: LLM) -> None:
+    right = [o.token_ids for o in llm.generate(["One", "Two"], GREEDY, use_tqdm=False)]
+    stream = llm.stream("One", GREEDY)
+    tokens = [next(stream).token_id]
+    assert llm.generate("Two", GREEDY, use_tqdm=False)[0].token_ids == right[1]
+    llm.engine.step()  # by hand
+    tokens += [piece.token_id for piece in stream]
+    assert tokens == right[0]
+
+
+def test_several_threads_may_generate_on_one_engine(llm: LLM) -> None:
+    prompts = ["One day", "What is a token?", "Hello"]
+    right = [llm.generate(prompt, GREEDY, use_tqdm=False)[0].token_ids for prompt in prompts]
+    found: dict[str, list[int]] = {}
+
+    def work(prompt: str) -> None:
+        found[prompt] = llm.generate(prompt, GREEDY, use_tqdm=False)[0].token_ids
+
+    threads = [Thread(target=work, args=(prompt,)) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == dict(zip(prompts, right, strict=True))
+
+
+def test_abort_all_ends_everybodys_requests(llm: LLM) -> None:
+    stream = llm.stream("One", GREEDY)
+    next(stream)
+    llm.engine.add_request([5, 6, 7], GREEDY)
+    llm.abort_all()
+    assert not llm.engine.has_unfinished_requests()
+    assert list(stream) == []
+    llm.engine.scheduler.check_invariants()
+
+
+def test_what_an_interrupted_call_had_come_to_can_be_asked_for(
+    llm: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = llm.generate("One", GREEDY, use_tqdm=False)[0].token_ids
+    advance, count = llm.engine.advance, iter(range(9))
+
+    def interrupted(depth: int) -> object:
+        if next(count) == 3:
+            raise KeyboardInterrupt
+        return advance(depth)
+
+    monkeypatch.setattr(llm.engine, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        llm.generate("One", GREEDY, use_tqdm=False)
+    (output,) = llm.interrupted()
+    assert (output.token_ids, output.finish_reason) == (right[:3], "abort")
+    assert not llm.engine.has_unfinished_requests()
+    monkeypatch.undo()
+    llm.generate("One", GREEDY, use_tqdm=False)
+    assert llm.interrupted() == [output]  # until another call fails
 
 
 def test_chat_applies_the_template(llm: LLM) -> None:

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nanovllm_edu"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAME = re.compile(r"(?<![\w/*.:-])(?:\.\./|\w+/)*\w+\.(?:py|cu?|cuh|js|md|ipynb)\b")
+USAGE = re.compile(r"`?python [^`\n]*(?:`|$)", re.MULTILINE)
 FOLDER = re.compile(r"`((?:\w+/)+)`")
 NEXT = re.compile(r"Read(?:ing order| next| in \w+ order).*", re.DOTALL)
 FIRST = PACKAGE / "__init__.py"
@@ -19,7 +20,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def docstring(path: Path) -> str:
     if path.suffix != ".py":
         return ""
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return USAGE.sub("", text)  # a command may name a file that is yet to be made
 
 
 def found(name: str, module: Path) -> Path | None:

@@ -27,6 +27,7 @@ WAYS = {
     "preempted": {"num_blocks": 16, "block_size": 4},
     "tiny blocks": {"block_size": 1},
     "no prefix caching": {"enable_prefix_caching": False},
+    "a tree of prefixes": {"prefix_cache": "radix", "block_size": 4},
     "two at a time": {"max_num_seqs": 2},
     "readable attention": {"attention_backend": "reference"},
     "attention over gathered keys": {"attention_backend": "sdpa"},
@@ -76,8 +77,8 @@ def test_tokens_do_not_depend_on_depth(
             llm.engine.add_request(prompt, params)
         tokens: dict[int, list[int]] = {}
         for record in llm.engine.run(depth):
-            for seq_id, token_id in record.new_tokens.items():
-                tokens.setdefault(seq_id, []).append(token_id)
+            for seq_id, token_ids in record.new_tokens.items():
+                tokens.setdefault(seq_id, []).extend(token_ids)
             llm.engine.scheduler.check_invariants()
         assert list(dict(sorted(tokens.items())).values()) == alone
 
@@ -90,8 +91,8 @@ def test_a_fork_goes_on_with_the_same_tokens(
             llm.engine.add_request(prompt, params)
         before: dict[int, list[int]] = {}
         for _ in range(6):
-            for seq_id, token_id in llm.engine.step().new_tokens.items():
-                before.setdefault(seq_id, []).append(token_id)
+            for seq_id, token_ids in llm.engine.step().new_tokens.items():
+                before.setdefault(seq_id, []).extend(token_ids)
         forks = [
             llm.engine.fork(),
             llm.engine.fork(policy=PhaseSeparatedPolicy()),
@@ -100,6 +101,6 @@ def test_a_fork_goes_on_with_the_same_tokens(
         for engine in [*forks, llm.engine]:
             tokens = {seq_id: list(ids) for seq_id, ids in before.items()}
             for record in engine.run(0):
-                for seq_id, token_id in record.new_tokens.items():
-                    tokens.setdefault(seq_id, []).append(token_id)
+                for seq_id, token_ids in record.new_tokens.items():
+                    tokens.setdefault(seq_id, []).extend(token_ids)
             assert list(dict(sorted(tokens.items())).values()) == alone

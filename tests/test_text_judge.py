@@ -112,10 +112,10 @@ def test_a_tail_of_invalid_bytes_is_released_and_costs_linear_time(family) -> No
     fastest = float("inf")
     for _ in range(3):
         judge = TextJudge(tokenizer, SamplingParams())
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for token_id in tokens:
             judge.add((token_id,))
-        fastest = min(fastest, time.perf_counter() - begin)
+        fastest = min(fastest, time.thread_time() - begin)
     assert len(judge.text) >= 4000 - 4
     judge.finish()
     assert judge.text == text_of(tokenizer, tokens, SamplingParams())
@@ -221,10 +221,10 @@ def test_case_21_stop_strings_cost_linear_time() -> None:
     """A stop of 1,000 equal characters with 999 of them held back, and 50,000 characters."""
     params = SamplingParams(stop=("a" * 1000, "a" * 500 + "b" + "a" * 499))
     judge = TextJudge(Unknown(), params)
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for _ in range(50):
         assert judge.add(b"a" * 999 + b"c") is None
-    assert time.perf_counter() - begin < 2.5  # 50 µs a character; it was 179 ms a token
+    assert time.thread_time() - begin < 0.5  # 10 µs a character; it was 179 ms a token
     assert len(judge.text) == 50_000
 
 

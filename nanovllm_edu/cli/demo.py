@@ -129,7 +129,7 @@ def _sentence(event: Event) -> str | None:
                 f"tokens are cached, {event.num_planned_tokens} are computed"
             )
         case Preempted():
-            return f"seq {event.seq_id} is preempted and lets go of {event.num_blocks} blocks: " + (
+            return f"seq {event.seq_id} is preempted and gives back {event.num_blocks} blocks: " + (
                 event.reason
             )
         case Finished():

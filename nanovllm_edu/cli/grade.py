@@ -12,14 +12,14 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from nanovllm_edu.cli.terminal import console, printable
+from nanovllm_edu.cli.console import console
+from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.lessons.grade import grade
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Checks every exercise and shows the verdicts, as a table or as JSON."""
-    from nanovllm_edu.lessons.grade import grade
-
     if arguments.timeout <= 0:
         raise ConfigError(f"timeout={arguments.timeout:g} is not above 0; give seconds.")
     report = grade(Path(arguments.folder), seed=arguments.seed, timeout=arguments.timeout)

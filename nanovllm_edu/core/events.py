@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """One decision or effect. `why` says it in a plain sentence."""
 
@@ -30,7 +30,7 @@ class Event:
         return {"kind": type(self).__name__, **values, "why": self.why}
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Admitted(Event):
     """A waiting sequence starts to run.
 
@@ -62,7 +62,7 @@ class Admitted(Event):
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class PrefixHit(Event):
     """How much of an admitted sequence was found in the cache, and where the match stopped."""
 
@@ -83,7 +83,7 @@ class PrefixHit(Event):
         return f"{found}; the match stops at block {self.stopped_at}: {self.stopped_because}"
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class BlocksAllocated(Event):
     """A sequence gets blocks to write to.
 
@@ -106,7 +106,7 @@ class BlocksAllocated(Event):
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class BlocksCached(Event):
     """Full blocks can be found by other sequences from now on.
 
@@ -135,7 +135,7 @@ class BlocksCached(Event):
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class BlockEvicted(Event):
     """A free block lost its cached content because a sequence needed the space.
 
@@ -158,7 +158,7 @@ class BlockEvicted(Event):
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class BlocksFreed(Event):
     """A sequence gives blocks back, the last one of its table first.
 
@@ -187,7 +187,7 @@ class BlocksFreed(Event):
         return f"seq {self.seq_id} gives back {named(self.block_ids, 'block')}: {', '.join(rest)}"
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Preempted(Event):
     """A running sequence gave up its blocks and went back to wait; its tokens are kept."""
 
@@ -205,7 +205,7 @@ class Preempted(Event):
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class DraftVerified(Event):
     """Guessed tokens went through the model.
 
@@ -234,7 +234,7 @@ class DraftVerified(Event):
         )
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class DraftFailed(Event):
     """The proposer raised, so the sequence goes on without guesses in this step."""
 
@@ -245,7 +245,7 @@ class DraftFailed(Event):
         return f"seq {self.seq_id} goes on without guesses: the proposer failed ({self.error})"
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Finished(Event):
     """A sequence is done; its blocks are given back."""
 

@@ -198,8 +198,8 @@ def decode_frame(values: dict[str, Any], engine: dict[str, Any], history: Histor
     fold.num_planned = values["planned"]
     fold.waiting = OrderedDict.fromkeys(values["waiting"])
     fold.running = OrderedDict.fromkeys(values["running"])
-    for *numbers, table in values["sequences"]:
-        seq = FoldedSequence(*numbers, list(table))
+    for numbers in values["sequences"]:
+        seq = FoldedSequence(*numbers[:-1], block_table=list(numbers[-1]))
         fold.sequences[seq.seq_id] = seq
     queued = [*fold.waiting, *fold.running]
     assert sorted(queued) == sorted(fold.sequences), (

@@ -62,7 +62,9 @@ class View:
         self._num_noted = self._fold.num_planned
         self.entries: list[dict[str, Any]] = []
         requests = self._fold.history.requests
-        self._initial = {"requests": [encode_request(requests[i]) for i in self._fold.sequences]}
+        self._initial: dict[str, Any] = {
+            "requests": [encode_request(requests[i]) for i in self._fold.sequences]
+        }
         self._fold.become(self._fold)
         self._initial["state"] = self._change(is_lru=False)
         self.extend(recording)

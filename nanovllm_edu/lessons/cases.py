@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.memory.blocks import BlockPool
-from nanovllm_edu.core.memory.hash_index import PrefixIndex
+from nanovllm_edu.core.memory.hash_index import HashIndex
 from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.lessons import bugs
@@ -80,7 +80,7 @@ def build_engine(part: type | None, options: Mapping[str, Any]) -> LLMEngine:
     engine = LLMEngine(runner, config)
     manager = _pick(part, BlockManager)(num_blocks, 4)
     manager.pool = _pick(part, BlockPool)(num_blocks, config.eviction_policy)
-    manager.index = _pick(part, PrefixIndex)(4)
+    manager.cache = _pick(part, HashIndex)(manager.pool.blocks, 4)
     engine.scheduler = _pick(part, Scheduler)(
         manager,
         policy=config.policy,
@@ -116,7 +116,7 @@ CASES = (
         1,
         "stale hash after eviction",
         bugs.StaleHashAfterEviction,
-        "forget",
+        "reclaim",
         (
             Request(0, (1, 2, 3, 4, 5), 2),
             Request(3, (6, 7, 8, 9, 6, 7, 8, 9), 2),
@@ -129,7 +129,7 @@ CASES = (
         2,
         "last block hashed early",
         bugs.LastBlockHashedEarly,
-        "num_cacheable_blocks",
+        "publish",
         (_OPENING, Request(6, _FOLLOW_UP, 4)),
     ),
     Case(
@@ -159,7 +159,7 @@ CASES = (
         6,
         "missing ref count",
         bugs.MissingRefCount,
-        "use",
+        "add_ref",
         (Request(0, (*_TEXT, 9), 3), Request(1, (*_TEXT, 10), 8), Request(4, (11,) * 12, 4)),
         {"num_blocks": 7},
     ),
@@ -167,7 +167,7 @@ CASES = (
         7,
         "hash without parent",
         bugs.HashWithoutParent,
-        "hash_of",
+        "_hash_of",
         (
             Request(0, (1, 1, 1, 1, 5, 6, 7, 8, 9), 3),
             Request(4, (2, 2, 2, 2, 5, 6, 7, 8, 9), 3),
@@ -180,7 +180,7 @@ CASES = (
         8,
         "same-step duplicate",
         bugs.SameStepDuplicateReadsTooEarly,
-        "_finish_plan",
+        "plan",
         (Request(0, (*_TEXT, 9), 4), Request(0, (*_TEXT, 10), 4)),
     ),
 )

@@ -24,6 +24,9 @@ from nanovllm_edu.runners.checksum import ChecksumRunner
 MAX_ITEMS = 100_000
 """Entries of a sequence that an answer may give; the right ones have a few dozen."""
 
+MAX_BITS = 1024
+"""Of a whole number: more than any hash has, and few enough to be written out."""
+
 
 def require(condition: bool, message: str) -> None:
     """Raises `Wrong(message)` unless the condition holds."""
@@ -51,12 +54,18 @@ def whole_number(got: Any, what: str) -> int:
     """
     require_written(got)
     try:
-        require(not isinstance(got, bool), f"{what} is a whole number; you gave {got} (bool).")
-        return operator.index(got)
+        if isinstance(got, bool):
+            raise TypeError
+        value = operator.index(got)
     except TypeError:
         raise Wrong(
             f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
         ) from None
+    require(
+        value.bit_length() <= MAX_BITS,
+        f"{what} is a whole number of less than {MAX_BITS} bits; yours has {value.bit_length():,}.",
+    )
+    return value
 
 
 def number(got: Any, what: str) -> float:
@@ -132,8 +141,8 @@ def generated(records: Iterable[StepRecord]) -> dict[int, list[int]]:
     """seq_id -> the tokens it got, in order."""
     tokens: dict[int, list[int]] = {}
     for record in records:
-        for seq_id, token_id in record.new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in record.new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens
 
 

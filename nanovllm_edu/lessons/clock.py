@@ -98,10 +98,10 @@ class Served:
         """Tokens that went through the model more than once."""
         computed = sum(record.num_tokens for record in self.records)
         distinct = {
-            (chunk.seq_id, position)
+            (span.seq_id, position)
             for record in self.records
-            for chunk in record.chunks
-            for position in range(chunk.start, chunk.end)
+            for span in record.spans
+            for position in range(span.start, span.end)
         }
         return computed - len(distinct)
 
@@ -135,9 +135,9 @@ def serve(
         assert len(recorder) < max_steps, f"not done after {max_steps} steps"
         record = recorder.step()
         now += cost.of(record.num_tokens)
-        for seq_id, token_id in record.new_tokens.items():
-            times.setdefault(seq_id, []).append(now)
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in record.new_tokens.items():
+            times.setdefault(seq_id, []).extend([now] * len(new))
+            tokens.setdefault(seq_id, []).extend(new)
     return Served(recorder.recording, arrived, times, tokens, now)
 
 

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
@@ -97,8 +98,8 @@ def run(engine: LLMEngine, requests: Sequence[Request], depth: int = 0) -> Repor
     audit = crash = None
     try:
         for record in _steps(recorder, list(requests), depth):
-            for seq_id, token_id in record.new_tokens.items():
-                tokens.setdefault(seq_id, []).append(token_id)
+            for seq_id, new in record.new_tokens.items():
+                tokens.setdefault(seq_id, []).extend(new)
             audit = audit or _audit(engine, record)
     except Exception as error:  # whatever a broken engine raises is a finding
         reason = str(error) or "an internal check"
@@ -197,15 +198,6 @@ def _trials(fresh: Random) -> Iterator[tuple[Sequence[Request], Mapping[str, Any
         yield random_requests(fresh)
 
 
-def num_remembered(what: Case, function: Any) -> tuple[int, int]:
-    """(contents that the mended index calls findable, blocks) after many prompts."""
-    engine = build_engine(what.mended(function), {"num_blocks": 8})
-    requests = [Request(i, (i % 24, i // 24 % 24, *range(6)), 2) for i in range(200)]
-    run(engine, requests)
-    index = engine.scheduler.block_manager.index
-    return len(index._findable_contents) - 1, len(engine.scheduler.block_manager.blocks)
-
-
 def random_requests(random: Random) -> tuple[list[Request], dict[str, Any]]:
     """Requests with common beginnings, on a small engine: they share, evict and preempt."""
     texts = [[random.randrange(24) for _ in range(24)] for _ in range(2)]
@@ -221,6 +213,7 @@ def random_requests(random: Random) -> tuple[list[Request], dict[str, Any]]:
         "num_blocks": random.choice((8, 10, 16)),
         "max_num_batched_tokens": random.choice((5, 12, 64)),
         "policy": random.choice((MixedPolicy(), PhaseSeparatedPolicy())),
+        "eviction_policy": random.choice((LRU, FIFO)),
     }
     return requests, options
 
@@ -251,7 +244,7 @@ def clues(report: Report, first: int, last: int, *kinds: str) -> Clues:
     """
     lines: list[str] = []
     for record in report.recording.records[first:last]:
-        work = ", ".join(f"seq {c.seq_id} [{c.start}, {c.end})" for c in record.chunks)
+        work = ", ".join(f"seq {s.seq_id} [{s.start}, {s.end})" for s in record.spans)
         lines.append(f"step {record.step_id}: {work}")
         lines += [f"    seq {i} uses blocks {list(t)}" for i, t in record.block_tables.items()]
         chosen = [e for e in record.events if not kinds or type(e).__name__ in kinds]

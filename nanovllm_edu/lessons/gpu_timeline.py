@@ -38,7 +38,7 @@ COLOURS = {
 HOST = ("plan", "launch", "wait", "commit")
 
 
-class Span(NamedTuple):
+class Interval(NamedTuple):
     """Half-open interval of time, in microseconds."""
 
     begin: float
@@ -48,10 +48,10 @@ class Span(NamedTuple):
     def length(self) -> float:
         return self.end - self.begin
 
-    def within(self, other: "Span") -> "Span":
+    def within(self, other: "Interval") -> "Interval":
         """The part of this one that lies in the other one; of length 0 if none does."""
         begin = min(max(self.begin, other.begin), other.end)
-        return Span(begin, max(begin, min(self.end, other.end)))
+        return Interval(begin, max(begin, min(self.end, other.end)))
 
 
 class Step(NamedTuple):
@@ -61,16 +61,16 @@ class Step(NamedTuple):
     num_tokens: int
     num_seqs: int
     kind: str
-    plan: Span
-    launch: Span
-    wait: Span
-    commit: Span
-    device: Span
+    plan: Interval
+    launch: Interval
+    wait: Interval
+    commit: Interval
+    device: Interval
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Step":
         fields: dict[str, Any] = dict(row)
-        fields.update((name, Span(*row[name])) for name in (*HOST, "device"))
+        fields.update((name, Interval(*row[name])) for name in (*HOST, "device"))
         return cls(**fields)
 
 
@@ -163,15 +163,15 @@ def recorded_timeline(path: Path = TIMELINE) -> GPUTimeline:
     return GPUTimeline(data["gpu"], data["date"], runs)
 
 
-def _gaps(steps: tuple[Step, ...]) -> Iterator[Span]:
+def _gaps(steps: tuple[Step, ...]) -> Iterator[Interval]:
     """Where the GPU stands between two steps."""
     for before, after in pairwise(steps):
         if after.device.begin > before.device.end:
-            yield Span(before.device.end, after.device.begin)
+            yield Interval(before.device.end, after.device.begin)
 
 
 def _draw_run(axes: "Axes", run: tuple[Step, ...], shown: tuple[Step, ...]) -> None:
-    window = Span(shown[0].device.begin, shown[-1].device.end)
+    window = Interval(shown[0].device.begin, shown[-1].device.end)
     for step in run:
         for name in HOST:
             _bar(axes, 0, getattr(step, name), window, name)
@@ -190,14 +190,14 @@ def _draw_run(axes: "Axes", run: tuple[Step, ...], shown: tuple[Step, ...]) -> N
         axes.spines[side].set_visible(False)
 
 
-def _bar(axes: "Axes", row: int, span: Span, window: Span, name: str) -> None:
-    shown = span.within(window)
+def _bar(axes: "Axes", row: int, interval: Interval, window: Interval, name: str) -> None:
+    shown = interval.within(window)
     if shown.length:
         left = shown.begin - window.begin
         axes.barh(row, shown.length, left=left, height=0.72, color=COLOURS[name], **_line(name))
 
 
-def _text(axes: "Axes", row: int, at: float, window: Span, text: str, align: str) -> None:
+def _text(axes: "Axes", row: int, at: float, window: Interval, text: str, align: str) -> None:
     """Writes text at a moment, if that lies in the window."""
     if window.begin < at < window.end:
         axes.text(at - window.begin, row, text, ha=align, va="center", fontsize=8, color=INK)

@@ -80,14 +80,28 @@ def _compare_all(got: Any, engine: LLMEngine, requests: Requests) -> None:
 def _compare(got: Mapping[int, Any], seq_id: int, want: list[int]) -> None:
     require(seq_id in got, f"Sequence {seq_id} is missing; you returned {shown(list(got))}.")
     tokens = got[seq_id]
+    is_last = isinstance(tokens, int) or (len(want) > 1 and shown(tokens) == shown((want[-1],)))
     require(
-        not isinstance(tokens, int),
-        f"Sequence {seq_id} got {len(want)} tokens, {want}; you kept only one of them: {tokens}.",
+        not is_last,
+        f"Sequence {seq_id} got {len(want)} tokens, {want}; you kept only what came last: "
+        f"{shown(tokens)}.",
     )
+    _require_flat(tokens, seq_id)
     tokens = whole_numbers(tokens, f"What you collected of sequence {seq_id}")
     require(
         tokens == want,
         f"Sequence {seq_id} got the tokens {want}; you collected {shown(tokens)}.",
+    )
+
+
+def _require_flat(tokens: Any, seq_id: int) -> None:
+    """One step may bring several tokens, so a record has a tuple of them for each sequence."""
+    nested = isinstance(tokens, (list, tuple)) and any(isinstance(t, (list, tuple)) for t in tokens)
+    require(
+        not nested,
+        f"What you collected of sequence {seq_id} is {shown(tokens)}: a tuple for each step. A "
+        "step may bring several tokens, so each value of record.new_tokens is a tuple; take its "
+        "tokens, not the tuple itself (`extend`, not `append`).",
     )
 
 
@@ -100,8 +114,8 @@ RUN_TO_END = Exercise(
         "Two things happen in every round: take a step, put its new tokens where they belong.",
         "Loop while engine.has_unfinished_requests(). In the loop, go through "
         "record.new_tokens.items().",
-        "tokens.setdefault(seq_id, []).append(token_id) for each pair; return tokens after the "
-        "loop.",
+        "A step may bring several tokens of a sequence, so each value is a tuple: "
+        "tokens.setdefault(seq_id, []).extend(new) for each pair; return tokens after the loop.",
     ),
     _check_run_to_end,
 )

@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from nanovllm_edu.core.memory.block_manager import BlockManager
+from nanovllm_edu.core.plan import DEVICE_TIER, BlockRef
 from nanovllm_edu.core.request.sequence import Sequence as EngineSequence
 from nanovllm_edu.lessons.checks import (
     checksum_engine,
@@ -17,6 +18,7 @@ from nanovllm_edu.lessons.checks import (
     whole_numbers,
 )
 from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.shown import shown
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
 PROMPTS = ([5, 6, 7, 8, 9, 10, 11], [20, 21, 22], [30, 31, 32, 33])
@@ -34,9 +36,10 @@ class _MappedRunner(ChecksumRunner):
         super().__init__(num_blocks=12, block_size=4)
         self.slot_mapping = slot_mapping
 
-    def _slot(self, table: list[int], position: int) -> int:
+    def _slot(self, table: list[int], position: int) -> tuple[BlockRef, int]:
         slots = self.slot_mapping(table, position, 1, self.block_size)
-        return whole_numbers(slots, "slot_mapping")[0]
+        block_id, offset = divmod(whole_numbers(slots, "slot_mapping")[0], self.block_size)
+        return BlockRef(DEVICE_TIER, block_id), offset
 
 
 def _check_slot_mapping(slot_mapping: SlotMapping, random: Random) -> str:
@@ -72,7 +75,7 @@ def _compare_slots(
     call = f"slot_mapping({table}, {start}, {num_tokens}, {block_size})"
     require(
         len(got) == num_tokens,
-        f"{call} must give {num_tokens} slots, one per token; you gave {len(got)}: {got}.",
+        f"{call} must give {num_tokens} slots, one per token; you gave {len(got)}: {shown(got)}.",
     )
     for i, position in enumerate(range(start, start + num_tokens)):
         block, offset = table[position // block_size], position % block_size

@@ -1,4 +1,4 @@
-"""Exercises of lesson 06, continuous batching: no idle slots, and how to measure them."""
+"""Exercises of lesson 06, continuous batching: no idle rows, and how to measure them."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -21,20 +21,20 @@ from nanovllm_edu.lessons.exercise import Exercise, Wrong
 from nanovllm_edu.lessons.static_batching import StaticPolicy
 from nanovllm_edu.runners.checksum import expected_tokens
 
-NUM_SLOTS = 3
+NUM_ROWS = 3
 LENGTHS = (3, 9, 5, 2, 7, 4, 6)
 """New tokens of each request."""
 
 
-SMALL_BUDGET = 7
-"""Less than two prompts: whoever goes last in a step may get nothing."""
+SMALL_BUDGET = 6
+"""A prompt and one token: of two that run, one gets nothing if a prompt goes first."""
 
 
 def _serve(
     policy: SchedulingPolicy, lengths: Sequence[int] = LENGTHS, budget: int = 64
 ) -> list[StepRecord]:
     engine = checksum_engine(
-        num_blocks=64, policy=policy, max_num_seqs=NUM_SLOTS, max_num_batched_tokens=budget
+        num_blocks=64, policy=policy, max_num_seqs=NUM_ROWS, max_num_batched_tokens=budget
     )
     for i, length in enumerate(lengths):
         engine.add_request(_prompt(i), greedy(length))
@@ -57,7 +57,7 @@ def _check_policy(policy_class: Callable[[], SchedulingPolicy], random: Random) 
         _check_run(policy_class(), lengths, budget)
     num_static = len(_serve(StaticPolicy()))
     return (
-        f"{num_steps} steps instead of {num_static}: no slot was ever idle while a sequence waited."
+        f"{num_steps} steps instead of {num_static}: no row was ever idle while a sequence waited."
     )
 
 
@@ -82,7 +82,7 @@ def _check_run(policy: SchedulingPolicy, lengths: Sequence[int], budget: int = 6
 
 
 def _check_step(record: StepRecord, seen: list[int], budget: int) -> None:
-    at_work = [chunk.seq_id for chunk in record.chunks]
+    at_work = [span.seq_id for span in record.spans]
     starting = [seq_id for seq_id in at_work if seq_id not in seen]
     expected = list(range(len(seen), len(seen) + len(starting)))
     require(
@@ -102,9 +102,9 @@ def _check_step(record: StepRecord, seen: list[int], budget: int) -> None:
             else f"All {budget} tokens of the step went to others: those that run come first."
         ),
     )
-    if record.waiting and len(at_work) < NUM_SLOTS and record.num_tokens < budget:
+    if record.waiting and len(at_work) < NUM_ROWS and record.num_tokens < budget:
         raise Wrong(
-            f"In step {record.step_id} only {len(at_work)} of {NUM_SLOTS} slots worked while "
+            f"In step {record.step_id} only {len(at_work)} of {NUM_ROWS} rows worked while "
             f"sequences {list(record.waiting)} waited. Let them join at once."
         )
 
@@ -124,7 +124,7 @@ POLICY = Exercise(
 )
 
 
-# ------------------------------------------------------------------- 06.2 idle slots
+# -------------------------------------------------------------------- 06.2 idle rows
 
 
 def _check_idle_share(idle_share: Callable[[list[StepRecord], int], Any], random: Random) -> str:
@@ -132,12 +132,12 @@ def _check_idle_share(idle_share: Callable[[list[StepRecord], int], Any], random
     policies = (StaticPolicy(), MixedPolicy(), PhaseSeparatedPolicy())
     for policy, lengths in product(policies, (LENGTHS, fresh)):
         records = _serve(policy, lengths)
-        total = len(records) * NUM_SLOTS
-        at_work = sum(len(record.chunks) for record in records)
-        got = number(idle_share(records, NUM_SLOTS), "The share")
+        total = len(records) * NUM_ROWS
+        at_work = sum(len(record.spans) for record in records)
+        got = number(idle_share(records, NUM_ROWS), "The share")
         require(
             abs(got - (1 - at_work / total)) < 1e-5,
-            f"{policy!r}: {len(records)} steps of {NUM_SLOTS} slots are {total} slot-steps, "
+            f"{policy!r}: {len(records)} steps of {NUM_ROWS} rows are {total} row-steps, "
             f"{at_work} of them at work, so {1 - at_work / total:.3f} are idle. You gave {got:.3f}."
             + _why_share(got, records),
         )
@@ -145,28 +145,28 @@ def _check_idle_share(idle_share: Callable[[list[StepRecord], int], Any], random
 
 
 def _why_share(got: float, records: list[StepRecord]) -> str:
-    total = len(records) * NUM_SLOTS
+    total = len(records) * NUM_ROWS
     mistakes = {
-        "That is the share at work.": sum(len(r.chunks) for r in records) / total,
-        "Count sequences (chunks), not tokens: a prompt of 5 tokens takes one slot.": 1
+        "That is the share at work.": sum(len(r.spans) for r in records) / total,
+        "Count sequences (spans), not tokens: a prompt of 5 tokens takes one row.": 1
         - sum(r.num_tokens for r in records) / total,
-        "record.running leaves out sequences that finished in this very step; use record.chunks.": 1
+        "record.running leaves out sequences that finished in this very step; use record.spans.": 1
         - sum(len(r.running) for r in records) / total,
-        "That is the number of slot-steps, not a share of them.": total
-        - sum(len(r.chunks) for r in records),
+        "That is the number of row-steps, not a share of them.": total
+        - sum(len(r.spans) for r in records),
     }
     return "".join(f" {text}" for text, wrong in mistakes.items() if abs(got - wrong) < 1e-6)
 
 
 IDLE_SHARE = Exercise(
     "06.2",
-    "Idle slots",
+    "Idle rows",
     "idle_share",
     "easy",
     (
-        "In each step there are num_slots slots. How many of them have a chunk?",
-        "Add up len(record.chunks) over all steps and compare with len(records) * num_slots.",
-        "1 - sum(len(r.chunks) for r in records) / (len(records) * num_slots)",
+        "In each step there are num_rows rows. How many of them have a span?",
+        "Add up len(record.spans) over all steps and compare with len(records) * num_rows.",
+        "1 - sum(len(r.spans) for r in records) / (len(records) * num_rows)",
     ),
     _check_idle_share,
 )

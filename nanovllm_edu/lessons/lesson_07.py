@@ -31,8 +31,8 @@ def _chunks_of_engine(num_prompt_tokens: int, num_decoding: int, budget: int) ->
     while any(not seq.is_decoding for seq in engine.scheduler.waiting.values()):
         engine.step()
     seq_id = engine.add_request(list(range(num_prompt_tokens)), greedy(1))
-    chunks = [chunk for record in finish(engine) for chunk in record.chunks]
-    return [chunk.num_tokens for chunk in chunks if chunk.seq_id == seq_id]
+    spans = [span for record in finish(engine) for span in record.spans]
+    return [span.num_tokens for span in spans if span.seq_id == seq_id]
 
 
 def _check_cut_prompt(cut_prompt: CutPrompt, random: Random) -> str:

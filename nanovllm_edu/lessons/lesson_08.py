@@ -80,10 +80,10 @@ def _why_that_number(got: int, served: Served) -> str:
 
 def _times_computed(served: Served) -> Counter[tuple[int, int]]:
     return Counter(
-        (chunk.seq_id, position)
+        (span.seq_id, position)
         for record in served.records
-        for chunk in record.chunks
-        for position in range(chunk.start, chunk.end)
+        for span in record.spans
+        for position in range(span.start, span.end)
     )
 
 
@@ -93,10 +93,10 @@ NUM_RECOMPUTED = Exercise(
     "num_recomputed",
     "medium",
     (
-        "Every chunk says which positions of which sequence it computes: [chunk.start, chunk.end).",
+        "Every span says which positions of which sequence it computes: [span.start, span.end).",
         "Collect the pairs (seq_id, position) in a set. Whoever is already in it is recomputed.",
-        "for record in records: for chunk in record.chunks: for position in range(chunk.start, "
-        "chunk.end): if (chunk.seq_id, position) in seen: count += 1, else add it.",
+        "for record in records: for span in record.spans: for position in range(span.start, "
+        "span.end): if (span.seq_id, position) in seen: count += 1, else add it.",
     ),
     _check_num_recomputed,
 )

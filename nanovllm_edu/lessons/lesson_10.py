@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nanovllm_edu.core.plan import Chunk, StepPlan
+from nanovllm_edu.core.plan import Span, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.lessons.checks import items, require, require_equal, whole_numbers
 from nanovllm_edu.lessons.exercise import Exercise
@@ -46,7 +46,9 @@ class _LearnersTables(DeviceTables):
         return self.look(plan, super().prepare(plan))
 
 
-def _run(look: Callable[[StepPlan, Batch], Batch], prompts: Prompts) -> list[dict[int, int]]:
+def _run(
+    look: Callable[[StepPlan, Batch], Batch], prompts: Prompts
+) -> list[dict[int, tuple[int, ...]]]:
     """The tokens of every step of an engine whose batches go through `look`."""
     with _busy_llm(prompts) as llm:
         runner: Any = llm.engine.runner
@@ -57,13 +59,13 @@ def _run(look: Callable[[StepPlan, Batch], Batch], prompts: Prompts) -> list[dic
         return [dict(record.new_tokens) for record in llm.engine.run(depth=0)]
 
 
-def _describe(chunks: Sequence[Chunk]) -> str:
-    return ", ".join(f"[{chunk.start}, {chunk.end})" for chunk in chunks)
+def _describe(spans: Sequence[Span]) -> str:
+    return ", ".join(f"[{span.start}, {span.end})" for span in spans)
 
 
 # --------------------------------------------------------------------------- 10.1 layout
 
-Layout = Callable[[Sequence[Chunk]], Any]
+Layout = Callable[[Sequence[Span]], Any]
 NAMES = ("positions", "query_starts", "context_lens")
 
 
@@ -73,7 +75,7 @@ def _check_layout(layout: Layout, random: Random) -> str:
     def look(plan: StepPlan, batch: Batch) -> Batch:
         nonlocal num_steps
         num_steps += 1
-        got = layout(plan.chunks)
+        got = layout(plan.spans)
         parts = items(got, "What you return")
         require(
             len(parts) == 3 and not any(isinstance(part, int) for part in parts),
@@ -81,7 +83,7 @@ def _check_layout(layout: Layout, random: Random) -> str:
         )
         named = zip(NAMES, parts, strict=True)
         mine = {name: whole_numbers(values, name) for name, values in named}
-        _compare_layout(plan.chunks, mine, batch)
+        _compare_layout(plan.spans, mine, batch)
         return replace(
             batch,
             positions=torch.tensor(mine["positions"]),
@@ -94,12 +96,12 @@ def _check_layout(layout: Layout, random: Random) -> str:
     return f"{num_steps} steps of the engine ran on your layout."
 
 
-def _compare_layout(chunks: Sequence[Chunk], mine: Mapping[str, list[int]], batch: Batch) -> None:
-    sizes = [chunk.num_tokens for chunk in chunks]
-    within_chunks = [i for size in sizes for i in range(size)]
+def _compare_layout(spans: Sequence[Span], mine: Mapping[str, list[int]], batch: Batch) -> None:
+    sizes = [span.num_tokens for span in spans]
+    within_spans = [i for size in sizes for i in range(size)]
     wrong = {
         "positions": (
-            (within_chunks, "Positions count from the start of the sequence, not of the chunk."),
+            (within_spans, "Positions count from the start of the sequence, not of the span."),
             (
                 list(range(sum(sizes))),
                 "Positions count within each sequence, not over the batch.",
@@ -110,12 +112,12 @@ def _compare_layout(chunks: Sequence[Chunk], mine: Mapping[str, list[int]], batc
                 batch.query_starts.tolist()[:-1],
                 "There is one entry more than there are sequences: the end of the last one.",
             ),
-            (sizes, "They are sums: each chunk begins where the one before it ends."),
+            (sizes, "They are sums: each span begins where the one before it ends."),
         ),
         "context_lens": (
-            (sizes, "A context is everything up to the end of the chunk, not the chunk alone."),
+            (sizes, "A context is everything up to the end of the span, not the span alone."),
             (
-                [chunk.start for chunk in chunks],
+                [span.start for span in spans],
                 "The tokens of this step belong to the context too.",
             ),
         ),
@@ -125,7 +127,7 @@ def _compare_layout(chunks: Sequence[Chunk], mine: Mapping[str, list[int]], batc
         reasons = [text for values, text in wrong[name] if values == got]
         require(
             got == want,
-            f"Chunks {_describe(chunks)}: {name} is {want}; you gave {shown(got)}."
+            f"Spans {_describe(spans)}: {name} is {want}; you gave {shown(got)}."
             + "".join(f" {text}" for text in reasons[:1]),
         )
 
@@ -136,35 +138,35 @@ LAYOUT = Exercise(
     "layout",
     "medium",
     (
-        "All chunks lie one after the other in one row of tokens. Each chunk is [start, end).",
-        "positions: range(chunk.start, chunk.end) of each chunk. query_starts: 0, then the running "
+        "All spans lie one after the other in a single run of tokens. Each span is [start, end).",
+        "positions: range(span.start, span.end) of each span. query_starts: 0, then the running "
         "sum of num_tokens. context_lens: how much of the sequence is in the cache afterwards.",
-        "query_starts = [0]; for chunk in chunks: query_starts.append(query_starts[-1] + "
-        "chunk.num_tokens). context_lens = [chunk.end for chunk in chunks].",
+        "query_starts = [0]; for span in spans: query_starts.append(query_starts[-1] + "
+        "span.num_tokens). context_lens = [span.end for span in spans].",
     ),
     _check_layout,
 )
 
 # ----------------------------------------------------------------------- 10.2 logit rows
 
-LogitRows = Callable[[Sequence[Chunk]], Any]
+LogitRows = Callable[[Sequence[Span]], Any]
 
 
 def _check_logit_rows(logit_rows: LogitRows, random: Random) -> str:
     def look(plan: StepPlan, batch: Batch) -> Batch:
-        got, want = whole_numbers(logit_rows(plan.chunks), "The rows"), batch.logit_rows.tolist()
-        lengths = [chunk.num_tokens for chunk in plan.chunks]
-        samples = [chunk.samples for chunk in plan.chunks]
+        got, want = whole_numbers(logit_rows(plan.spans), "The rows"), batch.logit_rows.tolist()
+        lengths = [span.num_tokens for span in plan.spans]
+        sampled = [span.is_sampled for span in plan.spans]
         require(
             len(got) == len(want),
-            f"Chunks of {lengths} tokens, samples={samples}: {len(want)} row(s) are sampled; you "
-            f"gave {shown(got)}. A chunk that does not reach the end of its prompt yields no "
+            f"Spans of {lengths} tokens, is_sampled={sampled}: {len(want)} row(s) are sampled; you "
+            f"gave {shown(got)}. A span that does not reach the end of its prompt yields no "
             "token.",
         )
         require(
             got == want,
-            f"Chunks of {lengths} tokens, samples={samples}: the rows are {want}; you gave "
-            f"{shown(got)}. The next token follows from the *last* token of a chunk, counted over "
+            f"Spans of {lengths} tokens, is_sampled={sampled}: the rows are {want}; you gave "
+            f"{shown(got)}. The next token follows from the *last* token of a span, counted over "
             "the whole batch.",
         )
         return replace(batch, logit_rows=torch.tensor(got, dtype=torch.int64))
@@ -181,9 +183,9 @@ LOGIT_ROWS = Exercise(
     "logit_rows",
     "easy",
     (
-        "Of each chunk only one token's logits are wanted, and only if the chunk samples.",
-        "Keep a running end of the chunks. The last token of a chunk is at that end minus one.",
-        "end = 0; for chunk in chunks: end += chunk.num_tokens; if chunk.samples: "
+        "Of each span only one token's logits are wanted, and only if it is sampled from.",
+        "Keep a running end of the spans. The last token of a span is at that end minus one.",
+        "end = 0; for span in spans: end += span.num_tokens; if span.is_sampled: "
         "rows.append(end - 1)",
     ),
     _check_logit_rows,

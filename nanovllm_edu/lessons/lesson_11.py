@@ -106,7 +106,7 @@ def _check_floor(floor_ms: FloorMs, random: Random) -> str:
     for record in steps:
         got = floor_ms(record, WEIGHT_BYTES, KV_BYTES_PER_TOKEN, BANDWIDTH)
         got = number(got, "What floor_ms gives, in milliseconds,")
-        context_lens = [chunk.end for chunk in record.chunks]
+        context_lens = [span.end for span in record.spans]
         num_bytes = WEIGHT_BYTES + KV_BYTES_PER_TOKEN * sum(context_lens)
         want = num_bytes / BANDWIDTH * 1e3
         require(
@@ -118,9 +118,9 @@ def _check_floor(floor_ms: FloorMs, random: Random) -> str:
 
 
 def _why_that_floor(got: float, want: float, record: StepRecord) -> str:
-    kv = KV_BYTES_PER_TOKEN * sum(chunk.end for chunk in record.chunks)
+    kv = KV_BYTES_PER_TOKEN * sum(span.end for span in record.spans)
     per_ms = BANDWIDTH / 1e3
-    num_sequences = len(record.chunks)
+    num_sequences = len(record.spans)
     mistakes = {
         "Those are seconds.": want / 1e3,
         "The keys and values of every context are read too.": WEIGHT_BYTES / per_ms,
@@ -146,10 +146,10 @@ FLOOR = Exercise(
     "medium",
     (
         "Which bytes must cross from memory to the arithmetic units in one decode step?",
-        "All weights once, and the keys and values of every token of every context. chunk.end is "
+        "All weights once, and the keys and values of every token of every context. span.end is "
         "the length of a context.",
-        "num_bytes = weight_bytes + kv_bytes_per_token * sum(chunk.end for chunk in "
-        "record.chunks); return num_bytes / bandwidth * 1000",
+        "num_bytes = weight_bytes + kv_bytes_per_token * sum(span.end for span in "
+        "record.spans); return num_bytes / bandwidth * 1000",
     ),
     _check_floor,
 )

@@ -6,9 +6,8 @@ from random import Random
 from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE, Sequence
 from nanovllm_edu.core.schedule.policy import MixedPolicy, SchedulingPolicy
-from nanovllm_edu.core.token_ids import PACKED
 from nanovllm_edu.lessons.arena import Workload, documents, flood, memory, score
 from nanovllm_edu.lessons.checks import items, require, require_written
 from nanovllm_edu.lessons.clock import Served
@@ -35,7 +34,7 @@ def _made(policy_class: MakePolicy) -> SchedulingPolicy:
 
 
 def _sequence(seq_id: int, length: int, *, is_decoding: bool = False) -> Sequence:
-    seq = Sequence(seq_id, array(PACKED, [7] * length), length, SamplingParams())
+    seq = Sequence(seq_id, array(TOKEN_TYPE, [7] * length), length, SamplingParams())
     seq.is_decoding = is_decoding
     seq.num_computed_tokens = length if is_decoding else 0
     return seq

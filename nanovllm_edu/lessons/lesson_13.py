@@ -13,12 +13,11 @@ from nanovllm_edu.lessons.checks import require
 from nanovllm_edu.lessons.detective import (
     NUM_FRESH_RUNS,
     NUM_RANDOM_RUNS,
-    num_remembered,
     prove,
 )
 from nanovllm_edu.lessons.exercise import Exercise, NothingReturned
 
-GIVES_NOTHING = ("forget", "use")
+GIVES_NOTHING = ("add_ref",)
 """Methods that change something and return nothing; the others return what was asked for."""
 
 CALLS_ITS_BASE = (5, 8)
@@ -59,14 +58,6 @@ def _check(number: int) -> Callable[[Any, Random], str]:
                 f"All tokens are right, but the cache now finds {found} tokens where the shipped "
                 f"engine finds {due}. The cure must not cost hits.",
             )
-        if case(number).method == "forget":
-            num_contents, num_blocks = num_remembered(case(number), function)
-            require(
-                num_contents <= num_blocks,
-                f"All tokens are right, but after 200 prompts the index calls {num_contents} "
-                f"contents findable, on {num_blocks} blocks: `self._findable_contents` forgets "
-                "nothing, and grows for as long as the server runs.",
-            )
         return (
             f"Case closed: it was '{case(number).name}'. Right tokens and balanced books on the "
             f"eight cases and {NUM_RANDOM_RUNS + NUM_FRESH_RUNS} random runs, and no hit lost."
@@ -96,22 +87,22 @@ def _exercise(number: int, name: str, *hints: str) -> Exercise:
 EXERCISES = (
     _exercise(
         1,
-        "forget",
+        "reclaim",
         "The block has a new owner. Who can still find its old content, and how?",
-        "Two books know the old content: self._by_hash (hash -> block) and "
-        "self._findable_contents (ids). The block itself has hash, token_ids, content_id and "
-        "parent_content_id.",
-        "del self._by_hash[block.hash]; self._findable_contents.remove(block.content_id); "
-        "block.hash = None; block.token_ids = (); block.content_id = block.parent_content_id = 0",
+        "Two books know the old content: block.content says what is in the block, and "
+        "content.block says where the content is. A content in no block may still have others "
+        "behind it: self._prune(content) forgets it only if it has none.",
+        "block.content = content.block = None; self._prune(content); then return block.block_id, "
+        "content as before.",
     ),
     _exercise(
         2,
-        "num_cacheable_blocks",
+        "publish",
         "A token has two moments: its value becomes known, and its KV becomes computed. Which one "
         "comes first for the newest token?",
         "A block may be found only when all its tokens are known *and* computed. The sequence "
         "counts both: len(seq.token_ids) and seq.num_computed_tokens.",
-        "return min(seq.num_computed_tokens, len(seq.token_ids)) // self.block_size",
+        "num_tokens = min(seq.num_computed_tokens, len(seq.token_ids)); the rest stays.",
     ),
     _exercise(
         3,
@@ -125,9 +116,9 @@ EXERCISES = (
     _exercise(
         4,
         "sample",
-        "A chunk is tokens [start, end). How many keys does its last token attend to?",
-        "What came before the chunk is in the cache, and is read through the block table.",
-        "num_keys = chunk.end, for every chunk.",
+        "A span is tokens [start, end). How many keys does its last token attend to?",
+        "What came before the span is in the cache, and is read through the block table.",
+        "num_keys = span.end, for every span.",
     ),
     _exercise(
         5,
@@ -140,7 +131,7 @@ EXERCISES = (
     ),
     _exercise(
         6,
-        "use",
+        "add_ref",
         "Two sequences use a block, and one of them finishes. What happens to the block?",
         "ref_count is the number of users. Somebody who shares the block is one user more.",
         "block.ref_count += 1 instead of = 1.",
@@ -152,16 +143,16 @@ EXERCISES = (
         "equal?",
         "The hash of a block must contain the hash of the block before it: "
         "block_hash(parent, tokens). The first block has parent None.",
-        "parent = None; for i in range(index + 1): parent = block_hash(parent, "
-        "self.tokens_of(seq, i)); return parent",
+        "In the loop: parent = lease.hashes[-1] if lease.hashes else None; "
+        "lease.hashes.append(block_hash(parent, token_ids)).",
     ),
     _exercise(
         8,
-        "finish_plan",
+        "plan",
         "One sequence finds a block that another one computes in the same step. In which order "
         "must the two be in the batch?",
-        "The scheduler appends chunks in the order in which it decided them, and a block can be "
+        "The scheduler appends spans in the order in which it decided them, and a block can be "
         "found only after it was decided who writes it.",
-        "Leave draft.chunks alone: return Scheduler._finish_plan(self, draft)",
+        "Leave plan.spans alone: return Scheduler.plan(self)",
     ),
 )

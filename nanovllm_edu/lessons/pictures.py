@@ -11,7 +11,8 @@ nothing else.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nanovllm_edu.core.step_record import EngineState, StepRecord
+from nanovllm_edu.core.engine_state import EngineState
+from nanovllm_edu.core.step_record import StepRecord, kind_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,16 +43,17 @@ def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str
         title: Above the picture.
         names: Label of each row; "seq 0", "seq 1", ... by default.
     """
-    seq_ids = sorted({i for r in records for i in (*r.waiting, *(c.seq_id for c in r.chunks))})
+    seq_ids = sorted({i for r in records for i in (*r.waiting, *(c.seq_id for c in r.spans))})
     width = min(11.0, 1.6 + 0.32 * len(records))
     figure, axes = _canvas(width, 0.8 + 0.32 * len(seq_ids))
     for column, record in enumerate(records):
         for seq_id in record.waiting:
             _cell(axes, column, seq_ids.index(seq_id), "#DDDDDD", "", hatch="...")
-        for chunk in record.chunks:
-            label = "" if chunk.is_decode else str(chunk.num_tokens)
-            alpha = 0.45 if chunk.is_decode else 1.0
-            row, colour = seq_ids.index(chunk.seq_id), colour_of(chunk.seq_id)
+        for span in record.spans:
+            is_decode = kind_of(span) == "decode"
+            label = "" if is_decode else str(span.num_tokens)
+            alpha = 0.45 if is_decode else 1.0
+            row, colour = seq_ids.index(span.seq_id), colour_of(span.seq_id)
             size = 8 if len(records) <= 36 else 6
             _cell(axes, column, row, colour, label, alpha=alpha, ink=ink_on(colour), size=size)
     _frame(axes, len(records), len(seq_ids), title)

@@ -10,7 +10,7 @@ Read next: `checks.py`.
 from reprlib import Repr
 from typing import Any
 
-MAX_MESSAGE = 1500
+MAX_MESSAGE = 1000
 """Characters of a whole message."""
 
 _LIMITS = Repr()
@@ -23,7 +23,10 @@ _LIMITS.maxlevel = 4
 
 def shown(value: Any) -> str:
     """`repr`, with the middle of what is long left out."""
-    return clipped(_LIMITS.repr(value), 400)
+    try:
+        return clipped(_LIMITS.repr(value), 400)
+    except ValueError:  # Python does not write out integers of more than 4,300 digits
+        return f"something too long to be written out ({type(value).__name__})"
 
 
 def clipped(text: str, length: int = MAX_MESSAGE) -> str:

@@ -17,7 +17,10 @@ class Letters(Decoder):
         return [ord(letter) for letter in text]
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
-        return "".join("<b>&amp;</b>" if i == 7 else chr(97 + i % 26) for i in token_ids)
+        return "".join(self.pieces(token_ids))
+
+    def pieces(self, token_ids: list[int]) -> list[str]:
+        return ["<b>&amp;</b>" if i == 7 else chr(97 + i % 26) for i in token_ids]
 
 
 def large_block_recording() -> Recording:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 from nanovllm_edu.introspect.codec import encode
+from nanovllm_edu.introspect.view import encode_view
 from tests.docs.conftest import HOSTED
 from tests.docs.site_pages import ROOT, Page
 
@@ -178,12 +179,13 @@ def test_the_format_page_names_every_key_of_a_recording(recorded):
     page = (ROOT / "docs" / "reference" / "recording_format.md").read_text("utf-8")
     keys: set[str] = set()
     for recording in recorded.values():
-        document = encode(recording)
-        keys |= document.keys() | document["initial"].keys()
-        for entry in document["journal"]:
-            keys |= entry.keys() | entry.get("add", {}).keys()
-        for frame in document["frames"].values():
-            keys |= frame.keys()
+        for document in (encode(recording), encode_view(recording)):
+            keys |= document.keys() | document["initial"].keys()
+            keys |= document["initial"].get("state", {}).keys()
+            for entry in document["journal"]:
+                keys |= entry.keys() | entry.get("add", {}).keys() | entry.get("state", {}).keys()
+            for frame in document.get("frames", {}).values():
+                keys |= frame.keys()
     assert not [
         key for key in sorted(keys) if f"`{key}`" not in page and f"**`{key}`**" not in page
     ]

@@ -79,7 +79,10 @@ def test_an_eviction_policy_that_raises_in_the_middle_of_a_plan(cache: str) -> N
 
 @pytest.mark.parametrize(
     ("cache", "message"),
-    [("hash", "block 0, which is used"), ("radix", "block 0, which is used|names no block")],
+    [
+        ("hash", "block 0, which is used"),
+        ("radix", "block 0, which is used|names no block that nothing"),
+    ],
 )
 def test_an_eviction_policy_that_names_a_wrong_block_is_told_so(cache: str, message: str) -> None:
     engine = _engine(prefix_cache=cache, eviction_policy=NamesAnyBlock)

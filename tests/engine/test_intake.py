@@ -59,7 +59,7 @@ def test_without_stop_strings_nobody_judges() -> None:
 
 def test_case_1_the_judge_knows_what_the_request_asks_for() -> None:
     intake = Intake(Letters(), 128, 0)
-    seq = intake.sequence(0, "a", SamplingParams(stop="END", stop_token_ids=[33]))
+    seq = made(intake, 0, "a", SamplingParams(stop="END", stop_token_ids=[33]))
     judge = intake.judge(seq)
     assert judge.add(intake.tokenizer.encode("one END")) == TextEnd(7, "END", None, "END")
     assert judge.text == "one "
@@ -68,7 +68,7 @@ def test_case_1_the_judge_knows_what_the_request_asks_for() -> None:
 
 def test_a_stop_token_that_the_model_does_not_have_is_an_error() -> None:
     with pytest.raises(RequestError, match=r"stop_token_ids holds 9, which is not in \[0, 9\)"):
-        Intake(None, 9, 0).sequence(0, [1], SamplingParams(stop_token_ids=[9]))
+        Intake(None, 9, 0).read([1], SamplingParams(stop_token_ids=[9]))
 
 
 def test_only_how_to_sample_may_change() -> None:

@@ -226,12 +226,12 @@ def test_every_token_is_where_its_span_ends() -> None:
 
 def test_why_a_guess_was_rejected_and_its_block_given_back() -> None:
     tokens = expected_tokens([1, 2, 3], GREEDY, 0)
-    guesses = (tokens[1], tokens[2] + 1, 5, 6)  # as many as max_tokens leaves room for
+    guesses = (tokens[1], tokens[2] + 1, 5, 6, 7)
     llm = engine(draft_proposer=Guesses(*guesses))
-    llm.add_request([1, 2, 3], GREEDY)
+    llm.add_request([1, 2, 3], LONG)
     record = steps(llm, 2)[1]
     assert whys([record], "DraftVerified") == [
-        f"seq 0: 1 of 4 guessed tokens accepted; at position 5 the guess was {tokens[2] + 1} and "
+        f"seq 0: 1 of 5 guessed tokens accepted; at position 5 the guess was {tokens[2] + 1} and "
         f"the model says {tokens[2]}"
     ]
     assert record.new_tokens == {0: (tokens[1], tokens[2])}

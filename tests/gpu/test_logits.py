@@ -68,11 +68,13 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     order = list(graphs.inputs.update(plans[-1]))
     graph.replay()
     assert relative_error(logits, expected[order]) <= LIMIT
-    for decoder in graphs._decoders:  # fused, and with the library's products
-        runner.kv_cache.data.copy_(cache)
-        graphs.inputs.forget()
-        graphs.inputs.update(plans[-1])
-        decoder.step(4)
-        chosen = expected[order].gather(1, graphs.inputs.tensors.sampled[:4, None])
-        lost = expected[order].amax(1, keepdim=True) - chosen
-        assert float(lost.max()) <= LIMIT * float(expected.abs().max())
+    decoder = graphs._decoder
+    if decoder is None:
+        pytest.skip(f"not fused: {graphs.why_not_fused}")
+    runner.kv_cache.data.copy_(cache)
+    graphs.inputs.forget()
+    graphs.inputs.update(plans[-1])
+    decoder.step(4)
+    chosen = expected[order].gather(1, graphs.inputs.tensors.sampled[:4, None])
+    lost = expected[order].amax(1, keepdim=True) - chosen
+    assert float(lost.max()) <= LIMIT * float(expected.abs().max())

@@ -61,7 +61,9 @@ def test_every_event_has_a_name_and_a_style(recordings):
     assert set(STYLES) == set(LABELS.values())
     for recording in recordings:
         view = StepView(Letter(), shows_every_event=True)
-        view._known |= {i: list(r.token_ids) for i, r in recording.initial.history.requests.items()}
+        view._token_ids |= {
+            i: list(r.token_ids) for i, r in recording.initial.history.requests.items()
+        }
         for k, record in enumerate(recording):
             reasons = [sentence for *_, sentence in view._reasons(record)]
             assert reasons[: len(record.events)] == [event.why for event in record.events]
@@ -69,7 +71,7 @@ def test_every_event_has_a_name_and_a_style(recordings):
 
 
 def test_an_event_that_nobody_knows_is_an_error():
-    @dataclass
+    @dataclass(frozen=True)
     class Unknown(Event):
         pass
 

@@ -218,13 +218,17 @@ def hashed_recording():
 @pytest.mark.parametrize(
     "change",
     [
-        {"step": [1]}, {"step": -1}, {"step": "0"}, {"step": True}, {"spans": [0]}, {"spans": [99, 1]},
+        {"step": [1]}, {"step": -1}, {"step": "0"}, {"step": True}, {"spans": [0]},
+        {"spans": [99, 1]},
         {"spans": [[0, 1]]}, {"spans": [0, 10**12]}, {"tokens": [[]]}, {"tokens": [2**70]},
         {"tokens": [-1]}, {"tokens": [{}]}, {"tokens": []}, {"drafts": {"x": 1}}, {"plan": [[99]]},
-        {"plan": [[-1, 0]]}, {"plan": [[]]}, {"plan": [[[0], 0]]}, {"commit": [[3, 0, [0], [10**12], ["0"]]]},
-        {"commit": [[9, 0, 1, 2, 3]]}, {"left": [-1]}, {"left": 0}, {"resampled": [99]}, {"copies": [[0, 0, 0]]},
+        {"plan": [[-1, 0]]}, {"plan": [[]]}, {"plan": [[[0], 0]]},
+        {"commit": [[3, 0, [0], [10**12], ["0"]]]},
+        {"commit": [[9, 0, 1, 2, 3]]}, {"left": [-1]}, {"left": 0}, {"resampled": [99]},
+        {"copies": [[0, 0, 0]]},
         {"blocked": [0]}, {"in_flight": -1}, {"in_flight": 10**12}, {"logprobs": {"0": [[1]]}},
-        {"times": []}, {"times": ["1", 1, 1, 1, 1]}, {"at": None}, {"order": [[0]]}, {"order": [[], [[0, -1]]]},
+        {"times": []}, {"times": ["1", 1, 1, 1, 1]}, {"at": None}, {"order": [[0]]},
+        {"order": [[], [[0, -1]]]},
     ],
 )  # fmt: skip
 def test_a_step_that_cannot_be_is_an_error(change, tmp_path):
@@ -236,7 +240,8 @@ def test_a_step_that_cannot_be_is_an_error(change, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"seq_id": "0"}, {"seq_id": [0]}, {"token_ids": [0.5]}, {"token_ids": "abc"}, {"token_ids": [2**64]},
+        {"seq_id": "0"}, {"seq_id": [0]}, {"token_ids": [0.5]}, {"token_ids": "abc"},
+        {"token_ids": [2**64]},
         {"num_prompt_tokens": -1}, {"params": {"temperature": "hot"}}, {"params": {"colour": 1}},
         {"params": []}, {"seed": None},
     ],
@@ -250,8 +255,10 @@ def test_a_request_that_cannot_be_is_an_error(change, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"journal": {}}, {"journal": [{}]}, {"journal": [[]]}, {"journal": [None]}, {"pieces": {"x": "y"}},
-        {"pieces": []}, {"engine": []}, {"phases": [1]}, {"frames": {"0": 3}}, {"digest": 0}, {"initial": []},
+        {"journal": {}}, {"journal": [{}]}, {"journal": [[]]}, {"journal": [None]},
+        {"pieces": {"x": "y"}},
+        {"pieces": []}, {"engine": []}, {"phases": [1]}, {"frames": {"0": 3}}, {"digest": 0},
+        {"initial": []},
     ],
 )  # fmt: skip
 def test_a_document_that_cannot_be_is_an_error(change, tmp_path):
@@ -264,7 +271,8 @@ def test_a_document_that_cannot_be_is_an_error(change, tmp_path):
     "frame",
     [
         {"planned": 10**12}, {"waiting": [99]}, {"running": [99]}, {"blocks": [[10**9, 1]]},
-        {"blocks": [[0, 1, None, 99, 0]]}, {"sequences": [[0, 1, 1, 1, 1, None]]}, {"eviction_order": [-1]},
+        {"blocks": [[0, 1, None, 99, 0]]}, {"sequences": [[0, 1, 1, 1, 1, None]]},
+        {"eviction_order": [-1]},
     ],
 )  # fmt: skip
 def test_a_key_frame_that_cannot_be_is_an_error(frame, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nanovllm_edu.lessons.gpu_timeline import GPUTimeline, Span, recorded_timeline
+from nanovllm_edu.lessons.gpu_timeline import GPUTimeline, Interval, recorded_timeline
 
 HOST_US, DEVICE_US = 100, 800
 
@@ -88,8 +88,8 @@ def test_a_missing_file_is_said(tmp_path):
 
 
 def test_what_lies_outside_the_window_is_cut_off():
-    window = Span(100, 200)
-    assert Span(50, 150).within(window) == Span(100, 150)
-    assert Span(150, 250).within(window) == Span(150, 200)
-    assert Span(0, 50).within(window).length == 0
-    assert Span(250, 300).within(window).length == 0
+    window = Interval(100, 200)
+    assert Interval(50, 150).within(window) == Interval(100, 150)
+    assert Interval(150, 250).within(window) == Interval(150, 200)
+    assert Interval(0, 50).within(window).length == 0
+    assert Interval(250, 300).within(window).length == 0

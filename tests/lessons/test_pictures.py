@@ -19,15 +19,15 @@ def test_ink_can_be_read():
     assert ink_on("#102040") == "white"
 
 
-def test_timeline_has_a_cell_per_chunk_and_per_wait():
+def test_timeline_has_a_cell_per_span_and_per_wait():
     engine = checksum_engine(num_blocks=16, max_num_seqs=1)
     for _ in range(2):
         engine.add_request([1, 2, 3], greedy(2))
     records = finish(engine)
     axes = timeline(records, names=("first", "second")).axes[0]
-    num_chunks = sum(len(record.chunks) for record in records)
+    num_spans = sum(len(record.spans) for record in records)
     num_waiting = sum(len(record.waiting) for record in records)
-    assert len(axes.patches) == num_chunks + num_waiting
+    assert len(axes.patches) == num_spans + num_waiting
     assert [text.get_text() for text in axes.texts if text.get_text()] == ["3", "3"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
 

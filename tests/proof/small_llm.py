@@ -30,6 +30,7 @@ def small_llm(depth: int = 0, runner: ChecksumRunner | None = None, **options: A
     llm = LLM.__new__(LLM)
     llm.tokenizer = Letters()  # type: ignore[assignment]
     llm.engine = LLMEngine(runner, config, llm.tokenizer)
+    llm.default_sampling_params = SamplingParams()
     llm._interrupted, llm._depth = None, depth
     return llm
 

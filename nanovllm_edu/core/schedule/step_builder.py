@@ -22,7 +22,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import index
-from typing import Any, NamedTuple, SupportsIndex, cast
+from typing import Any, NamedTuple, cast
 
 from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
@@ -188,15 +188,15 @@ class StepBuilder:
         if limit <= 0:
             return ()
         try:
-            guesses = islice(self.draft_proposer.propose(seq.token_ids[:], limit), limit)
-            return tuple([self._token(guess) for guess in guesses])
+            guesses = self.draft_proposer.propose(seq.token_ids[:], limit)
+            return tuple(map(self._token, islice(guesses, limit)))
         except Exception as error:  # a learner's; the step goes on without it, and says so
             self.events.append(DraftFailed(seq.seq_id, f"{type(error).__name__}: {error}"))
             return ()
 
-    def _token(self, guess: object) -> int:
-        """The guess as a token id that the model has."""
-        token_id = index(cast(SupportsIndex, guess))
+    def _token(self, guess: Any) -> int:
+        """A device would read outside of its tables for a token that does not exist."""
+        token_id = index(guess)
         if not 0 <= token_id < self.vocab_size:
             raise ValueError(f"token {token_id} is not in [0, {self.vocab_size})")
         return token_id

@@ -14,8 +14,8 @@ from tests.lessons.right_answers import right
 def torch_tokens(engine):
     tokens = OrderedDict()
     for record in engine.run(depth=0):
-        for seq_id, token_id in record.new_tokens.items():
-            tokens[seq_id] = (*tokens.get(seq_id, ()), torch.tensor(token_id))
+        for seq_id, new in record.new_tokens.items():
+            tokens[seq_id] = (*tokens.get(seq_id, ()), *torch.tensor(new))
     return tokens
 
 
@@ -70,18 +70,18 @@ def torch_count(prompt, cached, block_size):
 
 
 @right("06.2")
-def numpy_share(records, num_slots):
-    return 1 - np.mean([len(record.chunks) for record in records]) / num_slots
+def numpy_share(records, num_rows):
+    return 1 - np.mean([len(record.spans) for record in records]) / num_rows
 
 
 @right("06.2")
-def fraction(records, num_slots):
-    return 1 - Fraction(sum(len(r.chunks) for r in records), len(records) * num_slots)
+def fraction(records, num_rows):
+    return 1 - Fraction(sum(len(r.spans) for r in records), len(records) * num_rows)
 
 
 @right("06.2")
-def tensor_share(records, num_slots):
-    return 1 - torch.tensor([float(len(r.chunks)) for r in records]).mean() / num_slots
+def tensor_share(records, num_rows):
+    return 1 - torch.tensor([float(len(r.spans)) for r in records]).mean() / num_rows
 
 
 @right("07.1")
@@ -104,7 +104,7 @@ def numpy_floor(max_gap_ms, step_ms, token_ms):
 
 @right("08.1")
 def numpy_count(records):
-    places = [(c.seq_id, p) for r in records for c in r.chunks for p in range(c.start, c.end)]
+    places = [(c.seq_id, p) for r in records for c in r.spans for p in range(c.start, c.end)]
     return np.int64(len(places) - len(set(places)))
 
 
@@ -114,30 +114,30 @@ def tensor_of_one(num_blocks, block_size, num_prompt_tokens, max_tokens):
 
 
 @right("10.1")
-def three_arrays(chunks):
+def three_arrays(spans):
     return np.array(
         [
-            np.concatenate([np.arange(chunk.start, chunk.end) for chunk in chunks]),
-            np.cumsum([0, *[chunk.num_tokens for chunk in chunks]]),
-            np.array([chunk.end for chunk in chunks]),
+            np.concatenate([np.arange(span.start, span.end) for span in spans]),
+            np.cumsum([0, *[span.num_tokens for span in spans]]),
+            np.array([span.end for span in spans]),
         ],
         dtype=object,
     )
 
 
 @right("10.1")
-def list_of_tensors(chunks):
+def list_of_tensors(spans):
     return [
-        torch.cat([torch.arange(chunk.start, chunk.end) for chunk in chunks]),
-        torch.tensor([0, *accumulate(chunk.num_tokens for chunk in chunks)]),
-        tuple(chunk.end for chunk in chunks),
+        torch.cat([torch.arange(span.start, span.end) for span in spans]),
+        torch.tensor([0, *accumulate(span.num_tokens for span in spans)]),
+        tuple(span.end for span in spans),
     ]
 
 
 @right("10.2")
-def rows_as_an_array(chunks):
-    ends = np.cumsum([chunk.num_tokens for chunk in chunks])
-    return (ends - 1)[[chunk.samples for chunk in chunks]]
+def rows_as_an_array(spans):
+    ends = np.cumsum([span.num_tokens for span in spans])
+    return (ends - 1)[[span.is_sampled for span in spans]]
 
 
 @right("10.3")
@@ -154,5 +154,5 @@ def rounded_up(flops, bandwidth, bytes_per_weight):
 
 @right("11.2")
 def tensor_of_milliseconds(record, weight_bytes, kv_bytes_per_token, bandwidth):
-    contexts = torch.tensor([chunk.end for chunk in record.chunks], dtype=torch.float64)
+    contexts = torch.tensor([span.end for span in record.spans], dtype=torch.float64)
     return (weight_bytes + kv_bytes_per_token * contexts.sum()) / bandwidth * 1000

@@ -1,10 +1,15 @@
 """Right answers that go about it in another way than the solution."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from nanovllm_edu import MixedPolicy
+from nanovllm_edu.core.memory.block_hash import block_hash
+from nanovllm_edu.core.plan import Spans
+from nanovllm_edu.core.schedule.scheduler import Scheduler
 from tests.lessons.right_answers import right
 
 
@@ -137,20 +142,26 @@ class ReservesTheFullLength(MixedPolicy):
 
 
 @right("13.1")
-def forgets_by_popping(self, block):
-    self._by_hash.pop(block.hash, None)
-    self._findable_contents.discard(block.content_id)
-    block.hash = None
-    block.token_ids = ()
-    block.content_id = block.parent_content_id = 0
+def prunes_by_hand(self, evictable):
+    block = self._blocks[evictable.pop()]
+    content, block.content = block.content, None
+    evicted, content.block = content, None
+    while content.block is None and content.num_children == 0 and content.parent:
+        self._contents.pop(content.hash)
+        content = content.parent
+        content.num_children -= 1
+    return block.block_id, evicted
 
 
 @right("13.2")
-def counts_computed_and_known(self, seq):
-    count = 0
-    while (count + 1) * self.block_size <= min(seq.num_computed_tokens, len(seq.token_ids)):
-        count += 1
-    return np.int64(count)
+def asks_the_sequence(self, seq):
+    return self.publish_first(seq, seq.num_settled_computed)
+
+
+@right("13.3")
+def takes_one_back(self, seq):
+    num_full, rest = divmod(len(seq.token_ids), self.block_size)
+    return np.int64(num_full if rest else num_full - 1)
 
 
 @right("13.5")
@@ -159,9 +170,17 @@ def keeps_what_the_match_found(self, seq):
     return match._replace(num_tokens=len(match.block_ids) * self.block_size)
 
 
-@right("13.8")
-def sorts_by_nothing(self, draft):
-    draft.chunks.sort(key=lambda chunk: 0)
-    from nanovllm_edu.core.schedule.scheduler import Scheduler
+@right("13.7")
+def chains_from_the_front(self, lease, index):
+    lease.hashes.clear()
+    parent = None
+    for i in range(len(lease.token_ids) // self.block_size):
+        parent = block_hash(parent, self._tokens(lease, i))
+        lease.hashes.append(parent)
+    return lease.hashes[index]
 
-    return Scheduler._finish_plan(self, draft)
+
+@right("13.8")
+def sorts_by_nothing(self):
+    plan = Scheduler.plan(self)
+    return replace(plan, spans=Spans(sorted(plan.spans, key=lambda span: 0)))

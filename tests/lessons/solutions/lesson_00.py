@@ -6,6 +6,6 @@ def run_to_end(engine):
     tokens = {}
     while engine.has_unfinished_requests():
         record = engine.step()
-        for seq_id, token_id in record.new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in record.new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens

@@ -11,7 +11,7 @@ class MyPolicy:
         return candidates[-1]
 
 
-def idle_share(records, num_slots):
+def idle_share(records, num_rows):
     """Share of slots, over all steps, that computed nothing."""
-    at_work = sum(len(record.chunks) for record in records)
-    return 1 - at_work / (len(records) * num_slots)
+    at_work = sum(len(record.spans) for record in records)
+    return 1 - at_work / (len(records) * num_rows)

@@ -6,10 +6,10 @@ def num_recomputed(records):
     seen = set()
     count = 0
     for record in records:
-        for chunk in record.chunks:
-            for position in range(chunk.start, chunk.end):
-                count += (chunk.seq_id, position) in seen
-                seen.add((chunk.seq_id, position))
+        for span in record.spans:
+            for position in range(span.start, span.end):
+                count += (span.seq_id, position) in seen
+                seen.add((span.seq_id, position))
     return count
 
 

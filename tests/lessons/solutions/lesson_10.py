@@ -3,22 +3,22 @@
 import torch
 
 
-def layout(chunks):
+def layout(spans):
     """Positions, query starts and context lengths of a step, as lists."""
     positions, query_starts, context_lens = [], [0], []
-    for chunk in chunks:
-        positions += range(chunk.start, chunk.end)
-        query_starts.append(query_starts[-1] + chunk.num_tokens)
-        context_lens.append(chunk.end)
+    for span in spans:
+        positions += range(span.start, span.end)
+        query_starts.append(query_starts[-1] + span.num_tokens)
+        context_lens.append(span.end)
     return positions, query_starts, context_lens
 
 
-def logit_rows(chunks):
-    """Index of the last token of each chunk that samples, over the whole batch."""
+def logit_rows(spans):
+    """Index of the last token of each span that is sampled from, over the whole batch."""
     rows, end = [], 0
-    for chunk in chunks:
-        end += chunk.num_tokens
-        if chunk.samples:
+    for span in spans:
+        end += span.num_tokens
+        if span.is_sampled:
             rows.append(end - 1)
     return rows
 

@@ -8,5 +8,5 @@ def ridge_tokens(flops, bandwidth, bytes_per_weight):
 
 def floor_ms(record, weight_bytes, kv_bytes_per_token, bandwidth):
     """Milliseconds to stream what a decode step must read."""
-    context_tokens = sum(chunk.end for chunk in record.chunks)
+    context_tokens = sum(span.end for span in record.spans)
     return (weight_bytes + kv_bytes_per_token * context_tokens) / bandwidth * 1000

@@ -6,17 +6,18 @@ from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.runners.checksum import sample as sample_token
 
 
-def forget(self, block):
-    """Case 1: nobody may find the old content any more."""
-    del self._by_hash[block.hash]
-    self._findable_contents.remove(block.content_id)
-    block.hash, block.token_ids = None, ()
-    block.content_id = block.parent_content_id = 0
+def reclaim(self, evictable):
+    """Case 1: the block holds nothing any more, and the content is in no block."""
+    block = self._blocks[evictable.pop()]
+    content = block.content
+    block.content = content.block = None
+    self._prune(content)
+    return block.block_id, content
 
 
-def num_cacheable_blocks(self, seq):
+def publish(self, seq):
     """Case 2: full blocks of tokens that are known and computed."""
-    return min(seq.num_computed_tokens, len(seq.token_ids)) // self.block_size
+    return self.publish_first(seq, min(seq.num_computed_tokens, len(seq.token_ids)))
 
 
 def num_matchable_blocks(self, seq):
@@ -24,13 +25,13 @@ def num_matchable_blocks(self, seq):
     return (len(seq.token_ids) - 1) // self.block_size
 
 
-def sample(self, chunk):
+def sample(self, span):
     """Case 4: a token attends to everything in front of it."""
-    table = self._block_tables[chunk.slot]
-    context = [self._read(table, position) for position in range(chunk.end)]
-    token = sample_token(context, chunk.params, chunk.seed, self.vocab_size)
-    self._last_sampled[chunk.slot] = token
-    return token
+    row = self._rows[span.row]
+    context = [self._read(row.tables[0], 0, position) for position in range(span.end)]
+    token = sample_token(context, row.sampling, row.joined.seed, self.vocab_size)
+    row.token_ids[span.end :] = [token]
+    return (token,)
 
 
 def match_prefix(self, seq):
@@ -38,21 +39,22 @@ def match_prefix(self, seq):
     return BlockManager.match_prefix(self, seq)
 
 
-def use(self, block):
+def add_ref(self, block):
     """Case 6: every user counts."""
     if block.ref_count == 0:
         self.evictable.remove(block.block_id)
     block.ref_count += 1
 
 
-def hash_of(self, seq, index):
+def hash_of(self, lease, index):
     """Case 7: a block's hash contains that of the block before it."""
-    parent = None
-    for i in range(index + 1):
-        parent = block_hash(parent, self.tokens_of(seq, i))
-    return parent
+    while len(lease.hashes) <= index:
+        parent = lease.hashes[-1] if lease.hashes else None
+        token_ids = self._tokens(lease, len(lease.hashes))
+        lease.hashes.append(block_hash(parent, token_ids))
+    return lease.hashes[index]
 
 
-def finish_plan(self, draft):
-    """Case 8: chunks stay in the order in which they were decided."""
-    return Scheduler._finish_plan(self, draft)
+def plan(self):
+    """Case 8: spans stay in the order in which they were decided."""
+    return Scheduler.plan(self)

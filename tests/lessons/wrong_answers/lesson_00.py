@@ -5,12 +5,12 @@ from tests.lessons.wrong_answers import wrong
 def five_steps(engine):
     tokens = {}
     for _ in range(5):
-        for seq_id, token_id in engine.step().new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens
 
 
-@wrong("00.1", "you kept only one of them")
+@wrong("00.1", "you kept only what came last")
 def overwrites(engine):
     tokens = {}
     while engine.has_unfinished_requests():
@@ -22,8 +22,8 @@ def overwrites(engine):
 def looks_at_running(engine):
     tokens = {}
     while engine.state().running:
-        for seq_id, token_id in engine.step().new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens
 
 
@@ -32,6 +32,15 @@ def one_list_for_all(engine):
     tokens = []
     while engine.has_unfinished_requests():
         tokens += engine.step().new_tokens.values()
+    return tokens
+
+
+@wrong("00.1", "take its tokens, not the tuple itself")
+def appends_the_tuple(engine):
+    tokens = {}
+    while engine.has_unfinished_requests():
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).append(new)
     return tokens
 
 
@@ -49,7 +58,7 @@ def only_the_first(engine):
     while engine.has_unfinished_requests():
         record = engine.step()
         if 0 in record.new_tokens:
-            tokens.append(record.new_tokens[0])
+            tokens += record.new_tokens[0]
     return {0: tokens}
 
 
@@ -57,8 +66,8 @@ def only_the_first(engine):
 def a_hundred_steps(engine):
     tokens = {}
     for _ in range(100):
-        for seq_id, token_id in engine.step().new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)
     return tokens
 
 
@@ -71,5 +80,5 @@ def ends_the_program(engine):
 def forgets_to_return(engine):
     tokens = {}
     while engine.has_unfinished_requests():
-        for seq_id, token_id in engine.step().new_tokens.items():
-            tokens.setdefault(seq_id, []).append(token_id)
+        for seq_id, new in engine.step().new_tokens.items():
+            tokens.setdefault(seq_id, []).extend(new)

@@ -6,7 +6,7 @@ class Base:
         return candidates[-1]
 
 
-@wrong("06.1", "only 2 of 3 slots worked while")
+@wrong("06.1", "only 2 of 3 rows worked while")
 class Static(Base):
     def order(self, running, waiting):
         return [running] if running else [waiting]
@@ -37,26 +37,26 @@ class NotGroups(Base):
 
 
 @wrong("06.2", "That is the share at work")
-def share_at_work(records, num_slots):
-    return sum(len(record.chunks) for record in records) / (len(records) * num_slots)
+def share_at_work(records, num_rows):
+    return sum(len(record.spans) for record in records) / (len(records) * num_rows)
 
 
 @wrong("06.2", "not tokens")
-def counts_tokens(records, num_slots):
-    return 1 - sum(record.num_tokens for record in records) / (len(records) * num_slots)
+def counts_tokens(records, num_rows):
+    return 1 - sum(record.num_tokens for record in records) / (len(records) * num_rows)
 
 
 @wrong("06.2", "leaves out sequences that finished")
-def counts_running(records, num_slots):
-    return 1 - sum(len(record.running) for record in records) / (len(records) * num_slots)
+def counts_running(records, num_rows):
+    return 1 - sum(len(record.running) for record in records) / (len(records) * num_rows)
 
 
 @wrong("06.2", "not a share of them")
-def counts_idle(records, num_slots):
-    return sum(num_slots - len(record.chunks) for record in records)
+def counts_idle(records, num_rows):
+    return sum(num_rows - len(record.spans) for record in records)
 
 
-@wrong("06.1", "All 7 tokens of the step went to others: those that run come first")
+@wrong("06.1", "All 6 tokens of the step went to others: those that run come first")
 class WaitingFirst(Base):
     def order(self, running, waiting):
         return [[*waiting, *running]]

@@ -15,15 +15,15 @@ def counts_preemptions(records):
 
 @wrong("08.1", "Those are all computed tokens")
 def counts_everything(records):
-    return sum(chunk.num_tokens for record in records for chunk in record.chunks)
+    return sum(span.num_tokens for record in records for span in record.spans)
 
 
 @wrong("08.1", "you found")
 def mixes_up_the_sequences(records):
     seen, count = set(), 0
     for record in records:
-        for chunk in record.chunks:
-            for position in range(chunk.start, chunk.end):
+        for span in record.spans:
+            for position in range(span.start, span.end):
                 count += position in seen
                 seen.add(position)
     return count
@@ -53,9 +53,9 @@ def one_at_a_time(num_blocks, block_size, num_prompt_tokens, max_tokens):
 def counts_distinct_tokens(records):
     seen, again = set(), set()
     for record in records:
-        for chunk in record.chunks:
-            for position in range(chunk.start, chunk.end):
-                place = chunk.seq_id, position
+        for span in record.spans:
+            for position in range(span.start, span.end):
+                place = span.seq_id, position
                 (again if place in seen else seen).add(place)
     return len(again)
 

@@ -5,59 +5,59 @@ import torch
 from tests.lessons.wrong_answers import wrong
 
 
-def starts_of(chunks):
-    return [0, *accumulate(chunk.num_tokens for chunk in chunks)]
+def starts_of(spans):
+    return [0, *accumulate(span.num_tokens for span in spans)]
 
 
-def positions_of(chunks):
-    return [position for chunk in chunks for position in range(chunk.start, chunk.end)]
+def positions_of(spans):
+    return [position for span in spans for position in range(span.start, span.end)]
 
 
-@wrong("10.1", "not of the chunk")
-def positions_within_the_chunk(chunks):
-    positions = [i for chunk in chunks for i in range(chunk.num_tokens)]
-    return positions, starts_of(chunks), [chunk.end for chunk in chunks]
+@wrong("10.1", "not of the span")
+def positions_within_the_span(spans):
+    positions = [i for span in spans for i in range(span.num_tokens)]
+    return positions, starts_of(spans), [span.end for span in spans]
 
 
 @wrong("10.1", "the end of the last one")
-def one_start_too_few(chunks):
-    return positions_of(chunks), starts_of(chunks)[:-1], [chunk.end for chunk in chunks]
+def one_start_too_few(spans):
+    return positions_of(spans), starts_of(spans)[:-1], [span.end for span in spans]
 
 
-@wrong("10.1", "not the chunk alone")
-def context_is_the_chunk(chunks):
-    return positions_of(chunks), starts_of(chunks), [chunk.num_tokens for chunk in chunks]
+@wrong("10.1", "not the span alone")
+def context_is_the_span(spans):
+    return positions_of(spans), starts_of(spans), [span.num_tokens for span in spans]
 
 
 @wrong("10.1", "belong to the context too")
-def context_ends_before_the_chunk(chunks):
-    return positions_of(chunks), starts_of(chunks), [chunk.start for chunk in chunks]
+def context_ends_before_the_span(spans):
+    return positions_of(spans), starts_of(spans), [span.start for span in spans]
 
 
 @wrong("10.1", "Return three lists")
-def positions_only(chunks):
-    return positions_of(chunks)
+def positions_only(spans):
+    return positions_of(spans)
 
 
 @wrong("10.2", "yields no token")
-def every_chunk(chunks):
-    return [start - 1 for start in starts_of(chunks)[1:]]
+def every_span(spans):
+    return [start - 1 for start in starts_of(spans)[1:]]
 
 
 @wrong("10.2", "follows from the *last* token")
-def first_tokens(chunks):
-    starts = starts_of(chunks)
-    return [start for start, chunk in zip(starts, chunks, strict=False) if chunk.samples]
+def first_tokens(spans):
+    starts = starts_of(spans)
+    return [start for start, span in zip(starts, spans, strict=False) if span.is_sampled]
 
 
 @wrong("10.2", "counted over the whole batch")
-def within_the_chunk(chunks):
-    return [chunk.num_tokens - 1 for chunk in chunks if chunk.samples]
+def within_the_span(spans):
+    return [span.num_tokens - 1 for span in spans if span.is_sampled]
 
 
 @wrong("10.2", "yields no token")
-def all_tokens(chunks):
-    return list(range(starts_of(chunks)[-1]))
+def all_tokens(spans):
+    return list(range(starts_of(spans)[-1]))
 
 
 @wrong("10.3", "It replays yesterday's addresses: you made a new tensor")

@@ -33,13 +33,13 @@ def weights_only(record, weight_bytes, kv_bytes_per_token, bandwidth):
 
 @wrong("11.2", "The weights are read once per step")
 def weights_per_sequence(record, weight_bytes, kv_bytes_per_token, bandwidth):
-    num_bytes = sum(weight_bytes + kv_bytes_per_token * chunk.end for chunk in record.chunks)
+    num_bytes = sum(weight_bytes + kv_bytes_per_token * span.end for span in record.spans)
     return num_bytes / bandwidth * 1000
 
 
 @wrong("11.2", "Those are seconds")
 def in_seconds(record, weight_bytes, kv_bytes_per_token, bandwidth):
-    tokens = sum(chunk.end for chunk in record.chunks)
+    tokens = sum(span.end for span in record.spans)
     return (weight_bytes + kv_bytes_per_token * tokens) / bandwidth
 
 
