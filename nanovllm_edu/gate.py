@@ -77,5 +77,7 @@ class Exclusive:
         gate = self._gate
         gate.num_inside -= 1
         gate.lock.release()
-        gate.end_dropped()
-        self._shield.__exit__()
+        try:
+            gate.end_dropped()
+        finally:
+            self._shield.__exit__()

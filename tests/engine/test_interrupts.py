@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nanovllm_edu.core.memory.eviction import LRU
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.policy import MixedPolicy
 from nanovllm_edu.llm import LLM
@@ -170,6 +171,21 @@ def test_a_handler_that_does_not_raise_is_called_and_the_window_stays_open() -> 
             assert len(calls) == 2
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class _RefusesToPush(LRU):
+    def push(self, block_id: int) -> None:
+        raise ZeroDivisionError("a policy's own mistake")
+
+
+def test_the_stop_button_works_after_a_policy_raised_where_a_verb_ends() -> None:
+    """Whoever leaves ends what was dropped meanwhile; if that raises, the shield is gone too."""
+    engine = small_llm(eviction_policy=_RefusesToPush).engine
+    (seq,) = engine.add_requests([(PROMPTS[0], GREEDY)])
+    engine.step()
+    with pytest.raises(ZeroDivisionError), engine.exclusive():
+        engine.drop([seq])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # ------------------------------------------------------------------- dropped streams
