@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.first_layers import first_layers
 from nanovllm_edu import LLM, ChecksumRunner, EngineConfig, LLMEngine, ModelProposer, SamplingParams
 from nanovllm_edu.core.schedule.draft_proposer import BatchDraftProposer, DraftRequest
 from nanovllm_edu.errors import ConfigError, ModelLoadError
-from tests.draft_models import first_layers
 
 
 @pytest.fixture(scope="module")
