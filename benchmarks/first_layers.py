@@ -1,4 +1,4 @@
-"""Small models to guess with, cut out of the model in the box."""
+"""A small model to guess with: the first layers of the model in the box."""
 
 import json
 import shutil
