@@ -18,8 +18,9 @@ from tqdm.auto import tqdm
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.conversation import as_conversations
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import RequestError
+from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
@@ -69,6 +70,10 @@ class LLM:
         for name, (value, why) in chosen.items():
             self.info = self.info.plus(name, str(value), why)
         self.engine = LLMEngine(runner, config, self.tokenizer)
+        if config.draft_proposer is not None:
+            _check_same_tokenizer(config.draft_proposer, self.tokenizer)
+            why = "asked for by draft_proposer; a step verifies what it guesses"
+            self.info = self.info.plus("guesses", repr(config.draft_proposer), why)
         sampling = sampling_defaults(folder)
         self.default_sampling_params = SamplingParams(**sampling)
         self.info = self.info.plus(
@@ -240,6 +245,16 @@ class LLM:
                 if not isinstance(judge, TextJudge):
                     judge = TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
                 requests.listed.append(Request(seq, prompt.text, judge, begin))
+
+
+def _check_same_tokenizer(proposer: DraftProposer, tokenizer: Tokenizer) -> None:
+    """As many tokens are not yet the same tokens."""
+    own = getattr(getattr(proposer, "llm", None), "tokenizer", None)
+    if isinstance(own, Tokenizer) and (differing := own.first_difference(tokenizer)):
+        raise ConfigError(
+            f"draft_proposer={shown(proposer)} has another vocabulary: {differing}; take a draft "
+            "model of the same family, with the same tokenizer."
+        )
 
 
 def _why_sampling(sampling: dict[str, Any]) -> str:
