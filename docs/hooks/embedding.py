@@ -1,4 +1,4 @@
-"""Pages that hold one recording each, and the frames in which other pages show them."""
+"""Pages that show one recording each, its file beside it, and the frames of other pages."""
 
 import gzip
 import json
@@ -8,6 +8,8 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 
+from mkdocs.structure.files import File
+
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "site"
 NOT_SHOWN = {"cli"}
@@ -15,13 +17,26 @@ NOT_SHOWN = {"cli"}
 
 
 def frame(url: str, title: str) -> str:
-    """The element that shows a recording, and a link for those who want it alone."""
-    url, title = escape(url), escape(title)
+    """The element that shows a recording, and links for those who want it alone, or its file."""
+    url, stored, title = escape(url), escape(file_name(url)), escape(title)
     return (
         f'<iframe class="recording" src="{url}" title="{title}" loading="lazy"></iframe>\n'
         f'<p class="recording-link"><a href="{url}" target="_blank" rel="noopener">'
-        "Open the recording on a page of its own</a></p>"
+        "Open the recording on a page of its own</a>, or "
+        f'<a href="{stored}" download>save it as a file</a> that <code>load</code> reads.</p>'
     )
+
+
+def file_name(page: str) -> str:
+    """Where the recording itself lies: the page holds only what it shows of it."""
+    return page.removesuffix(".html") + ".json.gz"
+
+
+def add(files, config, name: str, page: str, recording: str) -> None:
+    """Adds the page of a recording to the site, and the recording, as JSON, beside it."""
+    packed = gzip.compress(recording.encode(), mtime=0)
+    files.append(File.generated(config, name, content=page))
+    files.append(File.generated(config, file_name(name), content=packed))
 
 
 def cached(name: str, key: str, make: Callable[[], object]) -> object:

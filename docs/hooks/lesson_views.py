@@ -21,16 +21,15 @@ PLAYER = (
 )
 
 
-def perform_all(notebooks: list[Path]) -> dict[Path, dict[int, str]]:
-    """Notebook -> cell index -> page of the recording that the cell shows."""
+def perform_all(notebooks: list[Path]) -> dict[Path, dict[int, list[str]]]:
+    """Notebook -> cell index -> page of the recording that the cell shows, and its JSON."""
     shown = [path for path in notebooks if view_cells(json.loads(path.read_text("utf-8")))]
     stale = [path for path in shown if not _stored(path).exists()]
     if stale:
         _perform(stale)
-    pages = {path: json.loads(gzip.decompress(_stored(path).read_bytes())) for path in shown}
+    made = {path: json.loads(gzip.decompress(_stored(path).read_bytes())) for path in shown}
     return {
-        path: {int(index): page for index, page in pages.get(path, {}).items()}
-        for path in notebooks
+        path: {int(index): pair for index, pair in made.get(path, {}).items()} for path in notebooks
     }
 
 
@@ -71,6 +70,6 @@ def _perform(notebooks: list[Path]) -> None:
         for notebook in notebooks:
             for old in CACHE.glob(f"lesson_{notebook.stem}-*"):
                 old.unlink(missing_ok=True)
-            pages = (Path(folder) / f"{notebook.stem}.json").read_bytes()
+            made = (Path(folder) / f"{notebook.stem}.json").read_bytes()
             _stored(notebook).parent.mkdir(parents=True, exist_ok=True)
-            _stored(notebook).write_bytes(gzip.compress(pages))
+            _stored(notebook).write_bytes(gzip.compress(made))

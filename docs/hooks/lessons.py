@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin
 
+import embedding
 import lesson_views
 from latex2mathml.converter import convert
 from markdown.extensions.toc import nest_toc_tokens
@@ -40,12 +41,12 @@ def on_config(config):
 
 @event_priority(100)  # before the plugin that turns notebooks into pages looks for them
 def _add_notebooks(files, config):
-    for path, pages in lesson_views.perform_all(NOTEBOOKS).items():
+    for path, views in lesson_views.perform_all(NOTEBOOKS).items():
         copy = str(lesson_views.embedded(path))
         files.append(File.generated(config, f"learn/{path.name}", abs_src_path=copy))
-        for index, page in pages.items():
+        for index, (page, recording) in views.items():
             name = lesson_views.page_name(path, index)
-            files.append(File.generated(config, name, content=page))
+            embedding.add(files, config, name, page, recording)
     return files
 
 
@@ -136,6 +137,8 @@ def _link(match):
 
 def _page_of(target):
     path = PurePosixPath(target)
+    if path.is_relative_to("recordings"):  # of a frame: it speaks of pages already
+        return target
     if path.suffix == ".ipynb" and (ROOT / "notebooks" / path.name).exists():
         return f"{path.stem}.html"
     if path.suffix == ".md" and path.is_relative_to("../docs"):

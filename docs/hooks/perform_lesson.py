@@ -3,8 +3,9 @@
     python docs/hooks/perform_lesson.py OUT_FOLDER notebooks/05_prefix_caching.ipynb ...
 
 For each notebook OUT_FOLDER gets a JSON file that maps the index of each cell with a view to the
-page of its recording. Each lesson runs in a process of its own, as in Jupyter. They are forked from
-one that has imported the large libraries already, which is most of the work.
+page of its recording and the recording's JSON. Each lesson runs in a process of its own, as in
+Jupyter. They are forked from one that has imported the large libraries already, which is most of
+the work.
 """
 
 import json
@@ -32,12 +33,12 @@ def view_cells(notebook: dict[str, Any]) -> dict[int, str]:
     }
 
 
-def perform(path: Path) -> dict[int, str]:
-    """Cell index -> page, for every live view of a notebook."""
+def perform(path: Path) -> dict[int, tuple[str, str]]:
+    """Cell index -> page and recording, for every live view of a notebook."""
     from IPython.core.interactiveshell import InteractiveShell
 
     notebook = json.loads(path.read_text("utf-8"))
-    expected, pages = view_cells(notebook), {}
+    expected, made = view_cells(notebook), {}
     shell = InteractiveShell.instance()
     for index, cell in enumerate(notebook["cells"][: max(expected, default=-1) + 1]):
         if cell["cell_type"] == "code":
@@ -45,8 +46,8 @@ def perform(path: Path) -> dict[int, str]:
             if index in expected:
                 done.raise_error()
                 check(done.result, expected[index], f"{path.name}, cell {index}")
-                pages[index] = page_of(done.result, title_of(notebook))
-    return pages
+                made[index] = shown_by(done.result, title_of(notebook))
+    return made
 
 
 def check(view: object, stored: str, where: str) -> None:
@@ -63,23 +64,26 @@ def title_of(notebook: dict[str, Any]) -> str:
     return "".join(notebook["cells"][0]["source"]).split("\n")[0].lstrip("# ")
 
 
-def page_of(view: Any, title: str) -> str:
-    """The page of a viewer's recording; what a player has queued is run to its end."""
+def shown_by(view: Any, title: str) -> tuple[str, str]:
+    """A viewer's page and its recording's JSON; what a player has queued is run to its end."""
+    from nanovllm_edu.introspect.storage import to_json
     from nanovllm_edu.introspect.view import encode_view
     from nanovllm_edu.viewer.page import to_page
 
     if hasattr(view, "recorder"):
         for _ in view.recorder.run(depth=0):
             pass
-        return to_page(encode_view(view.recording), title, HOME, view.viewer.level)
-    return to_page(view.document(), title, HOME, view.level)
+        recording, level = view.recording, view.viewer.level
+    else:  # its `recording` is what a browser gets
+        recording, level = view._recording, view.level
+    return to_page(encode_view(recording), title, HOME, level), to_json(recording)
 
 
 def save(folder: Path, notebook: Path) -> None:
     """Performs one notebook, silently, where it lies."""
     with chdir(notebook.parent), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        pages = perform(notebook)
-    (folder / f"{notebook.stem}.json").write_text(json.dumps(pages), "utf-8")
+        made = perform(notebook)
+    (folder / f"{notebook.stem}.json").write_text(json.dumps(made), "utf-8")
 
 
 def main() -> None:

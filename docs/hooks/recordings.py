@@ -1,4 +1,4 @@
-"""Runs the engine, records it, and adds each recording to the site as a self-contained page.
+"""Runs the engine, records it, and adds each recording to the site: a self-contained page, a file.
 
 `{{ recording preemption }}` embeds one, `{{ side_by_side one another }}` two that move together,
 `{{ waits one another }}` compares how long their requests waited, `{{ run gpu_run }}` says what was
@@ -13,8 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from embedding import ROOT, cached, fingerprint, frame
-from mkdocs.structure.files import File
+from embedding import ROOT, add, cached, fingerprint, frame
 from mkdocs.utils import get_relative_url
 from scenes import Scene, scenes
 
@@ -76,14 +75,15 @@ def titles() -> dict[str, str]:
 
 
 def on_files(files, config):
-    """Adds a page for every recording."""
+    """Adds a page and a file for every recording."""
+    from nanovllm_edu.introspect.storage import to_json
     from nanovllm_edu.introspect.view import encode_view
     from nanovllm_edu.viewer.page import to_page
 
     names = titles()
     for name, recording in recordings().items():
         page = to_page(encode_view(recording), names[name], home="../../index.html")
-        files.append(File.generated(config, page_name(name), content=page))
+        add(files, config, page_name(name), page, to_json(recording))
     return files
 
 

@@ -1,6 +1,5 @@
 """The site, built once for everything that looks at it, with warnings as errors."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -54,12 +53,8 @@ def pages(site) -> dict[Path, Page]:
 
 @pytest.fixture(scope="session")
 def recorded(site):
-    """Path -> recording, for every page that is one."""
-    from nanovllm_edu.introspect.decoder import decode
+    """Path of a page -> the recording that it shows, from the file beside it."""
+    from nanovllm_edu.introspect import load
 
-    found = {}
-    for path in sorted(site.rglob("recordings/*.html")):
-        text = path.read_text("utf-8")
-        data = text.split('id="recording">')[1].split("</script>")[0]
-        found[path] = decode(json.loads(data))
-    return found
+    paths = sorted(site.rglob("recordings/*.html"))
+    return {path: load(path.with_suffix(".json.gz")) for path in paths}

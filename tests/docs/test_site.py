@@ -5,17 +5,8 @@ import re
 from dataclasses import fields
 from urllib.parse import unquote, urldefrag, urlsplit
 
-import pytest
-
-from nanovllm_edu.introspect.codec import encode
-from nanovllm_edu.introspect.view import encode_view
 from tests.docs.conftest import HOSTED
-from tests.docs.site_pages import ROOT, Page
-
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-RECORDINGS = ("shared_prompt", "preemption", "chunked_mixed", "chunked_phases", "eviction")
-VIEWS = ("StepViewer(", "StepPlayer(")
-
+from tests.docs.site_pages import NOTEBOOKS, ROOT
 
 # ------------------------------------------------------------------- links and what is loaded
 
@@ -100,51 +91,11 @@ def test_pages_follow_one_another(pages):
     assert sorted(without) == ["404.html", "glossary.html"]
 
 
-# ------------------------------------------------------------------------------- recordings
-
-
-@pytest.mark.parametrize("name", RECORDINGS)
-def test_recordings_are_embedded_and_self_contained(site, pages, name):
-    text = (site / "watch" / "recordings" / f"{name}.html").read_text("utf-8")
-    assert "default-src 'none'" in text, "the page's policy forbids it to load anything"
-    assert '"format":"nanovllm-edu recording"' in text
-    frames = [frame["src"] for parsed in pages.values() for frame in parsed.frames]
-    assert any(src.endswith(f"recordings/{name}.html") for src in frames), "nobody shows it"
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_where_a_lesson_shows_a_view_its_page_shows_that_recording(site, recorded, notebook):
-    text = (site / "learn" / f"{notebook.stem}.html").read_text("utf-8")
-    shown = re.split(r'<div class="jp-Cell jp-CodeCell[^>]* id=', text)[1:]
-    cells = [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
-    assert len(shown) == len(cells)
-    for cell, html in zip(cells, shown, strict=True):
-        stored = "".join(
-            "".join(output.get("data", {}).get("text/plain", "")) for output in cell["outputs"]
-        )
-        frames = [frame["src"] for frame in Page(html).frames]
-        assert len(frames) == stored.startswith(VIEWS), "".join(cell["source"])
-        for frame in frames:
-            recording = recorded[site / "learn" / frame]
-            if stored.startswith("StepViewer("):
-                assert f"StepViewer({recording!r})" == stored
-            else:  # a live engine: what was queued has been run to its end
-                assert len(recording) > 0
-                assert not recording.state_at(len(recording) - 1).running
-
-
 def test_lessons_are_rendered_without_requirejs_and_share_their_style(site):
     for notebook in NOTEBOOKS:
         text = (site / "learn" / f"{notebook.stem}.html").read_text("utf-8")
         assert "requirejs" not in text.lower()
         assert len(text) < 600_000, "style sheets are in files of their own"
-
-
-def test_a_gpu_run_is_shown_or_said_to_be_missing(site):
-    text = (site / "watch" / "gpu.html").read_text("utf-8")
-    is_there = (ROOT / "benchmarks" / "results" / "gpu_run.json.gz").exists()
-    assert ("recordings/gpu_run.html" in text) == is_there
-    assert ("Not recorded yet" in text) != is_there
 
 
 # ---------------------------------------------------------------------------- generated pages
@@ -173,22 +124,6 @@ def test_the_gpu_page_shows_the_figures_of_its_file(site):
     for entry in report["small"].values():
         assert f"this engine {entry['ms']:.3g} ms" in text
     assert report["machine"]["gpu"] in text
-
-
-def test_the_format_page_names_every_key_of_a_recording(recorded):
-    page = (ROOT / "docs" / "reference" / "recording_format.md").read_text("utf-8")
-    keys: set[str] = set()
-    for recording in recorded.values():
-        for document in (encode(recording), encode_view(recording)):
-            keys |= document.keys() | document["initial"].keys()
-            keys |= document["initial"].get("state", {}).keys()
-            for entry in document["journal"]:
-                keys |= entry.keys() | entry.get("add", {}).keys() | entry.get("state", {}).keys()
-            for frame in document.get("frames", {}).values():
-                keys |= frame.keys()
-    assert not [
-        key for key in sorted(keys) if f"`{key}`" not in page and f"**`{key}`**" not in page
-    ]
 
 
 def test_the_map_names_every_file_of_the_engine(site):
