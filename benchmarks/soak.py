@@ -135,6 +135,8 @@ def main() -> None:
         for scenario in SCENARIOS:
             for shape in SHAPES:
                 counts += interrupt_lines(scenario, shape)
+                lines = counts["lines interrupted"]
+                print(f"{scenario}, {shape}: {lines:,} lines so far", flush=True)
     else:
         counts = soak(args.steps, args.first, args.processes)
     for name, number in sorted(counts.items()):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nanovllm_edu.core.memory.eviction import FIFO as FIFO
     from nanovllm_edu.core.memory.eviction import LRU as LRU
     from nanovllm_edu.core.request.sampling_params import SamplingParams as SamplingParams
+    from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer as NgramProposer
     from nanovllm_edu.core.schedule.policy import MixedPolicy as MixedPolicy
     from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
     from nanovllm_edu.core.step_record import StepRecord as StepRecord
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nanovllm_edu.errors import NanoVLLMError as NanoVLLMError
     from nanovllm_edu.llm import LLM as LLM
     from nanovllm_edu.llm import RequestOutput as RequestOutput
+    from nanovllm_edu.model_proposer import ModelProposer as ModelProposer
     from nanovllm_edu.runners.checksum import ChecksumRunner as ChecksumRunner
 
 __version__ = "0.1.0"
@@ -44,6 +46,8 @@ _HOME_OF = {
     "EngineState": "core.engine_state",
     "MixedPolicy": "core.schedule.policy",
     "PhaseSeparatedPolicy": "core.schedule.policy",
+    "NgramProposer": "core.schedule.ngram_proposer",
+    "ModelProposer": "model_proposer",
     "LRU": "core.memory.eviction",
     "FIFO": "core.memory.eviction",
     "ChecksumRunner": "runners.checksum",

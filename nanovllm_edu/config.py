@@ -31,6 +31,8 @@ MAX_ROWS = 2**20
 class EngineConfig:
     """Options with vLLM's names where vLLM has them.
 
+    The defaults suit a CPU; `runners/defaults.py` has those of a GPU.
+
     Attributes:
         block_size: Tokens per KV block, any number >= 1 (flash-attn: a multiple of 256).
         num_blocks: KV blocks in the pool; None measures how many fit (see `runners/memory.py`).

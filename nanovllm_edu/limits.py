@@ -9,8 +9,9 @@ Read next: `engine.py`.
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.model_runner import ModelRunner
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.scheduler import Scheduler
-from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.errors import ConfigError, shown
 
 
 def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
@@ -18,8 +19,9 @@ def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
 
     Raises:
         ConfigError: `max_model_len` exceeds the model or the pool, or chunked prefill is off and a
-            longest prompt would not fit a step.
+            longest prompt would not fit a step. Or guesses are of another vocabulary.
     """
+    _check_same_vocabulary(config.draft_proposer, runner.vocab_size)
     manager = BlockManager(
         runner.num_blocks,
         runner.block_size,
@@ -70,3 +72,13 @@ def longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
             "lower the former, or set enable_chunked_prefill=True."
         )
     return longest
+
+
+def _check_same_vocabulary(proposer: DraftProposer | None, vocab_size: int) -> None:
+    """A proposer that has a vocabulary must have this one."""
+    own = getattr(proposer, "vocab_size", vocab_size)
+    if own != vocab_size:
+        raise ConfigError(
+            f"draft_proposer={shown(proposer)} guesses among {own} tokens, and the model has "
+            f"{vocab_size}; take a draft model of the same family, with the same tokenizer."
+        )

@@ -8,6 +8,7 @@ Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -17,8 +18,9 @@ from tqdm.auto import tqdm
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.conversation import as_conversations
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import RequestError
+from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
@@ -31,6 +33,7 @@ from nanovllm_edu.runners.build import (
     choose_dtype,
     choose_ops,
 )
+from nanovllm_edu.runners.defaults import device_defaults
 from nanovllm_edu.shield import Shield
 from nanovllm_edu.text_judge import TextJudge
 from nanovllm_edu.tokenizer import Message, Tokenizer
@@ -57,15 +60,24 @@ class LLM:
         weights = load_model(
             folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
         )
+        defaults = device_defaults(device, weights.config)
+        chosen = {name: both for name, both in defaults.items() if name not in options}
+        config = replace(config, **{name: value for name, (value, _) in chosen.items()})
         self.tokenizer = Tokenizer.load(folder)
         eos = frozenset(weights.config.eos_token_ids) | self.tokenizer.eos_token_ids
         reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
         runner, self.info = build_runner(weights, config, eos, reasons)
+        for name, (value, why) in chosen.items():
+            self.info = self.info.plus(name, str(value), why)
         self.engine = LLMEngine(runner, config, self.tokenizer)
-        defaults = sampling_defaults(folder)
-        self.default_sampling_params = SamplingParams(**defaults)
+        if config.draft_proposer is not None:
+            _check_same_tokenizer(config.draft_proposer, self.tokenizer)
+            why = "asked for by draft_proposer; a step verifies what it guesses"
+            self.info = self.info.plus("guesses", repr(config.draft_proposer), why)
+        sampling = sampling_defaults(folder)
+        self.default_sampling_params = SamplingParams(**sampling)
         self.info = self.info.plus(
-            "sampling", str(defaults or "temperature 1"), _why_sampling(defaults)
+            "sampling", str(sampling or "temperature 1"), _why_sampling(sampling)
         )
         self._interrupted: Requests | None = None
         # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
@@ -235,7 +247,17 @@ class LLM:
                 requests.listed.append(Request(seq, prompt.text, judge, begin))
 
 
-def _why_sampling(defaults: dict[str, Any]) -> str:
-    if not defaults:
+def _check_same_tokenizer(proposer: DraftProposer, tokenizer: Tokenizer) -> None:
+    """As many tokens are not yet the same tokens."""
+    own = getattr(getattr(proposer, "llm", None), "tokenizer", None)
+    if isinstance(own, Tokenizer) and (differing := own.first_difference(tokenizer)):
+        raise ConfigError(
+            f"draft_proposer={shown(proposer)} has another vocabulary: {differing}; take a draft "
+            "model of the same family, with the same tokenizer."
+        )
+
+
+def _why_sampling(sampling: dict[str, Any]) -> str:
+    if not sampling:
         return "the model's folder recommends nothing; used where no SamplingParams are given"
     return "recommended in generation_config.json; used where no SamplingParams are given"

@@ -66,6 +66,16 @@ class Tokenizer(Decoder):
         eos = self._tokenizer.eos_token_id
         return frozenset() if eos is None else frozenset([eos])
 
+    def first_difference(self, other: "Tokenizer") -> str | None:
+        """The first token id that means something else to another one, in words; None if none."""
+        own, others = (one._tokenizer.get_vocab() for one in (self, other))
+        if own == others:
+            return None
+        by_id = ({i: token for token, i in vocabulary.items()} for vocabulary in (own, others))
+        mine, theirs = by_id
+        first = min(i for i in mine.keys() | theirs.keys() if mine.get(i) != theirs.get(i))
+        return f"its token {first} is {mine.get(first)!r}, the model's is {theirs.get(first)!r}"
+
     def encode(self, text: str) -> list[int]:
         """Text to token ids, with the special tokens that the model's tokenizer adds."""
         return list(self._tokenizer.encode(text))

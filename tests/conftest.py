@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
 
 import pytest
 from jaxtyping import install_import_hook
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's job in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHAPE_CHECKED = tuple(
     f"nanovllm_edu.{name}"

@@ -45,6 +45,10 @@ def add_engine_options(parser: argparse.ArgumentParser, **defaults: Any) -> None
         _add(group, name, str, text, defaults.get(name))
     group.add_argument("--policy", choices=("mixed", "phase-separated"), help="who goes first")
     group.add_argument("--eviction-policy", choices=("lru", "fifo"), help="which block goes first")
+    group.add_argument(
+        "--draft", metavar="NAME", help="guess ahead: ngram (from the text), or a small model"
+    )
+    _add(group, "draft_tokens", int, "guesses for each step", 4)
     for name, text in (
         ("prefix-caching", "share and find blocks by content"),
         ("chunked-prefill", "cut long prompts to fit a step"),

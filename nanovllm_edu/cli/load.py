@@ -10,8 +10,11 @@ from nanovllm_edu.cli.arguments import ENGINE_NUMBERS, ENGINE_WORDS, SAMPLING_NU
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
+from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.llm import LLM
+from nanovllm_edu.model_proposer import ModelProposer
 
 
 def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
@@ -37,7 +40,21 @@ def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     options["enable_prefix_caching"] = not arguments.no_prefix_caching
     options["enable_chunked_prefill"] = not arguments.no_chunked_prefill
     options["enforce_eager"] = arguments.enforce_eager
+    if arguments.draft:
+        options["draft_proposer"] = draft_proposer(arguments)
     return options
+
+
+def draft_proposer(arguments: argparse.Namespace) -> DraftProposer:
+    """Who guesses, on the device and in the dtype of the large model.
+
+    Raises:
+        NanoVLLMError: An option is wrong or the small model cannot be read.
+    """
+    if arguments.draft == "ngram":
+        return NgramProposer(arguments.draft_tokens)
+    options = _given(arguments, ("dtype", "device", "max_num_seqs", "enforce_eager"))
+    return ModelProposer(arguments.draft, arguments.draft_tokens, **options)
 
 
 def make_llm(arguments: argparse.Namespace) -> LLM:

@@ -139,12 +139,13 @@ class EagerRunner:
         """Starts one step. On a CPU it is done when this returns."""
         if self.kv_cache is None or self.tables is None:
             raise EngineClosedError("this runner is closed; make a new engine.")
+        self.kv_cache.copy_blocks(plan.copies)
         if not plan.spans:
             self.tables.take_facts(plan)
+            self.tables.add_blocks(plan)
             return EagerTicket((), None, {})
         times = [perf_counter()]
         batch = self.tables.prepare(plan)
-        self.kv_cache.copy_blocks(plan.copies)
         times.append(perf_counter())
         logits = self._forward(batch)
         times.append(perf_counter())

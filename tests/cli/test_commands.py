@@ -82,6 +82,18 @@ def test_the_demo_shows_hits_a_preemption_the_answers_and_the_numbers(
     assert int(re.findall(r"tokens found in the cache +(\d+)", output)[0]) > 100
 
 
+@pytest.mark.parametrize(
+    ("draft", "said"),
+    [("ngram", "NgramProposer(num_tokens=2, "), ("tiny", "ModelProposer('tiny', num_tokens=2)")],
+)
+def test_info_says_who_guesses(capsys: pytest.CaptureFixture[str], draft: str, said: str):
+    command = ["info", "--num-blocks", "10", "--draft", draft, "--draft-tokens", "2"]
+    assert main(command) == 0
+    assert said in capsys.readouterr().out
+    assert main([*command[:-1], "0"]) != 0
+    assert "num_tokens=0" in capsys.readouterr().err
+
+
 def test_info_says_what_was_chosen_and_why(capsys: pytest.CaptureFixture[str]):
     assert main(["info", "--num-blocks", "10", "--device", "cpu", "--dtype", "bfloat16"]) == 0
     output = capsys.readouterr().out

@@ -20,8 +20,6 @@ trust. Read next: `core/schedule/preemption.py`, `core/schedule/draft_proposer.p
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from itertools import islice
-from operator import index
 from typing import Any, NamedTuple, cast
 
 from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
@@ -29,7 +27,7 @@ from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.plan import Blocked, BlockUpdate, Joined, Spans, StepPlan
 from nanovllm_edu.core.request.sequence import Sequence
-from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer, Drafts
 from nanovllm_edu.core.schedule.policy import SchedulingPolicy
 from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
@@ -82,6 +80,7 @@ class StepBuilder:
     preempted: list[int] = field(default_factory=list[int])
     blocked: Blocked | None = None
     events: list[Event] = field(default_factory=list[Event])
+    _drafts: Drafts | None = None
 
     def __post_init__(self) -> None:
         self.block_manager = self.queues.block_manager
@@ -158,7 +157,7 @@ class StepBuilder:
             if seq.num_claimed:
                 self._wait_for_value(seq)
                 return
-            drafted = self._drafts(seq)
+            drafted = self._guesses(seq)
         end, num_blocks = start + num_tokens + len(drafted), len(seq.block_table)
         if end <= num_blocks * self.block_manager.block_size or self._make_room(seq, end):
             self.add_span(seq, end, num_blocks, drafted)
@@ -176,7 +175,7 @@ class StepBuilder:
         self.events += self.block_manager.allocate(seq, end)
         return True
 
-    def _drafts(self, seq: Sequence) -> Seq[int]:
+    def _guesses(self, seq: Sequence) -> Seq[int]:
         """Guesses for the positions behind the newest token, as many as may be of use."""
         assert self.draft_proposer is not None
         end = len(seq.token_ids)
@@ -187,19 +186,14 @@ class StepBuilder:
         )
         if limit <= 0:
             return ()
+        if self._drafts is None:
+            running = self.queues.running.values()
+            self._drafts = Drafts(self.draft_proposer, self.vocab_size, running)
         try:
-            guesses = self.draft_proposer.propose(seq.token_ids[:], limit)
-            return tuple(map(self._token, islice(guesses, limit)))
+            return self._drafts.of(seq, limit)
         except Exception as error:  # a learner's; the step goes on without it, and says so
             self.events.append(DraftFailed(seq.seq_id, f"{type(error).__name__}: {error}"))
             return ()
-
-    def _token(self, guess: Any) -> int:
-        """A device would read outside of its tables for a token that does not exist."""
-        token_id = index(guess)
-        if not 0 <= token_id < self.vocab_size:
-            raise ValueError(f"token {token_id} is not in [0, {self.vocab_size})")
-        return token_id
 
     def _wait_for_value(self, seq: Sequence) -> None:
         """Guesses follow from a value that only the device has: this one is not claimed ahead."""

@@ -201,3 +201,45 @@ def test_taking_back_a_step_takes_back_all_that_it_claimed() -> None:
     engine.take_back([engine.plan()])
     engine.check_invariants()
     assert (seq.num_claimed, seq.num_computed_tokens, list(seq.token_ids)) == (0, 0, [1, 2, 3])
+
+
+class Many:
+    """A proposer for whole batches; remembers what it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[list[tuple[list[int], int, int]]] = []
+
+    def propose(self, token_ids: Any, num_tokens: int) -> Any:
+        raise AssertionError("nobody asks for one where a batch can be had")
+
+    def propose_many(self, requests: Any) -> Any:
+        self.asked.append([(list(r.token_ids), r.num_tokens, r.seed) for r in requests])
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_a_batch_is_asked_about_once_and_only_those_whose_newest_token_is_known() -> None:
+    many = Many([[4], [5, 6, 7]])
+    engine = scheduler(draft_proposer=many, max_num_batched_tokens=8)
+    add(engine, [1, 2], [3], max_tokens=4)
+    step(engine)
+    add(engine, [7] * 9)
+    plan = engine.plan()
+    assert many.asked == [[([1, 2, 99], 2, 0), ([3, 99], 2, 0)]]
+    assert [span.drafted for span in plan.spans] == [(4,), (5, 6), ()]
+    engine.check_invariants()
+
+
+@pytest.mark.parametrize(
+    "answer", [*NONSENSE.values(), [], [[1]] * 3], ids=[*NONSENSE, "too few", "too many"]
+)
+def test_a_batch_that_fails_costs_all_guesses_and_says_so(answer: Any) -> None:
+    engine = scheduler(draft_proposer=Many(answer))
+    add(engine, [1, 2], [3, 4])
+    step(engine)
+    plan, settled = step(engine)
+    assert [span.num_drafted for span in plan.spans] == [0, 0]
+    assert [e.seq_id for e in plan.events if isinstance(e, DraftFailed)] == [0, 1]
+    assert settled.new_tokens == {0: (99,), 1: (99,)}

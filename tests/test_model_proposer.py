@@ -1,0 +1,91 @@
+"""A small model that guesses: its options, its vocabulary, and what it says."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.first_layers import first_layers
+from nanovllm_edu import LLM, ChecksumRunner, EngineConfig, LLMEngine, ModelProposer, SamplingParams
+from nanovllm_edu.core.schedule.draft_proposer import BatchDraftProposer, DraftRequest
+from nanovllm_edu.errors import ConfigError, ModelLoadError
+
+
+@pytest.fixture(scope="module")
+def proposer():
+    proposer = ModelProposer("tiny", num_tokens=3, num_blocks=64)
+    yield proposer
+    proposer.close()
+
+
+TEXT = [5, 300, 301, 302, 303, 304, 305]
+
+
+def test_it_says_what_its_model_says(proposer: ModelProposer) -> None:
+    assert isinstance(proposer, BatchDraftProposer)
+    with LLM(num_blocks=64) as llm:
+        ways = [
+            SamplingParams(temperature=0, max_tokens=3),
+            SamplingParams(temperature=0.8, top_p=0.9, seed=7, max_tokens=3),
+            SamplingParams(temperature=1.0, repetition_penalty=1.2, seed=8, max_tokens=3),
+        ]
+        said = [output.token_ids for output in llm.generate([TEXT] * 3, ways, use_tqdm=False)]
+    requests = [DraftRequest(TEXT, 9, params, params.seed or 0) for params in ways]
+    assert proposer.propose_many(requests) == said
+    assert proposer.propose(TEXT, 2) == said[0][:2]
+    assert not proposer.llm.engine.has_unfinished_requests()
+
+
+def test_what_it_computed_before_is_found_by_content(proposer: ModelProposer) -> None:
+    text, engine = list(range(400, 440)), proposer.llm.engine
+    guesses = proposer.propose(text, 3)
+    engine.add_request([*text, *guesses[:2]], SamplingParams(temperature=0, max_tokens=1))
+    record = engine.step()
+    assert sum(span.num_tokens for span in record.spans) <= engine.runner.block_size
+
+
+def test_a_text_that_has_outgrown_it_gets_no_guess() -> None:
+    small = ModelProposer("tiny", num_blocks=4, block_size=4)
+    texts = ([300] * 3, [300] * 16, [300] * 7)
+    requests = [DraftRequest(text, 4, SamplingParams(temperature=0), 0) for text in texts]
+    assert [len(guesses) for guesses in small.propose_many(requests)] == [4, 0, 4]
+    small.close()
+
+
+@pytest.mark.parametrize("num_tokens", [0, -1, 1.5, None, True])
+def test_a_number_that_is_none_is_refused(num_tokens: object) -> None:
+    with pytest.raises(ConfigError, match="num_tokens="):
+        ModelProposer("tiny", num_tokens)  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_none_is_refused() -> None:
+    with pytest.raises(ModelLoadError, match="no folder"):
+        ModelProposer("./nowhere")
+    with pytest.raises(ConfigError, match="unknown option"):
+        ModelProposer("tiny", num_bocks=3)
+
+
+def test_another_vocabulary_is_refused(proposer: ModelProposer, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"guesses among \d+ tokens, and the model has 24"):
+        LLMEngine(ChecksumRunner(vocab_size=24), EngineConfig(draft_proposer=proposer))
+    small = ModelProposer(first_layers(tmp_path, 1, num_tokens=2000), num_blocks=8)
+    with pytest.raises(ConfigError, match="guesses among 2000 tokens"):
+        LLM(draft_proposer=small, num_blocks=8)
+
+
+def test_as_many_other_tokens_are_refused(tmp_path: Path) -> None:
+    folder = first_layers(tmp_path, 1)
+    file = folder / "tokenizer.json"
+    text = file.read_text("utf-8")
+    one, other = '"Ġthe": ', '"ĠThe": '
+    assert one in text
+    file.write_text(text.replace(one, "\0").replace(other, one).replace("\0", other), "utf-8")
+    other_words = ModelProposer(folder, num_blocks=8)
+    with pytest.raises(ConfigError, match="another vocabulary: its token"):
+        LLM(draft_proposer=other_words, num_blocks=8)
+
+
+def test_info_says_who_guesses(proposer: ModelProposer) -> None:
+    with LLM(draft_proposer=proposer, num_blocks=8) as llm:
+        assert llm.info.choices["guesses"][0] == "ModelProposer('tiny', num_tokens=3)"
+    with LLM(num_blocks=8) as llm:
+        assert "guesses" not in llm.info.choices
