@@ -20,8 +20,7 @@ from nanovllm_edu.core.request.ending import Ending
 from nanovllm_edu.core.request.sequence import Sequence, SequenceStatus
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.core.schedule.scheduler import Scheduler
-from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket, sample
-from tests.core.the_eight import (
+from nanovllm_edu.lessons.bugs import (
     FullyCachedPromptNotRecomputed,
     HashWithoutParent,
     LastBlockHashedEarly,
@@ -31,6 +30,7 @@ from tests.core.the_eight import (
     StaleHashAfterEviction,
     WrongKeyLengthInChunk,
 )
+from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket, sample
 from tests.engine.workloads import Parts
 
 
@@ -220,7 +220,7 @@ class RejectedBlocksKept(BlockManager):
 
 THE_EIGHT = {
     "stale hash after eviction": Parts(index=StaleHashAfterEviction),
-    "last block hashed early": Parts(index=LastBlockHashedEarly),
+    "last block hashed early": Parts(block_manager=LastBlockHashedEarly),
     "fully cached prompt": Parts(block_manager=FullyCachedPromptNotRecomputed),
     "wrong key length in a chunk": Parts(runner=WrongKeyLengthInChunk),
     "preempt + hit": Parts(block_manager=PreemptAndHitKeepsComputedCount),

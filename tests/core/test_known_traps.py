@@ -20,7 +20,8 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import PromptTooLongError
-from tests.core import mutants, the_eight
+from nanovllm_edu.lessons import bugs
+from tests.core import mutants
 from tests.core.sequences import compute, request
 from tests.engine.workloads import (
     CORRECT,
@@ -208,24 +209,24 @@ TRAPS: dict[str, tuple[Trap, Parts]] = {
     "the block-boundary rule": (block_boundary, Parts(LengthModuloOne)),
     "a fully cached prompt": (
         fully_cached_prompt,
-        Parts(block_manager=the_eight.FullyCachedPromptNotRecomputed),
+        Parts(block_manager=bugs.FullyCachedPromptNotRecomputed),
     ),
     "a stale hash after eviction": (
         stale_hash_after_eviction,
-        Parts(index=the_eight.StaleHashAfterEviction),
+        Parts(index=bugs.StaleHashAfterEviction),
     ),
     "a preempted sequence hits its own blocks": (
         preempted_sequence_hits_its_own_blocks,
-        Parts(the_eight.PreemptAndHitKeepsComputedCount),
+        Parts(bugs.PreemptAndHitKeepsComputedCount),
     ),
     "a chunk boundary inside a block": (
         chunk_boundary_inside_a_block,
         Parts(index=PublishesBegunBlocks),
     ),
-    "a hash without its parent": (hash_without_parent, Parts(index=the_eight.HashWithoutParent)),
+    "a hash without its parent": (hash_without_parent, Parts(index=bugs.HashWithoutParent)),
     "duplicates in the same step": (
         same_step_duplicates_share,
-        Parts(scheduler=the_eight.SameStepDuplicateReadsTooEarly),
+        Parts(scheduler=bugs.SameStepDuplicateReadsTooEarly),
     ),
     "a hash collision": (collisions_at_any_depth, Parts(index=mutants.HashBelieved)),
     "a hash collision with an evicted block": (
