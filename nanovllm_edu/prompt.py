@@ -146,7 +146,8 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
         worst = next(i for i in prompt if not 0 <= i < vocab_size)
         raise _not_in_vocabulary(worst, vocab_size, where) from None
     # True and False are integers to Python; they can only hide where a 0 or a 1 is.
-    if token_ids and np.frombuffer(token_ids, np.uint64).min() <= 1 and bool in map(type, prompt):
+    small = (np.frombuffer(token_ids, np.uint64) <= 1).nonzero()[0] if token_ids else ()
+    if any(isinstance(prompt[index], bool) for index in small):
         raise _no_prompt(prompt, where)
     return token_ids
 

@@ -7,6 +7,7 @@ Read next: `core/request/option_checks.py`, then `core/request/sequence.py`.
 """
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Self
 
 from nanovllm_edu.core.request.option_checks import (
@@ -87,8 +88,7 @@ class SamplingParams:
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        for name, default in _DEFAULTS.items():
-            value = getattr(self, name)
+        for value, (name, default) in zip(_VALUES(self), _DEFAULTS.items(), strict=True):
             if value is not default:  # a default is right as it is
                 object.__setattr__(self, name, _CHECKS[name](name, value))
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
@@ -152,4 +152,5 @@ _CHECKS: dict[str, Check] = {
     "allowed_token_ids": not_yet((None,), "leave it out"),
 }
 _DEFAULTS = {f.name: f.default for f in fields(SamplingParams)}
-_NAMES = frozenset(f.name for f in fields(SamplingParams))
+_NAMES = frozenset(_DEFAULTS)
+_VALUES = attrgetter(*_DEFAULTS)
