@@ -118,8 +118,8 @@ class BlockManager:
             reason = "the last token must be computed to get the next one's logits"
         elif not reason:
             reason = f"the rest, {rest} of {self.block_size} tokens, does not fill a block"
-        found = len(match.block_ids) * self.block_size
-        return match._replace(num_tokens=found, stopped_because=reason)
+        num_found = len(match.block_ids) * self.block_size
+        return PrefixMatch(match.block_ids, match.num_free, reason, num_found)
 
     def num_matchable_blocks(self, seq: Sequence) -> int:
         """Full blocks in front of the last token.
