@@ -26,7 +26,7 @@ Prompt: TypeAlias = Any
 class Tokenizer(Decoder, Protocol):
     """The part of a tokenizer that the engine needs."""
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
 
 
 class TokenPrompt(NamedTuple):
