@@ -11,7 +11,9 @@ Read next: `prompt.py`, `text_judge.py`; then `engine.py`.
 # (a user's value may be of any type)
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
@@ -50,15 +52,46 @@ class Intake:
         if not isinstance(params, SamplingParams):
             raise RequestError(f"sampling_params={shown(params)} is not a SamplingParams object.")
         token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size)
-        for token_id in params.stop_token_ids:
-            if token_id >= self.vocab_size:
-                raise RequestError(
-                    f"stop_token_ids holds {token_id}, which is not in [0, {self.vocab_size}), the "
-                    "vocabulary; remove it."
-                )
+        self._check_tokens(params)
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
+        if params.bad_words:
+            runs = params.bad_words_token_ids + tuple(self._runs_of(params.bad_words))
+            params = replace(params, bad_words_token_ids=tuple(dict.fromkeys(runs)))
         return token_ids, params
+
+    def _check_tokens(self, params: SamplingParams) -> None:
+        """Refuses a token that does not exist."""
+        named = {
+            "stop_token_ids": params.stop_token_ids,
+            "allowed_token_ids": params.allowed_token_ids or (),
+            "logit_bias": tuple([token_id for token_id, _ in params.biases]),
+            "bad_words_token_ids": tuple(chain.from_iterable(params.bad_words_token_ids)),
+        }
+        for name, token_ids in named.items():
+            for token_id in token_ids:
+                if token_id >= self.vocab_size:
+                    raise RequestError(
+                        f"{name} holds {token_id}, which is not in [0, {self.vocab_size}), the "
+                        "vocabulary; remove it."
+                    )
+
+    def _runs_of(self, words: tuple[str, ...]) -> Iterator[tuple[int, ...]]:
+        """The tokens of each word at the beginning of a text, and after a space, as in vLLM."""
+        if self.tokenizer is None:
+            raise RequestError(
+                f"bad_words={shown(words)} needs a tokenizer; use bad_words_token_ids."
+            )
+        for word in words:
+            first, inside = (
+                tuple(self.tokenizer.encode(text, add_special_tokens=False))
+                for text in (word.lstrip(), f" {word.lstrip()}")
+            )
+            if not first:
+                raise RequestError(f"bad_words holds {word!r}, which is no token; remove it.")
+            yield first
+            if inside[0] != first[0] and len(inside) == len(first):
+                yield inside
 
     def sequence(self, seq_id: int, token_ids: "array[int]", params: SamplingParams) -> Sequence:
         """The sequence that a request becomes."""

@@ -78,6 +78,8 @@ class ModelProposer:
             top_p=params.top_p,
             min_p=params.min_p,
             repetition_penalty=params.repetition_penalty,
+            logit_bias=params.logit_bias,
+            allowed_token_ids=params.allowed_token_ids,
             seed=request.seed,
             max_tokens=min(request.num_tokens, self.num_tokens),
             ignore_eos=True,

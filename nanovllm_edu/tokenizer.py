@@ -76,9 +76,9 @@ class Tokenizer(Decoder):
         first = min(i for i in mine.keys() | theirs.keys() if mine.get(i) != theirs.get(i))
         return f"its token {first} is {mine.get(first)!r}, the model's is {theirs.get(first)!r}"
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Text to token ids, with the special tokens that the model's tokenizer adds."""
-        return list(self._tokenizer.encode(text))
+        return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens))
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         """Token ids to text, exactly: no cleaning up of spaces."""

@@ -164,3 +164,24 @@ def test_sampling_that_changes_in_the_middle_changes_what_follows_alone(
         list(engine.run(0))
         ends.append(seq.output_token_ids)
     assert ends[0] == ends[1]
+
+
+def test_an_interrupt_while_the_small_model_guesses_loses_nothing(
+    llm: LLM, plain: list[Sequence], small: ModelProposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = llm.engine.fork(draft_proposer=small)
+    seqs = engine.add_requests(zip(PROMPTS, PARAMS, strict=True))
+    for _ in range(2):
+        engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(LLMEngine, "advance", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.step()
+    assert not small.llm.engine.has_unfinished_requests()
+    engine.scheduler.check_invariants()
+    list(engine.run(0))
+    check(seqs, plain)
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -22,7 +22,8 @@ from nanovllm_edu.errors import RequestError
 from nanovllm_edu.introspect.probed import AttentionView, Candidate, SamplingStage, SamplingView
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.sampling import sampler, stages
-from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
+from nanovllm_edu.sampling.rows import SamplingRow
+from nanovllm_edu.sampling.tensors import SamplingTensors
 
 
 class Probe:
@@ -81,7 +82,8 @@ class Probe:
         seq = self._sequence(seq_id)
         _, logits = self._look(seq)
         position = len(seq.token_ids)
-        row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, row=0)
+        eos = self._runner.eos_token_ids
+        row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, 0, eos)
         history = torch.tensor([seq.token_ids.tolist()], device=logits.device)
         params = SamplingTensors.build([row], logits.device, history)
         chosen = int(sampler.Sampler().choose(logits, params)[0])
@@ -168,8 +170,8 @@ class _Looking:
 def _stages(logits: Tensor, params: SamplingTensors) -> list[tuple[str, Tensor]]:
     """The logits after each stage in use, by the sampler's own functions and in its order."""
     steps: list[tuple[str, Tensor]] = []
-    if params.penalties is not None:
-        steps.append(("penalties", logits := sampler.apply_penalties(logits, params.penalties)))
+    for stage, needed in params.edits:
+        steps.append((stage.name, logits := stage.apply(logits, needed)))
     if params.temperature is not None:
         logits = stages.apply_temperature(logits, params.temperature)
         steps.append(("temperature", logits))

@@ -34,7 +34,7 @@ class SamplingKind(Enum):
 
     PLAIN = "in the graph"
     FILTERED = "in a graph with filters"
-    OUTSIDE = "outside: a penalty or log probabilities need more than the newest token"
+    OUTSIDE = "outside: log probabilities, a penalty, a bias or a mask are for the eager sampler"
 
 
 class CudaGraphRunner(EagerRunner):
@@ -131,7 +131,7 @@ def moves_one_each(spans: Spans) -> bool:
 
 def kind_of(params: Sequence[SamplingParams]) -> SamplingKind:
     """Where tokens with these options can be sampled."""
-    if any(p.logprobs is not None or p.needs_history for p in params):
+    if any(p.logprobs is not None or p.edits_logits for p in params):
         return SamplingKind.OUTSIDE
     if any(p.top_k > 0 or p.top_p < 1.0 or p.min_p > 0.0 for p in params):
         return SamplingKind.FILTERED

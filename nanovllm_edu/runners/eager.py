@@ -24,8 +24,9 @@ from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
+from nanovllm_edu.sampling.rows import SamplingRow
 from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
-from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
+from nanovllm_edu.sampling.tensors import SamplingTensors
 
 
 @dataclass(slots=True)
@@ -175,7 +176,14 @@ class EagerRunner:
         """One token per row of logits."""
         assert self.tables is not None
         rows = [
-            SamplingRow(facts.sampling, joined.seed, position, joined.num_prompt_tokens, span.row)
+            SamplingRow(
+                facts.sampling,
+                joined.seed,
+                position,
+                joined.num_prompt_tokens,
+                span.row,
+                self.eos_token_ids,
+            )
             for span in spans
             for facts in [self.tables.rows[span.row]]
             for joined in [facts.joined]

@@ -1,6 +1,6 @@
 """`Sampler`: one token per row of logits.
 
-    logits -> penalties -> temperature -> min_p -> top_k -> top_p -> + Gumbel noise -> argmax
+    logits -> edits -> temperature -> min_p -> top_k -> top_p -> + Gumbel noise -> argmax
 
 Greedy is the same road without noise, so greedy and random rows share a batch; if all rows are
 greedy the road is one argmax. Log probabilities, for rows that ask, are those of the logits as the
@@ -22,7 +22,7 @@ from torch import Tensor
 from nanovllm_edu.core.plan import TokenLogprobs
 from nanovllm_edu.sampling import stages
 from nanovllm_edu.sampling.random import gumbel_noise
-from nanovllm_edu.sampling.tensors import Penalties, SamplingTensors
+from nanovllm_edu.sampling.tensors import SamplingTensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Sampler:
         self, logits: Float[Tensor, "rows vocab"], params: SamplingTensors
     ) -> Int[Tensor, " rows"]:
         """The tokens alone."""
-        if params.penalties is not None:
-            logits = apply_penalties(logits.float(), params.penalties)
+        for stage, needed in params.edits:
+            logits = stage.apply(logits.float(), needed)
         if params.is_random is None:
             return logits.argmax(dim=1)
         assert params.seeds is not None
@@ -104,19 +104,6 @@ class Sampler:
         noise = gumbel_noise(params.seeds, params.positions, logits.shape[1])
         noise.mul_(params.is_random[:, None])  # greedy rows: the largest logit itself wins
         return noise.add_(apply_filters(logits.float(), params)).argmax(dim=1)
-
-
-def apply_penalties(
-    logits: Float[Tensor, "rows vocab"], penalties: Penalties
-) -> Float[Tensor, "rows vocab"]:
-    """The stages that look at the tokens so far."""
-    vocab_size = logits.shape[1]
-    in_prompt = stages.token_counts(penalties.token_ids, penalties.is_prompt, vocab_size)
-    in_output = stages.token_counts(penalties.token_ids, penalties.is_output, vocab_size)
-    is_seen = (in_prompt + in_output) > 0
-    logits = stages.apply_repetition_penalty(logits, penalties.repetition, is_seen)
-    logits = stages.apply_frequency_penalty(logits, penalties.frequency, in_output)
-    return stages.apply_presence_penalty(logits, penalties.presence, in_output)
 
 
 def apply_filters(

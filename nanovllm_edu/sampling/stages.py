@@ -12,7 +12,7 @@ neither on how a sort breaks ties nor on the rest of the batch. None of them dro
 
 Each takes one parameter per row. Nothing here knows of requests or of random numbers.
 
-Read next: `tensors.py`.
+Read next: `rows.py`, `edits.py`: what goes before them.
 
 Sources: repetition penalty from Keskar et al., CTRL (2019); top-k from Fan et al. (2018); nucleus
 sampling from Holtzman et al. (2019); min-p from Nguyen et al. (2024).

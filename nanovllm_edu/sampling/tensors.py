@@ -9,55 +9,17 @@ It knows nothing of logits. Read next: `sampler.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.sampling.edits import Edits, build_edits
+from nanovllm_edu.sampling.rows import SamplingRow, send
 
 TINIEST_TEMPERATURE = 1e-30
 """A temperature below it would be 0 in float32. At 1e-30 only equal logits still compete."""
-
-
-class SamplingRow(NamedTuple):
-    """One token to sample.
-
-    Attributes:
-        params: How.
-        seed: The request's seed; any integer, its low 64 bits count.
-        position: Where the new token will stand in its sequence: the number of tokens before it.
-        num_prompt_tokens: How many of those are the prompt.
-        row: Its line of the token table, where the tokens before it are found.
-    """
-
-    params: SamplingParams
-    seed: int
-    position: int
-    num_prompt_tokens: int = 0
-    row: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Penalties:
-    """The three penalties and the tokens that they look at.
-
-    Attributes:
-        repetition: Factor for tokens in prompt or output, float32 [rows].
-        presence: Subtracted once from tokens in the output, float32 [rows].
-        frequency: Subtracted per occurrence in the output, float32 [rows].
-        token_ids: Each row's sequence; entries past its end are ignored.
-        is_prompt: Which entries are prompt.
-        is_output: Which entries are output.
-    """
-
-    repetition: Float[Tensor, " rows"]
-    presence: Float[Tensor, " rows"]
-    frequency: Float[Tensor, " rows"]
-    token_ids: Int[Tensor, "rows length"]
-    is_prompt: Bool[Tensor, "rows length"]
-    is_output: Bool[Tensor, "rows length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +39,7 @@ class SamplingTensors:
         is_top_k_everywhere: Every row has a top-k, so at most `max_top_k` tokens (and ties) are
             left of each.
         top_p: float32 [rows], 1 where off.
-        penalties: None if no row has one.
+        edits: The stages that edit single logits, with what each needs; () if no row has one.
     """
 
     num_rows: int
@@ -91,7 +53,7 @@ class SamplingTensors:
     max_top_k: int = 0
     is_top_k_everywhere: bool = False
     top_p: Float[Tensor, " rows"] | None = None
-    penalties: Penalties | None = None
+    edits: Edits = ()
 
     @classmethod
     def build(
@@ -105,22 +67,20 @@ class SamplingTensors:
         Args:
             rows: One per token to sample, in the order of the logits.
             device: Where the logits are.
-            token_table: Every sequence's tokens, by row; needed if a row has a penalty.
+            token_table: Every sequence's tokens, by row; needed if a row looks at them.
         """
         params = [row.params for row in rows]
         num_logprobs = tuple(p.logprobs for p in params)
-        penalties = None
-        if any(p.needs_history for p in params):
-            assert token_table is not None, "penalties look at the tokens so far"
-            penalties = _penalties(rows, token_table)
+        has_edits = any(p.edits_logits for p in params)
+        edits = build_edits(rows, device, token_table) if has_edits else ()
         if all(p.is_greedy for p in params):
-            return cls(len(rows), num_logprobs, penalties=penalties)
+            return cls(len(rows), num_logprobs, edits=edits)
         # A greedy row ignores its filters: they never drop the likeliest token.
         drawing = [SamplingParams(temperature=0) if p.is_greedy else p for p in params]
         return cls(
             len(rows),
             num_logprobs,
-            penalties=penalties,
+            edits=edits,
             max_top_k=max(p.top_k for p in drawing),
             is_top_k_everywhere=all(p.top_k or p.is_greedy for p in drawing),
             **_options(rows, drawing, device),
@@ -131,7 +91,7 @@ def _options(
     rows: Sequence[SamplingRow], params: Sequence[SamplingParams], device: torch.device | str
 ) -> dict[str, Tensor | None]:
     """The per-row tensors, in two copies to the device: one of integers, one of floats."""
-    seeds, positions, top_k, is_random = _send(
+    seeds, positions, top_k, is_random = send(
         [
             [_signed64(row.seed) for row in rows],
             [row.position for row in rows],
@@ -141,7 +101,7 @@ def _options(
         torch.int64,
         device,
     )
-    temperature, min_p, top_p = _send(
+    temperature, min_p, top_p = send(
         [
             [1.0 if p.is_greedy else max(p.temperature, TINIEST_TEMPERATURE) for p in params],
             [p.min_p for p in params],
@@ -159,45 +119,6 @@ def _options(
         "top_k": top_k if any(p.top_k for p in params) else None,
         "top_p": top_p if any(p.top_p < 1 for p in params) else None,
     }
-
-
-def _penalties(rows: Sequence[SamplingRow], token_table: Tensor) -> Penalties:
-    """Options and histories of all rows; a row without penalties gets neutral ones."""
-    device = token_table.device
-    table_rows, ends, prompt_ends = _send(
-        [
-            [row.row for row in rows],
-            [row.position for row in rows],
-            [min(row.num_prompt_tokens, row.position) for row in rows],
-        ],
-        torch.int64,
-        device,
-    )
-    repetition, presence, frequency = _send(
-        [
-            [row.params.repetition_penalty for row in rows],
-            [row.params.presence_penalty for row in rows],
-            [row.params.frequency_penalty for row in rows],
-        ],
-        torch.float32,
-        device,
-    )
-    length = max(row.position for row in rows)
-    column = torch.arange(length, device=device)
-    is_prompt = column < prompt_ends[:, None]
-    is_output = (column < ends[:, None]) & ~is_prompt
-    token_ids = token_table[table_rows, :length]
-    return Penalties(repetition, presence, frequency, token_ids, is_prompt, is_output)
-
-
-def _send(
-    columns: list[list[int]] | list[list[float]], dtype: torch.dtype, device: torch.device | str
-) -> tuple[Tensor, ...]:
-    """Several columns in one copy that does not wait for the device."""
-    packed = torch.tensor(columns, dtype=dtype)
-    if torch.device(device).type == "cuda":
-        packed = packed.pin_memory()
-    return packed.to(device, non_blocking=True).unbind(0)
 
 
 def _signed64(value: int) -> int:

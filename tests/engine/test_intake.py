@@ -66,9 +66,46 @@ def test_case_1_the_judge_knows_what_the_request_asks_for() -> None:
     assert intake.judge(seq).add(intake.tokenizer.encode("oh!")) == TextEnd(3, None, 33, 33)
 
 
-def test_a_stop_token_that_the_model_does_not_have_is_an_error() -> None:
-    with pytest.raises(RequestError, match=r"stop_token_ids holds 9, which is not in \[0, 9\)"):
-        Intake(None, 9, 0).read([1], SamplingParams(stop_token_ids=[9]))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stop_token_ids": [9]},
+        {"allowed_token_ids": [1, 9]},
+        {"logit_bias": {1: 2.0, 9: -1.0}},
+        {"bad_words_token_ids": [[1], [2, 9]]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_a_token_that_the_model_does_not_have_is_an_error(options: Any) -> None:
+    name = next(iter(options))
+    with pytest.raises(RequestError, match=rf"{name} holds 9, which is not in \[0, 9\)"):
+        Intake(None, 9, 0).read([1], SamplingParams(**options))
+
+
+def test_bad_words_become_runs_of_tokens() -> None:
+    class Words(Letters):
+        """Knows two words; elsewhere a letter is a token."""
+
+        def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+            assert not add_special_tokens
+            return {"cat": [200], " cat": [201]}.get(text) or super().encode(text)
+
+    params = SamplingParams(bad_words=["cat", " ab"], bad_words_token_ids=[[5]])
+    read = Intake(Words(), 300, 0).read([1], params)[1]
+    assert read.bad_words_token_ids == ((5,), (200,), (201,), (97, 98))
+    assert params.bad_words_token_ids == ((5,),)
+
+
+def test_words_need_a_tokenizer_and_letters() -> None:
+    with pytest.raises(RequestError, match="use bad_words_token_ids"):
+        Intake(None, 9, 0).read([1], SamplingParams(bad_words=["cat"]))
+
+    class Plain(Letters):
+        def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+            return super().encode(text)
+
+    with pytest.raises(RequestError, match="holds '  ', which is no token"):
+        Intake(Plain(), 300, 0).read([1], SamplingParams(bad_words=["  "]))
 
 
 def test_only_how_to_sample_may_change() -> None:

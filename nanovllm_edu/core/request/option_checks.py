@@ -133,6 +133,46 @@ def token_ids(name: str, value: Any) -> tuple[int, ...]:
     return right
 
 
+def some_token_ids(name: str, value: Any) -> tuple[int, ...] | None:
+    """Token ids, at least one; None is all."""
+    if value is None:
+        return None
+    right = tuple(dict.fromkeys(token_ids(name, value)))
+    if not right:
+        raise ConfigError(f"{name}={shown(value)} allows nothing; None allows every token.")
+    return right
+
+
+def runs_of_token_ids(name: str, value: Any) -> tuple[tuple[int, ...], ...]:
+    """Lists of token ids, none of them empty; None is none."""
+    runs = tuple(token_ids(name, run) for run in _listed(name, value))
+    if not all(runs):
+        raise ConfigError(f"{name}={shown(value)} holds an empty run; remove it.")
+    return runs
+
+
+def biases(name: str, value: Any) -> tuple[tuple[int, float], ...] | None:
+    """Token id -> number in [-100, 100], in pairs ordered by id; None if there is none."""
+    if value is None:
+        return None
+    is_mapping = isinstance(value, Mapping)
+    listed = list(cast(Mapping[Any, Any], value).items()) if is_mapping else _listed(name, value)
+    kept: dict[int, float] = {}
+    for pair in listed:
+        try:
+            token_id, bias = pair
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{name}={shown(listed)} is no dictionary from token id to number; give one."
+            ) from None
+        (token_id,) = token_ids(name, (token_id,))
+        kept[token_id] = _bias(f"{name}[{token_id}]", bias)
+    return tuple(sorted(kept.items())) or None
+
+
+_bias = number(-100.0, 100.0, "0 changes nothing")
+
+
 def not_yet(neutral: tuple[Any, ...], remedy: str) -> Check:
     """One of the values that ask for nothing."""
 

@@ -6,16 +6,20 @@ hold it in. It knows nothing of logits; `nanovllm_edu/sampling` applies it.
 Read next: `core/request/option_checks.py`, then `core/request/sequence.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from nanovllm_edu.core.request.option_checks import (
     Check,
+    biases,
     flag,
     integer,
     not_yet,
     number,
+    runs_of_token_ids,
+    some_token_ids,
     strings,
     token_ids,
 )
@@ -45,13 +49,14 @@ class SamplingParams:
         logprobs: Return the log probabilities of this many likeliest tokens at each position.
         skip_special_tokens: Leave special tokens out of the text.
         include_stop_str_in_output: Keep the stop string, or the text of the ending token.
-        min_tokens: Nothing but the length ends the request before this many tokens. (A token that
-            would have ended it may be among them. vLLM makes such tokens impossible.)
+        min_tokens: Nothing but the length ends the request before this many tokens: until then
+            the tokens that would end it cannot be drawn.
         n: Outputs per prompt; only 1 is supported yet.
         prompt_logprobs: Not supported yet.
-        logit_bias: Not supported yet.
-        bad_words: Not supported yet.
-        allowed_token_ids: Not supported yet.
+        logit_bias: Token id -> what is added to its logit, in [-100, 100]; kept as pairs.
+        bad_words: Words that never come, at the beginning of a text or in it.
+        allowed_token_ids: Nothing but these tokens can be drawn; None allows all.
+        bad_words_token_ids: Runs of tokens that never come. The engine adds those of `bad_words`.
 
     Raises:
         ConfigError: An option is unknown, or a value is not one of its option's.
@@ -75,9 +80,10 @@ class SamplingParams:
     min_tokens: int = 0
     n: int = 1
     prompt_logprobs: int | None = None
-    logit_bias: dict[int, float] | None = None
-    bad_words: tuple[str, ...] | None = None
+    logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] | None = None
+    bad_words: tuple[str, ...] = ()
     allowed_token_ids: tuple[int, ...] | None = None
+    bad_words_token_ids: tuple[tuple[int, ...], ...] = ()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Refuses a misspelt option, which `__init__` would call a TypeError."""
@@ -103,7 +109,28 @@ class SamplingParams:
 
     @property
     def needs_history(self) -> bool:
-        """Whether a penalty makes the next token depend on which tokens came before."""
+        """Whether the next token depends on which tokens came before, beyond the model."""
+        return self.has_penalty or any(len(words) > 1 for words in self.bad_words_token_ids)
+
+    @property
+    def edits_logits(self) -> bool:
+        """Whether single logits are edited, so that another token may become the likeliest."""
+        return bool(
+            self.min_tokens
+            or self.logit_bias
+            or self.allowed_token_ids
+            or self.bad_words_token_ids
+            or self.has_penalty
+        )
+
+    @property
+    def biases(self) -> tuple[tuple[int, float], ...]:
+        """(token id, what is added to its logit), in the order of the ids."""
+        return cast(tuple[tuple[int, float], ...], self.logit_bias or ())
+
+    @property
+    def has_penalty(self) -> bool:
+        """Whether what was said already becomes less likely."""
         return (
             self.repetition_penalty != 1.0
             or self.presence_penalty != 0.0
@@ -147,9 +174,10 @@ _CHECKS: dict[str, Check] = {
     # To support one of these, put its check here.
     "n": not_yet((1, None), "send the prompt so many times, with a seed each"),
     "prompt_logprobs": not_yet((None,), "leave it out"),
-    "logit_bias": not_yet((None, {}), "leave it out"),
-    "bad_words": not_yet((None, [], ()), "leave it out"),
-    "allowed_token_ids": not_yet((None,), "leave it out"),
+    "logit_bias": biases,
+    "bad_words": strings("words without half characters"),
+    "allowed_token_ids": some_token_ids,
+    "bad_words_token_ids": runs_of_token_ids,
 }
 _DEFAULTS = {f.name: f.default for f in fields(SamplingParams)}
 _NAMES = frozenset(_DEFAULTS)

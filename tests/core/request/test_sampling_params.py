@@ -103,14 +103,61 @@ def test_vllms_spellings_mean_what_they_mean_there() -> None:
         ("n", 2),
         ("prompt_logprobs", 1),
         ("prompt_logprobs", 0),
-        ("logit_bias", {3: 1.0}),
-        ("bad_words", ["no"]),
-        ("allowed_token_ids", [1]),
-        ("allowed_token_ids", []),
     ],
 )
 def test_what_is_not_supported_says_so_by_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"^{name}=.* is not supported yet; .*[.]$"):
+        SamplingParams(**{name: value})
+
+
+EDITS = {
+    "min_tokens": 3,
+    "logit_bias": {7: -1.5, 3: 2},
+    "bad_words_token_ids": [[1, 2], [3]],
+    "allowed_token_ids": [5, 1, 5],
+    "presence_penalty": 0.5,
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_what_edits_single_logits_says_so(name: str) -> None:
+    params = SamplingParams(**{name: EDITS[name]})
+    assert params.edits_logits
+    assert params.needs_history == (name in ("bad_words_token_ids", "presence_penalty"))
+    assert not SamplingParams(temperature=0.5, top_k=3, stop=("x",), logprobs=1).edits_logits
+    assert not SamplingParams(bad_words_token_ids=[[1]]).needs_history
+
+
+def test_edits_are_kept_hashable_and_come_back_from_json() -> None:
+    params = SamplingParams(**EDITS, bad_words="no")
+    assert params.logit_bias == params.biases == ((3, 2), (7, -1.5))
+    assert params.bad_words_token_ids == ((1, 2), (3,))
+    assert params.allowed_token_ids == (5, 1)
+    assert params.bad_words == ("no",)
+    assert SamplingParams(**json.loads(json.dumps(params.to_dict()))) == params
+    assert hash(params) == hash(SamplingParams(**EDITS, bad_words=["no"]))
+    assert SamplingParams(logit_bias={}) == SamplingParams(logit_bias=None) == SamplingParams()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("logit_bias", {3: 101}, r"logit_bias\[3\]=101 is not in \[-100"),
+        ("logit_bias", {3: "much"}, r"logit_bias\[3\]='much'"),
+        ("logit_bias", {-1: 1.0}, "must hold integers >= 0"),
+        ("logit_bias", {"3": 1.0}, "must hold integers >= 0"),
+        ("logit_bias", [3, 4], "is no dictionary"),
+        ("logit_bias", 3, "is not a list"),
+        ("allowed_token_ids", [], "allows nothing"),
+        ("allowed_token_ids", [1.5], "must hold integers >= 0"),
+        ("bad_words", [""], "must hold words"),
+        ("bad_words", [3], "must hold words"),
+        ("bad_words_token_ids", [[]], "holds an empty run"),
+        ("bad_words_token_ids", [3], "is not a list"),
+    ],
+)
+def test_an_edit_that_is_none_is_refused(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         SamplingParams(**{name: value})
 
 
