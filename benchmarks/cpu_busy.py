@@ -138,7 +138,8 @@ def table(num_busy: int, contestants: list[Contestant], loads: list[float]) -> s
         "",
         f"`python benchmarks/cpu.py --busy {num_busy} --rounds {len(loads)}`, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}; "
-        f"load average {min(loads):.1f} to {max(loads):.1f} (what is measured and the busy processes included).",
+        f"load average {min(loads):.1f} to {max(loads):.1f}, what is measured "
+        "and the busy processes included.",
         "",
         "| | " + " | ".join(WORK) + " |",
         "|---" * (len(WORK) + 1) + "|",
@@ -172,7 +173,7 @@ def run(num_busy: int, num_rounds: int, against: Path | None, out: Path | None) 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--child", action="store_true")
     if not parser.parse_args().child:
         parser.error("run benchmarks/cpu.py --busy N")

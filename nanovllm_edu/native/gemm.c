@@ -48,19 +48,7 @@ struct gemm {
 
 static inline int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
-int panel_width(void) { return WIDTH; }
-
-/* packed, from weight [outputs][inputs] */
-void pack(float *packed, const float *weight, int outputs, int inputs)
-{
-    for (int64_t first = 0; first < outputs; first += WIDTH, packed += (int64_t)WIDTH * inputs) {
-        const int count = smaller(WIDTH, outputs - first);
-        memset(packed, 0, sizeof(float) * WIDTH * inputs);
-        for (int64_t column = 0; column < count; column++)
-            for (int64_t i = 0; i < inputs; i++)
-                packed[i * WIDTH + column] = weight[(first + column) * inputs + i];
-    }
-}
+const int panel_width = WIDTH; /* for gemm.py, which packs */
 
 /* `rows` rows against one panel. A constant when it is compiled, or the sums would not be kept in
    registers: hence `multiply_rows`. */

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from nanovllm_edu.layers.embedding import Embedding
 from nanovllm_edu.layers.linear import Linear
@@ -27,8 +28,6 @@ def functions() -> CDLL:
     compiled = load_kernels("gemm.c")
     compiled.gemm.argtypes = [c_void_p] * 4 + [c_int64] + [c_int] * 4
     compiled.gemm.restype = None
-    compiled.pack.argtypes = [c_void_p] * 2 + [c_int] * 2
-    compiled.pack.restype = None
     return compiled
 
 
@@ -93,12 +92,10 @@ class NativeGemm:
         return NativeGemm()
 
 
-def pack(weight: Float[Tensor, "outputs inputs"]) -> Tensor:
+def pack(weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, "panels inputs width"]:
     """The weight in the order in which `gemm.c` reads it, filled up with zeros at the end."""
     assert weight.dtype == torch.float32
     assert weight.device.type == "cpu"
-    (outputs, inputs), width = weight.shape, functions().panel_width()
-    weight = weight.contiguous()  # kept until C has read it
-    packed = torch.empty(-(-outputs // width) * width * inputs, device="cpu")
-    functions().pack(packed.data_ptr(), weight.data_ptr(), outputs, inputs)
-    return packed
+    (outputs, inputs), width = weight.shape, c_int.in_dll(functions(), "panel_width").value
+    filled = pad(weight, (0, 0, 0, -outputs % width))
+    return filled.view(-1, width, inputs).transpose(1, 2).contiguous()

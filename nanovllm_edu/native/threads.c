@@ -121,11 +121,3 @@ void deal_out(Work *work, const void *arguments, int64_t num_items, double nanos
     pthread_mutex_unlock(&lock);
     pthread_mutex_unlock(&turn);
 }
-
-int count_helpers(void)
-{
-    pthread_mutex_lock(&lock);
-    const int count = num_helpers;
-    pthread_mutex_unlock(&lock);
-    return count;
-}

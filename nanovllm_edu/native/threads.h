@@ -26,8 +26,8 @@ static inline int threads_worth(int64_t num_items, double nanoseconds, int num_t
     return most < 1 ? 1 : most < num_threads ? (int)most : num_threads;
 }
 
-static void deal_to_nobody(Work *work, const void *arguments, int64_t num_items,
-                           double nanoseconds, int num_threads)
+void deal_to_nobody(Work *work, const void *arguments, int64_t num_items, double nanoseconds,
+                    int num_threads)
 {
     (void)nanoseconds, (void)num_threads;
     work(arguments, 0, num_items);
