@@ -124,9 +124,10 @@ def contest(num_busy: int, num_rounds: int, against: Path | None) -> str:
             stack.callback(busy.wait)
             stack.callback(busy.kill)
         loads = []
-        for _ in range(num_rounds):
+        for number in range(num_rounds):
             loads.append(os.getloadavg()[0])
-            for contestant in contestants:
+            first = number % len(contestants)  # nobody comes always after the same neighbour
+            for contestant in contestants[first:] + contestants[:first]:
                 contestant.rounds.append(contestant.measure())
     return table(num_busy, contestants, loads)
 

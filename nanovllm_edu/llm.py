@@ -22,6 +22,7 @@ from nanovllm_edu.errors import RequestError
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
+from nanovllm_edu.native.threads import torch_limited_to
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
 from nanovllm_edu.prompt import Prompt, read_prompts
 from nanovllm_edu.requests import Request, Requests
@@ -54,9 +55,10 @@ class LLM:
         device, why_device = choose_device(config.device)
         dtype, why_dtype = choose_dtype(config.dtype, device)
         ops, why_ops = choose_ops(device, dtype)
-        weights = load_model(
-            folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
-        )
+        with torch_limited_to(1):  # many small copies: waking others would take longer
+            weights = load_model(
+                folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
+            )
         self.tokenizer = Tokenizer.load(folder)
         eos = frozenset(weights.config.eos_token_ids) | self.tokenizer.eos_token_ids
         reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.native.threads import (
     helpers,
     load_kernels,
@@ -158,6 +159,20 @@ def test_an_engine_starts_none_of_torchs_threads_for_a_small_step(options: dict)
         assert set(seen) == {1}
         assert torch.get_num_threads() == 2
         assert llm.info.choices["threads"][0] == "up to 2"
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_engine_loads_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of copies of a small tensor each, after each of which torch's threads burn."""
+    seen: list[int] = []
+
+    def watched(*arguments, **options):
+        seen.append(torch.get_num_threads())
+        return load_model(*arguments, **options)
+
+    monkeypatch.setattr("nanovllm_edu.llm.load_model", watched)
+    LLM(num_blocks=8).close()
+    assert seen == [1]
 
 
 @pytest.mark.usefixtures("two_threads")
