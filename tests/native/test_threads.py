@@ -30,13 +30,18 @@ def deal_out(work, num_items: int, nanoseconds: ctypes.c_double, most: int) -> N
     helpers().deal_out(WORK(work), None, ctypes.c_int64(num_items), nanoseconds, most)
 
 
-def each_item_and_who_did_it(num_items: int, nanoseconds: ctypes.c_double, most: int):
-    done, who = [], set()
+def each_item_and_who_did_it(
+    num_items: int, nanoseconds: ctypes.c_double, most: int, num_wanted: int = 1
+) -> tuple[list[int], set[int]]:
+    """Nobody ends a piece before so many threads have come, however busy the machine is."""
+    done, who, are_enough = [], set(), threading.Event()
 
     def work(_: object, first: int, end: int) -> None:
         done.extend(range(first, end))
         who.add(threading.get_native_id())
-        time.sleep(0.001)
+        if len(who) >= num_wanted:
+            are_enough.set()
+        are_enough.wait(20)
 
     deal_out(work, num_items, nanoseconds, most)
     return sorted(done), who
@@ -51,7 +56,7 @@ def test_every_item_is_done_once(num_items: int) -> None:
 
 
 def test_a_long_job_is_shared_and_a_small_one_is_not() -> None:
-    assert len(each_item_and_who_did_it(100, LONG, 3)[1]) > 1
+    assert len(each_item_and_who_did_it(100, LONG, 3, num_wanted=3)[1]) == 3
     for nanoseconds, most in ((90e3, 3), (1e9, 1)):
         done, who = each_item_and_who_did_it(100, ctypes.c_double(nanoseconds), most)
         assert done == list(range(100))
@@ -77,7 +82,7 @@ def test_nobody_waits_for_a_helper_that_is_late() -> None:
 
 
 def test_who_waits_uses_no_time() -> None:
-    each_item_and_who_did_it(100, LONG, 4)
+    each_item_and_who_did_it(100, LONG, 4, num_wanted=4)
     begin = time.process_time()
     time.sleep(0.5)
     assert time.process_time() - begin < 0.1
@@ -88,11 +93,11 @@ def test_a_forked_child_starts_threads_of_its_own() -> None:
     code = """
 import ctypes, os
 from tests.native.test_threads import LONG, each_item_and_who_did_it
-assert len(each_item_and_who_did_it(100, LONG, 3)[1]) > 1
+assert len(each_item_and_who_did_it(100, LONG, 3, num_wanted=3)[1]) == 3
 child = os.fork()
 if child == 0:
-    done, who = each_item_and_who_did_it(100, LONG, 3)
-    os._exit(0 if done == list(range(100)) and len(who) > 1 else 1)
+    done, who = each_item_and_who_did_it(100, LONG, 3, num_wanted=3)
+    os._exit(0 if done == list(range(100)) and len(who) == 3 else 1)
 assert os.waitpid(child, 0)[1] == 0
 """
     root = Path(__file__).parents[2]
