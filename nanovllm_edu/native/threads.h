@@ -16,7 +16,7 @@ typedef void Work(const void *arguments, int64_t first, int64_t end);
 typedef void Deal(Work *work, const void *arguments, int64_t num_items, double nanoseconds,
                   int num_threads);
 
-#define WORTH_WAKING 50e3 /* nanoseconds of work for each thread: waking one takes 5 to 50 us */
+#define WORTH_WAKING 100e3 /* nanoseconds of work for each thread: waking one takes 5 to 50 us */
 
 /* How many of `num_threads` a job is worth. The time is a guess: a factor of two does no harm. */
 static inline int threads_worth(int64_t num_items, double nanoseconds, int num_threads)
