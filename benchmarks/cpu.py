@@ -3,6 +3,7 @@
     python benchmarks/cpu.py              # half an hour on 2 cores; writes results/cpu.*
     python benchmarks/cpu.py --quick      # under a minute, writes nothing
     python benchmarks/cpu.py --models 30M --workloads random   # one contest; the others are kept
+    python benchmarks/cpu.py --busy 1     # beside a process that never rests: see cpu_busy.py
 
 A contest is one model and one workload. Each keeps its own date, versions and command, and is
 written as soon as it is over, so the whole can be measured in pieces.
@@ -40,6 +41,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import cpu_busy
 import torch
 import transformers
 from rich.console import Console
@@ -158,8 +160,8 @@ class Contest:
             params = SamplingParams(temperature=0, ignore_eos=True, max_tokens=length)
             outputs[self.engine.add_request(prompt, params)] = []
         for record in self.engine.run(depth=0):
-            for seq_id, token_ids in record.new_tokens.items():
-                outputs[seq_id].extend(token_ids)
+            for seq_id, tokens in record.new_tokens.items():
+                outputs[seq_id] += tokens
         return list(outputs.values())
 
     def generate(self, batch_size: int, cache: str) -> list[list[int]]:
@@ -356,6 +358,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--continuous-batching", action=argparse.BooleanOptionalAction, default=True
     )
+    parser.add_argument(
+        "--busy", type=int, metavar="N", help="the defaults beside N busy processes"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="of --busy")
+    parser.add_argument("--against", type=Path, help="another checkout, for --busy")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
     if args.quick:
@@ -366,6 +373,9 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Runs the contests asked for, and prints the table; unless `--quick`, merges and writes."""
     args = arguments()
+    if args.busy is not None:
+        cpu_busy.run(args.busy, args.rounds, args.against, None if args.quick else args.out)
+        return
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="transformers")

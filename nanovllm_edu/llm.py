@@ -24,6 +24,7 @@ from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
+from nanovllm_edu.native.threads import torch_limited_to
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
 from nanovllm_edu.prompt import Prompt, read_prompts
 from nanovllm_edu.requests import Request, Requests
@@ -57,9 +58,10 @@ class LLM:
         device, why_device = choose_device(config.device)
         dtype, why_dtype = choose_dtype(config.dtype, device)
         ops, why_ops = choose_ops(device, dtype)
-        weights = load_model(
-            folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
-        )
+        with torch_limited_to(1):  # many small copies: waking others would take longer
+            weights = load_model(
+                folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
+            )
         defaults = device_defaults(device, weights.config)
         chosen = {name: both for name, both in defaults.items() if name not in options}
         config = replace(config, **{name: value for name, (value, _) in chosen.items()})

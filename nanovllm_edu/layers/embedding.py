@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nanovllm_edu.layers.packed import PackedMatrix
+from nanovllm_edu.layers.packed import Gemm, PackedMatrix
 
 
 class Embedding(nn.Module):
@@ -26,7 +26,7 @@ class Embedding(nn.Module):
     def __init__(self, vocab_size: int, hidden_size: int, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(vocab_size, hidden_size, dtype=dtype))
-        self._product = PackedMatrix()
+        self.gemm: Gemm = PackedMatrix()
 
     def forward(self, token_ids: Int[Tensor, " tokens"]) -> Float[Tensor, "tokens hidden"]:
         """Look up one row per token. Ids outside the vocabulary are the caller's bug."""
@@ -34,7 +34,7 @@ class Embedding(nn.Module):
 
     def scores(self, hidden: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows vocab"]:
         """Compare each hidden row with every token's vector: the logits, in `hidden`'s dtype."""
-        return self._product(hidden, self.weight)
+        return self.gemm(hidden, self.weight)
 
     def extra_repr(self) -> str:
         vocab_size, hidden_size = self.weight.shape

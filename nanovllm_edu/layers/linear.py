@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nanovllm_edu.layers.packed import PackedMatrix
+from nanovllm_edu.layers.packed import Gemm, PackedMatrix
 
 
 class Linear(nn.Module):
@@ -36,11 +36,11 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_features, dtype=dtype)) if bias else None
-        self._product = PackedMatrix()
+        self.gemm: Gemm = PackedMatrix()
 
     def forward(self, x: Float[Tensor, "tokens inputs"]) -> Float[Tensor, "tokens outputs"]:
         """Multiply every row of `x`."""
-        return self._product(x, self.weight, self.bias)
+        return self.gemm(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape

@@ -1,4 +1,6 @@
-"""`PackedMatrix`: a GEMM with a weight that was rearranged once for the CPU's matrix kernels.
+"""`PackedMatrix`: a GEMM with a weight that was rearranged once for torch's matrix kernels.
+
+It serves CPUs where our own GEMM in C (`native/gemm.c`) cannot be compiled.
 
 A general GEMM rearranges its operands into tiles each time it is called. The weight never changes,
 so oneDNN, which torch brings along, can keep it in tiles. torch has no public name for that: this
@@ -17,6 +19,8 @@ The price is memory: a float32 weight on a CPU is held twice once it was used. E
 Read next: `linear.py`.
 """
 
+from typing import Protocol
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,6 +34,19 @@ def reference(
 ) -> Float[Tensor, "rows outputs"]:
     """`x @ weight.T + bias`, by torch's public name for it."""
     return F.linear(x, weight, bias)
+
+
+class Gemm(Protocol):
+    """Who multiplies with one weight."""
+
+    def __call__(
+        self,
+        x: Float[Tensor, "rows inputs"],
+        weight: Float[Tensor, "outputs inputs"],
+        bias: Float[Tensor, " outputs"] | None = None,
+    ) -> Float[Tensor, "rows outputs"]:
+        """See `reference`."""
+        ...
 
 
 class PackedMatrix:

@@ -1,6 +1,7 @@
 """Fast paths for a CPU, in C: what `kernels/` is for a GPU.
 
 `attention.py` calls `paged_attention.c`, whose reference is `attention/reference.py`; `ops.py`
-calls `ops.c`, whose reference is `layers/ops.py`. The C files are compiled by `library.py` when
-first wanted; without a compiler torch does their work.
+calls `ops.c`, whose reference is `layers/ops.py`; `gemm.py` calls `gemm.c`, whose reference is
+`layers/packed.py`. They run on the threads of `threads.py`. The C files are compiled by
+`library.py` when first wanted; without a compiler torch does their work.
 """

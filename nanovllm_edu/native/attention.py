@@ -7,14 +7,15 @@ tokens, and all of them at once.
 Reference: `attention/reference.py`. Where there is no compiler: `attention/sdpa.py`.
 """
 
-from ctypes import c_int, c_void_p
+from ctypes import CDLL, c_int, c_void_p
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from nanovllm_edu.attention.base import Attend, store
-from nanovllm_edu.native.library import FOLDER, CLibrary, CompileError, load_library
+from nanovllm_edu.native.library import CompileError
+from nanovllm_edu.native.threads import load_kernels, num_threads
 from nanovllm_edu.paged.batch import Batch
 from nanovllm_edu.paged.kv_cache import KVCache
 
@@ -23,16 +24,16 @@ NUM_POINTERS, NUM_INTS = 7, 6
 
 
 @cache
-def kernels(head_dim: int) -> CLibrary:
+def kernels(head_dim: int) -> CDLL:
     """The compiled kernel for heads of `head_dim` numbers.
 
     Raises:
         CompileError: It cannot be compiled here.
     """
-    library = load_library(FOLDER / "paged_attention.c", {"HEAD_DIM": head_dim})
-    library.functions.paged_attention.argtypes = [c_void_p] * NUM_POINTERS + [c_int] * NUM_INTS
-    library.functions.paged_attention.restype = None
-    return library
+    compiled = load_kernels("paged_attention.c", HEAD_DIM=head_dim)
+    compiled.paged_attention.argtypes = [c_void_p] * NUM_POINTERS + [c_int] * NUM_INTS
+    compiled.paged_attention.restype = None
+    return compiled
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
@@ -48,13 +49,6 @@ def why_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int) -> 
     return None
 
 
-def describe(head_dim: int) -> str:
-    """What runs, for people to read."""
-    if kernels(head_dim).is_parallel:
-        return "our C kernel, compiled for this CPU"
-    return "our C kernel, on one thread: this compiler has no OpenMP"
-
-
 class NativeAttention:
     """Paged attention in C, float32. Ask `why_unavailable` first."""
 
@@ -67,7 +61,7 @@ class NativeAttention:
         sequences = torch.arange(len(query_lens)).repeat_interleave(query_lens)
         lists = (batch.block_tables, sequences, batch.positions)
         num_tokens, (num_kv_heads, head_dim) = len(sequences), kv_cache.data.shape[-2:]
-        kernel = kernels(head_dim).functions.paged_attention
+        kernel = kernels(head_dim).paged_attention
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             store(kv_cache, layer, batch.slot_mapping, k, v)
@@ -85,7 +79,7 @@ class NativeAttention:
                 num_kv_heads,
                 group,
                 kv_cache.block_size,
-                torch.get_num_threads(),
+                num_threads(),
             )
             return out
 

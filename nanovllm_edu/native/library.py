@@ -4,7 +4,7 @@ The compiler is the machine's own (`CC`, else cc, gcc or clang). The library goe
 cache folder under a name that says what it was made from, so a changed source, compiler, flag or
 CPU makes another one, and nothing has to be built when the package is installed.
 
-It knows nothing of what the functions compute. Used by `native/attention.py` and `native/ops.py`.
+It knows nothing of what the functions compute. Used by `native/threads.py`.
 """
 
 import ctypes
@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from xxhash import xxh3_128_hexdigest
@@ -28,30 +27,17 @@ REORDER_SUMS = (
     *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
     *("-fno-math-errno", "-ffinite-math-only"),
 )
-FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC", *REORDER_SUMS)
-MACHINE_FLAGS = (("-march=native", "-fopenmp"), ("-march=native",), ())
-"""Best first: not every compiler knows its machine, and Apple's has no OpenMP."""
+FLAGS = ("-std=gnu11", "-O3", "-shared", "-fPIC", "-pthread", *REORDER_SUMS)
+MACHINE_FLAGS = (("-march=native",), ())
+"""Best first: not every compiler knows its machine."""
 
 
 class CompileError(Exception):
     """No library, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class CLibrary:
-    """Functions compiled from C.
-
-    Attributes:
-        functions: One attribute per C function.
-        is_parallel: Whether the compiler knew OpenMP; else everything runs on one thread.
-    """
-
-    functions: ctypes.CDLL
-    is_parallel: bool
-
-
-def load_library(source: Path, defines: Mapping[str, int] | None = None) -> CLibrary:
-    """Finds or makes the library of a C file.
+def load_library(source: Path, defines: Mapping[str, int] | None = None) -> ctypes.CDLL:
+    """Finds or makes the library of a C file: one attribute per C function.
 
     Args:
         source: The file.
@@ -66,7 +52,7 @@ def load_library(source: Path, defines: Mapping[str, int] | None = None) -> CLib
         path = cache_folder() / name
         if not path.exists():
             _compile(command, source, path)
-        return CLibrary(ctypes.CDLL(str(path)), "-fopenmp" in command)
+        return ctypes.CDLL(str(path))
     except OSError as error:
         raise CompileError(f"the compiled library cannot be kept or loaded: {error}") from error
 

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nanovllm_edu.native.library import FOLDER, CompileError, load_library
+from nanovllm_edu.native.library import CompileError
+from nanovllm_edu.native.threads import load_kernels, num_threads
 
 
 @cache
@@ -20,7 +21,7 @@ def functions() -> CDLL:
     Raises:
         CompileError: They cannot be compiled here.
     """
-    compiled = load_library(FOLDER / "ops.c").functions
+    compiled = load_kernels("ops.c")
     array, size, number = c_void_p, c_int, c_float
     compiled.rms_norm.argtypes = [array] * 3 + [size] * 2 + [number, size]
     compiled.add_rms_norm.argtypes = [array] * 5 + [size] * 2 + [number, size]
@@ -59,7 +60,7 @@ class NativeOps:
             x.numel() // dim,
             dim,
             eps,
-            torch.get_num_threads(),
+            num_threads(),
         )
         return out
 
@@ -75,7 +76,7 @@ class NativeOps:
         out, stream = torch.empty_like(x), torch.empty_like(x)
         inputs = (_address(x), _address(residual, *x.shape), _address(weight, x.shape[1]))
         functions().add_rms_norm(
-            _address(out), _address(stream), *inputs, *x.shape, eps, torch.get_num_threads()
+            _address(out), _address(stream), *inputs, *x.shape, eps, num_threads()
         )
         return out, stream
 
@@ -101,9 +102,7 @@ class NativeOps:
         """See `Ops`."""
         gate_up = gate_up.contiguous()
         out = gate_up.new_empty(len(gate_up), gate_up.shape[1] // 2)
-        functions().silu_and_mul(
-            _address(out), _address(gate_up), *out.shape, torch.get_num_threads()
-        )
+        functions().silu_and_mul(_address(out), _address(gate_up), *out.shape, num_threads())
         return out
 
 
@@ -128,7 +127,7 @@ def _norm_and_rotate(
         heads.stride(0),
         len(cos_sin),
         eps,
-        torch.get_num_threads(),
+        num_threads(),
     )
     assert are_positions_known
     return out

@@ -25,6 +25,7 @@
    loops over it. Reference: attention/reference.py. Who calls this: native/attention.py. */
 
 #include "power_of_two.h"
+#include "threads.h"
 
 #include <float.h>
 
@@ -112,7 +113,31 @@ static void attend(float *restrict out, const float *restrict q, int num_kv_head
             out[head * HEAD_DIM + d] /= sum[head];
 }
 
-/* All new tokens of a step, on all threads.
+struct step {
+    float *out;
+    const float *q, *keys, *values;
+    const int32_t *block_tables;
+    const int64_t *sequences, *positions;
+    int table_width, num_kv_heads, group, block_size, heads_each;
+};
+
+/* Items are `heads_each` KV heads of the first token, the next of its heads, then other tokens. */
+static void attend_items(const void *arguments, int64_t first, int64_t end)
+{
+    const struct step *s = arguments;
+    const int64_t stride = (int64_t)s->num_kv_heads * HEAD_DIM;
+    const int items_each = s->num_kv_heads / s->heads_each;
+    for (int64_t item = first; item < end; item++) {
+        const int64_t token = item / items_each, head = item % items_each * s->heads_each;
+        const int64_t row = (token * s->num_kv_heads + head) * s->group * HEAD_DIM;
+        attend(s->out + row, s->q + row, s->heads_each, s->group,
+               s->keys + head * HEAD_DIM, s->values + head * HEAD_DIM, stride,
+               s->block_tables + s->sequences[token] * s->table_width, s->block_size,
+               (int)s->positions[token] + 1);
+    }
+}
+
+/* All new tokens of a step.
 
    out, q        [num_tokens][num_kv_heads * group][HEAD_DIM]
    keys, values  one layer of the cache, the new tokens' included
@@ -126,17 +151,16 @@ void paged_attention(float *out, const float *q, const float *keys, const float 
                      const int64_t *positions, int table_width, int num_tokens,
                      int num_kv_heads, int group, int block_size, int num_threads)
 {
-    const int64_t stride = (int64_t)num_kv_heads * HEAD_DIM;
-    /* With few tokens, heads are dealt out one by one, or threads would have nothing to do. */
-    const int heads_each = num_tokens < 4 * num_threads ? 1 : num_kv_heads;
-
-#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(num_threads)
+    double num_seen = 0;
     for (int token = 0; token < num_tokens; token++)
-        for (int head = 0; head < num_kv_heads; head += heads_each) {
-            const int64_t row = ((int64_t)token * num_kv_heads + head) * group * HEAD_DIM;
-            attend(out + row, q + row, heads_each, group,
-                   keys + head * HEAD_DIM, values + head * HEAD_DIM, stride,
-                   block_tables + sequences[token] * table_width, block_size,
-                   (int)positions[token] + 1);
-        }
+        num_seen += positions[token] + 1;
+    /* A core takes a nanosecond for about 16 of the numbers that a head compares. */
+    const double nanoseconds = num_seen * num_kv_heads * group * HEAD_DIM / 16;
+    /* With few tokens, heads are dealt out one by one, or threads would have nothing to do. */
+    const int threads = threads_worth(num_tokens * num_kv_heads, nanoseconds, num_threads);
+    const int heads_each = threads > 1 && num_tokens < 4 * threads ? 1 : num_kv_heads;
+    const struct step step = {out, q, keys, values, block_tables, sequences, positions,
+                              table_width, num_kv_heads, group, block_size, heads_each};
+    deal(attend_items, &step, (int64_t)num_tokens * num_kv_heads / heads_each, nanoseconds,
+         num_threads);
 }

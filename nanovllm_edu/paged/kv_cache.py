@@ -12,12 +12,18 @@ Source: the block layout is that of PagedAttention (Kwon et al., 2023).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nanovllm_edu.core.plan import DEVICE_TIER, BlockCopy, BlockRef
+from nanovllm_edu.errors import OutOfDeviceMemoryError
+
+CACHE_LINE = 64
+"""Bytes that a processor reads at once: a vector should not lie across two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,11 @@ class KVCache:
         """Zeroed memory: padding in a partly filled block is read (and masked), so never NaN."""
         shape = (num_layers, 2, num_blocks + 1, block_size, num_kv_heads, head_dim)
         host_shape = (num_layers, 2, num_host_blocks, block_size, num_kv_heads, head_dim)
-        data = torch.zeros(shape, dtype=dtype, device=device)
+        data = (
+            _zeros_on_demand(shape, dtype)
+            if device.type == "cpu"
+            else torch.zeros(shape, dtype=dtype, device=device)
+        )
         return cls(data, torch.zeros(host_shape, dtype=dtype))
 
     @property
@@ -98,3 +108,21 @@ def bytes_per_block(
 ) -> int:
     """Bytes of one block over all layers, keys and values."""
     return num_layers * 2 * block_size * num_kv_heads * head_dim * dtype.itemsize
+
+
+def _zeros_on_demand(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Zeros that take no memory until they are written to.
+
+    torch fills what it allocates, so a cache of 256 MiB would take them at once, used or not. numpy
+    asks the system for empty pages, and the system gives each when it is first touched.
+    """
+    num_bytes = prod(shape) * dtype.itemsize
+    try:
+        memory = np.zeros(num_bytes + CACHE_LINE, np.uint8)
+    except (MemoryError, ValueError) as error:  # numpy has a ValueError for what no index reaches
+        raise OutOfDeviceMemoryError(
+            f"a KV cache of {num_bytes:,} bytes does not fit into memory; lower num_blocks or "
+            "block_size."
+        ) from error
+    first = -memory.ctypes.data % CACHE_LINE
+    return torch.from_numpy(memory[first : first + num_bytes]).view(dtype).view(shape)

@@ -20,6 +20,7 @@ from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.native import gemm as native_gemm
 from nanovllm_edu.native import ops as native_ops
 from nanovllm_edu.paged.kv_cache import bytes_per_block
 from nanovllm_edu.runners import select
@@ -85,6 +86,19 @@ def choose_ops(device: torch.device, dtype: torch.dtype) -> tuple[Ops, str]:
     return native_ops.NativeOps(), "in C, one pass each"
 
 
+def choose_gemms(model: Qwen3ForCausalLM) -> tuple[str, str]:
+    """Has the model multiply by the best means there is; returns which, and why."""
+    weight = model.embed_tokens.weight
+    if weight.device.type == "cuda":
+        return describe_products(weight)
+    problem = native_gemm.why_unavailable(weight.device, weight.dtype)
+    if problem is None:
+        native_gemm.use_native_gemms(model)
+        return "our C kernel, packed weights", "compiled for this CPU; each weight is held twice"
+    name, why = describe_products(weight)
+    return name, f"{why}; not our C kernel: {problem}"
+
+
 def longest_sequence(config: EngineConfig, model: ModelConfig) -> int:
     """Positions the tables must hold: what was asked for, else all that the model has."""
     if config.max_model_len is None:
@@ -129,6 +143,7 @@ def build_runner(
     if device.type == "cuda" and config.num_blocks is None:
         _warm_up(model, backend, config, max_model_len)
     size = cache_size(config, device, block_bytes, max_model_len)
+    products = choose_gemms(model)
     runner_class, why_runner = _choose_runner(device, config)
     runner = runner_class.build(
         model,
@@ -142,31 +157,34 @@ def build_runner(
     )
     runner.warm_up()
     reasons = reasons | {"runner": why_runner}
-    return runner, _describe(runner, choice, reasons, size, block_bytes)
+    info = _describe(runner, choice, products, reasons, size, block_bytes)
+    return runner, info
 
 
 def _describe(
     runner: EagerRunner,
     choice: select.BackendChoice,
+    products: tuple[str, str],
     reasons: dict[str, str],
     size: CacheSize,
     block_bytes: int,
 ) -> RuntimeInfo:
     """All choices, for people to read."""
     model, shape = runner.model, runner.model.config
-    weight, decode = model.embed_tokens.weight, runner.describe_decode()
+    device, decode = model.embed_tokens.weight.device, runner.describe_decode()
     blocks = f"{size.num_blocks} blocks of {runner.block_size} tokens"
     mib = size.num_blocks * block_bytes / 2**20
     return RuntimeInfo(
         {
             "model": (shape.architecture, f"{shape.num_layers} layers of {shape.hidden_size}"),
-            "device": (str(weight.device), reasons["device"]),
+            "device": (str(device), reasons["device"]),
             "dtype": (str(shape.dtype).removeprefix("torch."), reasons["dtype"]),
             "ops": (type(model.ops).__name__, reasons["ops"]),
-            "products": describe_products(weight),
+            "products": products,
             "attention": (choice.name, choice.why),
             "runner": (type(runner).__name__, reasons["runner"]),
             **({"decode steps": decode} if decode else {}),
+            **({"threads": runner.threads.describe()} if device.type == "cpu" else {}),
             "kv cache": (f"{blocks}, {mib:.1f} MiB", size.why),
         }
     )

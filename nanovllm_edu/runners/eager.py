@@ -7,7 +7,8 @@
 It is the readable reference of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows
 nothing of queues, policies or text.
 
-Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`.
+Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`; `cpu_threads.py` for
+how many threads a step gets.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
+from nanovllm_edu.runners.cpu_threads import CpuThreads
 from nanovllm_edu.sampling.rows import SamplingRow
 from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
 from nanovllm_edu.sampling.tensors import SamplingTensors
@@ -101,6 +103,7 @@ class EagerRunner:
         self.block_size = kv_cache.block_size
         self.vocab_size = model.config.vocab_size
         self.max_model_len = tables.max_model_len
+        self.threads = CpuThreads(model, backend.name)
         self._sampler = Sampler()
 
     @classmethod
@@ -145,8 +148,12 @@ class EagerRunner:
             self.tables.take_facts(plan)
             self.tables.add_blocks(plan)
             return EagerTicket((), None, {})
+        with self.threads.for_step(sum(plan.spans.nums_of_tokens)):
+            return self._run(plan, self.kv_cache, self.tables)
+
+    def _run(self, plan: StepPlan, kv_cache: KVCache, tables: DeviceTables) -> EagerTicket:
         times = [perf_counter()]
-        batch = self.tables.prepare(plan)
+        batch = tables.prepare(plan)
         times.append(perf_counter())
         logits = self._forward(batch)
         times.append(perf_counter())

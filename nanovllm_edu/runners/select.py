@@ -22,6 +22,14 @@ TRITON_MIN_BLOCK_SIZE = 4
 PREFERENCES = {"cuda": ("flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
 """Best first, by type of device; the last of them runs everywhere."""
 
+WHAT_IT_IS = {
+    "reference": "readable loops",
+    "sdpa": "torch's attention over gathered keys",
+    "native": "our C kernel, compiled for this CPU",
+    "triton": "our Triton kernel",
+    "flash": "flash-attn fits device, dtype and blocks",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
@@ -44,13 +52,13 @@ def choose(
         problem = _why_not(asked, device, dtype, head_dim, block_size)
         if problem:
             raise BackendUnavailableError(f"attention_backend={asked!r}: {problem}.")
-        why = f"asked for by attention_backend; {_what_it_is(asked, head_dim)}"
+        why = f"asked for by attention_backend; {WHAT_IT_IS[asked]}"
         return BackendChoice(asked, why, asked)
     not_chosen: list[str] = []
     for name in PREFERENCES[device.type]:
         problem = _why_not(name, device, dtype, head_dim, block_size)
         if problem is None:
-            return BackendChoice(name, "; ".join([_what_it_is(name, head_dim), *not_chosen]))
+            return BackendChoice(name, "; ".join([WHAT_IT_IS[name], *not_chosen]))
         not_chosen.append(f"not {name}: {problem}")
     raise AssertionError("the last of the preferences runs everywhere")
 
@@ -70,15 +78,6 @@ def make(choice: BackendChoice) -> AttentionBackend:
     from nanovllm_edu.kernels.triton.attention import TritonPagedAttention
 
     return TritonPagedAttention()
-
-
-def _what_it_is(name: str, head_dim: int) -> str:
-    return {
-        "reference": "readable loops",
-        "sdpa": "torch's attention over gathered keys",
-        "triton": "our Triton kernel",
-        "flash": "flash-attn fits device, dtype and blocks",
-    }.get(name) or native.describe(head_dim)
 
 
 def _why_not(

@@ -1,15 +1,22 @@
 """Blocks, slots and the scratch block of the cache."""
 
+import sys
+from pathlib import Path
+
+import pytest
 import torch
 
 from nanovllm_edu.core.plan import BlockCopy, BlockRef
+from nanovllm_edu.errors import OutOfDeviceMemoryError
 from nanovllm_edu.paged.kv_cache import KVCache, bytes_per_block
 
 
-def make(num_host_blocks: int = 0) -> KVCache:
+def make(
+    num_host_blocks: int = 0, num_blocks: int = 3, dtype: torch.dtype = torch.float32
+) -> KVCache:
     return KVCache.allocate(
-        num_layers=2, num_blocks=3, block_size=4, num_kv_heads=2, head_dim=8,
-        dtype=torch.float32, device=torch.device("cpu"),
+        num_layers=2, num_blocks=num_blocks, block_size=4, num_kv_heads=2, head_dim=8,
+        dtype=dtype, device=torch.device("cpu"),
         num_host_blocks=num_host_blocks,
     )  # fmt: skip
 
@@ -83,3 +90,29 @@ def test_the_hosts_blocks_are_on_the_host_and_copied_with_the_cache() -> None:
 def test_bytes_per_block() -> None:
     cache = make()
     assert bytes_per_block(2, 4, 2, 8, torch.float32) * 4 == cache.data.nbytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_it_is_zero_and_lies_where_a_cache_line_begins(dtype: torch.dtype) -> None:
+    cache = make(num_blocks=500, dtype=dtype)
+    assert cache.data.dtype == dtype
+    assert not cache.data.any()
+    assert cache.data.is_contiguous()
+    assert cache.data.data_ptr() % 64 == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory in use")
+def test_blocks_take_no_memory_before_they_are_used() -> None:
+    def in_use() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before = in_use()
+    cache = make(num_blocks=2**18)
+    assert cache.data.nbytes > 2**28
+    assert in_use() - before < 2**26
+
+
+@pytest.mark.parametrize("num_blocks", [2**45, 2**60])
+def test_more_blocks_than_memory_are_an_error_that_says_what_to_lower(num_blocks: int) -> None:
+    with pytest.raises(OutOfDeviceMemoryError, match="lower num_blocks"):
+        make(num_blocks=num_blocks)
