@@ -123,10 +123,10 @@ class LLMEngine:
                 first = self._next_seq_id
                 seqs += [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
                 for seq in seqs:
-                    self.scheduler.check(seq)
+                    self.scheduler.fit(seq)
+                    seq.judge = self._intake.judge(seq)
                 for seq in seqs:
                     self.scheduler.add(seq)
-                    seq.judge = self._intake.judge(seq)
                 self._next_seq_id += len(seqs)  # a request that is refused takes no number
             return seqs
         except BaseException:  # an interrupt that waited: nobody will ever know these numbers
@@ -301,9 +301,10 @@ class LLMEngine:
         """An independent engine in the same state that shares the weights.
 
         Without changes, or with changes of `policy`, `max_num_batched_tokens`,
-        `enable_chunked_prefill` or `seed`, it has a copy of the KV cache and goes on where this one
-        is. After changes of `block_size`, `num_blocks`, `enable_prefix_caching` or
-        `eviction_policy` it starts with an empty cache and its sequences are computed anew.
+        `enable_chunked_prefill`, `draft_proposer` or `seed`, it has a copy of the KV cache and goes
+        on where this one is. After changes of `block_size`, `num_blocks`, `enable_prefix_caching`,
+        `prefix_cache` or `eviction_policy` it starts with an empty cache and its sequences are
+        computed anew.
 
         Raises:
             ConfigError: Another option was to be changed, or the changes do not fit.

@@ -50,7 +50,7 @@ def load_library(source: Path, defines: Mapping[str, int] | None = None) -> ctyp
     name = f"{source.stem}-{xxh3_128_hexdigest(made_from.encode())}.so"
     try:
         path = cache_folder() / name
-        if not path.exists():
+        if not _is_whole(path):
             _compile(command, source, path)
         return ctypes.CDLL(str(path))
     except OSError as error:
@@ -105,6 +105,18 @@ def _preprocess(source: Path, defines: Mapping[str, int]) -> tuple[list[str], st
     raise CompileError(f"{find_compiler()[0]} cannot read {source.name}: {complaint}")
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a kept library is as it was made. Loading a damaged one would end the process."""
+    try:
+        return _digest_file(path).read_text() == xxh3_128_hexdigest(path.read_bytes())
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".digest")
+
+
 def _compile(command: list[str], source: Path, path: Path) -> None:
     """Compiles beside `path` and moves the result there at once: two processes may race."""
     with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
@@ -112,7 +124,10 @@ def _compile(command: list[str], source: Path, path: Path) -> None:
         result = _run([*command, str(source), "-o", str(made), "-lm"])
         if result.returncode:
             raise CompileError(f"{command[0]} cannot compile {source.name}: {_complaint(result)}")
+        digest = _digest_file(made)
+        digest.write_text(xxh3_128_hexdigest(made.read_bytes()))
         made.replace(path)
+        digest.replace(_digest_file(path))
 
 
 def _complaint(result: subprocess.CompletedProcess[str]) -> str:

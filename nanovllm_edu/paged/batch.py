@@ -151,8 +151,7 @@ class DeviceTables:
             *_sampled(spans, rows, ends, query_starts),
         ]
         on_device = self._send(fields)
-        self.block_tables[on_device[0], on_device[1]] = on_device[2].int()
-        self.token_ids[on_device[3], on_device[4]] = on_device[5]
+        self._write(*on_device[:6])
         token_rows, positions, rows, query_starts, context_lens, *sampled = on_device[6:]
         blocks = self.block_tables[token_rows, positions // self.block_size].long()
         max_context_len = int(ends.max())
@@ -173,6 +172,12 @@ class DeviceTables:
             max_context_len=max_context_len,
         )
 
+    def take_in(self, plan: StepPlan) -> None:
+        """Takes in all of the plan's news, for whoever needs no batch of it."""
+        self.take_facts(plan)
+        if plan.block_updates or plan.joined:
+            self._write(*self._send([*_new_blocks(plan), *_given_tokens(plan)]))
+
     def take_facts(self, plan: StepPlan) -> None:
         """Takes in who left, who joined and who is sampled differently: on the host alone."""
         for row in plan.left:
@@ -182,10 +187,18 @@ class DeviceTables:
         for update in plan.sampling_updates:
             self.rows[update.row].sampling = update.sampling
 
-    def add_blocks(self, plan: StepPlan) -> None:
-        """Writes the plan's new blocks into the block tables, and nothing else."""
-        rows, columns, block_ids = self._send(list(_new_blocks(plan)))
-        self.block_tables[rows, columns] = block_ids.int()
+    def _write(
+        self,
+        block_rows: Tensor,
+        block_columns: Tensor,
+        block_ids: Tensor,
+        token_rows: Tensor,
+        positions: Tensor,
+        token_ids: Tensor,
+    ) -> None:
+        """Writes new entries of the block tables, and tokens that came from the scheduler."""
+        self.block_tables[block_rows, block_columns] = block_ids.int()
+        self.token_ids[token_rows, positions] = token_ids
 
     def feed_back(self, batch: Batch, token_ids: Int[Tensor, " sampled"]) -> None:
         """Writes sampled tokens into the table, where the next step finds its input."""

@@ -3,7 +3,7 @@
 Order matters. The weights come first, then a warm-up step of the largest size; what memory is left
 after that is the KV cache's.
 
-Read next: `runners/memory.py`, `runners/select.py`.
+Read next: `runners/defaults.py`, `runners/memory.py`, `runners/select.py`.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.plan import BlockUpdate, Joined, Span, Spans, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.layers.packed import describe_products
 from nanovllm_edu.models.config import ModelConfig
@@ -55,11 +55,11 @@ def choose_device(asked: str) -> tuple[torch.device, str]:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        raise ConfigError(f"device={asked!r} is not a device; use 'cpu' or 'cuda'.") from None
+        raise ConfigError(f"device={shown(asked)} is not a device; use 'cpu' or 'cuda'.") from None
     if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device={asked!r} is not supported; use 'cpu' or 'cuda'.")
+        raise ConfigError(f"device={shown(asked)} is not supported; use 'cpu' or 'cuda'.")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={asked!r}, but torch finds no CUDA GPU; use device='cpu'.")
+        raise ConfigError(f"device={shown(asked)}, but torch finds no CUDA GPU; use device='cpu'.")
     return device, "asked for by device"
 
 
@@ -203,32 +203,38 @@ def _choose_runner(device: torch.device, config: EngineConfig) -> tuple[type[Eag
 def _warm_up(
     model: Qwen3ForCausalLM, backend: AttentionBackend, config: EngineConfig, max_model_len: int
 ) -> None:
-    """Runs the largest possible step once, so that its peak memory is known."""
-    device = model.embed_tokens.weight.device
-    torch.cuda.reset_peak_memory_stats(device)
-    lengths = _warm_up_lengths(config, max_model_len)
-    blocks_each = [-(-length // config.block_size) for length in lengths]
-    runner = EagerRunner.build(
-        model,
-        backend,
-        num_blocks=sum(blocks_each),
-        block_size=config.block_size,
-        max_num_seqs=config.max_num_seqs,
-        max_model_len=max_model_len,
-    )
-    spans, joined, updates = [], [], []
-    for row, (length, num_blocks) in enumerate(zip(lengths, blocks_each, strict=True)):
-        first = sum(blocks_each[:row])
-        spans.append(Span(row, row, 0, length))
-        joined.append(Joined(row, row, (0,) * length, length, SamplingParams(), 0))
-        updates.append(BlockUpdate(0, row, 0, tuple(range(first, first + num_blocks))))
-    plan = StepPlan(0, Spans(spans), tuple(joined), block_updates=tuple(updates))
-    runner.launch(plan).wait()
-    runner.close()
+    """Runs the largest possible steps once, so that their peak memory is known."""
+    torch.cuda.reset_peak_memory_stats(model.embed_tokens.weight.device)
+    for lengths in _warm_up_lengths(config, max_model_len):
+        num_blocks = -(-max(lengths) // config.block_size)
+        runner = EagerRunner.build(
+            model,
+            backend,
+            num_blocks=num_blocks,
+            block_size=config.block_size,
+            max_num_seqs=config.max_num_seqs,
+            max_model_len=max_model_len,
+        )
+        # All of them share the same blocks: what is computed is thrown away.
+        blocks, params = tuple(range(num_blocks)), SamplingParams()
+        rows = list(enumerate(lengths))
+        plan = StepPlan(
+            0,
+            Spans(Span(row, row, 0, length) for row, length in rows),
+            tuple(Joined(row, row, (0,) * length, length, params, 0) for row, length in rows),
+            block_updates=tuple(BlockUpdate(0, row, 0, blocks) for row, _ in rows),
+        )
+        runner.launch(plan).wait()
+        runner.close()
 
 
-def _warm_up_lengths(config: EngineConfig, max_model_len: int) -> list[int]:
-    """Sequences that together fill the token budget of one step."""
-    longest = min(max_model_len, config.max_num_batched_tokens)
-    count = min(config.max_num_seqs, -(-config.max_num_batched_tokens // longest))
-    return [longest] * count
+def _warm_up_lengths(config: EngineConfig, max_model_len: int) -> list[list[int]]:
+    """Sequences that together fill the token budget of one step: few long ones, many short ones.
+
+    Long ones need most of the attention, many ones most of the sampling.
+    """
+    budget, most = config.max_num_batched_tokens, config.max_num_seqs
+    longest = min(max_model_len, budget)
+    count = min(most, budget)
+    few = [longest] * min(most, -(-budget // longest))
+    return [few, [min(longest, budget // count)] * count]

@@ -74,11 +74,12 @@ class CudaGraphRunner(EagerRunner):
         """Replays a step in which every sequence moves one token; runs any other one eagerly."""
         graphs, tables, kv_cache = self._graphs, self.tables, self.kv_cache
         if graphs is None or tables is None or kv_cache is None or not moves_one_each(plan.spans):
+            self._rows = ()  # who joins or is sampled differently in this step is not seen below
             if graphs is not None:
                 graphs.inputs.forget()
             return super().launch(plan)
         times = [perf_counter()]
-        tables.take_facts(plan)
+        tables.take_in(plan)
         kv_cache.copy_blocks(plan.copies)
         num_rows = graphs.size_for(len(plan.spans))
         graph = None

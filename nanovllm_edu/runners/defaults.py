@@ -4,7 +4,7 @@
 small pool is easy to look into. A GPU wants more work at once. Each choice keeps its reason, and
 `llm.info` shows it. Measured by `benchmarks/traffic.py`.
 
-Read next: `runners/build.py`.
+Read next: `runners/memory.py`.
 """
 
 from typing import Any

@@ -60,7 +60,19 @@ class EagerTicket:
             tokens = self._up_to_first_wrong_guess(token_ids)
         else:
             tokens = dict(zip(self.seq_ids, zip(token_ids, strict=True), strict=True))
-        return StepOutput(tokens, self.output.logprobs_of(self.seq_ids), timings=self.timings)
+        logprobs = self.output.logprobs_of(self.seq_ids)
+        return StepOutput(tokens, logprobs, self._errors(), timings=self.timings)
+
+    def _errors(self) -> dict[int, str]:
+        """Sequences whose logits are no numbers: they end, and nobody else does."""
+        assert self.output is not None
+        is_broken = self.output.is_broken
+        if is_broken is None or not is_broken.any():
+            return {}
+        rows = zip(self.seq_ids, is_broken.tolist(), strict=True)
+        return {
+            seq_id: "the model's logits are NaN or infinite" for seq_id, broken in rows if broken
+        }
 
     def _up_to_first_wrong_guess(self, token_ids: list[int]) -> dict[int, tuple[int, ...]]:
         """A token counts as long as everything before it was guessed right."""
@@ -145,8 +157,7 @@ class EagerRunner:
             raise EngineClosedError("this runner is closed; make a new engine.")
         self.kv_cache.copy_blocks(plan.copies)
         if not plan.spans:
-            self.tables.take_facts(plan)
-            self.tables.add_blocks(plan)
+            self.tables.take_in(plan)
             return EagerTicket((), None, {})
         with self.threads.for_step(sum(plan.spans.nums_of_tokens)):
             return self._run(plan, self.kv_cache, self.tables)

@@ -59,17 +59,16 @@ class GraphInputs:
         )
 
     def update(self, plan: StepPlan) -> Sequence[int]:
-        """Makes the rows those of `plan`, whose facts the tables know; sends only what is new.
+        """Makes the rows those of `plan`, which the tables have taken in; sends what is new.
 
         Returns:
             The sequence of each row.
         """
         spans = plan.spans
-        if (spans.seq_ids, spans.starts) != self._expected or plan.sampling_updates:
+        is_expected = (spans.seq_ids, spans.starts) == self._expected
+        if not is_expected or plan.sampling_updates or plan.joined:
             self.order = np.argsort(-np.array(spans.starts), kind="stable").tolist()
             self._send_rows(spans)
-        if plan.block_updates:
-            self._tables.add_blocks(plan)
         self._expected = spans.seq_ids, tuple([start + 1 for start in spans.starts])
         return self._seq_ids
 

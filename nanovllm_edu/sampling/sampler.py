@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nanovllm_edu.core.plan import TokenLogprobs
@@ -46,10 +46,18 @@ class Logprobs:
 
 @dataclass(frozen=True, slots=True)
 class SamplerOutput:
-    """Sampled tokens, int64 [rows], and the log probabilities if some row asked."""
+    """What came out of the sampler.
+
+    Attributes:
+        token_ids: One token per row, int64 [rows].
+        logprobs: Log probabilities, if some row asked.
+        is_broken: Rows whose logits held a NaN or an infinity: their tokens mean nothing. None
+            where a CUDA graph sampled, which does not look.
+    """
 
     token_ids: Int[Tensor, " rows"]
     logprobs: Logprobs | None = None
+    is_broken: Bool[Tensor, " rows"] | None = None
 
     def to_host(self) -> "SamplerOutput":
         """Starts the copy to the host; the values are valid once the device's stream got there."""
@@ -57,7 +65,8 @@ class SamplerOutput:
         if found is not None:
             tensors = (found.chosen, found.top_ids, found.top_logprobs)
             found = Logprobs(found.rows, found.num_top, *map(_to_host, tensors))
-        return SamplerOutput(_to_host(self.token_ids), found)
+        is_broken = None if self.is_broken is None else _to_host(self.is_broken)
+        return SamplerOutput(_to_host(self.token_ids), found, is_broken)
 
     def logprobs_of(self, seq_ids: Sequence[int]) -> Mapping[int, tuple[TokenLogprobs, ...]]:
         """The log probabilities by sequence; `seq_ids` says whose each row of the batch is."""
@@ -89,7 +98,9 @@ class Sampler:
         """
         assert len(logits) == params.num_rows, "one row of options per row of logits"
         token_ids = self.choose(logits, params)
-        return SamplerOutput(token_ids, _logprobs(logits, token_ids, params.num_logprobs))
+        is_broken = ~logits.sum(dim=1, dtype=torch.float32).isfinite()
+        logprobs = _logprobs(logits, token_ids, params.num_logprobs)
+        return SamplerOutput(token_ids, logprobs, is_broken)
 
     def choose(
         self, logits: Float[Tensor, "rows vocab"], params: SamplingTensors

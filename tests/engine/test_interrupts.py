@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -35,6 +36,18 @@ from tests.proof.scenarios import (
 from tests.proof.small_llm import small_llm
 
 STRIDE = 29
+
+
+@pytest.fixture(autouse=True)
+def no_callbacks() -> Iterator[None]:
+    """Python swallows an interrupt that comes in a callback of the garbage collector.
+
+    Ours has none, but a test library may have put one there.
+    """
+    others = list(gc.callbacks)
+    gc.callbacks.clear()
+    yield
+    gc.callbacks.extend(others)
 
 
 @pytest.mark.slow

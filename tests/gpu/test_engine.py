@@ -93,6 +93,42 @@ def test_filters_alone_are_part_of_the_graph(options):
         assert not llm.engine.runner._graphs._logits
 
 
+KINDS = {
+    "plain": SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True),
+    "filtered": SamplingParams(temperature=2.0, top_k=3, seed=5, max_tokens=12, ignore_eos=True),
+    "penalty": SamplingParams(
+        temperature=0.0, repetition_penalty=1.5, max_tokens=12, ignore_eos=True
+    ),
+    "logprobs": SamplingParams(temperature=0.0, logprobs=2, max_tokens=12, ignore_eos=True),
+}
+
+
+def test_who_takes_over_a_row_is_sampled_in_its_own_way(options):
+    """One after the other in the same row, each kind behind each other one."""
+    from tests.gpu.judge import assert_right
+
+    order = ["plain", "logprobs", "penalty", "filtered", "penalty", "plain", "filtered", "logprobs"]
+    with LLM(**options) as llm:
+        for seed, kind in enumerate(order):
+            params = [KINDS[kind]]
+            outputs = generate(llm, prompts(1, 40, seed), params)
+            assert_right(llm.engine.runner.model, outputs, params)
+            if kind == "logprobs":
+                assert len(outputs[0].logprobs) == 12
+
+
+def test_sequences_that_join_with_one_token(options):
+    """Prompts of one token, and one that is cached up to its last token."""
+    size = options["block_size"]
+    cached = prompts(1, 2)[0][:1] * (size + 1)
+    given = [[77], [900], cached]
+    with LLM(**options) as llm:
+        for _ in range(2):
+            for prompt in given:
+                assert_right_tokens(llm, [prompt], [KINDS["plain"]])
+        assert_right_tokens(llm, given, [KINDS["plain"]] * 3)
+
+
 def test_the_judge_finds_a_wrong_token():
     """Or it would prove nothing: one token of one answer is replaced by its neighbour."""
     from tests.gpu.judge import assert_right

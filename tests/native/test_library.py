@@ -28,7 +28,7 @@ def compilers_like(tmp_path: Path, script: str) -> str:
 
 
 def libraries() -> list[Path]:
-    return sorted(cache_folder().iterdir())
+    return sorted(cache_folder().glob("*.so"))
 
 
 def test_a_library_is_compiled_once(
@@ -39,6 +39,24 @@ def test_a_library_is_compiled_once(
     for _ in range(2):
         assert load_library(source, {"ANSWER": 42}).answer() == 42
     assert log.read_text().count("-o ") == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "another", "no digest"])
+def test_case_16_a_damaged_library_is_made_again(source: Path, damage: str) -> None:
+    """Loading a truncated one ends the process; one without the symbols is an AttributeError."""
+    assert load_library(source, {"ANSWER": 1}).answer() == 1
+    assert load_library(source, {"ANSWER": 2}).answer() == 2
+    path, other = libraries()
+    whole = path.read_bytes()
+    path.unlink()  # the one that is loaded stays as it was
+    path.write_bytes(
+        {"cut": whole[:6000], "empty": b"", "another": other.read_bytes()}.get(damage, whole)
+    )
+    if damage == "no digest":
+        path.with_suffix(".digest").unlink()
+    answers = {load_library(source, {"ANSWER": n}).answer() for n in (1, 2)}
+    assert answers == {1, 2}
+    assert path.read_bytes() == whole
 
 
 def test_other_sources_and_constants_are_other_libraries(source: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.events import DraftVerified
-from nanovllm_edu.core.plan import BlockUpdate, Joined, SamplingUpdate, StepPlan
+from nanovllm_edu.core.plan import BlockUpdate, Joined, SamplingUpdate, Span, Spans, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.paged.batch import DeviceTables
@@ -145,10 +145,23 @@ def test_facts_come_with_joined_and_go_with_left() -> None:
 
 def test_only_the_blocks_of_the_first_group_go_into_the_table() -> None:
     known = tables()
-    known.add_blocks(
+    known.take_in(
         StepPlan(0, block_updates=(BlockUpdate(0, 1, 1, (3,)), BlockUpdate(1, 0, 0, (2,))))
     )
     assert known.block_tables.tolist() == [[5, 5], [5, 3], [5, 5]]
+
+
+def test_who_joins_brings_its_tokens_also_where_no_batch_is_made() -> None:
+    """A prompt of one token may join in a step that a graph replays."""
+    known = tables()
+    joined = (Joined(7, 1, (3,), 1, SamplingParams(), 0), Joined(8, 0, (4, 5, 6), 3, WITH, 0))
+    known.take_in(StepPlan(0, Spans([Span(7, 1, 0, 1), Span(8, 0, 2, 1)]), joined=joined))
+    assert known.token_ids[:2, :3].tolist() == [[4, 5, 6], [3, 0, 0]]
+    assert known.rows.keys() == {0, 1}
+
+
+WITH = SamplingParams(repetition_penalty=1.5)
+"""Looks at all tokens, those too that the cache holds."""
 
 
 def test_a_copy_is_independent() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nanovllm_edu import LLM
+from nanovllm_edu import LLM, SamplingParams
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.runners import select
 
@@ -36,3 +36,30 @@ def test_a_fork_with_other_blocks_chooses_anew(engine, monkeypatch):
     assert asked == [("auto", 4)]
     assert isinstance(twin.runner.backend, ReferenceAttention)
     assert "it reads any block" in repr(twin)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_without_numbers_ends_alone(
+    temperature: float, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = ["Once upon a time", "What is a KV cache?"]
+    params = SamplingParams(temperature=temperature, seed=1, max_tokens=8, ignore_eos=True)
+    with LLM(device="cpu") as llm:
+        right = [o.token_ids for o in llm.generate(prompts, params, use_tqdm=False)]
+        forward, num_steps = llm.engine.runner._forward, 0
+
+        def broken(batch):
+            nonlocal num_steps
+            num_steps += 1
+            logits = forward(batch)
+            if num_steps == 4:
+                logits = logits.clone()
+                logits[1, 7] = value
+            return logits
+
+        monkeypatch.setattr(llm.engine.runner, "_forward", broken)
+        outputs = llm.generate(prompts, params, use_tqdm=False)
+        llm.engine.scheduler.check_invariants()
+    assert [o.finish_reason for o in outputs] == ["length", "error"]
+    assert [o.token_ids for o in outputs] == [right[0], right[1][:3]]

@@ -59,7 +59,9 @@ def test_other_sequences_or_parameters_are_sent(inputs, then):
 
 def test_a_new_block_alone_goes_into_the_table_without_the_rows(inputs):
     inputs.update(decode({0: 7, 1: 9}))
-    inputs.update(decode({0: 8, 1: 10}, block_updates=(BlockUpdate(0, 0, 1, (6,)),)))
+    plan = decode({0: 8, 1: 10}, block_updates=(BlockUpdate(0, 0, 1, (6,)),))
+    inputs._tables.take_in(plan)
+    inputs.update(plan)
     assert len(inputs.sent) == 1
     assert inputs.tensors.block_tables[0, :2].tolist() == [0, 6]
 

@@ -136,11 +136,11 @@ class Scheduler:
         """
         return self.queues.sequence(seq_id)
 
-    def check(self, seq: Sequence) -> None:
-        """Refuses a sequence that could never get a token.
+    def fit(self, seq: Sequence) -> None:
+        """Writes into a new sequence where it ends.
 
         Raises:
-            PromptTooLongError: The prompt leaves no room for one.
+            PromptTooLongError: It could never get a token.
         """
         if len(seq.token_ids) >= self.max_model_len:
             manager = self.block_manager
@@ -150,17 +150,17 @@ class Scheduler:
                 f"it, or raise max_model_len or num_blocks ({manager.num_blocks} blocks of "
                 f"{manager.block_size})."
             )
+        seq.max_num_tokens = min(seq.max_num_tokens, self.max_model_len)
+        if not seq.params.ignore_eos:
+            seq.ending_token_ids |= self.eos_token_ids
 
     def add(self, seq: Sequence) -> None:
-        """Puts a new sequence at the end of the waiting queue, and writes into it where it ends.
+        """Puts a new sequence at the end of the waiting queue.
 
         Raises:
             PromptTooLongError: It could never get a token.
         """
-        self.check(seq)
-        seq.max_num_tokens = min(seq.max_num_tokens, self.max_model_len)
-        if not seq.params.ignore_eos:
-            seq.ending_token_ids |= self.eos_token_ids
+        self.fit(seq)
         self.queues.add(seq)
 
     def update_sampling(self, seq_id: int, params: SamplingParams) -> None:
