@@ -230,7 +230,7 @@ def _given_tokens(plan: StepPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     starts = dict(zip(plan.spans.rows, plan.spans.starts, strict=True))
     given: list[tuple[int, int, Tokens]] = []
     for joined in plan.joined:
-        start = 0 if joined.sampling.needs_history else starts[joined.row]
+        start = 0 if joined.sampling.needs_history else starts.get(joined.row, 0)
         given.append((joined.row, start, joined.token_ids[start:]))
     if any(plan.spans.nums_drafted):
         given += [(span.row, span.start, span.given) for span in plan.spans if span.given]
