@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from nanovllm_edu.engine import LLMEngine as LLMEngine
     from nanovllm_edu.errors import NanoVLLMError as NanoVLLMError
     from nanovllm_edu.llm import LLM as LLM
-    from nanovllm_edu.llm import RequestOutput as RequestOutput
     from nanovllm_edu.model_proposer import ModelProposer as ModelProposer
+    from nanovllm_edu.outputs import RequestOutput as RequestOutput
     from nanovllm_edu.runners.checksum import ChecksumRunner as ChecksumRunner
 
 __version__ = "0.1.0"
 
 _HOME_OF = {
     "LLM": "llm",
-    "RequestOutput": "llm",
+    "RequestOutput": "outputs",
     "SamplingParams": "core.request.sampling_params",
     "EngineConfig": "config",
     "LLMEngine": "engine",

@@ -57,7 +57,7 @@ class RequestOutput:
         text: The generated text: without the stop string or ending token, unless that was asked
             for, and without special tokens, unless those were.
         token_ids: The generated tokens, with the one that ended it.
-        finish_reason: "stop", "length" or "abort"; None if it has not ended.
+        finish_reason: "stop", "length", "abort" or "error"; None if it has not ended.
         logprobs: One entry per token, if asked for.
         num_cached_tokens: Prompt tokens whose KV was found in the cache.
         metrics: Latencies; not compared.

@@ -110,7 +110,7 @@ def _add_chat(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _add_steps(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    steps = commands.add_parser("steps", help="watch queues, chunks and blocks, step by step")
+    steps = commands.add_parser("steps", help="watch queues, spans and blocks, step by step")
     steps.add_argument("prompts", nargs="+", metavar="PROMPT")
     steps.add_argument("--chat", action="store_true", help="put each through the chat template")
     steps.add_argument("--max-steps", type=int, metavar="N", help="stop after this many steps")

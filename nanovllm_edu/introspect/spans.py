@@ -6,7 +6,7 @@ overlap: then the next one is planned and launched while this one is on the devi
     plan k ... launched  ┌─ in flight ─┐  commit k
                          plan k+1 ... launched
 
-The twin in the browser is `viewer/js/spans.js`. Read next: `introspect/perfetto.py`.
+The same in the browser: `viewer/js/spans.js`. Read next: `introspect/perfetto.py`.
 """
 
 from collections.abc import Mapping

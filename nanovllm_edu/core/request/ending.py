@@ -15,7 +15,7 @@ class Ending(NamedTuple):
     """Why a sequence ends, and what is behind it.
 
     Attributes:
-        reason: "stop", "length" or "error".
+        reason: "stop", "length", "abort" or "error".
         detail: What is behind it.
         stop_reason: The stop string, or the one of `stop_token_ids`, that ended it.
     """

@@ -1,6 +1,6 @@
 // When the phases of a step took place, worked out from their lengths and from when the step was
 // committed. Steps may overlap: then the next one is planned and launched while this one is on the
-// device. The twin of introspect/spans.py. All times are microseconds since the recording began.
+// device. The same as introspect/spans.py. All times are microseconds since the recording began.
 
 // { launch: [[phase, begin, end], ...], flight: [begin, end], commit: [begin, end] }
 export function spansOf(replay, k) {
