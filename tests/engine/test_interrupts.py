@@ -106,13 +106,15 @@ def _press_stop_during(delay: float, work: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_stop_button_on_the_model_in_the_box() -> None:
-    llm, random = LLM("tiny", block_size=4, num_blocks=64), Random(0)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_real_stop_button_on_the_model_in_the_box(seed: int) -> None:
+    """100 times each."""
+    llm, random = LLM("tiny", block_size=4, num_blocks=64), Random(seed)
     prompts: list[Any] = ["Once upon a time", "The cat", "Once upon a dog"]
     right = [output.token_ids for output in llm.generate(prompts, GREEDY, use_tqdm=False)]
-    for _ in range(25):
+    for _ in range(100):
         _press_stop_during(
-            random.uniform(0, 0.1), lambda: llm.generate(prompts, GREEDY, use_tqdm=False)
+            random.uniform(0, 0.05), lambda: llm.generate(prompts, GREEDY, use_tqdm=False)
         )
         for output in llm.interrupted():
             assert output.token_ids == right[prompts.index(output.prompt)][: len(output.token_ids)]
