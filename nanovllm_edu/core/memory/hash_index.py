@@ -21,6 +21,7 @@ from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
 from nanovllm_edu.core.memory.blocks import Block, chosen
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +88,7 @@ class HashIndex:
         self._blocks = blocks
         self._hash = hash_function
         self._contents: dict[int, HashedContent] = {}
-        self._root = HashedContent(0, array("Q"), None)
+        self._root = HashedContent(0, array(TOKEN_TYPE), None)
         self._epoch = 0
 
     def lease(self, token_ids: "array[int]") -> HashLease:
@@ -147,7 +148,7 @@ class HashIndex:
 
     def forget_all(self) -> None:
         self._contents.clear()
-        self._root = HashedContent(0, array("Q"), None)
+        self._root = HashedContent(0, array(TOKEN_TYPE), None)
         self._epoch += 1
 
     def _content_of(self, lease: HashLease, index: int) -> HashedContent | None:

@@ -27,6 +27,7 @@ from typing import Any
 from nanovllm_edu.core.memory.blocks import Block, chosen
 from nanovllm_edu.core.memory.eviction import EvictionPolicy
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
+from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.errors import ConfigError
 
 
@@ -91,7 +92,7 @@ class RadixTree:
     def __init__(self, blocks: list[Block], block_size: int) -> None:
         self.block_size = block_size
         self._blocks = blocks
-        self._root = RadixNode(array("Q"))
+        self._root = RadixNode(array(TOKEN_TYPE))
         self._epoch = 0
 
     def lease(self, token_ids: "array[int]") -> RadixLease:
@@ -160,7 +161,7 @@ class RadixTree:
         return block_id, node
 
     def forget_all(self) -> None:
-        self._root = RadixNode(array("Q"))
+        self._root = RadixNode(array(TOKEN_TYPE))
         self._epoch += 1
 
     def _tokens(self, lease: RadixLease, index: int) -> "array[int]":
