@@ -115,18 +115,16 @@ class LLMEngine:
             RequestError: As in `add_request`.
         """
         self._check_open()
-        read = [self._intake.read(prompt, params) for prompt, params in requests]
+        read = self._intake.read(requests)
         seqs: list[Sequence] = []
         try:
             with self.exclusive():
                 self._check_open()
-                first = self._next_seq_id
-                seqs += [self._intake.sequence(first + i, *parts) for i, parts in enumerate(read)]
+                for seq_id, (token_ids, params) in enumerate(read, self._next_seq_id):
+                    seqs.append(self._intake.sequence(seq_id, token_ids, params))
+                self.scheduler.add(*seqs)
                 for seq in seqs:
-                    self.scheduler.fit(seq)
                     seq.judge = self._intake.judge(seq)
-                for seq in seqs:
-                    self.scheduler.add(seq)
                 self._next_seq_id += len(seqs)  # a request that is refused takes no number
             return seqs
         except BaseException:  # an interrupt that waited: nobody will ever know these numbers

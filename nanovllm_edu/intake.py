@@ -11,7 +11,7 @@ Read next: `prompt.py`, `text_judge.py`; then `engine.py`.
 # (a user's value may be of any type)
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -21,6 +21,8 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.prompt import Prompt, Tokenizer, read_prompt
 from nanovllm_edu.text_judge import TextJudge
+
+_DEFAULT_PARAMS = SamplingParams()
 
 CHANGEABLE = {"temperature", "top_k", "top_p", "min_p"}
 """Sampling parameters that may change while a request runs: each is read anew in every step."""
@@ -41,34 +43,44 @@ class Intake:
     seed: int
 
     def read(
-        self, prompt: Prompt, params: SamplingParams | None
-    ) -> "tuple[array[int], SamplingParams]":
-        """Token ids and sampling parameters of a request.
+        self, requests: Iterable[tuple[Prompt, SamplingParams | None]]
+    ) -> "list[tuple[array[int], SamplingParams]]":
+        """Token ids and sampling parameters of each. What requests share is checked once.
 
         Raises:
             RequestError: Empty prompt, a token id out of range, or text without a tokenizer.
         """
-        params = params if params is not None else SamplingParams()
+        read: list[tuple[array[int], SamplingParams]] = []
+        before, checked = None, _DEFAULT_PARAMS
+        for prompt, params in requests:
+            if params is not before:
+                before, checked = params, self._checked(params)
+            token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size).token_ids
+            read.append((token_ids, checked))
+        return read
+
+    def _checked(self, params: SamplingParams | None) -> SamplingParams:
+        """The parameters as they are kept, with tokens for words."""
+        if params is None:
+            return _DEFAULT_PARAMS
         if not isinstance(params, SamplingParams):
             raise RequestError(f"sampling_params={shown(params)} is not a SamplingParams object.")
-        token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size)
         self._check_tokens(params)
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
-        if params.bad_words:
-            runs = params.bad_words_token_ids + tuple(self._runs_of(params.bad_words))
-            params = replace(params, bad_words_token_ids=tuple(dict.fromkeys(runs)))
-        return token_ids, params
+        if not params.bad_words:
+            return params
+        runs = params.bad_words_token_ids + tuple(self._runs_of(params.bad_words))
+        return replace(params, bad_words_token_ids=tuple(dict.fromkeys(runs)))
 
     def _check_tokens(self, params: SamplingParams) -> None:
         """Refuses a token that does not exist."""
-        named = {
-            "stop_token_ids": params.stop_token_ids,
-            "allowed_token_ids": params.allowed_token_ids or (),
-            "logit_bias": tuple([token_id for token_id, _ in params.biases]),
-            "bad_words_token_ids": tuple(chain.from_iterable(params.bad_words_token_ids)),
-        }
-        for name, token_ids in named.items():
+        for name, token_ids in (
+            ("stop_token_ids", params.stop_token_ids),
+            ("allowed_token_ids", params.allowed_token_ids or ()),
+            ("logit_bias", dict(params.biases)),
+            ("bad_words_token_ids", chain.from_iterable(params.bad_words_token_ids)),
+        ):
             for token_id in token_ids:
                 if token_id >= self.vocab_size:
                     raise RequestError(

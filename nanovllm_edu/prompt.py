@@ -55,7 +55,7 @@ def read_prompts(prompts: Any, tokenizer: Tokenizer | None, vocab_size: int) -> 
         RequestError: One cannot be read; says which.
     """
     if _is_one(prompts):
-        return [read_prompt_and_text(prompts, tokenizer, vocab_size)]
+        return [read_prompt(prompts, tokenizer, vocab_size)]
     if hasattr(prompts, "ndim"):  # a table of numpy or torch: a prompt in each row
         prompts = list(prompts)
     if not isinstance(prompts, (list, tuple)):
@@ -63,7 +63,7 @@ def read_prompts(prompts: Any, tokenizer: Tokenizer | None, vocab_size: int) -> 
             f"prompts={shown(prompts)} is neither text, token ids nor a list of them."
         )
     return [
-        read_prompt_and_text(prompt, tokenizer, vocab_size, f"prompts[{index}]: ")
+        read_prompt(prompt, tokenizer, vocab_size, f"prompts[{index}]: ")
         for index, prompt in enumerate(prompts)
     ]
 
@@ -78,29 +78,21 @@ def _is_one(prompts: Any) -> bool:
     return as_integer(first) is not None
 
 
-def read_prompt(prompt: Any, tokenizer: Tokenizer | None, vocab_size: int) -> "array[int]":
-    """The token ids of a prompt, packed to 8 bytes each.
+def read_prompt(
+    prompt: Any, tokenizer: Tokenizer | None, vocab_size: int, where: str = ""
+) -> TokenPrompt:
+    """One prompt.
 
     Args:
         prompt: Text, token ids (a list, or an array of numpy, torch or Python), or vLLM's
             `{"prompt": ...}` or `{"prompt_token_ids": ...}`.
         tokenizer: For text.
         vocab_size: Token ids are in [0, vocab_size).
+        where: What errors say first.
 
     Raises:
         RequestError: It is none of these, it is text and there is no tokenizer, it is empty, or a
             token id is not in [0, vocab_size).
-    """
-    return read_prompt_and_text(prompt, tokenizer, vocab_size).token_ids
-
-
-def read_prompt_and_text(
-    prompt: Any, tokenizer: Tokenizer | None, vocab_size: int, where: str = ""
-) -> TokenPrompt:
-    """A prompt as text, if it was text, and as token ids; errors say `where` first.
-
-    Raises:
-        RequestError: As in `read_prompt`.
     """
     if isinstance(prompt, dict):
         prompt = _unwrapped(prompt, where)
@@ -147,7 +139,7 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
         raise _not_in_vocabulary(worst, vocab_size, where) from None
     # True and False are integers to Python; they can only hide where a 0 or a 1 is.
     small = (np.frombuffer(token_ids, np.uint64) <= 1).nonzero()[0] if token_ids else ()
-    if any(isinstance(prompt[index], bool) for index in small):
+    if len(small) and any(isinstance(prompt[index], bool) for index in small):
         raise _no_prompt(prompt, where)
     return token_ids
 

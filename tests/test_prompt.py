@@ -50,20 +50,20 @@ class Spelling(Decoder):
     ],
 )
 def test_token_ids_become_plain_integers(prompt):
-    token_ids = read_prompt(prompt, Spelling(), 301)
+    token_ids = read_prompt(prompt, Spelling(), 301).token_ids
     assert token_ids == array(TOKEN_TYPE, [1, 2, 300])
     assert {type(token_id) for token_id in token_ids} == {int}
 
 
 @pytest.mark.parametrize("prompt", [[1, 2], array(TOKEN_TYPE, [1, 2])], ids=["list", "array"])
 def test_the_callers_tokens_are_copied(prompt):
-    token_ids = read_prompt(prompt, None, 10)
+    token_ids = read_prompt(prompt, None, 10).token_ids
     token_ids.append(3)
     assert list(prompt) == [1, 2]
 
 
 def test_text_goes_through_the_tokenizer():
-    assert list(read_prompt("ab", Spelling(), 128)) == [97, 98]
+    assert list(read_prompt("ab", Spelling(), 128).token_ids) == [97, 98]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class FreedTwice(BlockPool):
     def release(self, block: Block) -> None:
         super().release(block)
         if block.state == "free":
-            self._blank.append(block.block_id)
+            self.blank.append(block.block_id)
 
 
 class SharedBlockStaysEvictable(BlockPool):

@@ -12,7 +12,7 @@ from tests.engine.engines import Letters
 
 def made(intake: Intake, seq_id: int, prompt: Any, params: Any = None) -> Sequence:
     """The sequence of a request."""
-    return intake.sequence(seq_id, *intake.read(prompt, params))
+    return intake.sequence(seq_id, *intake.read([(prompt, params)])[0])
 
 
 def test_a_request_becomes_a_sequence() -> None:
@@ -39,7 +39,7 @@ def test_without_a_seed_it_follows_from_the_engines_and_the_number() -> None:
 )
 def test_what_it_cannot_take_is_an_error(prompt: Any, params: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        Intake(None, 9, 0).read(prompt, params)
+        Intake(None, 9, 0).read([(prompt, params)])
 
 
 def test_a_stop_string_is_found_with_its_last_token_and_not_in_the_prompt() -> None:
@@ -79,7 +79,7 @@ def test_case_1_the_judge_knows_what_the_request_asks_for() -> None:
 def test_a_token_that_the_model_does_not_have_is_an_error(options: Any) -> None:
     name = next(iter(options))
     with pytest.raises(RequestError, match=rf"{name} holds 9, which is not in \[0, 9\)"):
-        Intake(None, 9, 0).read([1], SamplingParams(**options))
+        Intake(None, 9, 0).read([([1], SamplingParams(**options))])
 
 
 def test_bad_words_become_runs_of_tokens() -> None:
@@ -91,21 +91,24 @@ def test_bad_words_become_runs_of_tokens() -> None:
             return {"cat": [200], " cat": [201]}.get(text) or super().encode(text)
 
     params = SamplingParams(bad_words=["cat", " ab"], bad_words_token_ids=[[5]])
-    read = Intake(Words(), 300, 0).read([1], params)[1]
-    assert read.bad_words_token_ids == ((5,), (200,), (201,), (97, 98))
+    read = Intake(Words(), 300, 0).read([([1], params), ([2], params), ([3], None)])
+    (_, first), (_, second), (_, third) = read
+    assert first.bad_words_token_ids == ((5,), (200,), (201,), (97, 98))
     assert params.bad_words_token_ids == ((5,),)
+    assert second is first, "what requests share is made ready once"
+    assert third == SamplingParams()
 
 
 def test_words_need_a_tokenizer_and_letters() -> None:
     with pytest.raises(RequestError, match="use bad_words_token_ids"):
-        Intake(None, 9, 0).read([1], SamplingParams(bad_words=["cat"]))
+        Intake(None, 9, 0).read([([1], SamplingParams(bad_words=["cat"]))])
 
     class Plain(Letters):
         def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
             return super().encode(text)
 
     with pytest.raises(RequestError, match="holds '  ', which is no token"):
-        Intake(Plain(), 300, 0).read([1], SamplingParams(bad_words=["  "]))
+        Intake(Plain(), 300, 0).read([([1], SamplingParams(bad_words=["  "]))])
 
 
 def test_only_how_to_sample_may_change() -> None:

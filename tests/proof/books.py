@@ -37,7 +37,7 @@ def check_idle(engine: LLMEngine) -> None:
     assert not queues.running and not queues.waiting and not engine._in_flight
     assert sorted(queues.free_rows) == list(range(queues.max_num_seqs)), "rows leaked"
     assert all(block.ref_count == 0 for block in pool.blocks), "references leaked"
-    assert len(pool._blank) + len(list(pool.evictable)) == len(pool.blocks), "blocks leaked"
+    assert len(pool.blank) + len(list(pool.evictable)) == len(pool.blocks), "blocks leaked"
     assert not engine.scheduler.block_manager._leases, "leases leaked"
 
 
@@ -79,7 +79,7 @@ def _check_blocks(manager: Any, running: list[Any]) -> None:
         needed = -(-seq.num_computed_tokens // manager.block_size)
         assert len(seq.block_table) == needed, "a block too many, or one too few"
         users.update(seq.block_table)
-    blank, cached = list(manager.pool._blank), list(manager.pool.evictable)
+    blank, cached = list(manager.pool.blank), list(manager.pool.evictable)
     assert len(manager.pool.evictable) == len(cached)
     for block in manager.pool.blocks:
         number = block.block_id

@@ -167,7 +167,7 @@ class MovingScheduler(Scheduler):
                 continue
             private = [i for i, b in enumerate(seq.block_table) if self._is_private(b)]
             pool = self.block_manager.pool
-            if not private or not pool.has_blank:
+            if not private or not pool.blank:
                 continue
             index = random.choice(private)
             source = self.block_manager.blocks[seq.block_table[index]]

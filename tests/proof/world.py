@@ -154,7 +154,7 @@ class World:
 
     def advance(self, depth: int) -> StepRecord | None:
         """One step, at most `depth` of them ahead."""
-        self.runner.spoil_blank(self.engine.scheduler.block_manager.pool._blank)
+        self.runner.spoil_blank(self.engine.scheduler.block_manager.pool.blank)
         self.counts["steps"] += 1
         try:
             record = self.call(self.engine.advance, depth)

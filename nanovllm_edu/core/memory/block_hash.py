@@ -29,7 +29,6 @@ def block_hash(parent: int | None, token_ids: Sequence[int]) -> int:
     Returns:
         An unsigned 64-bit integer.
     """
-    content = array(TOKEN_TYPE, token_ids)
-    if parent is not None:
-        content.insert(0, parent)
+    content = array(TOKEN_TYPE, () if parent is None else (parent,))
+    content.extend(token_ids)
     return xxhash.xxh64_intdigest(content)

@@ -113,13 +113,13 @@ class BlockManager:
     def match_prefix(self, seq: Sequence) -> PrefixMatch:
         """Finds the longest run of leading blocks of `seq` that are already computed."""
         match = self.cache.match(self._lease(seq), self.num_matchable_blocks(seq))
-        reason, rest = match.stopped_because, len(seq.token_ids) % self.block_size
-        if not reason and rest == 0:
-            reason = "the last token must be computed to get the next one's logits"
-        elif not reason:
+        if match.stopped_because:
+            return match
+        if rest := len(seq.token_ids) % self.block_size:
             reason = f"the rest, {rest} of {self.block_size} tokens, does not fill a block"
-        num_found = len(match.block_ids) * self.block_size
-        return PrefixMatch(match.block_ids, match.num_free, reason, num_found)
+        else:
+            reason = "the last token must be computed to get the next one's logits"
+        return match._replace(stopped_because=reason)
 
     def num_matchable_blocks(self, seq: Sequence) -> int:
         """Full blocks in front of the last token.
@@ -148,7 +148,7 @@ class BlockManager:
             return []
         events: list[Event] = []
         for _ in range(first, num_needed):
-            if not self.pool.has_blank:
+            if not self.pool.blank:
                 events.append(self._evict(seq))
             seq.block_table.append(self.pool.allocate_blank().block_id)
         events.append(BlocksAllocated(seq.seq_id, tuple(seq.block_table[first:]), first, end))
@@ -198,9 +198,10 @@ class BlockManager:
         self.cache.forget_all()
 
     def _lease(self, seq: Sequence) -> Lease:
-        if seq.seq_id not in self._leases:
-            self._leases[seq.seq_id] = self.cache.lease(seq.token_ids)
-        return self._leases[seq.seq_id]
+        lease = self._leases.get(seq.seq_id)
+        if lease is None:
+            lease = self._leases[seq.seq_id] = self.cache.lease(seq.token_ids)
+        return lease
 
     def _release(self, seq: Sequence, block_ids: list[int]) -> BlocksFreed:
         freed = [self.blocks[block_id] for block_id in reversed(block_ids)]

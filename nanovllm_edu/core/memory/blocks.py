@@ -74,6 +74,7 @@ class BlockPool:
     Attributes:
         blocks: By block id.
         evictable: The cached ones, next to be evicted first.
+        blank: The ids of those without content; a stack.
     """
 
     def __init__(
@@ -87,27 +88,22 @@ class BlockPool:
         self.blocks = [Block(block_id) for block_id in range(num_blocks)]
         self.evictable: EvictionPolicy = eviction_policy()
         self._new_eviction_policy = eviction_policy
-        self._blank = list(range(num_blocks - 1, -1, -1))  # a stack: block 0 is handed out first
+        self.blank = list(range(num_blocks - 1, -1, -1))  # block 0 is handed out first
 
     @property
     def num_free_blocks(self) -> int:
         """Blocks that can be handed out: blank ones and cached ones without a user."""
-        return len(self._blank) + len(self.evictable)
-
-    @property
-    def has_blank(self) -> bool:
-        """Whether a block can be handed out without evicting one."""
-        return bool(self._blank)
+        return len(self.blank) + len(self.evictable)
 
     def allocate_blank(self) -> Block:
         """A block without content, for one new user."""
-        block = self.blocks[self._blank.pop()]
+        block = self.blocks[self.blank.pop()]
         block.ref_count = 1
         return block
 
     def add_blank(self, block_id: int) -> None:
         """A cached block was evicted: it can be handed out again."""
-        self._blank.append(block_id)
+        self.blank.append(block_id)
 
     def add_ref(self, block: Block) -> None:
         """One user more for a block that was found."""
@@ -120,13 +116,13 @@ class BlockPool:
         assert block.ref_count > 0, f"block {block.block_id} is released more often than taken"
         block.ref_count -= 1
         if block.ref_count == 0 and block.content is None:
-            self._blank.append(block.block_id)
+            self.blank.append(block.block_id)
         elif block.ref_count == 0:
             self.evictable.push(block.block_id)
 
     def blank_out_all(self) -> None:
         """No content is worth anything any more."""
-        self._blank += reversed(list(self.evictable))
+        self.blank += reversed(list(self.evictable))
         self.evictable = self._new_eviction_policy()
         for block in self.blocks:
             block.content = None
@@ -137,8 +133,8 @@ class BlockPool:
         Args:
             num_users: How many block tables hold each block.
         """
-        blank, evictable = set(self._blank), set(self.evictable)
-        assert len(blank) == len(self._blank), "a block twice in the blank list"
+        blank, evictable = set(self.blank), set(self.evictable)
+        assert len(blank) == len(self.blank), "a block twice in the blank list"
         assert len(evictable) == len(self.evictable)
         for block, users in zip(self.blocks, num_users, strict=True):
             assert block.ref_count == users, (

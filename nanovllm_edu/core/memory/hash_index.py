@@ -14,7 +14,7 @@ Read next: `core/memory/block_hash.py`; then its sibling, `core/memory/radix_tre
 
 from array import array
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nanovllm_edu.core.memory.block_hash import HashFunction, block_hash
@@ -73,7 +73,7 @@ class HashLease:
 
     token_ids: "array[int]"
     newest: HashedContent | None
-    hashes: list[int] = field(default_factory=list[int])
+    hashes: list[int]
     num_published: int = 0
     epoch: int = 0
 
@@ -92,7 +92,7 @@ class HashIndex:
         self._epoch = 0
 
     def lease(self, token_ids: "array[int]") -> HashLease:
-        return HashLease(token_ids, self._root, epoch=self._epoch)
+        return HashLease(token_ids, self._root, [], epoch=self._epoch)
 
     def match(self, lease: HashLease, num_blocks: int) -> PrefixMatch:
         found: list[int] = []
@@ -107,7 +107,7 @@ class HashIndex:
             found.append(block.block_id)
             num_free += block.ref_count == 0
             parent = content
-        return PrefixMatch(tuple(found), num_free, reason)
+        return PrefixMatch(tuple(found), num_free, len(found) * self.block_size, reason)
 
     def use(self, lease: HashLease, match: PrefixMatch) -> None:
         self.release(lease)  # it may have waited since before everything was forgotten

@@ -26,9 +26,10 @@ class PrefixMatch(NamedTuple):
     block_ids: tuple[int, ...]
     num_free: int
     """How many of these blocks have no user now: taking them uses up free blocks."""
-    stopped_because: str = ""
+    num_tokens: int
+    """Tokens in these blocks."""
+    stopped_because: str
     """Empty if every block that was looked for was found."""
-    num_tokens: int = 0
 
 
 Lease = Any
@@ -87,7 +88,7 @@ class NoCache:
         return None
 
     def match(self, lease: Lease, num_blocks: int) -> PrefixMatch:
-        return PrefixMatch((), 0, "prefix caching is off")
+        return PrefixMatch((), 0, 0, "prefix caching is off")
 
     def use(self, lease: Lease, match: PrefixMatch) -> None:
         """There is nothing to use."""

@@ -112,7 +112,7 @@ class RadixTree:
             found.append(child.block.block_id)
             num_free += child.block.ref_count == 0
             node = child
-        return PrefixMatch(tuple(found), num_free, reason)
+        return PrefixMatch(tuple(found), num_free, len(found) * self.block_size, reason)
 
     def use(self, lease: RadixLease, match: PrefixMatch) -> None:
         self.release(lease)  # it may have waited since before everything was forgotten

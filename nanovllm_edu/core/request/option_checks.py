@@ -7,9 +7,10 @@ refused here, since in the middle of a step it would stop everybody.
 Read next: `core/request/sampling_params.py`, which uses them.
 """
 
-import struct
 from collections.abc import Callable, Mapping
+from math import isfinite, nan, nextafter
 from operator import index
+from struct import Struct
 from typing import Any, cast
 
 from nanovllm_edu.errors import ConfigError, shown
@@ -25,6 +26,7 @@ MAX_STOP_STRINGS = 64
 MAX_STOP_LENGTH = 1000
 """Characters of one stop string; each token of a request is looked at with them in mind."""
 INT32_END = 2**31
+_FLOAT32 = Struct("f")
 
 
 def as_integer(value: Any) -> int | None:
@@ -40,13 +42,11 @@ def as_integer(value: Any) -> int | None:
 def number(low: float, high: float, remedy: str, *, is_open: bool = False) -> Check:
     """A number in [low, high], or (low, high], also after it was rounded to 32 bits."""
     bounds = f"{'(' if is_open else '['}{low}, {high}]"
-
-    def is_inside(value: float) -> bool:
-        return (low < value if is_open else low <= value) and value <= high
+    least = nextafter(low, high) if is_open else low
 
     def check(name: str, value: Any) -> Any:
         as_float = _as_float(value)
-        if as_float is None or not is_inside(as_float) or not is_inside(_as_32_bits(as_float)):
+        if not (least <= as_float <= high and least <= _as_32_bits(as_float) <= high):
             raise ConfigError(
                 f"{name}={shown(value)} is not in {bounds} as a 32-bit number; {remedy}."
             )
@@ -55,22 +55,22 @@ def number(low: float, high: float, remedy: str, *, is_open: bool = False) -> Ch
     return check
 
 
-def _as_float(value: Any) -> float | None:
+def _as_float(value: Any) -> float:
     if isinstance(value, (bool, str, bytes)):
-        return None
+        return nan
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        return None
+        return nan
 
 
 def _as_32_bits(value: float) -> float:
     """The nearest number that a device has; not a number if there is none."""
     try:
-        rounded = struct.unpack("f", struct.pack("f", value))[0]
+        rounded = _FLOAT32.unpack(_FLOAT32.pack(value))[0]
     except OverflowError:
-        return float("nan")
-    return float("nan") if rounded in (float("inf"), -float("inf")) else rounded
+        return nan
+    return rounded if isfinite(rounded) else nan
 
 
 def integer(

@@ -8,7 +8,8 @@ Read next: `core/request/option_checks.py`, then `core/request/sequence.py`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, Self, cast
 
 from nanovllm_edu.core.request.option_checks import (
@@ -94,9 +95,9 @@ class SamplingParams:
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        for value, (name, default) in zip(_VALUES(self), _DEFAULTS.items(), strict=True):
-            if value is not default:  # a default is right as it is
-                object.__setattr__(self, name, _CHECKS[name](name, value))
+        # A default is right as it is.
+        for name in compress(_DEFAULTS, map(is_not, _VALUES(self), _DEFAULTS.values())):
+            object.__setattr__(self, name, _CHECKS[name](name, getattr(self, name)))
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise ConfigError(
                 f"min_tokens={self.min_tokens} exceeds max_tokens={self.max_tokens}; lower it."

@@ -109,19 +109,19 @@ class Sequence:
     seed: int = 0
     status: SequenceStatus = SequenceStatus.WAITING
     row: int | None = None
-    block_table: list[int] = field(default_factory=list[int])
     num_computed_tokens: int = 0
     num_claimed: int = 0
     is_decoding: bool = False
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
     judge: Judge | None = None
-    token_times: list[float] = field(default_factory=list[float])
-    logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
     finish_reason: str | None = None
     finish_detail: str = ""
     stop_reason: int | str | None = None
     _table: tuple[int, ...] = ()
+    block_table: list[int] = field(init=False)
+    token_times: list[float] = field(init=False)
+    logprobs: list[TokenLogprobs] = field(init=False)
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
 
@@ -129,6 +129,7 @@ class Sequence:
         asked = self.params.max_tokens
         self.max_num_tokens = sys.maxsize if asked is None else self.num_prompt_tokens + asked
         self.ending_token_ids = frozenset(self.params.stop_token_ids)
+        self.block_table, self.token_times, self.logprobs = [], [], []
 
     @property
     def num_tokens(self) -> int:

@@ -136,12 +136,19 @@ class Scheduler:
         """
         return self.queues.sequence(seq_id)
 
-    def fit(self, seq: Sequence) -> None:
-        """Writes into a new sequence where it ends.
+    def add(self, *seqs: Sequence) -> None:
+        """Puts new sequences at the end of the waiting queue, or none of them if one does not fit.
 
         Raises:
             PromptTooLongError: It could never get a token.
         """
+        for seq in seqs:
+            self._fit(seq)
+        for seq in seqs:
+            self.queues.add(seq)
+
+    def _fit(self, seq: Sequence) -> None:
+        """Writes into a new sequence where it ends."""
         if len(seq.token_ids) >= self.max_model_len:
             manager = self.block_manager
             raise PromptTooLongError(
@@ -153,15 +160,6 @@ class Scheduler:
         seq.max_num_tokens = min(seq.max_num_tokens, self.max_model_len)
         if not seq.params.ignore_eos:
             seq.ending_token_ids |= self.eos_token_ids
-
-    def add(self, seq: Sequence) -> None:
-        """Puts a new sequence at the end of the waiting queue.
-
-        Raises:
-            PromptTooLongError: It could never get a token.
-        """
-        self.fit(seq)
-        self.queues.add(seq)
 
     def update_sampling(self, seq_id: int, params: SamplingParams) -> None:
         """Samples a sequence differently from the next plan on.

@@ -20,11 +20,10 @@ trust. Read next: `core/schedule/preemption.py`, `core/schedule/draft_proposer.p
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
-from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.plan import Blocked, BlockUpdate, Joined, Spans, StepPlan
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer, Drafts
@@ -32,18 +31,6 @@ from nanovllm_edu.core.schedule.policy import SchedulingPolicy
 from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.errors import ConfigError
-
-
-class Need(NamedTuple):
-    """What a waiting sequence needs to start, beside what the cache holds of it."""
-
-    match: PrefixMatch
-    num_tokens: int
-    """Tokens to compute until it has its next one."""
-    num_blocks: int
-    """New blocks, for all its tokens."""
-    num_free_blocks: int
-    """Free blocks that are left once it has taken those of the match."""
 
 
 @dataclass(slots=True)
@@ -232,68 +219,62 @@ class StepBuilder:
 
     def admit(self, seq: Sequence) -> Blocked | None:
         """Starts a waiting sequence, or says what it lacks."""
-        need = self.need_of(seq)
-        blocked = self.why_blocked(seq, need)
-        if blocked:
+        manager, length = self.block_manager, seq.num_tokens
+        match = manager.match_prefix(seq)
+        start = match.num_tokens
+        num_blocks = manager.num_blocks_for(length) - len(match.block_ids)
+        num_free = manager.num_free_blocks - match.num_free
+        if blocked := self.why_blocked(seq, length - start, num_blocks, num_free):
             return blocked
-        match, num_tokens = need.match, min(need.num_tokens, self.budget)
         joined = self.queues.start(seq, match)
         self.joined.append(joined)
         if seq.num_prefix_hit_tokens is None:
-            seq.num_prefix_hit_tokens = match.num_tokens
+            seq.num_prefix_hit_tokens = start
+        budget, num_tokens = self.budget, min(length - start, self.budget)
         self.events += (
             Admitted(
-                seq.seq_id,
-                joined.row,
-                seq.num_tokens,
-                match.num_tokens,
-                num_tokens,
-                need.num_blocks,
-                need.num_free_blocks,
-                self.budget,
+                seq.seq_id, joined.row, length, start, num_tokens, num_blocks, num_free, budget
             ),
-            PrefixHit(seq.seq_id, match.block_ids, match.num_tokens, match.stopped_because),
+            PrefixHit(seq.seq_id, match.block_ids, start, match.stopped_because),
+            *manager.allocate(seq, start + num_tokens),
         )
-        self.events += self.block_manager.allocate(seq, match.num_tokens + num_tokens)
-        self.add_span(seq, match.num_tokens + num_tokens, 0)
+        self.add_span(seq, start + num_tokens, 0)
         return None
 
-    def need_of(self, seq: Sequence) -> Need:
-        """What `seq` needs to start now."""
-        match = self.block_manager.match_prefix(seq)
-        num_tokens = seq.num_tokens
-        return Need(
-            match,
-            num_tokens - match.num_tokens,
-            self.block_manager.num_blocks_for(num_tokens) - len(match.block_ids),
-            self.block_manager.num_free_blocks - match.num_free,
-        )
+    def why_blocked(
+        self, seq: Sequence, num_tokens: int, num_blocks: int, num_free: int
+    ) -> Blocked | None:
+        """Why a waiting sequence cannot start now, with the numbers; None if it can.
 
-    def why_blocked(self, seq: Sequence, need: Need) -> Blocked | None:
-        """Why `seq` cannot start now, with the numbers; None if it can."""
+        Args:
+            seq: The sequence.
+            num_tokens: It must compute, beside what the cache holds of it.
+            num_blocks: New blocks that it needs, for all its tokens.
+            num_free: Free blocks that are left once it has taken those of the match.
+        """
         if seq.num_claimed:
             detail = "its newest token is still in flight and must arrive before it is recomputed"
             return Blocked(seq.seq_id, "in_flight", 0, seq.num_claimed, detail)
         if self.preempted:
             detail = f"this step had to preempt {self.preempted} for lack of blocks: none starts"
-            return Blocked(seq.seq_id, "blocks", need.num_blocks, need.num_free_blocks, detail)
+            return Blocked(seq.seq_id, "blocks", num_blocks, num_free, detail)
         if not self.queues.free_rows:
             detail = f"all {self.queues.max_num_seqs} rows (max_num_seqs) are taken"
             return Blocked(seq.seq_id, "rows", 1, 0, detail)
-        min_tokens = 1 if self.enable_chunked_prefill else need.num_tokens
+        min_tokens = 1 if self.enable_chunked_prefill else num_tokens
         if self.budget < min_tokens:
             detail = (
                 f"it needs a budget of at least {counted(min_tokens, 'token')}, and {self.budget} "
                 f"of {self.max_num_batched_tokens} (max_num_batched_tokens) are left in this step"
             )
             return Blocked(seq.seq_id, "budget", min_tokens, self.budget, detail)
-        if need.num_blocks > need.num_free_blocks:
+        if num_blocks > num_free:
             detail = (
-                f"it needs {counted(need.num_blocks, 'new block')} of "
+                f"it needs {counted(num_blocks, 'new block')} of "
                 f"{counted(self.block_manager.block_size, 'token')}, and "
-                f"{need.num_free_blocks} of {self.block_manager.num_blocks} are free"
+                f"{num_free} of {self.block_manager.num_blocks} are free"
             )
-            return Blocked(seq.seq_id, "blocks", need.num_blocks, need.num_free_blocks, detail)
+            return Blocked(seq.seq_id, "blocks", num_blocks, num_free, detail)
         return None
 
     def _why_head_waits(self) -> Blocked | None:

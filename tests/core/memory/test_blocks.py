@@ -27,11 +27,11 @@ def test_blank_blocks_are_handed_out_in_order_and_before_cached_ones() -> None:
     pool = BlockPool(3)
     cached(pool)
     assert [pool.allocate_blank().block_id for _ in range(2)] == [1, 2]
-    assert (list(pool.evictable), pool.num_free_blocks, pool.has_blank) == ([0], 1, False)
+    assert (list(pool.evictable), pool.num_free_blocks, pool.blank) == ([0], 1, [])
     evicted = pool.blocks[pool.evictable.pop()]
     evicted.content = None
     pool.add_blank(evicted.block_id)
-    assert (pool.num_free_blocks, pool.has_blank) == (1, True)
+    assert (pool.num_free_blocks, pool.blank) == (1, [0])
     assert pool.allocate_blank() is evicted
     assert (evicted.block_id, evicted.content, evicted.ref_count) == (0, None, 1)
     pool.check_invariants([1, 1, 1])

@@ -87,7 +87,7 @@ def test_no_cache_finds_and_remembers_nothing() -> None:
     cache = NoCache()
     lease = cache.lease(request(0, [1, 2, 3]).token_ids)
     assert cache.publish(lease, [0], 3) == []
-    assert cache.match(lease, 3) == ((), 0, "prefix caching is off", 0)
+    assert cache.match(lease, 3) == ((), 0, 0, "prefix caching is off")
     with pytest.raises(AssertionError, match="no block is ever cached"):
         cache.reclaim(LRU())
 

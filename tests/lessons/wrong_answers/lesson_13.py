@@ -148,7 +148,7 @@ def gives_a_bare_token(self, span):
 @wrong("13.5", "The cure must not cost hits")
 def preempted_ones_start_from_nothing(self, seq):
     if seq.num_preemptions:
-        return PrefixMatch((), 0, "it was preempted")
+        return PrefixMatch((), 0, 0, "it was preempted")
     return BlockManager.match_prefix(self, seq)
 
 
