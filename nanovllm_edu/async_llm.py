@@ -1,0 +1,288 @@
+"""`AsyncLLM`: an `LLM` for event loops: a server's, or a notebook's own.
+
+    llm = AsyncLLM()
+    async for output in llm.stream("Once upon a time"):
+        print(output.text, end="")
+    output = await llm.generate("What is a KV cache?")
+
+All requests share one batch: one thread steps the engine (`driver.py`), and any number of event
+loops wait for their tokens. These are the tokens that `LLM` gives. Whoever leaves the loop cancels
+the request, and its blocks are free before the next step.
+
+A queue that grows without bound only hides that a server is too slow: where `max_waiting` requests
+wait already, the next one is refused (`TooBusyError`).
+
+Read next: `mailbox.py`, `driver.py`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self, TypeVar
+from weakref import finalize
+
+from nanovllm_edu.core.request.option_checks import as_integer
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.driver import Driver
+from nanovllm_edu.errors import ConfigError, NanoVLLMError, TooBusyError, shown
+from nanovllm_edu.llm import LLM
+from nanovllm_edu.mailbox import Mailbox
+from nanovllm_edu.outputs import RequestOutput, StreamOutput
+from nanovllm_edu.prompt import Prompt
+from nanovllm_edu.serving_metrics import ServingMetrics
+from nanovllm_edu.tokenizer import Tokenizer
+
+MAX_WAITING = 256
+
+Result = TypeVar("Result")
+
+
+class AsyncLLM:
+    """A model, its engine and the thread that steps it.
+
+    Args:
+        model: As in `LLM`; or an `LLM`, which then stays open when this is closed.
+        max_waiting: So many requests may wait for a place in the batch; the next one is refused.
+        **options: Fields of `EngineConfig`.
+
+    Raises:
+        ConfigError: An option is unknown or out of range.
+        ModelLoadError: The model cannot be read.
+    """
+
+    def __init__(
+        self, model: LLM | str | Path = "tiny", *, max_waiting: int = MAX_WAITING, **options: Any
+    ) -> None:
+        number = as_integer(max_waiting)
+        if number is None or number < 1:
+            raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer >= 1.")
+        if isinstance(model, LLM) and options:
+            raise ConfigError(f"{', '.join(options)}: give options to the LLM, when it is made.")
+        self.max_waiting = number
+        self._owns_llm = not isinstance(model, LLM)
+        self.llm = model if isinstance(model, LLM) else LLM(model, **options)
+        self._driver = Driver(self.llm)
+        self._num_refused = 0
+        finalize(self, self._driver.stop)  # the thread does not outlive who may give it work
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's."""
+        return self.llm.tokenizer
+
+    # -------------------------------------------------------------------- requests
+
+    def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> "Stream":
+        """Queues a request; its tokens come as soon as their steps are done.
+
+        Args:
+            prompt: Text or token ids: one prompt.
+            sampling_params: By default what the model's folder recommends, as in `LLM`.
+
+        Raises:
+            TooBusyError: `max_waiting` requests wait.
+            RequestError: The prompt cannot be read. What only the engine can tell (a prompt that
+                is too long) is raised by the stream.
+            EngineClosedError: This is closed.
+            NanoVLLMError: No event loop is running.
+        """
+        arrival = perf_counter()
+        self._driver.check_open()
+        mailbox = Mailbox(_running_loop())
+        if self.num_waiting >= self.max_waiting:
+            self._num_refused += 1
+            raise TooBusyError(
+                f"{self.num_waiting} requests wait, and max_waiting={self.max_waiting}; try again "
+                "later, or raise max_waiting or max_num_seqs."
+            )
+        (read,) = self.llm.read([prompt])
+        self._driver.add(mailbox, read, sampling_params, arrival)
+        return Stream(mailbox, self._driver, self)
+
+    async def generate(
+        self, prompt: Prompt, sampling_params: SamplingParams | None = None
+    ) -> RequestOutput:
+        """The whole answer to one prompt; for several at once, `asyncio.gather`.
+
+        Raises:
+            NanoVLLMError: As in `stream`; or the step that computed it failed.
+        """
+        return await self.stream(prompt, sampling_params).output()
+
+    # ------------------------------------------------------------------- the engine
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait, those included that the engine has not yet taken in."""
+        return len(self.llm.engine.scheduler.waiting) + len(self._driver.pending)
+
+    @property
+    def num_unfinished(self) -> int:
+        """Requests of this object that have not ended."""
+        return self._driver.num_unfinished
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no request can come any more."""
+        return self._driver.is_over
+
+    def metrics(self) -> ServingMetrics:
+        """One look at what it has done and is doing. It waits for nobody."""
+        scheduler, tally = self.llm.engine.scheduler, self._driver.tally
+        manager = scheduler.block_manager
+        return ServingMetrics(
+            num_waiting=self.num_waiting,
+            num_running=len(scheduler.running),
+            num_blocks=manager.num_blocks,
+            num_used_blocks=manager.num_blocks - manager.num_free_blocks,
+            num_requests=tally.num_requests,
+            num_finished=dict(tally.num_finished),
+            num_refused=self._num_refused,
+            num_steps=tally.num_steps,
+            num_failed_steps=tally.num_failed_steps,
+            num_preemptions=tally.num_preemptions,
+            num_prompt_tokens=tally.num_prompt_tokens,
+            num_cached_tokens=tally.num_cached_tokens,
+            num_generated_tokens=tally.num_generated_tokens,
+            time_to_first_token=tally.time_to_first_token.distribution(),
+            inter_token_time=tally.inter_token_time.distribution(),
+            time_per_output_token=tally.time_per_output_token.distribution(),
+            end_to_end_time=tally.end_to_end_time.distribution(),
+        )
+
+    async def between_steps(self, action: Callable[[Driver], Result]) -> Result:
+        """Runs something in the driver's thread while no step runs.
+
+        Args:
+            action: Gets the driver, whose `stepper` it may change.
+
+        Raises:
+            Exception: Whatever the action raised.
+        """
+        future: Future[Result] = Future()
+
+        def command() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(action(self._driver))
+                except Exception as error:
+                    future.set_exception(error)
+
+        self._driver.do(command)
+        return await asyncio.wrap_future(future)
+
+    # -------------------------------------------------------------------- life cycle
+
+    def close(self) -> None:
+        """Ends the thread and every unfinished request. Calling it again does nothing.
+
+        It waits for the step that runs. An `LLM` that was given stays open.
+        """
+        self._driver.stop()
+        self._driver.join()
+        if self._owns_llm:
+            self.llm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.to_thread(self.close)
+
+    def __repr__(self) -> str:
+        return f"AsyncLLM({self.llm.engine!r}, max_waiting={self.max_waiting})"
+
+
+class Stream:
+    """The tokens of one request, as they come: `async for output in stream`.
+
+    When it is let go of, its request ends: by leaving the loop, by `cancel()`, or because the task
+    that reads it is cancelled. It belongs to the event loop in which it was made.
+    """
+
+    def __init__(self, mailbox: Mailbox, driver: Driver, owner: AsyncLLM) -> None:
+        self._mailbox, self._driver = mailbox, driver
+        self._owner = owner  # it stays while somebody waits for its tokens
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamOutput:
+        """The next token.
+
+        Raises:
+            RequestError: The engine cannot take the request.
+            StepFailedError: A step failed.
+            EngineClosedError: The engine was closed.
+        """
+        await self._until(lambda mailbox: bool(mailbox.pieces))
+        if not self._mailbox.pieces:
+            raise StopAsyncIteration
+        return self._mailbox.pieces.popleft()
+
+    async def accepted(self) -> None:
+        """Waits until the engine has the request in its queue.
+
+        Raises:
+            RequestError: It cannot take it.
+        """
+        await self._until(lambda mailbox: mailbox.is_accepted)
+
+    async def read(self) -> list[StreamOutput]:
+        """All tokens that have come, at least one; an empty list says that it has ended.
+
+        Raises:
+            NanoVLLMError: As in `__anext__`.
+        """
+        await self._until(lambda mailbox: bool(mailbox.pieces))
+        pieces = [*self._mailbox.pieces]
+        self._mailbox.pieces.clear()
+        return pieces
+
+    async def output(self) -> RequestOutput:
+        """All of it, when it has ended.
+
+        Raises:
+            NanoVLLMError: As in `__anext__`.
+        """
+        await self._until(lambda mailbox: mailbox.output is not None)
+        assert self._mailbox.output is not None
+        return self._mailbox.output
+
+    async def _until(self, is_here: Callable[[Mailbox], bool]) -> None:
+        """Waits for something; returns also when it will never come."""
+        mailbox = self._mailbox
+        while not is_here(mailbox) and not mailbox.is_over:
+            try:
+                await mailbox.wait()
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        if mailbox.error is not None and not is_here(mailbox):
+            raise mailbox.error
+
+    def cancel(self) -> None:
+        """Ends the request; its blocks are free before the next step."""
+        if not self._mailbox.is_over:
+            self._driver.cancel(self._mailbox)
+
+    def __del__(self) -> None:
+        self.cancel()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise NanoVLLMError(
+            "no event loop is running, so nobody can wait for this stream; call it from a "
+            "coroutine, or use LLM.stream."
+        ) from None
