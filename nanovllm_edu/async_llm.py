@@ -16,7 +16,7 @@ Read next: `mailbox.py`, `driver.py`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from concurrent.futures import Future
 from pathlib import Path
 from time import perf_counter
@@ -37,6 +37,7 @@ from nanovllm_edu.tokenizer import Tokenizer
 MAX_WAITING = 256
 
 Result = TypeVar("Result")
+Some = TypeVar("Some", bound=Sized)
 
 
 class AsyncLLM:
@@ -74,16 +75,21 @@ class AsyncLLM:
 
     # -------------------------------------------------------------------- requests
 
-    def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None) -> "Stream":
-        """Queues a request; its tokens come as soon as their steps are done.
+    def stream(
+        self,
+        prompts: Prompt | list[Prompt],
+        sampling_params: SamplingParams | list[SamplingParams] | None = None,
+    ) -> "Stream":
+        """Queues requests; their tokens come as soon as their steps are done.
 
         Args:
-            prompt: Text or token ids: one prompt.
-            sampling_params: By default what the model's folder recommends, as in `LLM`.
+            prompts: As in `LLM.stream`: most often one.
+            sampling_params: For all prompts, or one per prompt; by default what the model's folder
+                recommends.
 
         Raises:
-            TooBusyError: `max_waiting` requests wait.
-            RequestError: The prompt cannot be read. What only the engine can tell (a prompt that
+            TooBusyError: They and those that wait would be more than `max_waiting`.
+            RequestError: A prompt cannot be read. What only the engine can tell (a prompt that
                 is too long) is raised by the stream.
             EngineClosedError: This is closed.
             NanoVLLMError: No event loop is running.
@@ -91,15 +97,20 @@ class AsyncLLM:
         arrival = perf_counter()
         self._driver.check_open()
         mailbox = Mailbox(_running_loop())
-        if self.num_waiting >= self.max_waiting:
-            self._num_refused += 1
-            raise TooBusyError(
-                f"{self.num_waiting} requests wait, and max_waiting={self.max_waiting}; try again "
-                "later, or raise max_waiting or max_num_seqs."
-            )
-        (read,) = self.llm.read([prompt])
+        read = self.llm.read(prompts)
+        self._check_queue(len(read))
         self._driver.add(mailbox, read, sampling_params, arrival)
         return Stream(mailbox, self._driver, self)
+
+    def _check_queue(self, num_new: int) -> None:
+        num_waiting = self.num_waiting
+        if num_waiting + num_new > self.max_waiting:
+            self._num_refused += num_new
+            raise TooBusyError(
+                f"{num_waiting} requests wait, {num_new} would come, and "
+                f"max_waiting={self.max_waiting}; try again later, or raise max_waiting or "
+                "max_num_seqs."
+            )
 
     async def generate(
         self, prompt: Prompt, sampling_params: SamplingParams | None = None
@@ -116,11 +127,12 @@ class AsyncLLM:
     @property
     def num_waiting(self) -> int:
         """Requests that wait, those included that the engine has not yet taken in."""
-        return len(self.llm.engine.scheduler.waiting) + len(self._driver.pending)
+        on_their_way = [*self._driver.pending.values()]
+        return len(self.llm.engine.scheduler.waiting) + sum(on_their_way)
 
     @property
     def num_unfinished(self) -> int:
-        """Requests of this object that have not ended."""
+        """Calls of `stream` and `generate` that have not ended."""
         return self._driver.num_unfinished
 
     @property
@@ -202,10 +214,10 @@ class AsyncLLM:
 
 
 class Stream:
-    """The tokens of one request, as they come: `async for output in stream`.
+    """The tokens of one call, as they come: `async for output in stream`.
 
-    When it is let go of, its request ends: by leaving the loop, by `cancel()`, or because the task
-    that reads it is cancelled. It belongs to the event loop in which it was made.
+    When it is let go of, its requests end: by leaving the loop, by `cancel()`, or because the task
+    that waits for it is cancelled. It belongs to the event loop in which it was made.
     """
 
     def __init__(self, mailbox: Mailbox, driver: Driver, owner: AsyncLLM) -> None:
@@ -223,54 +235,63 @@ class Stream:
             StepFailedError: A step failed.
             EngineClosedError: The engine was closed.
         """
-        await self._until(lambda mailbox: bool(mailbox.pieces))
-        if not self._mailbox.pieces:
+        if not await self._until(lambda mailbox: mailbox.pieces):
             raise StopAsyncIteration
         return self._mailbox.pieces.popleft()
 
-    async def accepted(self) -> None:
-        """Waits until the engine has the request in its queue.
+    async def accepted(self) -> tuple[int, ...]:
+        """Waits until the engine has the requests in its queue.
+
+        Returns:
+            Their ids, in the order of the prompts.
 
         Raises:
-            RequestError: It cannot take it.
+            RequestError: It cannot take them.
         """
-        await self._until(lambda mailbox: mailbox.is_accepted)
+        return await self._until(lambda mailbox: mailbox.request_ids)
 
     async def read(self) -> list[StreamOutput]:
-        """All tokens that have come, at least one; an empty list says that it has ended.
+        """All tokens that have come, at least one; an empty list says that this was all.
 
         Raises:
             NanoVLLMError: As in `__anext__`.
         """
-        await self._until(lambda mailbox: bool(mailbox.pieces))
-        pieces = [*self._mailbox.pieces]
+        pieces = [*await self._until(lambda mailbox: mailbox.pieces)]
         self._mailbox.pieces.clear()
         return pieces
 
-    async def output(self) -> RequestOutput:
-        """All of it, when it has ended.
+    async def outputs(self) -> list[RequestOutput]:
+        """All of each request, when all have ended.
 
         Raises:
             NanoVLLMError: As in `__anext__`.
         """
-        await self._until(lambda mailbox: mailbox.output is not None)
-        assert self._mailbox.output is not None
-        return self._mailbox.output
+        return await self._until(lambda mailbox: mailbox.outputs or [])
 
-    async def _until(self, is_here: Callable[[Mailbox], bool]) -> None:
-        """Waits for something; returns also when it will never come."""
+    async def output(self) -> RequestOutput:
+        """All of the request, if it is one, when it has ended.
+
+        Raises:
+            NanoVLLMError: As in `__anext__`.
+        """
+        (output,) = await self.outputs()
+        return output
+
+    async def _until(self, look: Callable[[Mailbox], Some]) -> Some:
+        """Waits until there is some of it, or it will never come."""
         mailbox = self._mailbox
-        while not is_here(mailbox) and not mailbox.is_over:
+        while not (found := look(mailbox)) and not mailbox.is_over:
             try:
                 await mailbox.wait()
             except asyncio.CancelledError:
                 self.cancel()
                 raise
-        if mailbox.error is not None and not is_here(mailbox):
+        if mailbox.error is not None and not found:
             raise mailbox.error
+        return found
 
     def cancel(self) -> None:
-        """Ends the request; its blocks are free before the next step."""
+        """Ends the requests; their blocks are free before the next step."""
         if not self._mailbox.is_over:
             self._driver.cancel(self._mailbox)
 

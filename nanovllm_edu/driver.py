@@ -20,16 +20,20 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import EngineClosedError, StepFailedError, UnknownRequestError
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Letter, Mailbox, post
+from nanovllm_edu.outputs import StreamOutput
 from nanovllm_edu.prompt import TokenPrompt
 from nanovllm_edu.requests import Requests
 from nanovllm_edu.serving_metrics import Tally
+
+
+Params: TypeAlias = SamplingParams | list[SamplingParams] | None
 
 
 class Stepper(Protocol):
@@ -49,7 +53,7 @@ class Driver:
     Attributes:
         stepper: Takes the steps; only a command (`do`) may change it.
         tally: What was counted.
-        pending: Requests on their way into the engine's queue.
+        pending: How many requests of whom are on their way into the engine's queue.
         is_over: Whether the thread has ended.
         failure: Why, if nobody asked it to.
     """
@@ -58,7 +62,7 @@ class Driver:
         self.llm, self.engine = llm, llm.engine
         self.stepper: Stepper = llm.engine
         self.tally = Tally()
-        self.pending: set[Mailbox] = set()
+        self.pending: dict[Mailbox, int] = {}
         self.is_over = False
         self.failure: BaseException | None = None
         self._is_stopping = False
@@ -80,14 +84,18 @@ class Driver:
             self._refuse_the_rest()
 
     def add(
-        self, mailbox: Mailbox, read: TokenPrompt, params: SamplingParams | None, arrival: float
+        self,
+        mailbox: Mailbox,
+        read: list[TokenPrompt],
+        params: SamplingParams | None,
+        arrival: float,
     ) -> None:
-        """Queues a request; what comes of it goes to the mailbox."""
-        self.pending.add(mailbox)
+        """Queues requests, all or none; what comes of them goes to the mailbox."""
+        self.pending[mailbox] = len(read)
         self.do(partial(self._add, mailbox, read, params, arrival))
 
     def cancel(self, mailbox: Mailbox) -> None:
-        """Ends a request before the next step. Nothing more is posted to its mailbox."""
+        """Ends the requests of a call before the next step; nothing more is posted."""
         self.do(partial(self._cancel, mailbox))
 
     def stop(self) -> None:
@@ -100,25 +108,30 @@ class Driver:
 
     @property
     def num_unfinished(self) -> int:
-        """Requests that were added and have not ended."""
+        """Calls that were added and have not ended."""
         return len(self._live) + len(self.pending)
 
     # ----------------------------------------------------------------- the commands
 
     def _add(
-        self, mailbox: Mailbox, read: TokenPrompt, params: SamplingParams | None, arrival: float
+        self,
+        mailbox: Mailbox,
+        read: list[TokenPrompt],
+        params: SamplingParams | None,
+        arrival: float,
     ) -> None:
-        self.pending.discard(mailbox)
+        del self.pending[mailbox]
         requests = Requests(self.engine, self.llm.depth)
         try:
             self.check_open()
-            self.llm.add_read(requests, [read], params, arrival)
+            self.llm.add_read(requests, read, params, arrival)
         except Exception as error:
-            self._letters.append(Letter(mailbox, [], error=error))
+            self._letters.append(Letter(mailbox, error=error))
             return
         self._live[mailbox], self._arrivals[mailbox] = requests, arrival
-        self.tally.num_requests += 1
-        self._letters.append(Letter(mailbox, []))
+        self.tally.num_requests += len(requests.listed)
+        request_ids = tuple(request.seq.seq_id for request in requests.listed)
+        self._letters.append(Letter(mailbox, request_ids=request_ids))
 
     def _cancel(self, mailbox: Mailbox) -> None:
         if requests := self._live.pop(mailbox, None):
@@ -180,7 +193,7 @@ class Driver:
 
     def _letter(self, mailbox: Mailbox) -> Letter | None:
         requests, arrival = self._live[mailbox], self._arrivals[mailbox]
-        pieces = []
+        pieces: list[StreamOutput] = []
         for request in requests.listed:
             first = request.num_read
             if new := request.read():
@@ -189,8 +202,8 @@ class Driver:
         if requests.are_finished:
             del self._live[mailbox]
             self._count_ending(mailbox, requests)
-            return Letter(mailbox, pieces, requests.outputs()[0])
-        return Letter(mailbox, pieces) if pieces else None
+            return Letter(mailbox, tuple(pieces), requests.outputs())
+        return Letter(mailbox, tuple(pieces)) if pieces else None
 
     def _post(self) -> None:
         letters, self._letters = self._letters, []
@@ -201,7 +214,7 @@ class Driver:
 
     def _end_all(self, error: Callable[[], Exception], reason: str) -> None:
         for mailbox, requests in [*self._live.items()]:
-            self._letters.append(Letter(mailbox, [], error=error()))  # one each: they are raised
+            self._letters.append(Letter(mailbox, error=error()))  # one each: they are raised
             self._abort(requests)
             self._count_ending(mailbox, requests, reason)
         self._live.clear()

@@ -1,6 +1,6 @@
-"""`Mailbox`: where a thread that drives an engine leaves what came of a request, for an event loop.
+"""`Mailbox`: where a thread that drives an engine leaves what came of a call, for an event loop.
 
-The driver posts a `Letter` for each request that has news, all letters of a step and a loop in one
+The driver posts a `Letter` for each call that has news, all letters of a step and a loop in one
 call (`post`). The loop's side waits for them. Only the loop touches a mailbox, so it needs no lock.
 
 It knows no engine. Read next: `driver.py`, who writes; `async_llm.py`, who reads.
@@ -15,28 +15,28 @@ from nanovllm_edu.outputs import RequestOutput, StreamOutput
 
 
 class Mailbox:
-    """What has come for one request and was not read yet.
+    """What has come for the requests of one call and was not read yet.
 
     Attributes:
         loop: Whose it is.
+        request_ids: Of its requests, in order, once the engine has them in its queue.
         pieces: Tokens, oldest first.
-        output: All of it, once it has ended.
-        error: Why it ended, if something failed.
-        is_accepted: Whether the engine has it in its queue, or had.
+        outputs: All of each, once all have ended.
+        error: Why they ended, if something failed.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.request_ids: tuple[int, ...] = ()
         self.pieces: deque[StreamOutput] = deque()
-        self.output: RequestOutput | None = None
+        self.outputs: list[RequestOutput] | None = None
         self.error: Exception | None = None
-        self.is_accepted = False
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether no further letter comes."""
-        return self.output is not None or self.error is not None
+        return self.outputs is not None or self.error is not None
 
     async def wait(self) -> None:
         """Until something new is here."""
@@ -48,20 +48,21 @@ class Mailbox:
 
     def take(self, letter: "Letter") -> None:
         """Takes a letter in, and wakes who waits."""
-        self.is_accepted = self.is_accepted or letter.error is None
+        self.request_ids = letter.request_ids or self.request_ids
         self.pieces.extend(letter.pieces)
-        self.output, self.error = letter.output or self.output, letter.error or self.error
+        self.outputs, self.error = letter.outputs, letter.error
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
 class Letter(NamedTuple):
-    """News of one request; without pieces, output and error it says that it was accepted."""
+    """News of one call: first the ids of its requests, last their outputs or an error."""
 
     mailbox: Mailbox
-    pieces: list[StreamOutput]
-    output: RequestOutput | None = None
+    pieces: tuple[StreamOutput, ...] = ()
+    outputs: list[RequestOutput] | None = None
     error: Exception | None = None
+    request_ids: tuple[int, ...] = ()
 
 
 def post(letters: Iterable[Letter]) -> list[Mailbox]:

@@ -86,6 +86,21 @@ def test_a_stream_gives_what_llms_stream_gives() -> None:
     asyncio.run(main())
 
 
+def test_several_prompts_of_one_call_come_interleaved_and_whole() -> None:
+    async def main() -> None:
+        async with async_llm() as llm:
+            stream = llm.stream(PROMPTS, GREEDY)
+            ids = await stream.accepted()
+            pieces = [piece async for piece in stream]
+            for request_id, prompt in zip(ids, PROMPTS, strict=True):
+                mine = [p.token_id for p in pieces if p.request_id == request_id]
+                assert mine == right(prompt, GREEDY)
+            assert [output.request_id for output in await stream.outputs()] == list(ids)
+            check_empty(llm)
+
+    asyncio.run(main())
+
+
 def test_log_probabilities_come_with_their_token(tiny_llm: Any) -> None:
     async def main() -> None:
         params = SamplingParams(temperature=0, max_tokens=5, logprobs=2)
@@ -219,7 +234,9 @@ def test_a_full_queue_refuses_the_next_one_with_the_numbers() -> None:
         runner = Slow(16, 4)
         async with async_llm(runner, max_num_seqs=1, max_waiting=3) as llm:
             streams = [llm.stream([i + 1], GREEDY) for i in range(3)]
-            with pytest.raises(TooBusyError, match=r"3 requests wait, and max_waiting=3; try"):
+            with pytest.raises(
+                TooBusyError, match=r"3 requests wait, 1 would come, and max_waiting=3; try"
+            ):
                 llm.stream([9], GREEDY)
             assert llm.metrics().num_refused == 1
             runner.leave.release(100)
@@ -249,7 +266,8 @@ def test_a_bad_request_is_told_to_its_sender_alone() -> None:
         async with async_llm() as llm:
             good = asyncio.create_task(llm.generate([1, 2], LONG))
             with pytest.raises(RequestError, match="empty"):
-                llm.stream([], GREEDY)
+                llm.stream([[]], GREEDY)
+            assert await llm.stream([], GREEDY).outputs() == []  # as LLM does
             stream = llm.stream([1] * 64, GREEDY)
             with pytest.raises(PromptTooLongError):
                 await stream.accepted()
