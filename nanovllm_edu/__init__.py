@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nanovllm_edu.async_llm import AsyncLLM as AsyncLLM
     from nanovllm_edu.config import EngineConfig as EngineConfig
     from nanovllm_edu.core.engine_state import EngineState as EngineState
     from nanovllm_edu.core.memory.eviction import FIFO as FIFO
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "LLM": "llm",
+    "AsyncLLM": "async_llm",
     "RequestOutput": "outputs",
     "SamplingParams": "core.request.sampling_params",
     "EngineConfig": "config",

@@ -56,6 +56,14 @@ class EngineClosedError(NanoVLLMError, RuntimeError):
     """The engine was closed; its cache is gone."""
 
 
+class TooBusyError(NanoVLLMError, RuntimeError):
+    """Too many requests wait already; this one was not queued. Try again later."""
+
+
+class StepFailedError(NanoVLLMError, RuntimeError):
+    """The step that computed a request failed, and the request with it. The engine goes on."""
+
+
 class RecordingError(NanoVLLMError, ValueError):
     """A recording is truncated, of another schema, or not a recording at all."""
 

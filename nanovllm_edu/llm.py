@@ -26,7 +26,7 @@ from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
 from nanovllm_edu.native.threads import torch_limited_to
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
-from nanovllm_edu.prompt import Prompt, read_prompts
+from nanovllm_edu.prompt import Prompt, TokenPrompt, read_prompts
 from nanovllm_edu.requests import Request, Requests
 from nanovllm_edu.runners.build import (
     build_runner,
@@ -83,7 +83,7 @@ class LLM:
         )
         self._interrupted: Requests | None = None
         # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
-        self._depth = 1 if device.type == "cuda" else 0
+        self.depth = 1 if device.type == "cuda" else 0
 
     def generate(
         self,
@@ -104,7 +104,7 @@ class LLM:
         Raises:
             RequestError: A prompt or its parameters cannot be accepted; nothing is generated.
         """
-        requests = Requests(self.engine, self._depth)
+        requests = Requests(self.engine, self.depth)
         try:
             with Shield(), requests:
                 self.add(requests, prompts, sampling_params)
@@ -124,7 +124,7 @@ class LLM:
         Other calls may come between two tokens. A stream that is dropped ends its requests, and
         what it had come to is its reader's.
         """
-        requests = Requests(self.engine, self._depth)
+        requests = Requests(self.engine, self.depth)
         try:
             with requests:
                 self.add(requests, prompts, sampling_params)
@@ -230,7 +230,24 @@ class LLM:
         Raises:
             RequestError: As in `generate`.
         """
-        read = read_prompts(prompts, self.tokenizer, self.engine.runner.vocab_size)
+        self.add_read(requests, self.read(prompts), sampling_params, perf_counter())
+
+    def read(self, prompts: Prompt | list[Prompt]) -> list[TokenPrompt]:
+        """Prompts as token ids; the engine takes no part in it.
+
+        Raises:
+            RequestError: One cannot be read.
+        """
+        return read_prompts(prompts, self.tokenizer, self.engine.runner.vocab_size)
+
+    def add_read(
+        self,
+        requests: Requests,
+        read: list[TokenPrompt],
+        sampling_params: SamplingParams | list[SamplingParams] | None,
+        begin: float,
+    ) -> None:
+        """Like `add`, for prompts that were read; their time runs since `begin`."""
         params = self.default_sampling_params if sampling_params is None else sampling_params
         each = params if isinstance(params, (list, tuple)) else [params] * len(read)
         if len(each) != len(read):
@@ -238,7 +255,6 @@ class LLM:
                 f"{len(each)} sampling_params for {len(read)} prompts; give one, or one each."
             )
         with Shield():
-            begin = perf_counter()
             seqs = self.engine.add_requests(
                 (prompt.token_ids, one) for prompt, one in zip(read, each, strict=True)
             )

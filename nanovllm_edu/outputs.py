@@ -120,9 +120,11 @@ class StreamOutput:
         token_id: The new token.
         text: Text that became final with it; may be empty.
         finish_reason: Set on the last one.
+        logprobs: Of the token and the likeliest ones, if asked for.
     """
 
     request_id: int
     token_id: int
     text: str
     finish_reason: str | None
+    logprobs: TokenLogprobs | None = None

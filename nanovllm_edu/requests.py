@@ -28,6 +28,9 @@ class Request:
         judge: Decides its text. Where the sequence has stop strings it is the sequence's own, and
             the engine gives it the tokens; else this object does.
         begin: When it was made.
+
+    Attributes:
+        num_read: How many of its tokens were read.
     """
 
     def __init__(self, seq: Sequence, prompt: str | None, judge: TextJudge, begin: float) -> None:
@@ -35,7 +38,7 @@ class Request:
         self._prompt = prompt
         self._judge = judge
         self._begin = begin
-        self._num_read = 0
+        self.num_read = 0
 
     @property
     def is_finished(self) -> bool:
@@ -45,8 +48,8 @@ class Request:
     def read(self) -> list[StreamOutput]:
         """What came since the last time, token by token."""
         seq, judge = self.seq, self._judge
-        new = seq.token_ids[seq.num_prompt_tokens + self._num_read :].tolist()
-        self._num_read += len(new)
+        first, self.num_read = self.num_read, len(seq.token_ids) - seq.num_prompt_tokens
+        new = seq.token_ids[seq.num_prompt_tokens + first :].tolist()
         texts: list[str] = []
         for token_id in new:
             if judge is not seq.judge and not judge.is_over:
@@ -56,7 +59,11 @@ class Request:
             judge.finish()
             if texts:
                 texts[-1] += judge.take()
-        pieces = [StreamOutput(seq.seq_id, *both, None) for both in zip(new, texts, strict=True)]
+        logprobs = seq.logprobs[first:] if seq.params.logprobs is not None else [None] * len(new)
+        pieces = [
+            StreamOutput(seq.seq_id, token_id, text, None, logprob)
+            for token_id, text, logprob in zip(new, texts, logprobs, strict=True)
+        ]
         if pieces and self.is_finished:
             pieces[-1] = replace(pieces[-1], finish_reason=seq.finish_reason)
         return pieces

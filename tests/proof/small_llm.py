@@ -31,7 +31,7 @@ def small_llm(depth: int = 0, runner: ChecksumRunner | None = None, **options: A
     llm.tokenizer = Letters()  # type: ignore[assignment]
     llm.engine = LLMEngine(runner, config, llm.tokenizer)
     llm.default_sampling_params = SamplingParams()
-    llm._interrupted, llm._depth = None, depth
+    llm._interrupted, llm.depth = None, depth
     return llm
 
 

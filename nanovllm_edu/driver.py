@@ -1,0 +1,255 @@
+"""`Driver`: the one thread that steps an engine for event loops.
+
+    commands ──► [take commands] ──► [step] ──► [hand out] ──┐
+                       ▲                                     │
+                       └─────────────────────────────────────┘
+
+Whatever is to happen to the engine is a command in its inbox: add, cancel, anything else that must
+come between two steps (`do`). Then it takes a step, reads what came of each request, and posts it
+to the request's mailbox. With nothing to do it sleeps in the inbox.
+
+A step that raises ends the requests that were to be stepped, each with a `StepFailedError`, and the
+driver goes on. If the engine is closed under it, or the driver itself fails, all that is left ends
+with an `EngineClosedError`, and so does whatever comes later.
+
+It knows no event loop but through `mailbox.py`. Read next: this one, then `async_llm.py`.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import RLock, Thread
+from typing import Any, Protocol, TypeAlias
+
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.errors import EngineClosedError, StepFailedError, UnknownRequestError
+from nanovllm_edu.llm import LLM
+from nanovllm_edu.mailbox import Letter, Mailbox, post
+from nanovllm_edu.outputs import StreamOutput
+from nanovllm_edu.prompt import TokenPrompt
+from nanovllm_edu.requests import Requests
+from nanovllm_edu.serving_metrics import Tally
+
+
+Params: TypeAlias = SamplingParams | list[SamplingParams] | None
+
+
+class Stepper(Protocol):
+    """The verbs that a driver uses: an engine's, or those of a recorder around it."""
+
+    def advance(self, depth: int = 0) -> StepRecord | None: ...
+
+    def abort_request(self, seq_id: int) -> Any: ...
+
+
+class Driver:
+    """Steps one engine.
+
+    Args:
+        llm: Whose engine.
+
+    Attributes:
+        stepper: Takes the steps; only a command (`do`) may change it.
+        tally: What was counted.
+        pending: How many requests of whom are on their way into the engine's queue.
+        is_over: Whether the thread has ended.
+        failure: Why, if nobody asked it to.
+    """
+
+    def __init__(self, llm: LLM) -> None:
+        self.llm, self.engine = llm, llm.engine
+        self.stepper: Stepper = llm.engine
+        self.tally = Tally()
+        self.pending: dict[Mailbox, int] = {}
+        self.is_over = False
+        self.failure: BaseException | None = None
+        self._is_stopping = False
+        self._live: dict[Mailbox, Requests] = {}
+        self._arrivals: dict[Mailbox, float] = {}
+        self._letters: list[Letter] = []
+        # A SimpleQueue, because a garbage collector may put a command into it, in any thread.
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._last = RLock()  # re-entered by a garbage collector
+        self._thread = Thread(target=self._run, name="nanovllm-edu driver", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------- from any thread
+
+    def do(self, command: Callable[[], None]) -> None:
+        """Runs a command between two steps, in the driver's thread. It must not raise."""
+        self._inbox.put(command)
+        if self.is_over:  # nobody else looks into the inbox any more
+            self._refuse_the_rest()
+
+    def add(
+        self,
+        mailbox: Mailbox,
+        read: list[TokenPrompt],
+        params: SamplingParams | None,
+        arrival: float,
+    ) -> None:
+        """Queues requests, all or none; what comes of them goes to the mailbox."""
+        self.pending[mailbox] = len(read)
+        self.do(partial(self._add, mailbox, read, params, arrival))
+
+    def cancel(self, mailbox: Mailbox) -> None:
+        """Ends the requests of a call before the next step; nothing more is posted."""
+        self.do(partial(self._cancel, mailbox))
+
+    def stop(self) -> None:
+        """Ends the thread before the next step."""
+        self.do(self._stop)
+
+    def join(self) -> None:
+        """Waits for the thread's end."""
+        self._thread.join()
+
+    @property
+    def num_unfinished(self) -> int:
+        """Calls that were added and have not ended."""
+        return len(self._live) + len(self.pending)
+
+    # ----------------------------------------------------------------- the commands
+
+    def _add(
+        self,
+        mailbox: Mailbox,
+        read: list[TokenPrompt],
+        params: SamplingParams | None,
+        arrival: float,
+    ) -> None:
+        del self.pending[mailbox]
+        requests = Requests(self.engine, self.llm.depth)
+        try:
+            self.check_open()
+            self.llm.add_read(requests, read, params, arrival)
+        except Exception as error:
+            self._letters.append(Letter(mailbox, error=error))
+            return
+        self._live[mailbox], self._arrivals[mailbox] = requests, arrival
+        self.tally.num_requests += len(requests.listed)
+        request_ids = tuple(request.seq.seq_id for request in requests.listed)
+        self._letters.append(Letter(mailbox, request_ids=request_ids))
+
+    def _cancel(self, mailbox: Mailbox) -> None:
+        if requests := self._live.pop(mailbox, None):
+            self._abort(requests)
+            self._count_ending(mailbox, requests)
+
+    def _stop(self) -> None:
+        self._is_stopping = True
+
+    # ------------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                self._take_commands(wait=not self._live)
+                if self._live and not self._is_stopping:
+                    self._step()
+                self._hand_out()
+        except BaseException as error:  # the engine was closed, or this is a bug of ours
+            self.failure = error
+        finally:
+            with self._last:
+                self.is_over = True
+                self._end_all(self._closed, "abort")
+                self._refuse_the_rest()
+
+    def _refuse_the_rest(self) -> None:
+        with self._last:
+            self._take_commands(wait=False)
+            self._post()
+
+    def _take_commands(self, *, wait: bool) -> None:
+        try:
+            self._inbox.get(block=wait)()
+            while True:
+                self._inbox.get_nowait()()
+        except Empty:
+            pass
+
+    def _step(self) -> None:
+        try:
+            record = self.stepper.advance(self.llm.depth)
+            while self.engine.num_steps_in_flight and not self.engine.has_unfinished_requests():
+                record = self.stepper.advance()  # whoever comes to an end last
+        except EngineClosedError:
+            raise
+        except Exception as error:
+            self.tally.num_failed_steps += 1
+            self._hand_out()
+            self._end_all(partial(_failed, error), "error")
+        else:
+            self.tally.num_steps += record is not None
+
+    def _hand_out(self) -> None:
+        """Posts what came of each request."""
+        with self.engine.exclusive():  # a token and the end that it brings are one
+            self._letters += filter(None, map(self._letter, [*self._live]))
+        self._post()
+
+    def _letter(self, mailbox: Mailbox) -> Letter | None:
+        requests, arrival = self._live[mailbox], self._arrivals[mailbox]
+        pieces: list[StreamOutput] = []
+        for request in requests.listed:
+            first = request.num_read
+            if new := request.read():
+                self.tally.count_tokens(arrival, request.seq.token_times, first)
+                pieces += new
+        if requests.are_finished:
+            del self._live[mailbox]
+            self._count_ending(mailbox, requests)
+            return Letter(mailbox, tuple(pieces), requests.outputs())
+        return Letter(mailbox, tuple(pieces)) if pieces else None
+
+    def _post(self) -> None:
+        letters, self._letters = self._letters, []
+        for mailbox in post(letters):  # their loop is closed
+            self._cancel(mailbox)
+
+    # ----------------------------------------------------------------------- ending
+
+    def _end_all(self, error: Callable[[], Exception], reason: str) -> None:
+        for mailbox, requests in [*self._live.items()]:
+            self._letters.append(Letter(mailbox, error=error()))  # one each: they are raised
+            self._abort(requests)
+            self._count_ending(mailbox, requests, reason)
+        self._live.clear()
+
+    def _abort(self, requests: Requests) -> None:
+        for request in requests.listed:
+            if not request.is_finished:
+                # Unless somebody else has ended it, or everything.
+                with suppress(UnknownRequestError, EngineClosedError):
+                    self.stepper.abort_request(request.seq.seq_id)
+
+    def _count_ending(self, mailbox: Mailbox, requests: Requests, reason: str = "") -> None:
+        arrival = self._arrivals.pop(mailbox)
+        for request in requests.listed:
+            self.tally.count_ending(request.seq, arrival, reason)
+
+    def check_open(self) -> None:
+        """Raises an EngineClosedError if the thread has ended, or is about to."""
+        if self._is_stopping or self.is_over:
+            raise self._closed()
+
+    def _closed(self) -> EngineClosedError:
+        if self.failure is None:
+            return EngineClosedError("this AsyncLLM is closed; make a new one.")
+        error = EngineClosedError(
+            f"the driver has ended ({type(self.failure).__name__}: {self.failure}); make a new one."
+        )
+        error.__cause__ = self.failure
+        return error
+
+
+def _failed(error: Exception) -> StepFailedError:
+    failed = StepFailedError(
+        f"the step failed ({type(error).__name__}: {error}); what it computed is lost, and the "
+        "engine goes on: send the request again."
+    )
+    failed.__cause__ = error
+    return failed

@@ -1,0 +1,429 @@
+"""`AsyncLLM`: the tokens of `LLM`, for event loops; and whoever leaves takes everything along."""
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from nanovllm_edu.async_llm import AsyncLLM
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.errors import (
+    ConfigError,
+    EngineClosedError,
+    NanoVLLMError,
+    PromptTooLongError,
+    RequestError,
+    StepFailedError,
+    TooBusyError,
+)
+from nanovllm_edu.runners.checksum import ChecksumRunner
+from tests.engine.faulty_runner import FaultyRunner
+from tests.proof.small_llm import right, small_llm
+
+PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 9], [8, 8, 8], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
+GREEDY = SamplingParams(temperature=0, max_tokens=6)
+LONG = SamplingParams(temperature=0, max_tokens=50)
+ENDLESS = SamplingParams(temperature=0, max_tokens=None)
+
+
+class Slow(ChecksumRunner):
+    """A device that waits for leave before each step."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.leave = threading.Semaphore(0)
+
+    def launch(self, plan: Any) -> Any:
+        assert self.leave.acquire(timeout=10)
+        return super().launch(plan)
+
+
+def async_llm(runner: ChecksumRunner | None = None, depth: int = 0, **options: Any) -> AsyncLLM:
+    max_waiting = options.pop("max_waiting", 64)
+    return AsyncLLM(small_llm(depth, runner, **options), max_waiting=max_waiting)
+
+
+def check_empty(llm: AsyncLLM) -> None:
+    """No row, no block, no request, no mailbox."""
+    scheduler = llm.llm.engine.scheduler
+    scheduler.check_invariants()
+    assert not scheduler.running and not scheduler.waiting
+    assert scheduler.block_manager.num_free_blocks == scheduler.block_manager.num_blocks
+    assert llm.num_unfinished == 0 and not llm._driver._arrivals
+
+
+async def until(is_so: Any, seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it never came to that"
+        await asyncio.sleep(0.001)
+
+
+# ----------------------------------------------------------------------------- the same tokens
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_the_tokens_are_those_of_llm(depth: int) -> None:
+    async def main() -> None:
+        async with async_llm(depth=depth) as llm:
+            outputs = await asyncio.gather(*(llm.generate(p, GREEDY) for p in PROMPTS))
+            assert [output.token_ids for output in outputs] == [right(p, GREEDY) for p in PROMPTS]
+            assert outputs == small_llm().generate(PROMPTS, GREEDY, use_tqdm=False)
+            check_empty(llm)
+
+    asyncio.run(main())
+
+
+def test_a_stream_gives_what_llms_stream_gives() -> None:
+    async def main() -> None:
+        async with async_llm() as llm:
+            pieces = [piece async for piece in llm.stream("hello", GREEDY)]
+        assert pieces == list(small_llm().stream("hello", GREEDY))
+
+    asyncio.run(main())
+
+
+def test_several_prompts_of_one_call_come_interleaved_and_whole() -> None:
+    async def main() -> None:
+        async with async_llm() as llm:
+            stream = llm.stream(PROMPTS, GREEDY)
+            ids = await stream.accepted()
+            pieces = [piece async for piece in stream]
+            for request_id, prompt in zip(ids, PROMPTS, strict=True):
+                mine = [p.token_id for p in pieces if p.request_id == request_id]
+                assert mine == right(prompt, GREEDY)
+            assert [output.request_id for output in await stream.outputs()] == list(ids)
+            check_empty(llm)
+
+    asyncio.run(main())
+
+
+def test_log_probabilities_come_with_their_token(tiny_llm: Any) -> None:
+    async def main() -> None:
+        params = SamplingParams(temperature=0, max_tokens=5, logprobs=2)
+        async with AsyncLLM(tiny_llm) as llm:
+            stream = llm.stream("Once upon a time", params)
+            pieces = [piece async for piece in stream]
+            assert [piece.logprobs for piece in pieces] == (await stream.output()).logprobs
+        assert not tiny_llm.engine.is_closed
+        assert (await_sync := tiny_llm.generate("Once upon a time", params, use_tqdm=False))
+        assert await_sync[0].token_ids == [piece.token_id for piece in pieces]
+
+    asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def tiny_llm() -> Any:
+    from nanovllm_edu import LLM
+
+    with LLM(num_blocks=64) as llm:
+        yield llm
+
+
+def test_two_event_loops_and_a_thread_share_one_batch() -> None:
+    llm = async_llm(num_blocks=64)
+    results: dict[str, list[list[int]]] = {}
+
+    async def ask() -> list[list[int]]:
+        outputs = await asyncio.gather(*(llm.generate(prompt, LONG) for prompt in PROMPTS))
+        return [output.token_ids for output in outputs]
+
+    def blocking() -> None:
+        outputs = llm.llm.generate(PROMPTS, LONG, use_tqdm=False)
+        results["thread"] = [output.token_ids for output in outputs]
+
+    def looping(name: str) -> None:
+        results[name] = asyncio.run(ask())
+
+    threads = [threading.Thread(target=looping, args=(name,)) for name in ("one", "two")]
+    threads.append(threading.Thread(target=blocking))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    check_empty(llm)
+    llm.close()
+    assert set(results) == {"one", "two", "thread"}
+    assert all(tokens == [right(p, LONG) for p in PROMPTS] for tokens in results.values())
+
+
+# ------------------------------------------------------------------------------------- leaving
+
+
+def test_leaving_the_loop_frees_everything_before_the_next_step() -> None:
+    async def main() -> None:
+        runner = Slow(16, 4)
+        async with async_llm(runner) as llm:
+            runner.leave.release(2)
+            async for _ in llm.stream([1, 2, 3], ENDLESS):
+                break
+            runner.leave.release()  # a step that has begun may end
+            await until(lambda: llm.num_unfinished == 0)
+            check_empty(llm)
+            num_steps = llm.metrics().num_steps
+            assert num_steps <= 3
+            runner.leave.release(100)
+            assert (await llm.generate([5], GREEDY)).token_ids == right([5], GREEDY)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["task", "cancel", "collected", "timeout"])
+def test_each_way_to_leave_cancels_the_request_and_no_other(how: str) -> None:
+    async def reader(llm: AsyncLLM, started: asyncio.Event) -> None:
+        async for _ in llm.stream([1, 2, 3], ENDLESS):
+            started.set()
+
+    async def main() -> None:
+        async with async_llm(num_blocks=256) as llm:
+            other = asyncio.create_task(llm.generate([4, 4], LONG))
+            if how == "task":
+                started = asyncio.Event()
+                task = asyncio.create_task(reader(llm, started))
+                await started.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            elif how == "timeout":
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        await llm.generate([1, 2, 3], ENDLESS)
+            else:
+                stream = llm.stream([1, 2, 3], ENDLESS)
+                await anext(stream)
+                if how == "cancel":
+                    stream.cancel()
+                del stream
+                gc.collect()
+            await until(lambda: llm.metrics().num_finished["abort"] == 1)
+            assert (await other).token_ids == right([4, 4], LONG)
+            await until(lambda: llm.num_unfinished == 0)
+            check_empty(llm)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_closed_is_noticed() -> None:
+    llm = async_llm(num_blocks=1024)
+    held = []
+
+    async def leave_open() -> None:
+        held.append(llm.stream([1, 2], ENDLESS))
+        await anext(held[0])
+
+    asyncio.run(leave_open())
+
+    async def main() -> None:
+        await until(lambda: llm.num_unfinished == 0)
+        check_empty(llm)
+        assert (await llm.generate([5], GREEDY)).token_ids == right([5], GREEDY)
+
+    asyncio.run(main())
+    llm.close()
+
+
+# --------------------------------------------------------------------------------- back-pressure
+
+
+def test_a_full_queue_refuses_the_next_one_with_the_numbers() -> None:
+    async def main() -> None:
+        runner = Slow(16, 4)
+        async with async_llm(runner, max_num_seqs=1, max_waiting=3) as llm:
+            streams = [llm.stream([i + 1], GREEDY) for i in range(3)]
+            with pytest.raises(
+                TooBusyError, match=r"3 requests wait, 1 would come, and max_waiting=3; try"
+            ):
+                llm.stream([9], GREEDY)
+            assert llm.metrics().num_refused == 1
+            runner.leave.release(100)
+            for i, stream in enumerate(streams):
+                assert (await stream.output()).token_ids == right([i + 1], GREEDY)
+            assert (await llm.generate([9], GREEDY)).token_ids == right([9], GREEDY)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("max_waiting", [0, -1, "3", True, 1.5])
+def test_a_bound_that_is_none_is_refused(max_waiting: Any) -> None:
+    with pytest.raises(ConfigError, match="max_waiting"):
+        AsyncLLM(small_llm(), max_waiting=max_waiting)
+
+
+def test_options_belong_to_the_llm_that_is_made() -> None:
+    with pytest.raises(ConfigError, match="block_size"):
+        AsyncLLM(small_llm(), block_size=4)
+
+
+# ---------------------------------------------------------------------------------- bad requests
+
+
+def test_a_bad_request_is_told_to_its_sender_alone() -> None:
+    async def main() -> None:
+        async with async_llm() as llm:
+            good = asyncio.create_task(llm.generate([1, 2], LONG))
+            with pytest.raises(RequestError, match="empty"):
+                llm.stream([[]], GREEDY)
+            assert await llm.stream([], GREEDY).outputs() == []  # as LLM does
+            stream = llm.stream([1] * 64, GREEDY)
+            with pytest.raises(PromptTooLongError):
+                await stream.accepted()
+            with pytest.raises(PromptTooLongError):
+                await stream.output()
+            with pytest.raises(RequestError, match="sampling_params"):
+                await llm.generate([1], "hot")  # type: ignore[arg-type]
+            assert (await good).token_ids == right([1, 2], LONG)
+            check_empty(llm)
+
+    asyncio.run(main())
+
+
+def test_without_an_event_loop_it_says_so() -> None:
+    with async_llm() as llm, pytest.raises(NanoVLLMError, match="no event loop"):
+        llm.stream([1])
+
+
+# ------------------------------------------------------------------------------------- failures
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("where", ["in_launch", "in_wait"])
+def test_a_step_that_raises_ends_its_requests_and_the_engine_goes_on(
+    where: str, depth: int
+) -> None:
+    async def main() -> None:
+        runner = FaultyRunner(16, 4)
+        async with async_llm(runner, depth) as llm:
+            runner.fail(**{where: [2]})
+            results = await asyncio.gather(
+                *(llm.generate(prompt, LONG) for prompt in PROMPTS[:2]), return_exceptions=True
+            )
+            assert {type(result) for result in results} == {StepFailedError}
+            assert results[0] is not results[1]  # each is raised in a task of its own
+            assert "DeviceFailure: the device failed" in str(results[0])
+            check_empty(llm)
+            metrics = llm.metrics()
+            assert (metrics.num_failed_steps, metrics.num_finished["error"]) == (1, 2)
+            assert (await llm.generate(PROMPTS[0], LONG)).token_ids == right(PROMPTS[0], LONG)
+
+    asyncio.run(main())
+
+
+def test_tokens_before_a_failure_are_still_read() -> None:
+    async def main() -> None:
+        runner = FaultyRunner(16, 4)
+        async with async_llm(runner) as llm:
+            runner.fail(in_wait=[3])
+            stream = llm.stream([1, 2, 3], LONG)
+            tokens = [(await anext(stream)).token_id for _ in range(3)]
+            assert tokens == right([1, 2, 3], LONG)[:3]
+            with pytest.raises(StepFailedError):
+                await anext(stream)
+
+    asyncio.run(main())
+
+
+def test_an_engine_closed_under_it_is_a_clear_end() -> None:
+    async def main() -> None:
+        llm = async_llm(num_blocks=1024)
+        stream = llm.stream([1, 2, 3], ENDLESS)
+        await anext(stream)
+        await asyncio.to_thread(llm.llm.close)
+        with pytest.raises(EngineClosedError, match="the driver has ended"):
+            await stream.output()
+        await until(lambda: llm.is_closed)
+        with pytest.raises(EngineClosedError):
+            llm.stream([1])
+        llm.close()
+
+    asyncio.run(main())
+
+
+# ---------------------------------------------------------------------------------- closing
+
+
+def test_closing_ends_what_is_unfinished_and_leaves_nothing() -> None:
+    async def main() -> None:
+        llm = async_llm(num_blocks=1024)
+        streams = [llm.stream(prompt, ENDLESS) for prompt in PROMPTS]
+        await anext(streams[0])
+        await asyncio.to_thread(llm.close)
+        llm.close()
+        for stream in streams:
+            with pytest.raises(EngineClosedError, match="closed"):
+                await stream.output()
+        check_empty(llm)
+        with pytest.raises(EngineClosedError):
+            llm.stream([1])
+        assert not llm.llm.engine.is_closed  # it was given
+
+    asyncio.run(main())
+    names = {thread.name for thread in threading.enumerate()}
+    assert "nanovllm-edu driver" not in names
+
+
+def test_a_request_that_crosses_the_end_is_told() -> None:
+    """However the two come together, nobody waits for ever."""
+
+    async def main(delay: float) -> None:
+        llm = async_llm(num_blocks=1024)
+        closing = asyncio.get_running_loop().run_in_executor(None, llm.close)
+        end = time.perf_counter() + delay
+        while time.perf_counter() < end:
+            pass
+        with pytest.raises(EngineClosedError):
+            async with asyncio.timeout(5):
+                await llm.generate([1], ENDLESS)
+        await closing
+
+    for i in range(30):
+        asyncio.run(main(i * 2e-5))
+
+
+def test_an_object_that_nobody_holds_ends_its_thread() -> None:
+    llm = async_llm()
+    thread = llm._driver._thread
+    del llm
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+# ---------------------------------------------------------------------------------- metrics
+
+
+def test_metrics_count_what_happened() -> None:
+    async def main() -> None:
+        async with async_llm(max_num_seqs=2, num_blocks=64) as llm:
+            await asyncio.gather(*(llm.generate(prompt, GREEDY) for prompt in PROMPTS))
+            again = await llm.generate(PROMPTS[0], GREEDY)
+            metrics = llm.metrics()
+        assert again.num_cached_tokens == 4
+        assert (metrics.num_requests, metrics.num_finished["length"]) == (5, 5)
+        assert metrics.num_generated_tokens == 30
+        assert metrics.num_prompt_tokens == sum(map(len, PROMPTS)) + 7
+        assert metrics.num_cached_tokens >= 4
+        assert metrics.time_to_first_token.count == 5
+        assert metrics.inter_token_time.count == 25
+        assert metrics.time_per_output_token.count == metrics.end_to_end_time.count == 5
+        assert 0 < metrics.time_to_first_token.mean < metrics.end_to_end_time.mean
+        assert (metrics.num_running, metrics.num_waiting, metrics.kv_use) == (0, 0, 0.0)
+
+    asyncio.run(main())
+
+
+def test_actions_come_between_steps() -> None:
+    async def main() -> None:
+        async with async_llm(num_blocks=512) as llm:
+            stream = llm.stream([1, 2], ENDLESS)
+            await anext(stream)
+            name = await llm.between_steps(lambda _: threading.current_thread().name)
+            assert name == "nanovllm-edu driver"
+            with pytest.raises(ZeroDivisionError):
+                await llm.between_steps(lambda _: 1 // 0)
+            assert await anext(stream)
+
+    asyncio.run(main())
