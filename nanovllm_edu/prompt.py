@@ -1,7 +1,7 @@
 """From a prompt, in any of the forms that people write it, to token ids that a model knows.
 
-A prompt may hold a hundred thousand tokens, so none of them is looked at in Python: an array of C
-integers takes in integers alone, and numpy finds the largest.
+A prompt may hold a hundred thousand tokens, so no line of Python looks at one: an array of C
+integers takes in integers alone, and `max` finds the largest.
 
 Read next: `intake.py`.
 """
@@ -11,8 +11,6 @@ Read next: `intake.py`.
 
 from array import array
 from typing import Any, NamedTuple, Protocol, TypeAlias
-
-import numpy as np
 
 from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
@@ -106,7 +104,7 @@ def read_prompt(
     token_ids = _packed(prompt, vocab_size, where)
     if not token_ids:
         raise RequestError(f"{where}the prompt is empty; give at least one token.")
-    if (largest := int(np.frombuffer(token_ids, np.uint64).max())) >= vocab_size:
+    if (largest := max(token_ids)) >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size, where)
     return TokenPrompt(text, token_ids)
 
@@ -137,9 +135,8 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
     except OverflowError:  # below 0, or too large for any vocabulary
         worst = next(i for i in prompt if not 0 <= i < vocab_size)
         raise _not_in_vocabulary(worst, vocab_size, where) from None
-    # True and False are integers to Python; they can only hide where a 0 or a 1 is.
-    small = (np.frombuffer(token_ids, np.uint64) <= 1).nonzero()[0] if token_ids else ()
-    if len(small) and any(isinstance(prompt[index], bool) for index in small):
+    # To Python they are 0 and 1, so a quick look tells whether there can be any.
+    if (False in prompt or True in prompt) and bool in map(type, prompt):
         raise _no_prompt(prompt, where)
     return token_ids
 

@@ -8,11 +8,11 @@ Read next: `conversation.py` (from a conversation to a prompt), `detokenizer.py`
 """
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from nanovllm_edu import conversation
+from nanovllm_edu.byte_pairs import letter_bytes
 from nanovllm_edu.conversation import Message
 from nanovllm_edu.detokenizer import Decoder, Spelling
 from nanovllm_edu.errors import ModelLoadError, RequestError
@@ -103,7 +103,7 @@ class Tokenizer(Decoder):
 
     def _spelt(self, token: str) -> bytes | None:
         if self.spelling == "bytes":
-            letters = _byte_letters()
+            letters = letter_bytes()
             if all(letter in letters for letter in token):
                 return bytes(letters[letter] for letter in token)
             return token.encode()  # an added token, in plain text
@@ -161,23 +161,10 @@ class Tokenizer(Decoder):
 
 def _decoder_kinds(tokenizer: Any) -> list[str]:
     """The names of the steps by which a fast tokenizer decodes; none for another tokenizer."""
+    if hasattr(tokenizer, "decoder_kinds"):  # ours
+        return list(tokenizer.decoder_kinds)
     decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     if decoder is None:
         return []
     described = json.loads(decoder.__getstate__())
     return [step["type"] for step in described.get("decoders", [described])]
-
-
-@cache
-def _byte_letters() -> dict[str, int]:
-    """The letter by which a byte-level vocabulary writes each byte.
-
-    A byte that is a printable Latin-1 character is written as it is; the others take, in order, the
-    letters from 256 on.
-    """
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    letters = ByteLevel.alphabet()
-    as_it_is = {letter: ord(letter) for letter in letters if ord(letter) < 256}
-    others = sorted(set(range(256)) - set(as_it_is.values()))
-    return as_it_is | dict(zip(sorted(set(letters) - set(as_it_is)), others, strict=True))

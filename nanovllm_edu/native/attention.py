@@ -7,7 +7,7 @@ tokens, and all of them at once.
 Reference: `attention/reference.py`. Where there is no compiler: `attention/sdpa.py`.
 """
 
-from ctypes import CDLL, c_int, c_void_p
+from ctypes import CDLL
 from functools import cache
 
 import torch
@@ -19,9 +19,6 @@ from nanovllm_edu.native.threads import load_kernels, num_threads
 from nanovllm_edu.paged.batch import Batch
 from nanovllm_edu.paged.kv_cache import KVCache
 
-NUM_POINTERS, NUM_INTS = 7, 6
-"""Parameters of `paged_attention`: first the arrays, then the sizes."""
-
 
 @cache
 def kernels(head_dim: int) -> CDLL:
@@ -30,10 +27,7 @@ def kernels(head_dim: int) -> CDLL:
     Raises:
         CompileError: It cannot be compiled here.
     """
-    compiled = load_kernels("paged_attention.c", HEAD_DIM=head_dim)
-    compiled.paged_attention.argtypes = [c_void_p] * NUM_POINTERS + [c_int] * NUM_INTS
-    compiled.paged_attention.restype = None
-    return compiled
+    return load_kernels("paged_attention.c", HEAD_DIM=head_dim)
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:

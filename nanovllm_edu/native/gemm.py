@@ -3,7 +3,7 @@
 Read next: `gemm.c`; the reference is `reference` in `layers/packed.py`.
 """
 
-from ctypes import CDLL, c_int, c_int64, c_void_p
+from ctypes import CDLL, c_int
 from functools import cache
 
 import torch
@@ -25,10 +25,7 @@ def functions() -> CDLL:
     Raises:
         CompileError: It cannot be compiled here.
     """
-    compiled = load_kernels("gemm.c")
-    compiled.gemm.argtypes = [c_void_p] * 4 + [c_int64] + [c_int] * 4
-    compiled.gemm.restype = None
-    return compiled
+    return load_kernels("gemm.c")
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:

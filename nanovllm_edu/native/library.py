@@ -4,6 +4,9 @@ The compiler is the machine's own (`CC`, else cc, gcc or clang). The library goe
 cache folder under a name that says what it was made from, so a changed source, compiler, flag or
 CPU makes another one, and nothing has to be built when the package is installed.
 
+In a browser there is no compiler: the libraries of `native/wasm` were compiled beforehand
+(`docs/live/kernels.py`), and Python's own loader takes them.
+
 It knows nothing of what the functions compute. Used by `native/threads.py`.
 """
 
@@ -12,6 +15,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +50,8 @@ def load_library(source: Path, defines: Mapping[str, int] | None = None) -> ctyp
     Raises:
         CompileError: There is no compiler, it failed, or there is nowhere to keep the result.
     """
+    if sys.platform == "emscripten":
+        return _load_built(source, defines or {})
     command, made_from = _preprocess(source, defines or {})
     name = f"{source.stem}-{xxh3_128_hexdigest(made_from.encode())}.so"
     try:
@@ -86,6 +92,19 @@ def cache_folder() -> Path:
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise CompileError(f"others can write to {folder}; `chmod 700` it, or set XDG_CACHE_HOME")
     return folder
+
+
+def built_file(source: Path, defines: Mapping[str, int]) -> Path:
+    """Where the library of a C file for a browser is."""
+    name = "_".join([source.stem, *map(str, defines.values())])
+    return source.parent / "wasm" / f"{name}.wasm"
+
+
+def _load_built(source: Path, defines: Mapping[str, int]) -> ctypes.CDLL:
+    path = built_file(source, defines)
+    if not path.exists():
+        raise CompileError(f"{path.name} was not built; add it to docs/live/kernels.py")
+    return ctypes.CDLL(str(path))
 
 
 def _preprocess(source: Path, defines: Mapping[str, int]) -> tuple[list[str], str]:

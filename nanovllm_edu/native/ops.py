@@ -3,7 +3,7 @@
 Read next: `ops.c`; the reference is `layers/ops.py`.
 """
 
-from ctypes import CDLL, c_float, c_int, c_void_p
+from ctypes import CDLL
 from functools import cache
 
 import torch
@@ -21,13 +21,7 @@ def functions() -> CDLL:
     Raises:
         CompileError: They cannot be compiled here.
     """
-    compiled = load_kernels("ops.c")
-    array, size, number = c_void_p, c_int, c_float
-    compiled.rms_norm.argtypes = [array] * 3 + [size] * 2 + [number, size]
-    compiled.add_rms_norm.argtypes = [array] * 5 + [size] * 2 + [number, size]
-    compiled.norm_and_rotate.argtypes = [array] * 5 + [size] * 5 + [number, size]
-    compiled.silu_and_mul.argtypes = [array] * 2 + [size] * 3
-    return compiled
+    return load_kernels("ops.c")
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from nanovllm_edu.native.library import FOLDER, load_library
+from nanovllm_edu.native.signatures import declared
 
 
 @cache
@@ -43,7 +44,7 @@ def load_kernels(name: str, **defines: int) -> ctypes.CDLL:
     Raises:
         CompileError: They cannot be compiled here.
     """
-    kernels = load_library(FOLDER / name, defines)
+    kernels = declared(load_library(FOLDER / name, defines), name)
     kernels.use_threads(ctypes.cast(helpers().deal_out, ctypes.c_void_p))
     return kernels
 

@@ -48,6 +48,19 @@ class Row:
     """Group -> block table."""
 
 
+def take_news(rows: dict[int, Row], plan: StepPlan) -> None:
+    """Who left, who joined, who is sampled differently, and what is new in the block tables."""
+    for row in plan.left:
+        rows.pop(row, None)
+    for joined in plan.joined:
+        rows[joined.row] = Row(joined, joined.sampling, list(joined.token_ids), {})
+    for update in plan.sampling_updates:
+        rows[update.row].sampling = update.sampling
+    for update in plan.block_updates:
+        table = rows[update.row].tables.setdefault(update.group, [])
+        table[update.first :] = update.block_ids
+
+
 class ChecksumRunner:
     """A `ModelRunner` whose "model" is a hash of everything that came before.
 
@@ -88,16 +101,7 @@ class ChecksumRunner:
 
     def launch(self, plan: StepPlan) -> ReadyTicket:
         """Computes the step at once: takes in the news, stores each span, then samples."""
-        for row in plan.left:
-            self._rows.pop(row, None)
-        for joined in plan.joined:
-            token_ids = list(joined.token_ids)
-            self._rows[joined.row] = Row(joined, joined.sampling, token_ids, {})
-        for update in plan.sampling_updates:
-            self._rows[update.row].sampling = update.sampling
-        for update in plan.block_updates:
-            table = self._rows[update.row].tables.setdefault(update.group, [])
-            table[update.first :] = update.block_ids
+        take_news(self._rows, plan)
         for copy in plan.copies:
             assert copy.target in self._kv, "a copy to a block that is not there"
             self._kv[copy.target] = [list(slots) for slots in self._kv[copy.source]]

@@ -26,7 +26,7 @@ from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.cpu_threads import CpuThreads
-from nanovllm_edu.sampling.rows import SamplingRow
+from nanovllm_edu.sampling.rows import BROKEN_LOGITS, SamplingRow
 from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
 from nanovllm_edu.sampling.tensors import SamplingTensors
 
@@ -70,9 +70,7 @@ class EagerTicket:
         if is_broken is None or not is_broken.any():
             return {}
         rows = zip(self.seq_ids, is_broken.tolist(), strict=True)
-        return {
-            seq_id: "the model's logits are NaN or infinite" for seq_id, broken in rows if broken
-        }
+        return {seq_id: BROKEN_LOGITS for seq_id, broken in rows if broken}
 
     def _up_to_first_wrong_guess(self, token_ids: list[int]) -> dict[int, tuple[int, ...]]:
         """A token counts as long as everything before it was guessed right."""

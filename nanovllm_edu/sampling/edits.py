@@ -26,7 +26,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nanovllm_edu.sampling import stages
-from nanovllm_edu.sampling.rows import SamplingRow, send
+from nanovllm_edu.sampling.columns import send
+from nanovllm_edu.sampling.rows import SamplingRow
 from nanovllm_edu.sampling.stages import DROPPED
 
 Rows = Sequence[SamplingRow]

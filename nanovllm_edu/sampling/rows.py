@@ -1,14 +1,14 @@
-"""`SamplingRow`: one token to sample, and how columns of such rows go to the device.
+"""`SamplingRow`: one token to sample.
 
-Read next: `edits.py`.
+Read next: `columns.py`, then `edits.py`; `plain.py` samples a row in plain Python.
 """
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+
+BROKEN_LOGITS = "the model's logits are NaN or infinite"
+"""What is said of a row that no token can be drawn from."""
 
 
 class SamplingRow(NamedTuple):
@@ -29,13 +29,3 @@ class SamplingRow(NamedTuple):
     num_prompt_tokens: int = 0
     row: int = 0
     eos_token_ids: frozenset[int] = frozenset()
-
-
-def send(
-    columns: list[list[int]] | list[list[float]], dtype: torch.dtype, device: torch.device | str
-) -> tuple[Tensor, ...]:
-    """Several columns in one copy that does not wait for the device."""
-    packed = torch.tensor(columns, dtype=dtype)
-    if torch.device(device).type == "cuda":
-        packed = packed.pin_memory()
-    return packed.to(device, non_blocking=True).unbind(0)

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nanovllm_edu.errors import ModelLoadError
-from nanovllm_edu.models import load_model
 from nanovllm_edu.models.checkpoint import INDEX_NAME, SINGLE_NAME
+from nanovllm_edu.models.loader import load_model
 from tests.models.configurations import Configuration
 
 Tensors = dict[str, torch.Tensor]

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from nanovllm_edu import LLM
 from nanovllm_edu.errors import ModelLoadError, NanoVLLMError
-from nanovllm_edu.models import load_model, read_config
 from nanovllm_edu.models.checkpoint import INDEX_NAME, SINGLE_NAME
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
+from nanovllm_edu.models.loader import load_model
+from nanovllm_edu.models.registry import read_config
 from nanovllm_edu.tokenizer import Tokenizer
 from tests.models.configurations import Configuration
 from tests.models.random_configurations import edit_config

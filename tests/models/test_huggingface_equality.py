@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nanovllm_edu.models import load_model
+from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from tests.models.configurations import CONFIGURATIONS, Configuration
 from tests.models.dense_attend import DenseAttend

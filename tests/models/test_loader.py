@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from nanovllm_edu.errors import ConfigError
-from nanovllm_edu.models import ModelConfig, build_random_model, load_model
 from nanovllm_edu.models.checkpoint import checkpoint_tensors
+from nanovllm_edu.models.config import ModelConfig
+from nanovllm_edu.models.loader import build_random_model, load_model
 from tests.models.dense_attend import DenseAttend
 
 _CONFIG = ModelConfig(

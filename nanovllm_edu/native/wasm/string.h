@@ -1,0 +1,2 @@
+/* See math.h. */
+#define memcpy __builtin_memcpy

@@ -1,0 +1,168 @@
+"""`PlainTokenizer`: a model folder's tokenizer, read with the standard library alone.
+
+It stands in for transformers' object where there is none: `Tokenizer` (`tokenizer.py`) asks it the
+same questions. Byte-level BPE is what it reads, and a tokenizer of another kind is refused by name.
+
+Read next: `tokenizer.py`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from nanovllm_edu.byte_pairs import BytePairs, letter_bytes
+from nanovllm_edu.errors import ModelLoadError
+
+PIECES_OF_WORDS = {  # what would make the merges of a word something else
+    "type": "BPE",
+    "dropout": None,
+    "continuing_subword_prefix": None,
+    "end_of_word_suffix": None,
+    "ignore_merges": False,
+}
+
+
+class AddedToken(NamedTuple):
+    """A token that is not the result of merges."""
+
+    content: str
+    special: bool
+
+
+class PlainTokenizer:
+    """The part of transformers' tokenizer that this package uses.
+
+    Args:
+        tokenizer: What tokenizer.json holds.
+        settings: What tokenizer_config.json holds.
+
+    Raises:
+        ModelLoadError: It is of a kind that is not read here.
+    """
+
+    decoder_kinds = ("ByteLevel",)
+
+    def __init__(self, tokenizer: dict[str, Any], settings: dict[str, Any]) -> None:
+        _check(tokenizer)
+        model, added = tokenizer["model"], tokenizer["added_tokens"]
+        self.added_tokens_decoder = {
+            token["id"]: AddedToken(token["content"], token["special"]) for token in added
+        }
+        ids = {token.content: i for i, token in self.added_tokens_decoder.items()}
+        split = (m.split(" ") if isinstance(m, str) else m for m in model["merges"])
+        merges = ((left, right) for left, right in split)
+        pattern = tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+        self._bpe = BytePairs(model["vocab"], merges, pattern, ids)
+        self._vocabulary = model["vocab"] | ids
+        self._tokens = {token_id: token for token, token_id in self._vocabulary.items()}
+        self.eos_token_id = self._vocabulary.get(settings.get("eos_token"))
+        self.chat_template: str | None = settings.get("chat_template")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads the tokenizer of a model folder.
+
+        Raises:
+            ModelLoadError: There is none, or it is of a kind that is not read here.
+        """
+        files = (folder / name for name in ("tokenizer.json", "tokenizer_config.json"))
+        try:
+            return cls(*(json.loads(file.read_text("utf-8")) for file in files))
+        except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ModelLoadError(
+                f"the tokenizer in {folder} is not read without transformers: {error!r:.300}; "
+                "use LLM()."
+            ) from error
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id."""
+        return self._vocabulary
+
+    def convert_ids_to_tokens(self, token_id: int) -> str | None:
+        """A token as the vocabulary spells it."""
+        return self._tokens.get(token_id)
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Text to token ids; tokenizers that add tokens around a text are refused when read."""
+        return self._bpe.encode(text)
+
+    def decode(
+        self,
+        token_ids: list[int],
+        *,
+        skip_special_tokens: bool = True,
+        clean_up_tokenization_spaces: bool = False,
+    ) -> str:
+        """The text of all tokens' bytes."""
+        added = self.added_tokens_decoder
+        kept = (
+            self._tokens.get(i, "")
+            for i in token_ids
+            if not (skip_special_tokens and i in added and added[i].special)
+        )
+        return b"".join(map(_spelt, kept)).decode("utf-8", "replace")
+
+    def get_chat_template(self) -> str:
+        """The template's source."""
+        assert self.chat_template is not None, "asked before"
+        return self.chat_template
+
+    def apply_chat_template(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        continue_final_message: bool,
+        **variables: Any,
+    ) -> str:
+        """A conversation as text: the template is a program, and runs in jinja2's sandbox."""
+        from jinja2 import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        assert not tokenize
+
+        def refuse(message: str) -> None:
+            raise TemplateError(message)
+
+        sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        sandbox.globals["raise_exception"] = refuse
+        template = sandbox.from_string(self.get_chat_template())
+        if continue_final_message:  # what comes behind the last content is cut off
+            *before, last = messages
+            messages = [*before, last | {"content": f"{last['content']}{END}"}]
+        text = template.render(
+            messages=messages, add_generation_prompt=add_generation_prompt, **variables
+        )
+        return text[: text.rindex(END)] if continue_final_message else text
+
+
+END = "\U0010fffe"
+"""Where a message ends that goes on: a noncharacter, which no text should hold."""
+
+
+def _check(tokenizer: dict[str, Any]) -> None:
+    """Refuses whatever would give other tokens."""
+    model, words = tokenizer["model"], tokenizer["pre_tokenizer"]
+    for name, value in PIECES_OF_WORDS.items():
+        if model.get(name, value) != value:
+            raise ValueError(f"{name} is {model[name]!r}")
+    kinds = [part["type"] for part in words["pretokenizers"]]
+    behaviour = words["pretokenizers"][0].get("behavior"), words["pretokenizers"][0].get("invert")
+    is_plain_bytes = not words["pretokenizers"][-1].get("add_prefix_space")
+    if kinds != ["Split", "ByteLevel"] or behaviour != ("Isolated", False) or not is_plain_bytes:
+        raise ValueError("it splits text in another way")
+    if tokenizer["normalizer"] is not None or tokenizer["decoder"]["type"] != "ByteLevel":
+        raise ValueError("it changes text")
+    if (tokenizer["post_processor"] or {}).get("special_tokens"):
+        raise ValueError("it adds tokens around a text")
+    for token in tokenizer["added_tokens"]:
+        if token["single_word"] or token["lstrip"] or token["rstrip"]:
+            raise ValueError(f"{token['content']} is found by rules of its own")
+
+
+def _spelt(token: str) -> bytes:
+    letters = letter_bytes()
+    if all(letter in letters for letter in token):
+        return bytes(letters[letter] for letter in token)
+    return token.encode()  # an added token, in plain text
