@@ -247,6 +247,7 @@ def main() -> None:
         for name, model in drafts.items():
             options = {"device": args.device, "max_num_seqs": max(args.batch_sizes)}
             options["max_model_len"] = MAX_LENGTH
+            options["num_blocks"] = max(args.batch_sizes) * MAX_LENGTH // 16
             ways[str(name)] = ModelProposer(str(model), args.num_tokens, **options)
         for workload in tqdm(WORKLOADS):
             for batch_size in args.batch_sizes:

@@ -43,6 +43,8 @@ class EngineConfig:
         enable_prefix_caching: Find and share blocks by content.
         prefix_cache: How they are found: "hash" (an index of chained hashes) or "radix" (a tree).
         enable_chunked_prefill: Cut prompts that exceed what is left of a step's budget.
+        prefill_chunk_size: Tokens of prompts in a step in which somebody decodes, who waits for
+            them; None sets no limit of its own.
         policy: Who goes first (`MixedPolicy()`, `PhaseSeparatedPolicy()` or your own).
         eviction_policy: Which cached block goes first (`LRU`, `FIFO` or your own class).
         draft_proposer: Guesses tokens, so that one step can settle several; None guesses nothing.
@@ -63,6 +65,7 @@ class EngineConfig:
     enable_prefix_caching: bool = True
     prefix_cache: str = "hash"
     enable_chunked_prefill: bool = True
+    prefill_chunk_size: int | None = None
     policy: SchedulingPolicy = field(default_factory=MixedPolicy)
     eviction_policy: Callable[[], EvictionPolicy] = LRU
     draft_proposer: DraftProposer | None = None
@@ -81,9 +84,9 @@ class EngineConfig:
                 f"max_num_seqs={self.max_num_seqs} is above {MAX_ROWS}, more rows than any device "
                 "has blocks for; lower it."
             )
-        for name in ("num_blocks", "max_model_len"):
+        for name in ("num_blocks", "max_model_len", "prefill_chunk_size"):
             if getattr(self, name) is not None:
-                self._check_int(name, 1 if name == "num_blocks" else 2)
+                self._check_int(name, 2 if name == "max_model_len" else 1)
         self._check_int("seed", 0)
         for name in ("enable_prefix_caching", "enable_chunked_prefill", "enforce_eager"):
             if not isinstance(getattr(self, name), bool):

@@ -299,10 +299,10 @@ class LLMEngine:
         """An independent engine in the same state that shares the weights.
 
         Without changes, or with changes of `policy`, `max_num_batched_tokens`,
-        `enable_chunked_prefill`, `draft_proposer` or `seed`, it has a copy of the KV cache and goes
-        on where this one is. After changes of `block_size`, `num_blocks`, `enable_prefix_caching`,
-        `prefix_cache` or `eviction_policy` it starts with an empty cache and its sequences are
-        computed anew.
+        `enable_chunked_prefill`, `prefill_chunk_size`, `draft_proposer` or `seed`, it has a copy of
+        the KV cache and goes on where this one is. After changes of `block_size`, `num_blocks`,
+        `enable_prefix_caching`, `prefix_cache` or `eviction_policy` it starts with an empty cache
+        and its sequences are computed anew.
 
         Raises:
             ConfigError: Another option was to be changed, or the changes do not fit.

@@ -23,6 +23,7 @@ KEEPS_CACHE = {
     "policy",
     "max_num_batched_tokens",
     "enable_chunked_prefill",
+    "prefill_chunk_size",
     "draft_proposer",
     "seed",
 }
@@ -70,6 +71,7 @@ def _copied(parts: Parts, changes: dict[str, Any]) -> Parts:
         policy=changes.get("policy"),
         max_num_batched_tokens=config.max_num_batched_tokens,
         enable_chunked_prefill=config.enable_chunked_prefill,
+        prefill_chunk_size=config.prefill_chunk_size,
     )
     scheduler.draft_proposer = config.draft_proposer
     return Parts(parts.runner.fork(), replace(config, policy=scheduler.policy), scheduler)

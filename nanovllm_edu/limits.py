@@ -38,6 +38,7 @@ def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
         eos_token_ids=runner.eos_token_ids,
         draft_proposer=config.draft_proposer,
         vocab_size=runner.vocab_size,
+        prefill_chunk_size=config.prefill_chunk_size,
     )
 
 

@@ -12,6 +12,7 @@ ENGINE_NUMBERS = {
     "num_blocks": (int, "KV blocks in the pool; left out: as many as fit"),
     "max_num_seqs": (int, "sequences that may run at once"),
     "max_num_batched_tokens": (int, "token budget of one step"),
+    "prefill_chunk_size": (int, "tokens of prompts in a step in which somebody decodes"),
     "max_model_len": (int, "longest sequence, prompt and output"),
     "gpu_memory_utilization": (float, "fraction of the GPU's memory to use"),
     "seed": (int, "where random numbers come from"),

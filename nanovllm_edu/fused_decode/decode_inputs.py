@@ -3,9 +3,11 @@
 Read next: `decoder.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
+
+_TABLES = ("token_table", "block_tables")
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,13 @@ class DecodeInputs:
     top_ps: Tensor
     min_ps: Tensor
     sampled: Tensor
+
+    @property
+    def options(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """How each row is sampled, in the order of the tables' own (`RowOptions.columns`)."""
+        return self.seeds, self.temperatures, self.top_ks, self.top_ps, self.min_ps
+
+    def rows(self, num_rows: int) -> "DecodeInputs":
+        """The first rows (views)."""
+        names = [field.name for field in fields(self) if field.name not in _TABLES]
+        return replace(self, **{name: getattr(self, name)[:num_rows] for name in names})

@@ -13,20 +13,22 @@ All sequences of a step lie one after the other in a single run of tokens, witho
 token is written into its row by the device itself, and the next step reads it there: it need not
 wait for its value to travel to the scheduler and back.
 
-It knows nothing of models. Read next: `paged/kv_cache.py`, the memory; then `runners/eager.py`.
+It knows nothing of models. Read next: `paged/layout.py`, which lays the spans out;
+`paged/kv_cache.py`, the memory; then `runners/eager.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from nanovllm_edu.core.plan import Joined, Spans, StepPlan, Tokens
+from nanovllm_edu.core.plan import Joined, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.paged.layout import Layout, News
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,49 @@ class Row:
         self.joined, self.sampling = joined, sampling
 
 
+@dataclass(frozen=True, slots=True)
+class RowOptions:
+    """How each row is sampled, where a kernel can read it; a row that nobody took is greedy.
+
+    Attributes:
+        seeds: int64 [rows].
+        temperatures: float32 [rows]; 0 is greedy.
+        top_ks: int32 [rows]; 0 is no filter.
+        top_ps: float32 [rows]; 1 is no filter.
+        min_ps: float32 [rows]; 0 is no filter.
+    """
+
+    seeds: Int[Tensor, " rows"]
+    temperatures: Float[Tensor, " rows"]
+    top_ks: Int[Tensor, " rows"]
+    top_ps: Float[Tensor, " rows"]
+    min_ps: Float[Tensor, " rows"]
+
+    @classmethod
+    def allocate(cls, num_rows: int, device: torch.device) -> "RowOptions":
+        """Greedy rows."""
+        return cls(
+            torch.zeros(num_rows, dtype=torch.int64, device=device),
+            torch.zeros(num_rows, device=device),
+            torch.zeros(num_rows, dtype=torch.int32, device=device),
+            torch.ones(num_rows, device=device),
+            torch.zeros(num_rows, device=device),
+        )
+
+    @property
+    def columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """All of them, in order."""
+        return self.seeds, self.temperatures, self.top_ks, self.top_ps, self.min_ps
+
+    def write(self, news: News) -> None:
+        """Takes in what is new; `news` is on the device."""
+        numbers = (news.temperatures, news.top_ps, news.min_ps)
+        temperatures, top_ps, min_ps = (bits.view(torch.float64).float() for bits in numbers)
+        values = (news.seeds, temperatures, news.top_ks.int(), top_ps, min_ps)
+        for column, value in zip(self.columns, values, strict=True):
+            column[news.option_rows] = value
+
+
 @dataclass(slots=True)
 class DeviceTables:
     """What a runner remembers, by row; row `max_num_seqs` belongs to padding.
@@ -88,12 +133,17 @@ class DeviceTables:
         token_ids: int64 [max_num_seqs + 1, max_model_len + 1].
         block_size: Tokens per block.
         rows: Who is where, and how it is sampled; on the host.
+        options: The part of that which kernels read.
     """
 
     block_tables: Int[Tensor, "rows max_blocks"]
     token_ids: Int[Tensor, "rows max_len"]
     block_size: int
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
+    options: RowOptions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.options = RowOptions.allocate(len(self.token_ids), self.token_ids.device)
 
     @classmethod
     def allocate(
@@ -127,7 +177,10 @@ class DeviceTables:
         """The same content in memory of its own."""
         rows = {row: Row(facts.joined, facts.sampling) for row, facts in self.rows.items()}
         tables, token_ids = self.block_tables.clone(), self.token_ids.clone()
-        return DeviceTables(tables, token_ids, self.block_size, rows)
+        twin = DeviceTables(tables, token_ids, self.block_size, rows)
+        for mine, its in zip(self.options.columns, twin.options.columns, strict=True):
+            its.copy_(mine)
+        return twin
 
     def prepare(self, plan: StepPlan) -> Batch:
         """Takes in the plan's news and lays its spans out as a batch.
@@ -135,48 +188,52 @@ class DeviceTables:
         Everything the host has to say crosses to the device in one packed copy.
         """
         self.take_facts(plan)
-        spans = plan.spans
-        rows = np.array(spans.rows, np.int64)
-        starts = np.array(spans.starts, np.int64)
-        query_lens = np.array(spans.nums_of_tokens, np.int64)
-        query_starts = np.concatenate(([0], np.cumsum(query_lens)))
-        ends = starts + query_lens
-        fields = [
-            *_new_blocks(plan),
-            *_given_tokens(plan),
-            *_cells(rows, starts, query_lens),
-            rows,
-            query_starts,
-            ends,
-            *_sampled(spans, rows, ends, query_starts),
-        ]
-        on_device = self._send(fields)
-        self._write(*on_device[:6])
-        token_rows, positions, rows, query_starts, context_lens, *sampled = on_device[6:]
-        blocks = self.block_tables[token_rows, positions // self.block_size].long()
-        max_context_len = int(ends.max())
+        news, layout = self._news(plan), Layout.of(plan.spans)
+        on_device = self._send([*news, *layout])
+        self._write(News(*on_device[: len(news)]))
+        query_lens = plan.spans.nums_of_tokens
+        max_context_len = int(layout.context_lens.max())
+        return self.batch(Layout(*on_device[len(news) :]), query_lens, max_context_len)
+
+    def batch(
+        self,
+        layout: Layout,
+        query_lens: Sequence[int],
+        max_context_len: int,
+        max_query_len: int = 0,
+    ) -> Batch:
+        """The batch of a layout that is on the device; computed there, so a graph can record it.
+
+        Args:
+            layout: Where the tokens lie.
+            query_lens: How many each sequence has; () where the host cannot know it.
+            max_context_len: The longest, or a bound of it.
+            max_query_len: A bound of the largest of `query_lens` where these are unknown.
+        """
+        blocks = self.block_tables[layout.token_rows, layout.positions // self.block_size].long()
         num_blocks = -(-max_context_len // self.block_size)
         return Batch(
-            token_ids=self.token_ids[token_rows, positions],
-            positions=positions,
-            slot_mapping=blocks * self.block_size + positions % self.block_size,
-            query_starts=query_starts.int(),
-            context_lens=context_lens.int(),
-            block_tables=self.block_tables[rows, :num_blocks],
-            rows=rows,
-            logit_rows=sampled[0],
-            sampled_rows=sampled[1],
-            sampled_positions=sampled[2],
-            query_lens=tuple(query_lens.tolist()),
-            max_query_len=int(query_lens.max()),
+            token_ids=self.token_ids[layout.token_rows, layout.positions],
+            positions=layout.positions,
+            slot_mapping=blocks * self.block_size + layout.positions % self.block_size,
+            query_starts=layout.query_starts.int(),
+            context_lens=layout.context_lens.int(),
+            block_tables=self.block_tables[layout.rows, :num_blocks],
+            rows=layout.rows,
+            logit_rows=layout.logit_rows,
+            sampled_rows=layout.sampled_rows,
+            sampled_positions=layout.sampled_positions,
+            query_lens=tuple(query_lens),
+            max_query_len=max(query_lens, default=max_query_len),
             max_context_len=max_context_len,
         )
 
     def take_in(self, plan: StepPlan) -> None:
         """Takes in all of the plan's news, for whoever needs no batch of it."""
         self.take_facts(plan)
-        if plan.block_updates or plan.joined:
-            self._write(*self._send([*_new_blocks(plan), *_given_tokens(plan)]))
+        guesses = any(plan.spans.nums_drafted)
+        if plan.block_updates or plan.joined or plan.sampling_updates or guesses:
+            self._write(News(*self._send(self._news(plan))))
 
     def take_facts(self, plan: StepPlan) -> None:
         """Takes in who left, who joined and who is sampled differently: on the host alone."""
@@ -187,24 +244,26 @@ class DeviceTables:
         for update in plan.sampling_updates:
             self.rows[update.row].sampling = update.sampling
 
-    def _write(
-        self,
-        block_rows: Tensor,
-        block_columns: Tensor,
-        block_ids: Tensor,
-        token_rows: Tensor,
-        positions: Tensor,
-        token_ids: Tensor,
-    ) -> None:
-        """Writes new entries of the block tables, and tokens that came from the scheduler."""
-        self.block_tables[block_rows, block_columns] = block_ids.int()
-        self.token_ids[token_rows, positions] = token_ids
+    def _news(self, plan: StepPlan) -> News:
+        """What the plan, whose facts are known, has to tell the device."""
+        rows = dict.fromkeys(news.row for news in (*plan.joined, *plan.sampling_updates))
+        facts = [(row, self.rows[row]) for row in rows]
+        return News.of(plan, [(row, one.joined.seed, one.sampling) for row, one in facts])
+
+    def _write(self, news: News) -> None:
+        """Writes what is new; `news` is on the device."""
+        if news.has_blocks:
+            self.block_tables[news.block_rows, news.block_columns] = news.block_ids.int()
+        if news.has_tokens:
+            self.token_ids[news.token_rows, news.positions] = news.token_ids
+        if news.has_options:
+            self.options.write(news)
 
     def feed_back(self, batch: Batch, token_ids: Int[Tensor, " sampled"]) -> None:
         """Writes sampled tokens into the table, where the next step finds its input."""
         self.token_ids[batch.sampled_rows, batch.sampled_positions] = token_ids
 
-    def _send(self, fields: list[np.ndarray]) -> list[Tensor]:
+    def _send(self, fields: Sequence[Any]) -> list[Tensor]:
         """One host-to-device copy of several integer arrays; returns them as device tensors."""
         packed = torch.from_numpy(np.concatenate(fields).astype(np.int64, copy=False))
         device = self.block_tables.device
@@ -212,56 +271,3 @@ class DeviceTables:
             packed = packed.pin_memory()
         packed = packed.to(device, non_blocking=True)
         return list(packed.split([len(array) for array in fields]))
-
-
-def _new_blocks(plan: StepPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, column, block id) of every block table entry that is new in this step."""
-    updates = [update for update in plan.block_updates if update.group == 0]
-    rows, firsts, lengths = _columns((u.row, u.first, len(u.block_ids)) for u in updates)
-    block_ids = list(chain.from_iterable(update.block_ids for update in updates))
-    return *_cells(rows, firsts, lengths), np.array(block_ids, np.int64)
-
-
-def _given_tokens(plan: StepPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(row, position, token id) of every token whose value comes from the scheduler.
-
-    What the cache holds of a sequence need not cross to the device, unless penalties look at it.
-    """
-    starts = dict(zip(plan.spans.rows, plan.spans.starts, strict=True))
-    given: list[tuple[int, int, Tokens]] = []
-    for joined in plan.joined:
-        start = 0 if joined.sampling.needs_history else starts.get(joined.row, 0)
-        given.append((joined.row, start, joined.token_ids[start:]))
-    if any(plan.spans.nums_drafted):
-        given += [(span.row, span.start, span.given) for span in plan.spans if span.given]
-    rows, firsts, lengths = _columns((row, first, len(ids)) for row, first, ids in given)
-    values = [np.array(ids, np.int64) for _, _, ids in given]
-    return *_cells(rows, firsts, lengths), np.concatenate([np.zeros(0, np.int64), *values])
-
-
-def _sampled(
-    spans: Spans, rows: np.ndarray, ends: np.ndarray, query_starts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(index of the token, row, position of the new token) of all that is sampled."""
-    counts = np.array(spans.nums_drafted, np.int64) + 1
-    counts[~np.array(spans.are_sampled, bool)] = 0
-    back = (
-        np.repeat(np.cumsum(counts), counts) - np.arange(counts.sum()) - 1
-    )  # from each span's end
-    return (
-        np.repeat(query_starts[1:], counts) - 1 - back,
-        np.repeat(rows, counts),
-        np.repeat(ends, counts) - back,
-    )
-
-
-def _columns(runs: Iterable[tuple[int, int, int]]) -> np.ndarray:
-    return np.array(list(runs), np.int64).reshape(-1, 3).T
-
-
-def _cells(
-    rows: np.ndarray, firsts: np.ndarray, lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of every cell of some runs, each given as row, first column and length."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(rows, lengths), np.repeat(firsts - before, lengths) + np.arange(lengths.sum())

@@ -155,7 +155,7 @@ def build_runner(
         eos_token_ids=eos_token_ids,
         choice=choice,
     )
-    runner.warm_up()
+    runner.warm_up(config.max_num_batched_tokens)
     reasons = reasons | {"runner": why_runner}
     info = _describe(runner, choice, products, reasons, size, block_bytes)
     return runner, info
@@ -197,7 +197,7 @@ def _choose_runner(device: torch.device, config: EngineConfig) -> tuple[type[Eag
         return EagerRunner, "asked for by enforce_eager"
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
 
-    return CudaGraphRunner, "pure decode steps are replayed from CUDA graphs"
+    return CudaGraphRunner, "steps are replayed from CUDA graphs"
 
 
 def _warm_up(

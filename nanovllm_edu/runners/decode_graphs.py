@@ -25,11 +25,11 @@ from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners.graph_inputs import GraphInputs
+from nanovllm_edu.runners.graph_pool import GraphPool
 
 Result = TypeVar("Result")
 
 SMALL_BATCHES = (1, 2, 4, 8)
-BATCH_STEP = 16
 
 
 class DecodeGraphs:
@@ -39,7 +39,8 @@ class DecodeGraphs:
         model: Its weights are read in place.
         backend: Attention of the `logits` graphs.
         kv_cache: Read and written.
-        tables: Block tables and tokens by row.
+        tables: Block tables, tokens and options by row.
+        pool: Records them.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class DecodeGraphs:
         backend: AttentionBackend,
         kv_cache: KVCache,
         tables: DeviceTables,
+        pool: GraphPool,
     ) -> None:
         self.inputs = GraphInputs(tables)
         self.sizes = batch_sizes(tables.max_num_seqs)
@@ -59,7 +61,7 @@ class DecodeGraphs:
             self._decoder = FusedDecoder(weights, kv_cache, self.inputs.tensors)
         self._sampled: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        self._memory = torch.cuda.graph_pool_handle()  # graphs never run at once: one pool for all
+        self._pool = pool
 
     def describe(self) -> tuple[str, str]:
         """What a decode step is made of, and why; for people to read."""
@@ -96,20 +98,17 @@ class DecodeGraphs:
         return self._model.logits(hidden)
 
     def _capture(self, work: Callable[[], Result]) -> tuple[torch.cuda.CUDAGraph, Result]:
-        """Runs `work` once on padding rows, which compiles its kernels, then records it."""
+        """Records `work` on padding rows."""
         self.inputs.clear()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            work()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
-            result = work()
-        return graph, result
+        return self._pool.capture(work)
 
 
 def batch_sizes(max_num_seqs: int) -> tuple[int, ...]:
-    """Numbers of rows that graphs are kept for; a step uses the next larger one."""
-    sizes = (*SMALL_BATCHES, *range(BATCH_STEP, max_num_seqs, BATCH_STEP))
+    """Numbers of rows that graphs are kept for; a step uses the next larger one.
+
+    A padding row reads no keys, and one in eight more of the rest is not seen in a large step.
+    """
+    sizes = [*SMALL_BATCHES, *range(16, 256, 16), *range(256, 512, 32)]
+    while sizes[-1] < max_num_seqs:
+        sizes.append(sizes[-1] // 64 * 64 + 64)
     return (*(size for size in sizes if size < max_num_seqs), max_num_seqs)

@@ -27,7 +27,7 @@ from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.cpu_threads import CpuThreads
 from nanovllm_edu.sampling.rows import BROKEN_LOGITS, SamplingRow
-from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
+from nanovllm_edu.sampling.sampler import BROKEN, Sampler, SamplerOutput
 from nanovllm_edu.sampling.tensors import SamplingTensors
 
 
@@ -61,15 +61,16 @@ class EagerTicket:
         else:
             tokens = dict(zip(self.seq_ids, zip(token_ids, strict=True), strict=True))
         logprobs = self.output.logprobs_of(self.seq_ids)
-        return StepOutput(tokens, logprobs, self._errors(), timings=self.timings)
+        return StepOutput(tokens, logprobs, self._errors(token_ids), timings=self.timings)
 
-    def _errors(self) -> dict[int, str]:
+    def _errors(self, token_ids: list[int]) -> dict[int, str]:
         """Sequences whose logits are no numbers: they end, and nobody else does."""
         assert self.output is not None
-        is_broken = self.output.is_broken
-        if is_broken is None or not is_broken.any():
+        found = self.output.is_broken
+        if not (found.any() if found is not None else BROKEN in token_ids):
             return {}
-        rows = zip(self.seq_ids, is_broken.tolist(), strict=True)
+        is_broken = found.tolist() if found is not None else [t == BROKEN for t in token_ids]
+        rows = zip(self.seq_ids, is_broken, strict=True)
         return {seq_id: BROKEN_LOGITS for seq_id, broken in rows if broken}
 
     def _up_to_first_wrong_guess(self, token_ids: list[int]) -> dict[int, tuple[int, ...]]:
@@ -212,8 +213,8 @@ class EagerRunner:
         """What a decode step is made of, and why, if not of the same as any other step."""
         return None
 
-    def warm_up(self) -> None:
-        """Does ahead of time what the first steps would otherwise wait for: here, nothing."""
+    def warm_up(self, max_num_tokens: int) -> None:
+        """Does ahead of time what steps of up to so many tokens would wait for: here, nothing."""
 
     def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "EagerRunner":
         """A runner that shares the weights: with a copy of the cache, or a blank other one."""

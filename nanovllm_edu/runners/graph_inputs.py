@@ -6,8 +6,8 @@ moves every row one token on, which leaves little for the host to say:
 
     same sequences, no new block    nothing
     a new block                     three integers: row and column of the block table, block id
-    another set of sequences,       every row anew
-    or another temperature
+    another set of sequences,       of every row its line in the tables and its length;
+    or another temperature          the tables know how it is sampled
 
 Rows are in order of context length, longest first: a GPU starts its programs in order, and whoever
 starts last should have the least to do. All rows grow at the same rate, so the order stays right.
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanovllm_edu.core.plan import Spans, StepPlan
+from nanovllm_edu.core.plan import Spans
 from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
-from nanovllm_edu.paged.batch import Batch, DeviceTables, Row
+from nanovllm_edu.paged.batch import Batch, DeviceTables
 
 
 class GraphInputs:
@@ -41,7 +41,7 @@ class GraphInputs:
         num_rows = tables.max_num_seqs
         self._padding_row = num_rows
         self._tables = tables
-        self._expected: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # seq_ids, starts
+        self._expected: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # rows, starts
         self.order: list[int] = []
         self._seq_ids: list[int] = []
         self.tensors = DecodeInputs(
@@ -58,62 +58,58 @@ class GraphInputs:
             sampled=torch.zeros(num_rows, dtype=torch.int64, device=device),
         )
 
-    def update(self, plan: StepPlan) -> Sequence[int]:
-        """Makes the rows those of `plan`, which the tables have taken in; sends what is new.
+    def update(self, spans: Spans) -> Sequence[int]:
+        """Makes the rows those of `spans`, whose news the tables have taken in; sends what is new.
+
+        Args:
+            spans: One token of each sequence.
 
         Returns:
             The sequence of each row.
         """
-        spans = plan.spans
-        is_expected = (spans.seq_ids, spans.starts) == self._expected
-        if not is_expected or plan.sampling_updates or plan.joined:
-            self.order = np.argsort(-np.array(spans.starts), kind="stable").tolist()
-            self._send_rows(spans)
-        self._expected = spans.seq_ids, tuple([start + 1 for start in spans.starts])
+        rows, starts = spans.rows, spans.starts
+        if (rows, starts) != self._expected:
+            order = np.argsort(-np.array(starts), kind="stable")
+            self.order = order.tolist()
+            self._seq_ids = np.array(spans.seq_ids)[order].tolist()
+            self._send_rows(np.array(rows)[order], np.array(starts)[order] + 1)
+        self._expected = rows, tuple([start + 1 for start in starts])
         return self._seq_ids
 
     def forget(self) -> None:
-        """Another runner path moved the sequences on: the next step sends its rows."""
+        """Somebody took a row over, is sampled differently, or was moved on in another way.
+
+        The next step sends its rows.
+        """
         self._expected = (), ()
 
     def clear(self) -> None:
         """Makes every row padding, so that a graph can be captured without touching a sequence."""
-        inputs = self.tensors
-        inputs.table_rows.fill_(self._padding_row)
-        inputs.context_lens.fill_(1)
-        inputs.advances.zero_()
-        inputs.temperatures.zero_()
+        self._send_rows(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self.forget()
 
-    def _send_rows(self, spans: Spans) -> None:
-        """One packed copy of every row; rows without a sequence become padding."""
-        inputs = self.tensors
-        table_rows = [spans.rows[index] for index in self.order]
-        rows: list[Row] = [self._tables.rows[row] for row in table_rows]
-        self._seq_ids = [row.joined.seq_id for row in rows]
-        params = [row.sampling for row in rows]
-        packed = np.zeros((8, len(inputs.table_rows)), np.int64)
-        packed[0] = self._padding_row
-        packed[1] = 1
-        used = packed[:, : len(rows)]
-        used[0] = table_rows
-        used[1] = [spans.starts[index] + 1 for index in self.order]
-        used[2] = 1
-        used[3] = np.array([row.joined.seed % 2**64 for row in rows], np.uint64).view(np.int64)
-        used[4] = [p.top_k for p in params]
-        numbers = [(p.temperature, p.top_p, p.min_p) for p in params]
-        used[5:] = np.array(numbers, np.float64).T.copy().view(np.int64)
+    def _send_rows(self, table_rows: np.ndarray, context_lens: np.ndarray) -> None:
+        """One copy of who the rows are; how they are sampled, the tables know. The rest is padding.
+
+        Args:
+            table_rows: Each row's line in the tables.
+            context_lens: Its context once the step has stored its token.
+        """
+        inputs, num_rows = self.tensors, len(table_rows)
+        packed = np.empty((3, len(inputs.table_rows)), np.int64)
+        for line, values, padding in zip(
+            packed, (table_rows, context_lens, 1), (self._padding_row, 1, 0), strict=True
+        ):
+            line[:num_rows], line[num_rows:] = values, padding
         on_device = (
             torch.from_numpy(packed).pin_memory().to(inputs.table_rows.device, non_blocking=True)
         )
-        inputs.table_rows.copy_(on_device[0])
-        inputs.context_lens.copy_(on_device[1])
-        inputs.advances.copy_(on_device[2])
-        inputs.seeds.copy_(on_device[3])
-        inputs.top_ks.copy_(on_device[4])
-        floats = (inputs.temperatures, inputs.top_ps, inputs.min_ps)
-        for tensor, row in zip(floats, on_device[5:], strict=True):
-            tensor.copy_(row.view(torch.float64))
+        for tensor, line in zip(
+            (inputs.table_rows, inputs.context_lens, inputs.advances), on_device, strict=True
+        ):
+            tensor.copy_(line)
+        for tensor, column in zip(inputs.options, self._tables.options.columns, strict=True):
+            torch.index_select(column, 0, inputs.table_rows, out=tensor)
 
     def batch(self, num_rows: int) -> Batch:
         """The first rows as a `Batch`, computed on the device: part of what a graph records."""

@@ -87,13 +87,14 @@ def _why_not(
     if name == "flash":
         return flash.why_unavailable(device, dtype, head_dim, block_size)
     if name == "triton":
-        return _why_no_triton(device, head_dim, block_size)
+        return why_no_triton(device, head_dim, block_size)
     if name == "native":
         return native.why_unavailable(device, dtype, head_dim)
     return None
 
 
-def _why_no_triton(device: torch.device, head_dim: int, block_size: int) -> str | None:
+def why_no_triton(device: torch.device, head_dim: int, block_size: int) -> str | None:
+    """The reason, with its remedy, why our Triton kernels cannot attend here; None if they can."""
     if find_spec("triton") is None:
         return "triton is not installed; `pip install triton`"
     if device.type != "cuda":

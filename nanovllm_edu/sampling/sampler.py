@@ -24,6 +24,9 @@ from nanovllm_edu.sampling import stages
 from nanovllm_edu.sampling.random import gumbel_noise
 from nanovllm_edu.sampling.tensors import SamplingTensors
 
+BROKEN = -1
+"""Stands for the token of a row whose logits are no numbers, where kernels sampled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
@@ -52,7 +55,7 @@ class SamplerOutput:
         token_ids: One token per row, int64 [rows].
         logprobs: Log probabilities, if some row asked.
         is_broken: Rows whose logits held a NaN or an infinity: their tokens mean nothing. None
-            where a CUDA graph sampled, which does not look.
+            where kernels sampled, which say so by the token `BROKEN`.
     """
 
     token_ids: Int[Tensor, " rows"]

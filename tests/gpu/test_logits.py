@@ -65,7 +65,7 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     graphs, cache = runner._graphs, runner.kv_cache.data.clone()
     graph, logits = graphs.logits(4)
     runner.tables.prepare(plans[-1])
-    order = list(graphs.inputs.update(plans[-1]))
+    order = list(graphs.inputs.update(plans[-1].spans))
     graph.replay()
     assert relative_error(logits, expected[order]) <= LIMIT
     decoder = graphs._decoder
@@ -73,7 +73,7 @@ def test_graph_logits_and_greedy_tokens(model, backend):
         pytest.skip(f"not fused: {graphs.why_not_fused}")
     runner.kv_cache.data.copy_(cache)
     graphs.inputs.forget()
-    graphs.inputs.update(plans[-1])
+    graphs.inputs.update(plans[-1].spans)
     decoder.step(4)
     chosen = expected[order].gather(1, graphs.inputs.tensors.sampled[:4, None])
     lost = expected[order].amax(1, keepdim=True) - chosen

@@ -6,6 +6,7 @@ import torch
 from nanovllm_edu.attention.reference import ReferenceAttention
 from nanovllm_edu.kernels.triton.attention import TritonPagedAttention
 from nanovllm_edu.kernels.triton.decode_operands import DecodeTiles
+from nanovllm_edu.kernels.triton.paged_prefill import paged_prefill
 from nanovllm_edu.paged.batch import Batch
 from tests.attention.batches import cache_of
 
@@ -87,3 +88,22 @@ def test_mixed_batch_of_decode_prefix_hits_and_prefill(device, block_size):
 
 def test_prefill_of_a_long_group_tile(device):
     compare([150], [200], device, heads=(2, 1, 64))
+
+
+def test_padding_behind_the_sequences_becomes_zeros(device):
+    """A graph's step: fixed numbers of tokens and sequences, and some of both are nobody's."""
+    lens, contexts = [20, 1, 33], [20, 50, 40]
+    batch = make_batch(lens, contexts, 16, device)
+    num_tokens, num_padding = sum(lens), 100
+    cache = torch.randn(2, batch.block_tables.numel(), 16, 2, 64, device=device)
+    q = torch.randn(num_tokens + num_padding, 4, 64, device=device)
+    expected, out = (torch.full_like(part, 7.0) for part in (q[:num_tokens], q))
+    args = cache, batch.block_tables, batch.query_starts, batch.context_lens
+    paged_prefill(q[:num_tokens], *args, expected)
+    end = num_tokens + num_padding
+    starts = torch.tensor([0, 20, 21, 54, end, end, end], dtype=torch.int32, device=device)
+    padded = torch.nn.functional.pad
+    tables, lengths = padded(batch.block_tables, (0, 0, 0, 3)), padded(batch.context_lens, (0, 3))
+    paged_prefill(q, cache, tables, starts, lengths, out)
+    torch.testing.assert_close(out[:num_tokens], expected)
+    assert not out[num_tokens:].any()

@@ -7,6 +7,7 @@ from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.fused_decode.sampling import sample
 from nanovllm_edu.kernels.triton import filters, pick, propose
 from nanovllm_edu.kernels.triton.launch import launch_options
+from nanovllm_edu.sampling.sampler import BROKEN
 
 
 def make_inputs(device, num_rows, max_len, lengths, tables):
@@ -49,3 +50,21 @@ def test_a_filtered_draw_is_the_references(device, dtype):
     scores = propose.reference(kept, inputs.seeds, inputs.context_lens, inputs.temperatures)
     sample(logits, inputs, is_filtered=True)
     assert inputs.sampled.tolist() == scores.argmax(1).tolist()
+
+
+@pytest.mark.parametrize("is_filtered", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_row_of_no_numbers_is_told_from_the_others(device, value, is_filtered):
+    """Also if there is only one of them, in a tile that would not have won."""
+    logits = 3 * torch.randn(3, 20_000, device=device)
+    inputs = make_inputs(device, 3, 64, [9, 1, 40], torch.zeros(5, 8, dtype=torch.int32))
+    sample(logits, inputs, is_filtered=is_filtered)
+    good = inputs.sampled.tolist()
+    logits[1, 17_000] = value
+    inputs = make_inputs(device, 3, 64, [9, 1, 40], torch.zeros(5, 8, dtype=torch.int32))
+    sample(logits, inputs, is_filtered=is_filtered)
+    assert inputs.sampled.tolist() == [good[0], BROKEN, good[2]]
+    assert int(inputs.token_table[inputs.table_rows[1], 1]) == 0, "the next step looks it up"
+    logits[1] = value
+    sample(logits, inputs, is_filtered=is_filtered)
+    assert int(inputs.sampled[1]) == BROKEN

@@ -8,30 +8,29 @@ from nanovllm_edu.core.plan import BlockUpdate, Joined, SamplingUpdate, Span, Sp
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.runners.graph_inputs import GraphInputs
 
-WARM, HOT = SamplingParams(temperature=0.5), SamplingParams(temperature=2.0)
+WARM, HOT = SamplingParams(temperature=0.5), SamplingParams(temperature=2.0, top_k=3, top_p=0.5)
 
 
 @pytest.fixture
 def inputs(monkeypatch):
     """Inputs of two sequences that note which rows are sent, on a machine without a GPU."""
     tables = DeviceTables.allocate(4, 64, 8, 0, torch.device("cpu"))
-    tables.take_facts(StepPlan(0, joined=tuple(Joined(i, i, (), 2, WARM, i) for i in range(2))))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    tables.take_in(StepPlan(0, joined=tuple(Joined(i, i, (), 2, WARM, i - 1) for i in range(2))))
     made = GraphInputs(tables)
     made.sent = []
     send = made._send_rows
 
-    def noted(spans):
-        made.sent.append(list(spans))
-        send(spans)
+    def noted(rows, lengths):
+        made.sent.append(list(rows))
+        send(rows, lengths)
 
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(made, "_send_rows", noted)
     return made
 
 
-def decode(starts, updates=(), block_updates=()):
-    spans = Spans(Span(i, i, start, 1) for i, start in starts.items())
-    return StepPlan(0, spans, sampling_updates=updates, block_updates=block_updates)
+def decode(starts):
+    return Spans(Span(i + 10, i, start, 1) for i, start in starts.items())
 
 
 def test_the_same_sequences_one_token_on_need_nothing(inputs):
@@ -41,17 +40,15 @@ def test_the_same_sequences_one_token_on_need_nothing(inputs):
 
 
 def test_the_longest_comes_first_and_stays_first(inputs):
-    assert list(inputs.update(decode({0: 5, 1: 9}))) == [1, 0]
+    assert list(inputs.update(decode({0: 5, 1: 9}))) == [11, 10]
     assert inputs.order == [1, 0]
-    assert list(inputs.update(decode({0: 6, 1: 10}))) == [1, 0]
+    assert list(inputs.update(decode({0: 6, 1: 10}))) == [11, 10]
 
 
 @pytest.mark.parametrize(
-    "then",
-    [decode({0: 6}), decode({0: 6, 1: 10}, (SamplingUpdate(1, 1, HOT),)), decode({0: 6, 1: 3})],
-    ids=["another set", "another temperature", "another length"],
+    "then", [decode({0: 6}), decode({0: 6, 1: 3})], ids=["another set", "another length"]
 )
-def test_other_sequences_or_parameters_are_sent(inputs, then):
+def test_other_sequences_are_sent(inputs, then):
     inputs.update(decode({0: 5, 1: 9}))
     inputs.update(then)
     assert len(inputs.sent) == 2
@@ -59,9 +56,9 @@ def test_other_sequences_or_parameters_are_sent(inputs, then):
 
 def test_a_new_block_alone_goes_into_the_table_without_the_rows(inputs):
     inputs.update(decode({0: 7, 1: 9}))
-    plan = decode({0: 8, 1: 10}, block_updates=(BlockUpdate(0, 0, 1, (6,)),))
-    inputs._tables.take_in(plan)
-    inputs.update(plan)
+    spans = decode({0: 8, 1: 10})
+    inputs._tables.take_in(StepPlan(1, spans, block_updates=(BlockUpdate(0, 0, 1, (6,)),)))
+    inputs.update(spans)
     assert len(inputs.sent) == 1
     assert inputs.tensors.block_tables[0, :2].tolist() == [0, 6]
 
@@ -74,15 +71,16 @@ def test_after_another_path_everything_is_sent(inputs):
 
 
 def test_rows_hold_what_joined_said_and_the_rest_is_padding(inputs):
-    plan = decode({0: 5, 1: 9}, (SamplingUpdate(1, 1, HOT),))
-    inputs._tables.take_facts(plan)
-    inputs.update(plan)
+    inputs._tables.take_in(StepPlan(1, sampling_updates=(SamplingUpdate(11, 1, HOT),)))
+    inputs.update(decode({0: 5, 1: 9}))
     tensors = inputs.tensors
     assert tensors.table_rows.tolist() == [1, 0, 4, 4]
     assert tensors.context_lens.tolist() == [10, 6, 1, 1]
     assert tensors.advances.tolist() == [1, 1, 0, 0]
-    assert tensors.seeds.tolist() == [1, 0, 0, 0]
+    assert tensors.seeds.tolist() == [0, -1, 0, 0]
     assert tensors.temperatures.tolist() == [2.0, 0.5, 0.0, 0.0]
+    assert tensors.top_ks.tolist() == [3, 0, 0, 0]
+    assert tensors.top_ps.tolist() == [0.5, 1.0, 1.0, 1.0]
     inputs.clear()
     assert tensors.table_rows.tolist() == [4] * 4
     assert tensors.advances.tolist() == [0] * 4

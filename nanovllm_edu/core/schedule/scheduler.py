@@ -73,6 +73,7 @@ class Scheduler:
         eos_token_ids: frozenset[int] = frozenset(),
         draft_proposer: DraftProposer | None = None,
         vocab_size: int = 2**31,
+        prefill_chunk_size: int | None = None,
     ) -> None:
         """Wires the parts; `EngineConfig` has checked the numbers."""
         self.queues = Queues(block_manager, max_num_seqs)
@@ -83,6 +84,7 @@ class Scheduler:
         self.eos_token_ids = eos_token_ids
         self.draft_proposer = draft_proposer
         self.vocab_size = vocab_size
+        self.prefill_chunk_size = prefill_chunk_size
         self._num_plans = 0
         self._unsaid: tuple[Event, ...] = ()
 
@@ -92,6 +94,7 @@ class Scheduler:
         policy: SchedulingPolicy | None,
         max_num_batched_tokens: int,
         enable_chunked_prefill: bool,
+        prefill_chunk_size: int | None,
     ) -> "Scheduler":
         """A copy in the same state, under another budget and policy (None copies this one's)."""
         twin = copy(self)
@@ -100,6 +103,7 @@ class Scheduler:
         twin.policy = policy or own_policy
         twin.max_num_batched_tokens = max_num_batched_tokens
         twin.enable_chunked_prefill = enable_chunked_prefill
+        twin.prefill_chunk_size = prefill_chunk_size
         return twin
 
     # -------------------------------------------------------------------- queues
@@ -193,6 +197,7 @@ class Scheduler:
             self.enable_chunked_prefill,
             self.draft_proposer,
             self.vocab_size,
+            self.prefill_chunk_size,
         )
         builder.events += self._unsaid
         try:

@@ -44,7 +44,9 @@ class StepBuilder:
         enable_chunked_prefill: Whether a prompt may be cut to fit the rest of the budget.
         draft_proposer: Guesses tokens; None leaves one token for each step.
         vocab_size: Guesses are in [0, vocab_size).
+        prefill_chunk_size: The budget of prompts in a step in which somebody decodes.
         budget: Tokens that still fit.
+        limit: Whose budget that is, for people to read.
         spans: The work, in batch order, each as a plain tuple.
         planned: seq_ids of the spans.
         preempted: seq_ids that had to give way, in that order.
@@ -58,8 +60,10 @@ class StepBuilder:
     enable_chunked_prefill: bool
     draft_proposer: DraftProposer | None = None
     vocab_size: int = 2**31
+    prefill_chunk_size: int | None = None
     block_manager: BlockManager = field(init=False)
     budget: int = field(init=False)
+    limit: str = field(init=False)
     spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     joined: list[Joined] = field(default_factory=list[Joined])
     block_updates: list[BlockUpdate] = field(default_factory=list[BlockUpdate])
@@ -72,6 +76,7 @@ class StepBuilder:
     def __post_init__(self) -> None:
         self.block_manager = self.queues.block_manager
         self.budget = self.max_num_batched_tokens
+        self.limit = f"{self.budget} (max_num_batched_tokens)"
 
     def fill(self) -> None:
         """Plans the first of the policy's groups out of which anything can run."""
@@ -100,9 +105,13 @@ class StepBuilder:
     def _plan_group(self, group: Iterable[object]) -> None:
         running, waiting = self.queues.running, self.queues.waiting
         blocked: Blocked | None = None
+        are_all_decoding = True
         for seq in group:
             if not isinstance(seq, Sequence):
                 raise self._bad_order(seq)
+            if are_all_decoding and not seq.is_decoding:
+                are_all_decoding = False
+                self._limit_prompts()
             if running.get(seq.seq_id) is seq:
                 self.schedule_running(seq)
             elif blocked or seq.seq_id in self.preempted:
@@ -110,6 +119,12 @@ class StepBuilder:
             elif waiting.get(seq.seq_id) is seq:
                 blocked = self.admit(seq)
         self.blocked = self.blocked or blocked
+
+    def _limit_prompts(self) -> None:
+        """Whoever decodes in this step waits for its prompts: no longer than a chunk takes."""
+        size = self.prefill_chunk_size
+        if self.spans and size is not None and size < self.budget and self.enable_chunked_prefill:
+            self.budget, self.limit = size, f"{size} (prefill_chunk_size, for others decode)"
 
     def _ranked_groups(self) -> Iterator[Iterable[object]]:
         # Snapshots: planning moves sequences between the queues while the groups, which may be
@@ -265,7 +280,7 @@ class StepBuilder:
         if self.budget < min_tokens:
             detail = (
                 f"it needs a budget of at least {counted(min_tokens, 'token')}, and {self.budget} "
-                f"of {self.max_num_batched_tokens} (max_num_batched_tokens) are left in this step"
+                f"of {self.limit} are left in this step"
             )
             return Blocked(seq.seq_id, "budget", min_tokens, self.budget, detail)
         if num_blocks > num_free:

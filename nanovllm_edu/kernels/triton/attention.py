@@ -94,7 +94,6 @@ class TritonPagedAttention:
                 batch.block_tables,
                 batch.query_starts,
                 batch.context_lens,
-                batch.max_query_len,
                 out,
             )
             return out

@@ -23,9 +23,12 @@ import triton.language as tl
 from torch import Tensor
 
 from nanovllm_edu.kernels.triton.gemm import Tiles, gemm
-from nanovllm_edu.kernels.triton.pick import SampleScratch
+from nanovllm_edu.kernels.triton.pick import SampleScratch, max_or_nan, nan_if_infinite
 from nanovllm_edu.kernels.triton.random import gumbel_noise
 from nanovllm_edu.kernels.triton.residual import Residual, inverse_rms
+from nanovllm_edu.sampling.tensors import TINIEST_TEMPERATURE
+
+_TINIEST = tl.constexpr(TINIEST_TEMPERATURE)
 
 
 @triton.jit
@@ -35,7 +38,7 @@ def noisy_scores(logits, rows, tokens, is_row, seeds_ptr, temperatures_ptr, posi
     seeds = tl.load(seeds_ptr + rows, mask=is_row, other=0)
     positions = tl.load(positions_ptr + rows, mask=is_row, other=0)
     is_random = (temperatures > 0)[:, None]
-    factors = 1.0 / tl.where(temperatures > 0, temperatures, 1.0)[:, None]
+    factors = 1.0 / tl.where(temperatures > 0, tl.maximum(temperatures, _TINIEST), 1.0)[:, None]
     noise = gumbel_noise(seeds, positions, tokens)
     return logits * factors + tl.where(is_random, noise, 0.0)
 
@@ -61,10 +64,12 @@ def _head_kernel(
         NUM_STAGES, OVERLAP,
     )  # fmt: skip
     logits = acc * inverse_rms(squares_ptr, rows, num_rows, eps, K, PARTS, BLOCK_PARTS)[:, None]
+    logits = nan_if_infinite(logits)
     is_row = rows < num_rows
     scores = noisy_scores(logits, rows, tokens, is_row, seeds_ptr, temperatures_ptr, positions_ptr)
     scores = tl.where((tokens < V)[None, :], scores, float("-inf"))
-    best_scores, best_columns = tl.max(scores, axis=1, return_indices=True)
+    best_scores = max_or_nan(scores, 1)
+    best_columns = tl.argmax(scores, axis=1)
     tl.store(best_scores_ptr + rows * num_tiles + tile, best_scores, mask=is_row)
     best_tokens = tile * BLOCK_N + best_columns
     tl.store(best_tokens_ptr + rows * num_tiles + tile, best_tokens, mask=is_row)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nanovllm_edu.kernels.triton.filters import TOKENS_PER_TILE
 from nanovllm_edu.kernels.triton.lm_head import noisy_scores
-from nanovllm_edu.kernels.triton.pick import SampleScratch
+from nanovllm_edu.kernels.triton.pick import SampleScratch, max_or_nan, nan_if_infinite
 from nanovllm_edu.sampling.random import gumbel_noise
 
 
@@ -34,14 +34,15 @@ def _propose_kernel(
     is_token = (tokens < V)[None, :]
     logits_ptr += row.to(tl.int64) * V
     logits = tl.load(logits_ptr + tokens[None, :], mask=is_token, other=float("-inf"))
-    logits = logits.to(tl.float32)
+    logits = tl.where(is_token, nan_if_infinite(logits.to(tl.float32)), float("-inf"))
     scores = noisy_scores(
         logits, rows, tokens, rows >= 0, seeds_ptr, temperatures_ptr, positions_ptr
     )
     if HAS_CUTOFFS:
-        scores = tl.where(logits >= tl.load(cutoffs_ptr + rows)[:, None], scores, float("-inf"))
+        # Not "keep what is at least": a NaN is neither less nor more, and must be seen.
+        scores = tl.where(logits < tl.load(cutoffs_ptr + rows)[:, None], float("-inf"), scores)
     # The largest, then who has it: cheaper than carrying the index through the reduction.
-    best_scores = tl.max(scores, axis=1)
+    best_scores = max_or_nan(scores, 1)
     is_best = scores == best_scores[:, None]
     best_tokens = tl.min(tl.where(is_best, tokens[None, :], V), axis=1)
     cells = rows * num_tiles + tile

@@ -132,6 +132,34 @@ def test_mixed_fills_with_prompts_what_decodes_leave_of_the_budget() -> None:
     assert work(step(engine)[0]) == [(0, 2, 3), (1, 0, 5)]
 
 
+def test_whoever_decodes_waits_for_no_more_of_a_prompt_than_a_chunk() -> None:
+    engine = scheduler(max_num_batched_tokens=20, prefill_chunk_size=6)
+    add(engine, [1, 2])
+    step(engine)
+    add(engine, list(range(10, 19)), list(range(30, 39)))
+    plan = step(engine)[0]
+    assert work(plan) == [(0, 2, 3), (1, 0, 6)]
+    assert plan.blocked is not None
+    assert "0 of 6 (prefill_chunk_size" in plan.blocked.why
+    assert work(step(engine)[0]) == [(0, 3, 4), (1, 6, 9), (2, 0, 3)]
+
+
+def test_while_nobody_decodes_a_step_takes_all_of_a_prompt() -> None:
+    engine = scheduler(max_num_batched_tokens=20, prefill_chunk_size=6)
+    add(engine, list(range(18)))
+    assert work(step(engine)[0]) == [(0, 0, 18)]
+
+
+def test_a_prompt_that_must_not_be_cut_is_not_held_up_by_the_size_of_a_chunk() -> None:
+    engine = scheduler(
+        max_num_batched_tokens=20, prefill_chunk_size=6, enable_chunked_prefill=False
+    )
+    add(engine, [1, 2])
+    step(engine)
+    add(engine, list(range(10, 19)))
+    assert work(step(engine)[0]) == [(0, 2, 3), (1, 0, 9)]
+
+
 def test_phase_separated_never_mixes() -> None:
     engine = scheduler(policy=PhaseSeparatedPolicy())
     add(engine, [1, 2])
