@@ -192,7 +192,12 @@ def test_a_fork_goes_its_own_way() -> None:
     engine = scheduler()
     add(engine, [1, 2, 3])
     step(engine)
-    twin = engine.fork(policy=None, max_num_batched_tokens=7, enable_chunked_prefill=True)
+    twin = engine.fork(
+        policy=None,
+        max_num_batched_tokens=7,
+        enable_chunked_prefill=True,
+        prefill_chunk_size=None,
+    )
     step(twin, token_id=50)
     assert list(engine.running[0].token_ids) == [1, 2, 3, 99]
     assert list(twin.running[0].token_ids) == [1, 2, 3, 99, 50]
@@ -212,6 +217,11 @@ def test_a_forked_policy_remembers_the_copies() -> None:
     engine = scheduler(policy=Remembers())
     add(engine, [1, 2, 3])
     step(engine)
-    twin = engine.fork(policy=None, max_num_batched_tokens=7, enable_chunked_prefill=True)
+    twin = engine.fork(
+        policy=None,
+        max_num_batched_tokens=7,
+        enable_chunked_prefill=True,
+        prefill_chunk_size=None,
+    )
     assert work(step(twin)[0]) == [(0, 3, 4)]
     assert engine.running[0].num_computed_tokens == 3
