@@ -26,7 +26,7 @@ from nanovllm_edu.runners.build import build_runner, choose_ops
 from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
 from nanovllm_edu.runners.eager import EagerRunner
 
-MAX_ROWS, MAX_LEN, BLOCK_SIZE = 257, 8192, 256
+MAX_ROWS, MAX_LEN, BLOCK_SIZE = 66, 8192, 256
 CHUNKS = (64, 256, 512, 1024, 2048, 4096, 8192)
 ROWS, CONTEXTS = (8, 32, 63), (256, 1024, 2048, 4096)
 
