@@ -146,6 +146,7 @@ class Driver:
         try:
             while not self._is_stopping:
                 self._take_commands(wait=not self._live)
+                self._post()  # whoever was accepted or refused need not wait for a step
                 if self._live and not self._is_stopping:
                     self._step()
                 self._hand_out()

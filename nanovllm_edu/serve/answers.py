@@ -104,6 +104,8 @@ class _Named:
     wants_usage: bool
     id: str = field(default_factory=lambda: uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
+    offsets: dict[int, int] = field(default_factory=dict[int, int])
+    """Where the next piece of each choice begins in its text."""
 
     def _object(self, prefix: str, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -126,9 +128,6 @@ def _choices(outputs: list[RequestOutput]) -> list[tuple[int, CompletionOutput]]
 class CompletionForm(_Named):
     """`/v1/completions`."""
 
-    def __post_init__(self) -> None:
-        self._offsets: dict[int, int] = {}
-
     def whole(self, outputs: list[RequestOutput]) -> dict[str, Any]:
         """All of it."""
         choices = [
@@ -146,8 +145,8 @@ class CompletionForm(_Named):
         self, index: int, text: str, logprobs: list[TokenLogprobs] | None, reason: str | None
     ) -> dict[str, Any]:
         """A piece of a choice."""
-        offset = self._offsets.get(index, 0)
-        self._offsets[index] = offset + len(text)
+        offset = self.offsets.get(index, 0)
+        self.offsets[index] = offset + len(text)
         choice = self._choice(index, text, logprobs, reason, offset)
         return self._piece(self._object("cmpl", "text_completion", [choice]))
 

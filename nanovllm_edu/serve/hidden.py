@@ -23,7 +23,7 @@ from nanovllm_edu.introspect.labels import LABELS
 
 Values = dict[str, Any]
 
-PIECES = {"0": "▒"}
+PIECES = {"0": "·"}
 """Every token looks the same."""
 PLAIN = ("step", "spans", "times", "marks", "blocked", "in_flight", "planned", "at", "preempted")
 PLAIN += ("tables",)

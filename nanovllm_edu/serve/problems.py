@@ -7,6 +7,7 @@ mistake but ours is a 500 that tells no inside.
 Read next: `serve/gatekeeper.py`, `serve/app.py`.
 """
 
+import logging
 import re
 from typing import Any
 
@@ -26,6 +27,8 @@ from nanovllm_edu.errors import (
     TooBusyError,
     shown,
 )
+
+LOG = logging.getLogger("nanovllm_edu.serve")
 
 Kind = tuple[int, str, str | None]
 """Status, type, code."""
@@ -78,6 +81,7 @@ def body_of(error: BaseException) -> tuple[int, dict[str, Any]]:
         if isinstance(error, known):
             named = _OPTION.match(str(error)) if status == 400 else None
             return status, _body(str(error), kind, named and named[1], code)
+    LOG.error("a request failed", exc_info=error)
     return 500, _body("the server failed; its log says why.", "server_error", None, "internal")
 
 
@@ -112,7 +116,7 @@ def response_of(error: BaseException) -> JSONResponse:
     return JSONResponse(body, status, headers_of(status))
 
 
-async def answer(_: Request, error: Exception) -> JSONResponse:
+async def answer(request: Request, error: Exception) -> JSONResponse:
     """The handler of exceptions of an app."""
     return response_of(error)
 

@@ -9,7 +9,9 @@ On SIGTERM or Ctrl-C it takes nothing new, finishes the answers that it has begu
 Read next: `cli/serve.py`, `widgets/server_panel.py`.
 """
 
+import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from threading import Thread
@@ -87,19 +89,15 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal: from now on nothing new is taken."""
+        """A signal: from now on nothing new is taken. Ending well is the answer to a SIGTERM."""
         self.served.is_draining = True
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     def end(self) -> None:
         """Like a SIGTERM, from any thread."""
         self.served.is_draining = True
         self.should_exit = True
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self.servers[0].sockets[0].getsockname()[1]
 
 
 def bound_socket(address: Address) -> socket.socket:
@@ -134,15 +132,13 @@ class ServerThread:
     def __init__(self, served: Served, address: Address) -> None:
         self.server = Server(served, address)
         self._socket = bound_socket(address)
-        self.host, self.port = address.host, self._socket.getsockname()[1]
         self._thread = Thread(target=self._run, name="nanovllm-edu server", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Where it is."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return url_of(self._socket)
 
     def _run(self) -> None:
         self.server.run(sockets=[self._socket])
@@ -160,15 +156,26 @@ class ServerThread:
         self.close()
 
 
-def serve(served: Served, address: Address) -> None:
+def url_of(sock: socket.socket) -> str:
+    """Where a socket listens."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(served: Served, address: Address, tell: Callable[[str], None]) -> None:
     """Serves until a signal comes.
+
+    Args:
+        served: What.
+        address: Where.
+        tell: Is told the URL when it listens.
 
     Raises:
         ConfigError: Nothing can listen there.
         NanoVLLMError: The server ended by itself.
     """
     with bound_socket(address) as sock:
-        server = Server(served, address)
-        server.run(sockets=[sock])
+        tell(url_of(sock))
+        Server(served, address).run(sockets=[sock])
     if not served.is_draining:
         raise NanoVLLMError("the server ended by itself; its log above says why.")

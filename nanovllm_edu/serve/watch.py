@@ -1,9 +1,9 @@
 """`/watch`: the engine at work, live, in the viewer that notebooks and exported pages show.
 
-While somebody watches, the driver steps through a recorder, which keeps what a step returned anyway.
-Everything else happens a few times a second, in another thread: the newest steps become entries of a
-view, and each page gets those that it lacks. A page can look back over `KEPT_STEPS` steps at least;
-the oldest are let go of. With the last page the recorder goes, too.
+While somebody watches, the driver steps through a recorder, which keeps what a step returned
+anyway. Everything else happens a few times a second, in another thread: the newest steps become
+entries of a view, and each page gets those that it lacks. A page can look back over `KEPT_STEPS`
+steps at least; the oldest are let go of. With the last page the recorder goes, too.
 
 Read next: `serve/hidden.py`, what is not shown; `serve/watch_page.py`, the page.
 """

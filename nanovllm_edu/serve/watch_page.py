@@ -36,7 +36,9 @@ PAGE = """<!doctype html>
 <span id="status" role="status">Connecting</span></p>
 <p class="page-links">{downloads}</p>
 </header>
-<main id="viewer" data-level="everything"><noscript>This page draws with JavaScript.</noscript></main>
+<main id="viewer" data-level="everything">
+<noscript>This page draws with JavaScript.</noscript>
+</main>
 </body>
 </html>
 """
@@ -49,8 +51,9 @@ html.nv-dark-page body { color: #e3e8ee; background: #14181e; }
 .page-head h1 { font-size: 19px; line-height: 1.3; margin: 0; }
 .page-head p { margin: 0; }
 .page-head a { color: inherit; }
-.page-head button { font: inherit; color: inherit; background: transparent; border: 1px solid #7b8794;
-  border-radius: 6px; padding: 3px 12px; min-width: 84px; cursor: pointer; margin-right: 8px; }
+.page-head button { font: inherit; color: inherit; background: transparent;
+  border: 1px solid #7b8794; border-radius: 6px; padding: 3px 12px; min-width: 84px;
+  cursor: pointer; margin-right: 8px; }
 .page-head button:focus-visible { outline: 2px solid #4c6ef5; outline-offset: 2px; }
 #viewer { max-width: 1480px; margin: 0 auto; }
 """
