@@ -31,7 +31,6 @@ from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.server import Address, ServerThread
 
-
 HEAD = (
     "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
     "Content-Type: application/json\r\n"

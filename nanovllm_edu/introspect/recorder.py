@@ -118,13 +118,22 @@ class Recorder:
         For whoever records an engine that runs for ever. The longest part is done while others may
         use the engine.
 
+        Args:
+            num_steps: How many; nothing may have been in flight behind the last of them.
+
         Raises:
-            RecordingError: There are not so many, or they do not follow from each other.
+            RecordingError: There are not so many, they do not follow from each other, or a step
+                was in flight.
         """
         if not 0 < num_steps <= len(self):
             raise RecordingError(
                 f"forget({num_steps}): there are {len(self)} steps; give a number in "
                 f"[1, {len(self)}]."
+            )
+        if num_in_flight := self._records[num_steps - 1].num_in_flight:
+            raise RecordingError(
+                f"forget({num_steps}): {num_in_flight} step(s) were in flight then, and a "
+                "recording begins where none is."
             )
         initial = self.recording.fold_to(num_steps - 1).as_beginning()
         initial.num_planned -= num_steps

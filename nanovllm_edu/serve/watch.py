@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 KEPT_STEPS = 512
 MOST_STEPS = 2048
-"""At so many, all but the newest `KEPT_STEPS` go: seldom, because those are shown anew."""
+"""At so many, the oldest go, and about `KEPT_STEPS` stay: seldom, because those are shown anew."""
 SECONDS = 0.25
 """Between two looks."""
 QUIET_SECONDS = 15.0
@@ -52,6 +52,7 @@ class Watch:
         self._view: View | None = None
         self._recording: Recording | None = None
         self._begun = 0  # changes when the view begins anew
+        self._forget_to: int | None = None
         self._looked_at = 0.0
 
     # --------------------------------------------------------------------- the pages
@@ -130,6 +131,7 @@ class Watch:
             try:
                 if self._recorder is None:
                     await self._start()
+                await self._set_mark()
                 await asyncio.to_thread(self._extend)
             except (KeyError, IndexError, ValueError, AssertionError):
                 # Somebody used the engine without the driver, and what is here does not follow.
@@ -138,7 +140,12 @@ class Watch:
 
     async def _start(self) -> None:
         self._recorder = await self._llm.between_steps(_start_recording)
-        self._view = None
+        self._view = self._forget_to = None
+
+    async def _set_mark(self) -> None:
+        """Well before old steps are let go of: here the recording will begin."""
+        if self._forget_to is None and len(self._recorder or ()) > MOST_STEPS - KEPT_STEPS:
+            self._forget_to = await self._llm.between_steps(_settle)
 
     async def _stop(self) -> None:
         async with self._lock:
@@ -151,9 +158,10 @@ class Watch:
         recorder = self._recorder
         assert recorder is not None
         is_new = self._view is None
-        if len(recorder) > MOST_STEPS:
-            recorder.forget(len(recorder) - KEPT_STEPS)
-            is_new = True
+        num_steps, mark = len(recorder), self._forget_to
+        if mark and num_steps > MOST_STEPS and num_steps >= mark + KEPT_STEPS:
+            recorder.forget(mark)
+            self._forget_to, is_new = None, True
         recording = recorder.recording
         if is_new or self._view is None:
             self._view, self._begun = View(recording), self._begun + 1
@@ -179,9 +187,15 @@ class Watch:
         return {"entries": entries, "pieces": new}
 
 
-def _start_recording(driver: Driver) -> Recorder:
+def _settle(driver: Driver) -> int:
+    """A recording begins where nothing is in flight. How many steps are recorded."""
     while driver.engine.num_steps_in_flight:
-        driver.stepper.advance(0)  # a recording begins where nothing is in flight
+        driver.stepper.advance(0)
+    return len(driver.stepper) if isinstance(driver.stepper, Recorder) else 0
+
+
+def _start_recording(driver: Driver) -> Recorder:
+    _settle(driver)
     recorder = Recorder(driver.engine)
     driver.stepper = recorder
     return recorder
