@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "$(PYTHON) is older than 3.11; install a newer Python, or: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,lab,docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,lab,docs,serve]'
 	@touch $@
 
 lab: $(STAMP)  ## Open JupyterLab on your copies of the lessons, in my_lessons/

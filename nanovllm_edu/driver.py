@@ -32,7 +32,6 @@ from nanovllm_edu.prompt import TokenPrompt
 from nanovllm_edu.requests import Requests
 from nanovllm_edu.serving_metrics import Tally
 
-
 Params: TypeAlias = SamplingParams | list[SamplingParams] | None
 
 
@@ -87,7 +86,7 @@ class Driver:
         self,
         mailbox: Mailbox,
         read: list[TokenPrompt],
-        params: SamplingParams | None,
+        params: Params,
         arrival: float,
     ) -> None:
         """Queues requests, all or none; what comes of them goes to the mailbox."""
@@ -117,7 +116,7 @@ class Driver:
         self,
         mailbox: Mailbox,
         read: list[TokenPrompt],
-        params: SamplingParams | None,
+        params: Params,
         arrival: float,
     ) -> None:
         del self.pending[mailbox]
@@ -147,6 +146,7 @@ class Driver:
         try:
             while not self._is_stopping:
                 self._take_commands(wait=not self._live)
+                self._post()  # whoever was accepted or refused need not wait for a step
                 if self._live and not self._is_stopping:
                     self._step()
                 self._hand_out()

@@ -59,7 +59,7 @@ class Request:
             judge.finish()
             if texts:
                 texts[-1] += judge.take()
-        logprobs = seq.logprobs[first:] if seq.params.logprobs is not None else [None] * len(new)
+        logprobs = seq.logprobs[first:] or [None] * len(new)  # asked for or not
         pieces = [
             StreamOutput(seq.seq_id, token_id, text, None, logprob)
             for token_id, text, logprob in zip(new, texts, logprobs, strict=True)

@@ -21,24 +21,13 @@ from nanovllm_edu.errors import (
 )
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from tests.engine.faulty_runner import FaultyRunner
+from tests.engine.slow_runner import SlowRunner
 from tests.proof.small_llm import right, small_llm
 
 PROMPTS = [[1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 9], [8, 8, 8], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
 GREEDY = SamplingParams(temperature=0, max_tokens=6)
 LONG = SamplingParams(temperature=0, max_tokens=50)
 ENDLESS = SamplingParams(temperature=0, max_tokens=None)
-
-
-class Slow(ChecksumRunner):
-    """A device that waits for leave before each step."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.leave = threading.Semaphore(0)
-
-    def launch(self, plan: Any) -> Any:
-        assert self.leave.acquire(timeout=10)
-        return super().launch(plan)
 
 
 def async_llm(runner: ChecksumRunner | None = None, depth: int = 0, **options: Any) -> AsyncLLM:
@@ -155,7 +144,7 @@ def test_two_event_loops_and_a_thread_share_one_batch() -> None:
 
 def test_leaving_the_loop_frees_everything_before_the_next_step() -> None:
     async def main() -> None:
-        runner = Slow(16, 4)
+        runner = SlowRunner(16, 4)
         async with async_llm(runner) as llm:
             runner.leave.release(2)
             async for _ in llm.stream([1, 2, 3], ENDLESS):
@@ -231,7 +220,7 @@ def test_a_loop_that_closed_is_noticed() -> None:
 
 def test_a_full_queue_refuses_the_next_one_with_the_numbers() -> None:
     async def main() -> None:
-        runner = Slow(16, 4)
+        runner = SlowRunner(16, 4)
         async with async_llm(runner, max_num_seqs=1, max_waiting=3) as llm:
             streams = [llm.stream([i + 1], GREEDY) for i in range(3)]
             with pytest.raises(

@@ -33,6 +33,16 @@ SAMPLING_NUMBERS = {
     "frequency_penalty": (float, "subtracted per occurrence in the output"),
 }
 
+SERVE_LIMITS = {
+    "max_body_bytes": (int, "longest body of a request (default 1048576)"),
+    "max_prompt_tokens": (int, "longest prompt; left out: what the engine can hold"),
+    "max_choices": (int, "answers of one request, its prompts times n (default 64)"),
+    "max_streams": (int, "requests that are answered at the same time (default 512)"),
+    "max_watchers": (int, "pages that watch at the same time (default 8)"),
+    "request_seconds": (float, "a request that takes longer is ended (default 600)"),
+    "body_seconds": (float, "a body must be here after so long (default 30)"),
+}
+
 
 def add_engine_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """Adds `--model` and the fields of `EngineConfig`."""
@@ -66,6 +76,37 @@ def add_sampling_options(parser: argparse.ArgumentParser, **defaults: Any) -> No
         _add(group, name, kind, text, defaults.get(name))
     group.add_argument("--stop", action="append", metavar="TEXT", help="end at this text")
     group.add_argument("--ignore-eos", action="store_true", help="go on after end of sequence")
+
+
+def add_serve_options(parser: argparse.ArgumentParser) -> None:
+    """Adds where a server listens, whom it answers, and how much."""
+    group = parser.add_argument_group("server")
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    group.add_argument("--port", type=int, default=8000, metavar="N", help="0: any (default 8000)")
+    group.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
+    group.add_argument(
+        "--api-key", action="append", metavar="KEY", help="asked of every client; several may be"
+        " given; also read from the variable NANOVLLM_API_KEY, which other users cannot see"
+    )  # fmt: skip
+    group.add_argument(
+        "--allowed-host", action="append", metavar="NAME", help="a name that a proxy passes on"
+    )
+    group.add_argument(
+        "--allow-origin", action="append", metavar="URL", help="a web page that may ask (CORS)"
+    )
+    group.add_argument(
+        "--show-text", action="store_true", help="/watch shows what people and the model say"
+    )
+    group.add_argument(
+        "--drain-seconds", type=float, default=30.0, metavar="S",
+        help="an ending server finishes for so long what it has begun (default 30)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-waiting", type=int, metavar="N", help="requests that may wait (default 256)"
+    )
+    group.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of an answer")
+    for name, (kind, text) in SERVE_LIMITS.items():
+        _add(group, name, kind, text, None)
 
 
 def _add(group: Any, name: str, kind: type, text: str, default: Any) -> None:

@@ -16,13 +16,20 @@ from types import ModuleType
 from typing import NoReturn
 
 from nanovllm_edu import __version__
-from nanovllm_edu.cli.arguments import add_engine_options, add_sampling_options
+from nanovllm_edu.cli.arguments import (
+    add_engine_options,
+    add_sampling_options,
+    add_serve_options,
+)
 from nanovllm_edu.errors import MissingPackageError, NanoVLLMError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-LAB_PACKAGES = {"rich", "ipywidgets", "anywidget", "matplotlib"}
-"""What the extra `lab` brings; everything else is always installed."""
+EXTRAS = {
+    **dict.fromkeys(("rich", "ipywidgets", "anywidget", "matplotlib"), "lab"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"), "serve"),
+}
+"""Package -> the extra that brings it; everything else is always installed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,16 +57,17 @@ def _module_of(command: str) -> ModuleType:
     """Where a command is.
 
     Raises:
-        MissingPackageError: It draws with a package that is not installed.
+        MissingPackageError: It needs a package that is not installed.
     """
     try:
         return import_module(f"nanovllm_edu.cli.{command}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in LAB_PACKAGES:
+        if package not in EXTRAS:
             raise
         raise MissingPackageError(
-            f"it draws with {package}, which is not installed; `pip install 'nanovllm-edu[lab]'`."
+            f"it needs {package}, which is not installed; "
+            f"`pip install 'nanovllm-edu[{EXTRAS[package]}]'`."
         ) from error
 
 
@@ -88,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(commands)
     _add_steps(commands)
     _add_demo(commands)
+    _add_serve(commands)
     _add_grade(commands)
     info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")
     add_engine_options(info)
@@ -117,6 +126,12 @@ def _add_steps(commands: "argparse._SubParsersAction[_Parser]") -> None:
     steps.add_argument("--every-event", action="store_true", help="show every event, not the why")
     add_sampling_options(steps, max_tokens=12)
     add_engine_options(steps, block_size=4, num_blocks=16)
+
+
+def _add_serve(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    serve = commands.add_parser("serve", help="a server for OpenAI's clients, to be watched")
+    add_serve_options(serve)
+    add_engine_options(serve)
 
 
 def _add_grade(commands: "argparse._SubParsersAction[_Parser]") -> None:

@@ -101,6 +101,21 @@ class Fold:
         twin.num_planned = self.num_planned
         return twin
 
+    def as_beginning(self) -> "Fold":
+        """The same state with nothing before it: of what has ended, only cached tokens are left."""
+        fold = self.copy()
+        fold.history = History()
+        for seq in fold.sequences.values():
+            known = tuple(self.history.token_ids[seq.seq_id][: seq.num_known])
+            fold.history.add(replace(self.history.requests[seq.seq_id], token_ids=known))
+        fold.contents = [
+            Content(content.hash, content.token_ids)
+            if content and content.seq_id not in fold.sequences
+            else content
+            for content in fold.contents
+        ]
+        return fold
+
     def become(self, other: "Fold") -> None:
         """Takes over the state of another one, which may differ anywhere."""
         touched_seqs = {*self.sequences, *other.sequences}

@@ -102,11 +102,47 @@ class Recorder:
         assert record is not None
         return record
 
+    def advance(self, depth: int = 0) -> StepRecord | None:
+        """Like `engine.advance`."""
+        return self._take(lambda: self.engine.advance(depth))
+
     def run(self, depth: int = 1) -> Iterator[StepRecord]:
         """Like `engine.run`: until nothing is left to do."""
         steps = self.engine.run(depth)
         while (record := self._take(lambda: next(steps, None))) is not None:
             yield record
+
+    def forget(self, num_steps: int) -> None:
+        """Lets go of the oldest steps. The recording then begins behind them.
+
+        For whoever records an engine that runs for ever. The longest part is done while others may
+        use the engine.
+
+        Args:
+            num_steps: How many; nothing may have been in flight behind the last of them.
+
+        Raises:
+            RecordingError: There are not so many, they do not follow from each other, or a step
+                was in flight.
+        """
+        if not 0 < num_steps <= len(self):
+            raise RecordingError(
+                f"forget({num_steps}): there are {len(self)} steps; give a number in "
+                f"[1, {len(self)}]."
+            )
+        if num_in_flight := self._records[num_steps - 1].num_in_flight:
+            raise RecordingError(
+                f"forget({num_steps}): {num_in_flight} step(s) were in flight then, and a "
+                "recording begins where none is."
+            )
+        initial = self.recording.fold_to(num_steps - 1).as_beginning()
+        initial.num_planned -= num_steps
+        with self.engine.exclusive():
+            steps = [i for i, entry in enumerate(self._journal) if isinstance(entry, Stepped)]
+            first = steps[num_steps - 1] + 1
+            self._initial, self._num_seen = initial, self._num_seen - first
+            self._journal = [_renumbered(entry, num_steps) for entry in self._journal[first:]]
+            del self._records[:num_steps]
 
     # -------------------------------------------------------------------- the result
 
@@ -220,6 +256,15 @@ class Recorder:
         assert self.engine.tokenizer is not None
         new = list(dict.fromkeys(i for i in token_ids if i not in self._pieces))
         self._pieces.update(zip(new, self.engine.tokenizer.pieces(new), strict=True))
+
+
+def _renumbered(entry: Entry, num_steps: int) -> Entry:
+    """The same entry in a recording that begins so many steps later."""
+    if not isinstance(entry, Resumed):
+        return entry
+    frame = entry.frame.copy()
+    frame.num_planned -= num_steps
+    return Resumed(frame, entry.why)
 
 
 def describe(engine: LLMEngine) -> Mapping[str, Any]:

@@ -15,8 +15,11 @@ class Letters(Decoder):
 
     eos_token_ids: frozenset[int] = frozenset()
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         return [ord(letter) for letter in text]
+
+    def pieces(self, token_ids: list[int]) -> list[str]:
+        return [chr(token_id) for token_id in token_ids]
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = True) -> str:
         return "".join(map(chr, token_ids))

@@ -1,0 +1,216 @@
+"""`/watch`: the engine at work, live, in the viewer that notebooks and exported pages show.
+
+While somebody watches, the driver steps through a recorder, which keeps what a step returned
+anyway. Everything else happens a few times a second, in another thread: the newest steps become
+entries of a view, and each page gets those that it lacks. A page can look back over `KEPT_STEPS`
+steps at least; the oldest are let go of. With the last page the recorder goes, too.
+
+Read next: `serve/hidden.py`, what is not shown; `serve/watch_page.py`, the page.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from itertools import islice
+from typing import Any, TypeVar
+
+from nanovllm_edu.async_llm import AsyncLLM
+from nanovllm_edu.driver import Driver
+from nanovllm_edu.errors import TooBusyError
+from nanovllm_edu.introspect.recorder import Recorder
+from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.view import View
+from nanovllm_edu.serve.hidden import PIECES, hidden_document, hidden_entry
+
+Result = TypeVar("Result")
+
+KEPT_STEPS = 512
+MOST_STEPS = 2048
+"""At so many, the oldest go, and about `KEPT_STEPS` stay: seldom, because those are shown anew."""
+SECONDS = 0.25
+"""Between two looks."""
+QUIET_SECONDS = 15.0
+"""After so long without news a page is told that there is none, so that no proxy hangs up."""
+
+
+class Watch:
+    """One engine that some pages watch, or none.
+
+    Args:
+        llm: Whose engine.
+        show_text: Whether pages see what people and the model said.
+        most_watchers: So many pages may watch at the same time.
+    """
+
+    def __init__(self, llm: AsyncLLM, *, show_text: bool = False, most_watchers: int = 8) -> None:
+        self._llm = llm
+        self.show_text = show_text
+        self.most_watchers = most_watchers
+        self.num_watchers = 0
+        self._lock = asyncio.Lock()
+        self._recorder: Recorder | None = None
+        self._view: View | None = None
+        self._recording: Recording | None = None
+        self._begun = 0  # changes when the view begins anew
+        self._forget_to: int | None = None
+        self._looked_at = 0.0
+
+    # --------------------------------------------------------------------- the pages
+
+    def check_room(self) -> None:
+        """Refuses one page too many.
+
+        Raises:
+            TooBusyError: `most_watchers` watch.
+        """
+        if self.num_watchers >= self.most_watchers:
+            raise TooBusyError(
+                f"{self.num_watchers} pages watch, and max_watchers={self.most_watchers}; close "
+                "one, or try again later."
+            )
+
+    async def events(self, is_over: Callable[[], bool]) -> AsyncGenerator[bytes, None]:
+        """What one page is told: everything, then what is new, a few times a second.
+
+        Args:
+            is_over: Asked now and then whether to end.
+        """
+        self.check_room()
+        self.num_watchers += 1
+        try:
+            begun, num_entries, num_pieces, quiet = -1, 0, 0, 0.0
+            while not is_over():
+                await self._look()
+                assert self._view is not None and self._recording is not None
+                if begun != self._begun:
+                    begun, quiet = self._begun, 0.0
+                    num_entries, num_pieces = len(self._view.entries), len(self._recording.pieces)
+                    yield await asyncio.to_thread(self._first_event, self._view)
+                elif num_entries < len(self._view.entries):
+                    news, quiet = self._news(num_entries, num_pieces), 0.0
+                    num_entries, num_pieces = len(self._view.entries), len(self._recording.pieces)
+                    yield await asyncio.to_thread(_event, "append", news)
+                elif quiet > QUIET_SECONDS:
+                    quiet = 0.0
+                    yield b": nothing new\n\n"
+                await asyncio.sleep(SECONDS)
+                quiet += SECONDS
+        finally:
+            self.num_watchers -= 1
+            if not self.num_watchers:
+                await asyncio.shield(self._stop())
+
+    async def recording(self) -> Recording:
+        """The newest steps, for somebody who watches.
+
+        Raises:
+            TooBusyError: Nobody watches, so nothing is recorded.
+        """
+        if self._recorder is None:
+            raise TooBusyError("nobody watches, so nothing is recorded; open /watch first.")
+        return await asyncio.to_thread(_own_recording, self._recorder)
+
+    async def document(self) -> dict[str, Any]:
+        """The newest steps as a page shows them, for somebody who watches.
+
+        Raises:
+            TooBusyError: Nobody watches.
+        """
+        recording = await self.recording()
+        return await asyncio.to_thread(lambda: self._document(View(recording)))
+
+    # ----------------------------------------------------------------------- looking
+
+    async def _look(self) -> None:
+        """Takes in what is new, once for all pages."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._view is not None and now - self._looked_at < SECONDS / 2:
+                return
+            self._looked_at = now
+            try:
+                if self._recorder is None:
+                    await self._start()
+                await self._set_mark()
+                await asyncio.to_thread(self._extend)
+            except (KeyError, IndexError, ValueError, AssertionError):
+                # Somebody used the engine without the driver, and what is here does not follow.
+                await self._start()
+                await asyncio.to_thread(self._extend)
+
+    async def _start(self) -> None:
+        self._recorder = await self._llm.between_steps(_start_recording)
+        self._view = self._forget_to = None
+
+    async def _set_mark(self) -> None:
+        """Well before old steps are let go of: here the recording will begin."""
+        if self._forget_to is None and len(self._recorder or ()) > MOST_STEPS - KEPT_STEPS:
+            self._forget_to = await self._llm.between_steps(_settle)
+
+    async def _stop(self) -> None:
+        async with self._lock:
+            if not self.num_watchers and self._recorder is not None:
+                self._recorder = self._view = self._recording = None
+                if not self._llm.is_closed:
+                    await self._llm.between_steps(_stop_recording)
+
+    def _extend(self) -> None:
+        recorder = self._recorder
+        assert recorder is not None
+        is_new = self._view is None
+        num_steps, mark = len(recorder), self._forget_to
+        if mark and num_steps > MOST_STEPS and num_steps >= mark + KEPT_STEPS:
+            recorder.forget(mark)
+            self._forget_to, is_new = None, True
+        recording = recorder.recording
+        if is_new or self._view is None:
+            self._view, self._begun = View(recording), self._begun + 1
+        else:
+            self._view.extend(recording)
+        self._recording = recording
+
+    # ----------------------------------------------------------------------- showing
+
+    def _first_event(self, view: View) -> bytes:
+        return _event("document", self._document(view))
+
+    def _document(self, view: View) -> dict[str, Any]:
+        document = view.document()
+        return document if self.show_text else hidden_document(document)
+
+    def _news(self, first: int, first_piece: int) -> dict[str, Any]:
+        assert self._view is not None and self._recording is not None
+        entries, pieces = self._view.entries[first:], self._recording.pieces
+        if not self.show_text:
+            return {"entries": [hidden_entry(entry) for entry in entries], "pieces": PIECES}
+        new = {str(token_id): pieces[token_id] for token_id in islice(pieces, first_piece, None)}
+        return {"entries": entries, "pieces": new}
+
+
+def _settle(driver: Driver) -> int:
+    """A recording begins where nothing is in flight. How many steps are recorded."""
+    while driver.engine.num_steps_in_flight:
+        driver.stepper.advance(0)
+    return len(driver.stepper) if isinstance(driver.stepper, Recorder) else 0
+
+
+def _start_recording(driver: Driver) -> Recorder:
+    _settle(driver)
+    recorder = Recorder(driver.engine)
+    driver.stepper = recorder
+    return recorder
+
+
+def _own_recording(recorder: Recorder) -> Recording:
+    """One whose folds share nothing with those of the view, which go on meanwhile."""
+    recording = recorder.recording
+    return recording.begin(len(recording) - 1)
+
+
+def _stop_recording(driver: Driver) -> None:
+    driver.stepper = driver.engine
+
+
+def _event(name: str, data: Any) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n".encode()
