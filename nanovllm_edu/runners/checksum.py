@@ -10,7 +10,8 @@ between tiers, and groups of layers with block tables of their own.
 
 The true answer needs no cache at all: `expected_tokens` computes it from the tokens alone.
 
-It knows nothing of torch. Read next: `runners/eager.py`, which does the same with a model.
+It knows nothing of torch. Read next: `runners/eager.py`, which does the same with a model;
+`runners/browser/floats.py`, where a model runs without torch.
 """
 
 from copy import deepcopy

@@ -13,7 +13,8 @@ A sampled token goes into the token table on the device, and the next replay rea
 host never waits, except in `Ticket.wait`.
 
 Reference: `runners/eager.py`. Source: CUDA graphs for decode, as in vLLM and nano-vLLM.
-Read next: the two files above, `runners/graph_inputs.py`, `fused_decode/decoder.py`.
+Read next: `runners/parts.py`, `runners/graph_pool.py`, `runners/graph_inputs.py`,
+`fused_decode/decoder.py`.
 """
 
 from collections.abc import Iterable, Sequence

@@ -13,7 +13,7 @@ fork. Adding Gumbel noise to logits and taking the largest is sampling from thei
 Everything up to the bits is 32-bit integer arithmetic that wraps around, so a kernel reproduces it
 bit for bit (`kernels/`), and no number depends on the device.
 
-It knows nothing of logits. Read next: `stages.py`.
+It knows nothing of logits. Read next: `stages.py`; without torch, `plain_noise.py`.
 
 Sources: counter-based generators are from Salmon et al., "Parallel random numbers: as easy as
 1, 2, 3" (2011). The mixer's constants come from Chris Wellons' search for 32-bit hash functions

@@ -6,7 +6,7 @@ On SIGTERM or Ctrl-C it takes nothing new, finishes the answers that it has begu
     serve(served, address)             in the main thread, until a signal comes
     with ServerThread(...) as server:  in a thread of its own, as in a notebook
 
-Read next: `cli/serve.py`, `widgets/server_panel.py`.
+Read next: `cli/serve.py`.
 """
 
 import signal

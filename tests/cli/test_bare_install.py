@@ -50,6 +50,6 @@ def test_a_command_that_draws_names_the_extra(command: list[str]):
     result = run(*command)
     assert result.returncode == 2
     assert result.stderr == (
-        f"nanovllm-edu {command[0]}: error: it draws with rich, which is not installed; "
+        f"nanovllm-edu {command[0]}: error: it needs rich, which is not installed; "
         "`pip install 'nanovllm-edu[lab]'`.\n"
     )

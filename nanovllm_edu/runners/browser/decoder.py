@@ -6,7 +6,7 @@
                 norm -> scores of the whole vocabulary
 
 That is `models/qwen3.py`, which explains it. Here a matrix is an array, and each of these steps is
-a call of a kernel in C: `gemm.c`, `ops.c`, `paged_attention.c`.
+a call of a kernel in C: `native/gemm.c`, `native/ops.c`, `native/paged_attention.c`.
 
 Read next: `runner.py`.
 """
