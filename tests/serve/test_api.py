@@ -211,9 +211,11 @@ def test_hugging_faces_client(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # it asks 127.0.0.1
     (right,) = llm.chat(QUESTION, PARAMS, use_tqdm=False)
     client = InferenceClient(base_url=server.url, api_key="-")
-    answer = client.chat_completion(QUESTION, max_tokens=12, temperature=0)
+    answer = client.chat_completion(QUESTION, model="tiny", max_tokens=12, temperature=0)
     assert answer.choices[0].message.content == right.text
-    pieces = client.chat_completion(QUESTION, max_tokens=12, temperature=0, stream=True)
+    pieces = client.chat_completion(
+        QUESTION, model="tiny", max_tokens=12, temperature=0, stream=True
+    )
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces)
     assert text == right.text
 
