@@ -17,6 +17,9 @@ from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.errors import RequestError, refuse_broken_text, shown
 
+FALSE, TRUE = array(TOKEN_TYPE, [False]).tobytes(), array(TOKEN_TYPE, [True]).tobytes()
+"""How they lie in memory once they are integers."""
+
 Prompt: TypeAlias = Any
 """Text, token ids in any form, or one of vLLM's dictionaries."""
 
@@ -104,7 +107,9 @@ def read_prompt(
     token_ids = _packed(prompt, vocab_size, where)
     if not token_ids:
         raise RequestError(f"{where}the prompt is empty; give at least one token.")
-    if (largest := max(token_ids)) >= vocab_size:
+    # The same numbers; those of a list are objects already.
+    largest = int(max(prompt if isinstance(prompt, list) else token_ids))
+    if largest >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size, where)
     return TokenPrompt(text, token_ids)
 
@@ -135,8 +140,9 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
     except OverflowError:  # below 0, or too large for any vocabulary
         worst = next(i for i in prompt if not 0 <= i < vocab_size)
         raise _not_in_vocabulary(worst, vocab_size, where) from None
-    # To Python they are 0 and 1, so a quick look tells whether there can be any.
-    if (False in prompt or True in prompt) and bool in map(type, prompt):
+    # False and True have become 0 and 1: where neither stands in memory, there was none.
+    data = token_ids.tobytes()
+    if (FALSE in data or TRUE in data) and bool in map(type, prompt):
         raise _no_prompt(prompt, where)
     return token_ids
 
