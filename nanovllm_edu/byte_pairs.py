@@ -141,7 +141,15 @@ def byte_letters() -> list[str]:
     ]
 
 
+def token_bytes(token: str) -> bytes:
+    """The bytes that a vocabulary's token spells; an added token is in plain text."""
+    letters = _letter_bytes()
+    if all(letter in letters for letter in token):
+        return bytes(letters[letter] for letter in token)
+    return token.encode()
+
+
 @cache
-def letter_bytes() -> dict[str, int]:
+def _letter_bytes() -> dict[str, int]:
     """The byte that each letter writes."""
     return {letter: byte for byte, letter in enumerate(byte_letters())}

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from nanovllm_edu.byte_pairs import BytePairs, letter_bytes
+from nanovllm_edu.byte_pairs import BytePairs, token_bytes
 from nanovllm_edu.errors import ModelLoadError
 
 PIECES_OF_WORDS = {  # what would make the merges of a word something else
@@ -100,7 +100,7 @@ class PlainTokenizer:
             for i in token_ids
             if not (skip_special_tokens and i in added and added[i].special)
         )
-        return b"".join(map(_spelt, kept)).decode("utf-8", "replace")
+        return b"".join(map(token_bytes, kept)).decode("utf-8", "replace")
 
     def get_chat_template(self) -> str:
         """The template's source."""
@@ -159,10 +159,3 @@ def _check(tokenizer: dict[str, Any]) -> None:
     for token in tokenizer["added_tokens"]:
         if token["single_word"] or token["lstrip"] or token["rstrip"]:
             raise ValueError(f"{token['content']} is found by rules of its own")
-
-
-def _spelt(token: str) -> bytes:
-    letters = letter_bytes()
-    if all(letter in letters for letter in token):
-        return bytes(letters[letter] for letter in token)
-    return token.encode()  # an added token, in plain text

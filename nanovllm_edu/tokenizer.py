@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from nanovllm_edu import conversation
-from nanovllm_edu.byte_pairs import letter_bytes
+from nanovllm_edu.byte_pairs import token_bytes
 from nanovllm_edu.conversation import Message
 from nanovllm_edu.detokenizer import Decoder, Spelling
 from nanovllm_edu.errors import ModelLoadError, RequestError
@@ -103,10 +103,7 @@ class Tokenizer(Decoder):
 
     def _spelt(self, token: str) -> bytes | None:
         if self.spelling == "bytes":
-            letters = letter_bytes()
-            if all(letter in letters for letter in token):
-                return bytes(letters[letter] for letter in token)
-            return token.encode()  # an added token, in plain text
+            return token_bytes(token)
         if self._has_byte_tokens and len(token) == 6 and token[:3] == "<0x" and token[5] == ">":
             try:
                 return bytes([int(token[3:5], 16)])

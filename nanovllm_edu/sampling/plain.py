@@ -22,13 +22,10 @@ from typing import TypeAlias
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import TokenLogprobs
 from nanovllm_edu.sampling.plain_noise import gumbel_noise, row_keys
-from nanovllm_edu.sampling.rows import SamplingRow
+from nanovllm_edu.sampling.rows import TINIEST_TEMPERATURE, SamplingRow
 
 Row: TypeAlias = "array[float]"
 Draw: TypeAlias = Callable[[Row, int, int], int]
-
-TINIEST_TEMPERATURE = 1e-30
-"""As in `tensors.py`: below it a temperature would be 0 in float32."""
 
 
 def draw(logits: Row, first_key: int, second_key: int) -> int:

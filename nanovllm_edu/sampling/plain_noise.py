@@ -12,7 +12,14 @@ from array import array
 from math import log
 
 MULTIPLIERS = (0x21F0AAAD, 0xD35A2D97)
+"""The mixer's two odd multipliers, as unsigned 32-bit numbers."""
+
+SHIFTS = (16, 15, 15)
+"""The mixer's three shifts."""
+
 KEY_STARTS = (0x9E3779B9, 0x85EBCA6B)
+"""Where the hashes of a row's two keys begin: any two different numbers will do."""
+
 END = 2**32
 
 
@@ -32,9 +39,9 @@ def row_keys(seed: int, position: int) -> tuple[int, int]:
 
 def mix(bits: int) -> int:
     """Scrambles 32 bits; different inputs give different outputs."""
-    bits = (bits ^ bits >> 16) * MULTIPLIERS[0] % END
-    bits = (bits ^ bits >> 15) * MULTIPLIERS[1] % END
-    return bits ^ bits >> 15
+    for shift, multiplier in zip(SHIFTS, MULTIPLIERS, strict=False):
+        bits = (bits ^ bits >> shift) * multiplier % END
+    return bits ^ bits >> SHIFTS[-1]
 
 
 def uniform_of(bits: int) -> float:

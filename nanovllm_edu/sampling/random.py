@@ -25,14 +25,7 @@ import torch
 from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
-MULTIPLIERS = (0x21F0AAAD, 0xD35A2D97)
-"""The mixer's two odd multipliers, as unsigned 32-bit numbers."""
-
-SHIFTS = (16, 15, 15)
-"""The mixer's three shifts."""
-
-KEY_STARTS = (0x9E3779B9, 0x85EBCA6B)
-"""Where the hashes of a row's two keys begin: any two different numbers will do."""
+from nanovllm_edu.sampling.plain_noise import KEY_STARTS, MULTIPLIERS, SHIFTS
 
 
 def gumbel_noise(

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 
+TINIEST_TEMPERATURE = 1e-30
+"""A temperature below it would be 0 in float32. At 1e-30 only equal logits still compete."""
+
 BROKEN_LOGITS = "the model's logits are NaN or infinite"
 """What is said of a row that no token can be drawn from."""
 

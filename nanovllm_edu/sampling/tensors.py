@@ -17,10 +17,7 @@ from torch import Tensor
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.sampling.columns import send
 from nanovllm_edu.sampling.edits import Edits, build_edits
-from nanovllm_edu.sampling.rows import SamplingRow
-
-TINIEST_TEMPERATURE = 1e-30
-"""A temperature below it would be 0 in float32. At 1e-30 only equal logits still compete."""
+from nanovllm_edu.sampling.rows import TINIEST_TEMPERATURE, SamplingRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,10 @@ def create_app(served: Served) -> ASGIApp:
     )
     for kind in EXCEPTIONS:
         app.add_exception_handler(kind, answer)
-    _add_generation(app, served)
+    generation = Generation(served.llm, served.model, served.rules.limits)
+    _add_generation(app, generation)
     _add_models(app, served)
-    _add_tokenize(app, served)
+    _add_tokenize(app, generation)
     _add_care(app, served)
     add_watch(app, served.watch, served.frame_ancestors, lambda: served.is_draining)
     _describe_problems(app)
@@ -128,9 +129,7 @@ def create_app(served: Served) -> ASGIApp:
     return Gatekeeper(behind, served.rules, lambda: served.is_draining)
 
 
-def _add_generation(app: FastAPI, served: Served) -> None:
-    generation = Generation(served.llm, served.model, served.rules.limits)
-
+def _add_generation(app: FastAPI, generation: Generation) -> None:
     @app.post("/v1/completions", response_model=None, summary="Go on with a text")
     async def completions(body: CompletionRequest, request: Request) -> Any:
         return await generation.complete(body, request)
@@ -160,8 +159,8 @@ def _add_models(app: FastAPI, served: Served) -> None:
         return model
 
 
-def _add_tokenize(app: FastAPI, served: Served) -> None:
-    generation = Generation(served.llm, served.model, served.rules.limits)
+def _add_tokenize(app: FastAPI, generation: Generation) -> None:
+    llm = generation.llm
 
     @app.post("/tokenize", summary="A text or a conversation as tokens")
     async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
@@ -176,10 +175,10 @@ def _add_tokenize(app: FastAPI, served: Served) -> None:
             tokens = await generation.text_tokens(
                 body.prompt or "", add_special_tokens=body.add_special_tokens
             )
-        pieces = served.llm.tokenizer.pieces(tokens) if body.return_token_strs else None
+        pieces = llm.tokenizer.pieces(tokens) if body.return_token_strs else None
         return {
             "count": len(tokens),
-            "max_model_len": served.llm.llm.engine.max_model_len,
+            "max_model_len": llm.llm.engine.max_model_len,
             "tokens": tokens,
             "token_strs": pieces,
         }

@@ -24,9 +24,11 @@ LAST_WORD_SECONDS = 1.0
 """A client that does not read gets so long to take the error that ends its stream."""
 
 
-def event(data: Any) -> bytes:
-    """JSON as one event."""
-    return b"data: %b\n\n" % json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+def event(data: Any, name: str = "") -> bytes:
+    """JSON as one event; a page listens for it by its name, if it has one."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {text}\n\n".encode()
 
 
 class ClientGoneError(Exception):

@@ -69,12 +69,10 @@ class Problem(HTTPException):
 
 def body_of(error: BaseException) -> tuple[int, dict[str, Any]]:
     """Status and body for whatever was raised."""
-    if isinstance(error, Problem):
-        kind, code = OF_STATUS.get(error.status_code, ("invalid_request_error", None))
-        return error.status_code, _body(error.detail, kind, error.param, error.code or code)
     if isinstance(error, HTTPException):
         kind, code = OF_STATUS.get(error.status_code, ("invalid_request_error", None))
-        return error.status_code, _body(str(error.detail), kind, None, code)
+        param, own = (error.param, error.code) if isinstance(error, Problem) else (None, None)
+        return error.status_code, _body(str(error.detail), kind, param, own or code)
     if isinstance(error, RequestValidationError):
         return 400, _body(*_what_does_not_fit(error))
     for known, (status, kind, code) in KINDS.items():

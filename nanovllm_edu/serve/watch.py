@@ -9,7 +9,6 @@ Read next: `serve/hidden.py`, what is not shown; `serve/watch_page.py`, the page
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from nanovllm_edu.errors import TooBusyError
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.introspect.view import View
+from nanovllm_edu.serve.event_stream import event
 from nanovllm_edu.serve.hidden import PIECES, hidden_document, hidden_entry
 
 Result = TypeVar("Result")
@@ -89,7 +89,7 @@ class Watch:
                 elif num_entries < len(self._view.entries):
                     news, quiet = self._news(num_entries, num_pieces), 0.0
                     num_entries, num_pieces = len(self._view.entries), len(self._recording.pieces)
-                    yield await asyncio.to_thread(_event, "append", news)
+                    yield await asyncio.to_thread(event, news, "append")
                 elif quiet > QUIET_SECONDS:
                     quiet = 0.0
                     yield b": nothing new\n\n"
@@ -172,7 +172,7 @@ class Watch:
     # ----------------------------------------------------------------------- showing
 
     def _first_event(self, view: View) -> bytes:
-        return _event("document", self._document(view))
+        return event(self._document(view), "document")
 
     def _document(self, view: View) -> dict[str, Any]:
         document = view.document()
@@ -209,8 +209,3 @@ def _own_recording(recorder: Recorder) -> Recording:
 
 def _stop_recording(driver: Driver) -> None:
     driver.stepper = driver.engine
-
-
-def _event(name: str, data: Any) -> bytes:
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {name}\ndata: {text}\n\n".encode()
