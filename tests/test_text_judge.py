@@ -2,7 +2,6 @@
 
 import copy
 import random
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.text_judge import TextEnd, TextJudge
 from nanovllm_edu.tokenizer import Tokenizer
 from tests.decoders import FAMILIES, SPECIAL, byte_level, llama2, tokenizer_of
+from tests.timing import times_as_long
 
 
 def size(tokenizer: Tokenizer) -> int:
@@ -100,7 +100,7 @@ def test_a_byte_that_is_wrong_takes_back_only_what_was_held() -> None:
 
 @pytest.mark.parametrize("family", [byte_level, llama2], ids=lambda family: family.__name__)
 def test_a_tail_of_invalid_bytes_is_released_and_costs_linear_time(family) -> None:
-    """4,000 tokens that are no text: at most 4 bytes are held back, and 50 ms in all."""
+    """4,000 tokens that are no text: at most 4 bytes are held back, and each costs as the first."""
     tokenizer = family()
     tokens = [
         i
@@ -108,18 +108,19 @@ def test_a_tail_of_invalid_bytes_is_released_and_costs_linear_time(family) -> No
         if (spelt := tokenizer.token_bytes(i)) and spelt[:1] >= b"\xc0" and len(spelt) == 1
     ]
     tokens = (tokens * 4000)[:4000]
-    text_of(tokenizer, tokens, SamplingParams())
-    fastest = float("inf")
-    for _ in range(3):
+
+    def judged(tokens: list[int]) -> TextJudge:
         judge = TextJudge(tokenizer, SamplingParams())
-        begin = time.thread_time()
         for token_id in tokens:
             judge.add((token_id,))
-        fastest = min(fastest, time.thread_time() - begin)
+        return judge
+
+    judge = judged(tokens)
     assert len(judge.text) >= 4000 - 4
     judge.finish()
     assert judge.text == text_of(tokenizer, tokens, SamplingParams())
-    assert fastest < 0.05
+    # Eight times as many tokens; if each looked at all before it, 64 times as long.
+    assert times_as_long(lambda: judged(tokens), lambda: judged(tokens[:500])) < 24
 
 
 class Unknown(Decoder):
@@ -218,14 +219,20 @@ def test_of_several_stop_strings_the_first_to_end_counts_then_the_longest() -> N
 
 
 def test_case_21_stop_strings_cost_linear_time() -> None:
-    """A stop of 1,000 equal characters with 999 of them held back, and 50,000 characters."""
-    params = SamplingParams(stop=("a" * 1000, "a" * 500 + "b" + "a" * 499))
-    judge = TextJudge(Unknown(), params)
-    begin = time.thread_time()
-    for _ in range(50):
-        assert judge.add(b"a" * 999 + b"c") is None
-    assert time.thread_time() - begin < 0.5  # 10 µs a character; it was 179 ms a token
-    assert len(judge.text) == 50_000
+    """Stops of equal characters, all but one of them held back; 50,000 characters in all.
+
+    A character costs the same whether 49 or 999 are held back; it was as many times as much.
+    """
+
+    def judged(held_back: int) -> None:
+        half = (held_back + 1) // 2
+        stop = ("a" * (held_back + 1), "a" * half + "b" + "a" * (half - 1))
+        judge = TextJudge(Unknown(), SamplingParams(stop=stop))
+        for _ in range(50_000 // (held_back + 1)):
+            assert judge.add(b"a" * held_back + b"c") is None
+        assert len(judge.text) == 50_000
+
+    assert times_as_long(lambda: judged(999), lambda: judged(49)) < 3
 
 
 # ---------------------------------------------------------------------------- ending tokens
