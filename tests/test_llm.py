@@ -1,11 +1,13 @@
 """The public API on the bundled model: text in, text out."""
 
+import re
 from threading import Thread
 
 import pytest
 
 from nanovllm_edu import LLM, SamplingParams
 from nanovllm_edu.errors import ConfigError, ModelLoadError, PromptTooLongError, RequestError
+from nanovllm_edu.native import gemm
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12)
 
@@ -186,3 +188,37 @@ def test_info_says_what_was_chosen_and_why(llm: LLM) -> None:
     assert name == "native"
     assert why.startswith("our C kernel")
     assert "64 blocks of 8 tokens" in llm.info.choices["kv cache"][0]
+
+
+# ------------------------------------------------------------------------------ weights in 8 bits
+
+
+def test_weights_in_8_bits_answer_alike_and_info_says_what_was_lost(llm: LLM) -> None:
+    small = LLM(num_blocks=64, weight_dtype="int8")
+    question = [{"role": "user", "content": "What is a KV cache?"}]
+    greedy = SamplingParams(temperature=0, max_tokens=40)
+    answers = [engine.chat(question, greedy)[0].text for engine in (small, llm)]
+    assert answers[0] == answers[1] != ""
+    name, why = small.info.choices["products"]
+    assert "8 bits" in name
+    assert re.search(r"changes the weights by 0\.\d\d%", why)
+    weights = [p for p in small.engine.runner.model.parameters() if p.ndim == 2]
+    assert [p.device.type for p in weights].count("cpu") == 1  # the table of embeddings
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weight_dtype": "int4"}, "weight_dtype='int4'"),
+        ({"weight_dtype": "int8", "dtype": "bfloat16"}, "float32, and dtype is torch.bfloat16"),
+    ],
+)
+def test_weights_that_cannot_be_kept_so_are_an_error(options: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        LLM(num_blocks=8, **options)
+
+
+def test_without_a_compiler_8_bits_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "why_unavailable", lambda *_: "no C compiler was found")
+    with pytest.raises(ConfigError, match=r"weight_dtype='int8'.*no C compiler was found; leave"):
+        LLM(num_blocks=8, weight_dtype="int8")

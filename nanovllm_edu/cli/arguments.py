@@ -19,6 +19,7 @@ ENGINE_NUMBERS = {
 }
 ENGINE_WORDS = {
     "dtype": "auto, float32, bfloat16 or float16",
+    "weight_dtype": "auto, or int8: weights in 8 bits, on a CPU",
     "device": "auto, cpu or cuda",
     "attention_backend": "auto, reference, sdpa, native, triton or flash",
 }

@@ -1,4 +1,4 @@
-/* x times a weight's transpose, for any number of rows of x, float32.
+/* x times a weight's transpose, for any number of rows of x, float32; the weight float32 or int8.
 
    A processor multiplies fastest when its operands lie in registers. So `ROWS` rows of x meet
    `WIDTH` columns of the result at a time: their sums, ROWS x WIDTH of them, stay in registers
@@ -13,15 +13,32 @@
    With one row, a new token of one request, nothing is used twice: reading the weight is all there
    is to it, and memory gives its best when it is read from front to back.
 
+   So a weight may also be kept in integers of 8 bits, a quarter of the bytes. Four inputs of an
+   output lie side by side, to be read as one word, and GROUP of them share a scale:
+
+       packed  [panels][inputs / 4][WIDTH][4]   integers
+       scales  [panels][groups][WIDTH]          float32
+
+   They are unpacked on the way to the sums: the result is, to the last bit, the product with the
+   unpacked weight.
+
    Every sum is taken in the order of the inputs, whatever the number of rows: so a row's result
    does not depend, not even in its last bit, on who else is in the batch.
 
-   Reference: `reference` in layers/packed.py. Who calls this: gemm.py, which has checked all
-   shapes. */
+   Reference: `reference` in layers/packed.py, and `dequantize` in layers/int8.py. Who calls this:
+   gemm.py, which has checked all shapes. */
 
 #include "threads.h"
 
+#include <stddef.h>
 #include <string.h>
+
+/* Other files let the compiler reorder sums. Here the order is what makes rows independent. */
+#ifdef __clang__
+#pragma clang fp reassociate(off)
+#else
+#pragma GCC optimize("no-associative-math")
+#endif
 
 #if defined(__AVX512F__)
 #define LANES 16
@@ -36,26 +53,65 @@
 #define VECTORS 2
 #define WIDTH (LANES * VECTORS)
 #define BLOCK (8 * ROWS) /* rows of x that stay in the core's cache while weights pass by */
+#define GROUP 64         /* inputs that share a scale */
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Packed __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 struct gemm {
     float *out;
-    const float *x, *packed, *bias;
+    const float *x;
+    const void *packed;  /* float, or int8_t where there are scales */
+    const float *scales; /* or NULL */
+    const float *bias;   /* or NULL */
     int64_t x_stride;
     int rows, inputs, outputs;
 };
 
 static inline int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
-const int panel_width = WIDTH; /* for gemm.py, which packs */
+const int panel_width = WIDTH, group_size = GROUP; /* for gemm.py, which packs */
+
+/* Adds the inputs of `rows` rows times a panel to their sums. */
+static inline __attribute__((always_inline)) void
+add_float(Vector sums[][VECTORS], const int rows, const struct gemm *p, const float *x,
+          int64_t column)
+{
+    const float *panel = (const float *)p->packed + column * p->inputs;
+    for (int64_t i = 0; i < p->inputs; i++) {
+        const Vector *weights = (const Vector *)(panel + i * WIDTH);
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < VECTORS; v++)
+                sums[r][v] += x[r * p->x_stride + i] * weights[v];
+    }
+}
+
+/* The same, of weights that are unpacked on the way: a shift to and fro leaves one of the four. */
+static inline __attribute__((always_inline)) void
+add_int8(Vector sums[][VECTORS], const int rows, const struct gemm *p, const float *x,
+         int64_t column)
+{
+    const int8_t *panel = (const int8_t *)p->packed + column * p->inputs;
+    const float *scales = p->scales + column * ((p->inputs + GROUP - 1) / GROUP);
+    for (int64_t i = 0; i < p->inputs; i += 4)
+        for (int v = 0; v < VECTORS; v++) {
+            const Packed four = ((const Packed *)(panel + i * WIDTH))[v];
+            const Vector scale = ((const Vector *)(scales + i / GROUP * WIDTH))[v];
+            for (int k = 0; k < 4; k++) {
+                const Packed one = four << (24 - 8 * k) >> 24;
+                const Vector weight = __builtin_convertvector(one, Vector) * scale;
+                for (int r = 0; r < rows; r++)
+                    sums[r][v] += x[r * p->x_stride + i + k] * weight;
+            }
+        }
+}
 
 /* `rows` rows against one panel. A constant when it is compiled, or the sums would not be kept in
    registers: hence `multiply_rows`. */
 static inline __attribute__((always_inline)) void
 multiply(const int rows, const struct gemm *p, int64_t row, int64_t column)
 {
-    const float *x = p->x + row * p->x_stride, *panel = p->packed + column * p->inputs;
+    const float *x = p->x + row * p->x_stride;
     Vector sums[ROWS][VECTORS];
     float bias[WIDTH] = {0};
     const int width = smaller(WIDTH, p->outputs - column);
@@ -63,12 +119,10 @@ multiply(const int rows, const struct gemm *p, int64_t row, int64_t column)
         memcpy(bias, p->bias + column, sizeof(float) * width);
     for (int r = 0; r < rows; r++)
         memcpy(sums[r], bias, sizeof bias);
-    for (int64_t i = 0; i < p->inputs; i++) {
-        const Vector *weights = (const Vector *)(panel + i * WIDTH);
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < VECTORS; v++)
-                sums[r][v] += x[r * p->x_stride + i] * weights[v];
-    }
+    if (p->scales)
+        add_int8(sums, rows, p, x, column);
+    else
+        add_float(sums, rows, p, x, column);
     for (int r = 0; r < rows; r++)
         memcpy(p->out + (row + r) * p->outputs + column, sums[r], sizeof(float) * width);
 }
@@ -108,6 +162,16 @@ static void multiply_items(const void *arguments, int64_t first, int64_t end)
     }
 }
 
+/* A core reads about 32 bytes of weights a nanosecond, and multiplies 64 numbers. */
+static void run(const struct gemm *p, double bytes_per_weight, int num_threads)
+{
+    const int64_t num_panels = (p->outputs + WIDTH - 1) / WIDTH;
+    const int64_t num_blocks = (p->rows + BLOCK - 1) / BLOCK;
+    const double nanoseconds =
+        (double)p->inputs * p->outputs * (bytes_per_weight / 32 + p->rows / 64.);
+    deal(multiply_items, p, num_panels * num_blocks, nanoseconds, num_threads);
+}
+
 /* out [rows][outputs] = x times weight + bias
 
    x     [rows][inputs], its rows `x_stride` numbers apart
@@ -115,10 +179,15 @@ static void multiply_items(const void *arguments, int64_t first, int64_t end)
 void gemm(float *out, const float *x, const float *packed, const float *bias, int64_t x_stride,
           int rows, int inputs, int outputs, int num_threads)
 {
-    const struct gemm p = {out, x, packed, bias, x_stride, rows, inputs, outputs};
-    const int64_t num_panels = (outputs + WIDTH - 1) / WIDTH;
-    const int64_t num_blocks = (rows + BLOCK - 1) / BLOCK;
-    /* A core reads about 8 weights a nanosecond, and multiplies 64 numbers. */
-    const double nanoseconds = (double)inputs * outputs * (1 / 8. + rows / 64.);
-    deal(multiply_items, &p, num_panels * num_blocks, nanoseconds, num_threads);
+    const struct gemm p = {out, x, packed, NULL, bias, x_stride, rows, inputs, outputs};
+    run(&p, sizeof(float), num_threads);
+}
+
+/* The same, with a weight in integers and their scales; `inputs` is a multiple of 4. */
+void gemm_int8(float *out, const float *x, const int8_t *packed, const float *scales,
+               const float *bias, int64_t x_stride, int rows, int inputs, int outputs,
+               int num_threads)
+{
+    const struct gemm p = {out, x, packed, scales, bias, x_stride, rows, inputs, outputs};
+    run(&p, sizeof(int8_t), num_threads);
 }

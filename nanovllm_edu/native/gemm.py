@@ -1,21 +1,27 @@
-"""`NativeGemm`: a product with a weight in C, for float32 on a CPU.
+"""`NativeGemm` and `Int8Gemm`: a product with a weight in C, for float32 on a CPU.
 
-Read next: `gemm.c`; the reference is `reference` in `layers/packed.py`.
+Read next: `gemm.c`; the references are `reference` in `layers/packed.py` and `dequantize` in
+`layers/int8.py`.
 """
 
+from collections.abc import Iterator
 from ctypes import CDLL, c_int
 from functools import cache
+from math import sqrt
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
 from nanovllm_edu.layers.embedding import Embedding
+from nanovllm_edu.layers.int8 import GROUP, quantize, squared_error
 from nanovllm_edu.layers.linear import Linear
 from nanovllm_edu.layers.packed import reference
 from nanovllm_edu.native.library import CompileError
 from nanovllm_edu.native.threads import load_kernels, num_threads
+
+Matrix = Linear | Embedding
 
 
 @cache
@@ -43,9 +49,31 @@ def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
 
 def use_native_gemms(model: torch.nn.Module) -> None:
     """Has every matrix of a model multiply in C. Ask `why_unavailable` first."""
-    for module in model.modules():
-        if isinstance(module, (Linear, Embedding)):
-            module.gemm = NativeGemm()
+    for module in _matrices(model):
+        module.gemm = NativeGemm()
+
+
+def use_int8_gemms(model: torch.nn.Module, lookup: Embedding) -> float:
+    """The same with weights in 8 bits. Those in full are given up, but for a table of rows.
+
+    Args:
+        model: Its weights are float32.
+        lookup: The table in which tokens are looked up.
+
+    Returns:
+        What was lost of the weights: the root mean square of the differences over theirs.
+    """
+    lost = there = 0.0
+    for module in _matrices(model):
+        module.gemm = Int8Gemm(module.weight.detach())
+        lost, there = lost + module.gemm.lost, there + module.gemm.there
+        if module is not lookup:
+            module.weight = torch.nn.Parameter(module.weight.to("meta"), requires_grad=False)
+    return sqrt(lost / there) if there else 0.0
+
+
+def _matrices(model: torch.nn.Module) -> Iterator[Matrix]:
+    return (module for module in model.modules() if isinstance(module, Matrix))
 
 
 class NativeGemm:
@@ -66,33 +94,79 @@ class NativeGemm:
             return reference(x, weight, bias)
         key = (weight.data_ptr(), weight._version)
         if self._key != key:
+            assert weight.dtype == torch.float32
+            assert weight.device.type == "cpu"
             self._packed, self._key = pack(weight), key
-        outputs, inputs = weight.shape
-        if x.stride(1) != 1:
-            x = x.contiguous()
-        assert x.dtype == torch.float32
-        assert x.shape[1] == inputs
-        assert bias is None or (bias.shape == (outputs,) and bias.is_contiguous())
-        out = x.new_empty(len(x), outputs)
-        functions().gemm(
-            out.data_ptr(),
-            x.data_ptr(),
-            self._packed.data_ptr(),
-            None if bias is None else bias.data_ptr(),
-            x.stride(0),
-            *(len(x), inputs, outputs, num_threads()),
-        )
-        return out
+        return _multiply("gemm", x, (self._packed,), weight.shape, bias)
 
     def __deepcopy__(self, memo: object) -> "NativeGemm":
         """A copy of a matrix is packed anew."""
         return NativeGemm()
 
 
-def pack(weight: Float[Tensor, "outputs inputs"]) -> Float[Tensor, "panels inputs width"]:
+class Int8Gemm:
+    """Keeps one weight in 8 bits, four inputs of an output in a word, packed as `gemm.c` wants it.
+
+    Args:
+        weight: What is kept; later calls do not look at theirs.
+
+    Attributes:
+        lost: The sum of the squares of what rounding changed.
+        there: The sum of the squares of the weight.
+    """
+
+    def __init__(self, weight: Float[Tensor, "outputs inputs"]) -> None:
+        assert c_int.in_dll(functions(), "group_size").value == GROUP
+        kept = quantize(weight)
+        self.lost, self.there = squared_error(weight, kept)
+        self._filling = -weight.shape[1] % 4
+        fours = pad(kept.integers, (0, self._filling)).view(torch.int32)
+        self._packed = pack(fours), pack(kept.scales)
+        self._shape = weight.shape[0], weight.shape[1] + self._filling
+
+    def __call__(
+        self,
+        x: Float[Tensor, "rows inputs"],
+        weight: Tensor,
+        bias: Float[Tensor, " outputs"] | None = None,
+    ) -> Float[Tensor, "rows outputs"]:
+        """See `reference`, with the weight that was kept."""
+        if self._filling:
+            x = pad(x, (0, self._filling))
+        return _multiply("gemm_int8", x, self._packed, self._shape, bias)
+
+    def __deepcopy__(self, memo: object) -> "Int8Gemm":
+        """Nothing writes to it, so copies of a matrix share it."""
+        return self
+
+
+def _multiply(
+    function: str,
+    x: Float[Tensor, "rows inputs"],
+    packed: tuple[Tensor, ...],
+    shape: tuple[int, ...],
+    bias: Float[Tensor, " outputs"] | None,
+) -> Float[Tensor, "rows outputs"]:
+    outputs, inputs = shape
+    if x.stride(1) != 1:
+        x = x.contiguous()
+    assert x.dtype == torch.float32
+    assert x.shape[1] == inputs
+    assert bias is None or (bias.shape == (outputs,) and bias.is_contiguous())
+    out = x.new_empty(len(x), outputs)
+    getattr(functions(), function)(
+        out.data_ptr(),
+        x.data_ptr(),
+        *(part.data_ptr() for part in packed),
+        None if bias is None else bias.data_ptr(),
+        x.stride(0),
+        *(len(x), inputs, outputs, num_threads()),
+    )
+    return out
+
+
+def pack(weight: Shaped[Tensor, "outputs inputs"]) -> Shaped[Tensor, "panels inputs width"]:
     """The weight in the order in which `gemm.c` reads it, filled up with zeros at the end."""
-    assert weight.dtype == torch.float32
-    assert weight.device.type == "cpu"
     (outputs, inputs), width = weight.shape, c_int.in_dll(functions(), "panel_width").value
     filled = pad(weight, (0, 0, 0, -outputs % width))
     return filled.view(-1, width, inputs).transpose(1, 2).contiguous()

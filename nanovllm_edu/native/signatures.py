@@ -13,7 +13,10 @@ ARRAY, SIZE, NUMBER = c_void_p, c_int, c_float
 
 SIGNATURES: dict[str, dict[str, tuple[Any, Sequence[Any]]]] = {
     "draw.c": {"draw": (c_int, [ARRAY, c_uint32, c_uint32, SIZE])},
-    "gemm.c": {"gemm": (None, [ARRAY] * 4 + [c_int64] + [SIZE] * 4)},
+    "gemm.c": {
+        "gemm": (None, [ARRAY] * 4 + [c_int64] + [SIZE] * 4),
+        "gemm_int8": (None, [ARRAY] * 5 + [c_int64] + [SIZE] * 4),
+    },
     "ops.c": {
         "rms_norm": (None, [ARRAY] * 3 + [SIZE] * 2 + [NUMBER, SIZE]),
         "add_rms_norm": (None, [ARRAY] * 5 + [SIZE] * 2 + [NUMBER, SIZE]),

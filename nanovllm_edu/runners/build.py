@@ -86,12 +86,26 @@ def choose_ops(device: torch.device, dtype: torch.dtype) -> tuple[Ops, str]:
     return native_ops.NativeOps(), "in C, one pass each"
 
 
-def choose_gemms(model: Qwen3ForCausalLM) -> tuple[str, str]:
-    """Has the model multiply by the best means there is; returns which, and why."""
+def choose_gemms(model: Qwen3ForCausalLM, weight_dtype: str) -> tuple[str, str]:
+    """Has the model multiply by the best means there is; returns which, and why.
+
+    Raises:
+        ConfigError: There is nothing that multiplies with weights in 8 bits here.
+    """
     weight = model.embed_tokens.weight
+    problem = native_gemm.why_unavailable(weight.device, weight.dtype)
+    if weight_dtype == "int8":
+        if problem:
+            raise ConfigError(
+                f"weight_dtype='int8' is for a C kernel on a CPU, and {problem}; leave it out."
+            )
+        lost = native_gemm.use_int8_gemms(model, model.embed_tokens)
+        return "our C kernel, weights in 8 bits", (
+            f"asked for by weight_dtype; rounding changes the weights by {lost:.2%} (root mean "
+            "square)"
+        )
     if weight.device.type == "cuda":
         return describe_products(weight)
-    problem = native_gemm.why_unavailable(weight.device, weight.dtype)
     if problem is None:
         native_gemm.use_native_gemms(model)
         return "our C kernel, packed weights", "compiled for this CPU; each weight is held twice"
@@ -143,7 +157,7 @@ def build_runner(
     if device.type == "cuda" and config.num_blocks is None:
         _warm_up(model, backend, config, max_model_len)
     size = cache_size(config, device, block_bytes, max_model_len)
-    products = choose_gemms(model)
+    products = choose_gemms(model, config.weight_dtype)
     runner_class, why_runner = _choose_runner(device, config)
     runner = runner_class.build(
         model,

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-from nanovllm_edu.native.gemm import NativeGemm
+from nanovllm_edu.native.gemm import Int8Gemm, NativeGemm
 from nanovllm_edu.native.threads import num_threads, torch_limited_to
 
 LARGE = 2 * 10**9
@@ -30,7 +30,8 @@ class CpuThreads:
     def __init__(self, model: Qwen3ForCausalLM, attention: str) -> None:
         weight = model.embed_tokens.weight
         self._is_on_cpu = weight.device.type == "cpu"
-        self._is_in_c = isinstance(model.embed_tokens.gemm, NativeGemm) and attention == "native"
+        is_ours = isinstance(model.embed_tokens.gemm, NativeGemm | Int8Gemm)
+        self._is_in_c = is_ours and attention == "native"
         self._large_step = LARGE / model.config.num_parameters
 
     def for_step(self, num_tokens: int) -> AbstractContextManager[None]:

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from nanovllm_edu.layers.embedding import Embedding
+from nanovllm_edu.layers.int8 import dequantize, quantize
 from nanovllm_edu.layers.linear import Linear, MergedLinear
 from nanovllm_edu.layers.packed import reference
 from nanovllm_edu.native import gemm
-from nanovllm_edu.native.gemm import NativeGemm, use_native_gemms
+from nanovllm_edu.native.gemm import Int8Gemm, NativeGemm, use_int8_gemms, use_native_gemms
 
 CPU = torch.device("cpu")
 
@@ -116,3 +117,41 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     monkeypatch.setattr("nanovllm_edu.native.threads.helpers", gemm.functions)
     assert "no C compiler was found" in str(gemm.why_unavailable(CPU, torch.float32))
+
+
+# ------------------------------------------------------------------------------ weights in 8 bits
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 7, 13, 96, 97, 300])
+@pytest.mark.parametrize(
+    ("outputs", "inputs"), [(1, 1), (33, 63), (130, 64), (200, 65), (64, 1000)]
+)
+def test_8_bits_equal_the_unpacked_weight_to_the_last_bit(
+    num_rows: int, outputs: int, inputs: int
+) -> None:
+    x, weight, bias = (
+        torch.randn(num_rows, inputs),
+        torch.randn(outputs, inputs),
+        torch.randn(outputs),
+    )
+    product, unpacked = Int8Gemm(weight), dequantize(quantize(weight))
+    assert torch.equal(product(x, weight, bias), NativeGemm()(x, unpacked, bias))
+    assert torch.equal(product(x.T.contiguous().T, weight), NativeGemm()(x, unpacked))
+
+
+def test_a_model_in_8_bits_gives_up_its_weights_but_for_the_table() -> None:
+    table, other = (Embedding(8, 64, dtype=torch.float32) for _ in range(2))
+    linear = Linear(64, 8, bias=False, dtype=torch.float32)
+    for module in (table, other, linear):
+        torch.nn.init.normal_(module.weight)
+    x = torch.randn(3, 64)
+    with torch.no_grad():
+        exact = linear(x), table.scores(x), other.scores(x)
+    lost = use_int8_gemms(torch.nn.ModuleList([table, other, linear]), table)
+    assert 0.001 < lost < 0.02
+    assert [m.weight.device.type for m in (table, other, linear)] == ["cpu", "meta", "meta"]
+    rounded = linear(x), table.scores(x), other.scores(x)
+    for before, after in zip(exact, rounded, strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0.2)
+    assert torch.equal(deepcopy(linear)(x), linear(x))
+    assert table(torch.tensor([3])).equal(table.weight[3:4])
