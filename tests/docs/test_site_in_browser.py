@@ -1,10 +1,8 @@
 """The built site in a real Chromium that may reach this machine only."""
 
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-
 import pytest
+
+from tests.loopback import served
 
 pytestmark = pytest.mark.browser
 
@@ -25,21 +23,11 @@ SCHEMES = {"light": "default", "dark": "slate"}
 VIEWER = "document.querySelector('.nv').viewer"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_) -> None:
-        """Requests are no news."""
-
-
 @pytest.fixture(scope="module")
 def address(site):
     """The site, served on the loopback."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(site) as address:
+        yield address
 
 
 @pytest.fixture
