@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nanovllm_edu.core.memory.eviction import FIFO as FIFO
     from nanovllm_edu.core.memory.eviction import LRU as LRU
     from nanovllm_edu.core.request.sampling_params import SamplingParams as SamplingParams
+    from nanovllm_edu.core.request.sampling_params import sample_seed as sample_seed
     from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer as NgramProposer
     from nanovllm_edu.core.schedule.policy import MixedPolicy as MixedPolicy
     from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
@@ -42,6 +43,7 @@ _HOME_OF = {
     "AsyncLLM": "async_llm",
     "RequestOutput": "outputs",
     "SamplingParams": "core.request.sampling_params",
+    "sample_seed": "core.request.sampling_params",
     "EngineConfig": "config",
     "LLMEngine": "engine",
     "StepRecord": "core.step_record",

@@ -25,7 +25,7 @@ from weakref import finalize
 
 from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.driver import Driver
+from nanovllm_edu.driver import Driver, num_answers
 from nanovllm_edu.errors import ConfigError, NanoVLLMError, TooBusyError, shown
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Mailbox
@@ -98,7 +98,7 @@ class AsyncLLM:
         self._driver.check_open()
         mailbox = Mailbox(_running_loop())
         read = self.llm.read(prompts)
-        self._check_queue(len(read))
+        self._check_queue(num_answers(read, sampling_params))
         self._driver.add(mailbox, read, sampling_params, arrival)
         return Stream(mailbox, self._driver, self)
 

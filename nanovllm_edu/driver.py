@@ -52,7 +52,7 @@ class Driver:
     Attributes:
         stepper: Takes the steps; only a command (`do`) may change it.
         tally: What was counted.
-        pending: How many requests of whom are on their way into the engine's queue.
+        pending: How many sequences of whom are on their way into the engine's queue.
         is_over: Whether the thread has ended.
         failure: Why, if nobody asked it to.
     """
@@ -90,7 +90,7 @@ class Driver:
         arrival: float,
     ) -> None:
         """Queues requests, all or none; what comes of them goes to the mailbox."""
-        self.pending[mailbox] = len(read)
+        self.pending[mailbox] = num_answers(read, params)
         self.do(partial(self._add, mailbox, read, params, arrival))
 
     def cancel(self, mailbox: Mailbox) -> None:
@@ -128,8 +128,8 @@ class Driver:
             self._letters.append(Letter(mailbox, error=error))
             return
         self._live[mailbox], self._arrivals[mailbox] = requests, arrival
-        self.tally.num_requests += len(requests.listed)
-        request_ids = tuple(request.seq.seq_id for request in requests.listed)
+        self.tally.num_requests += len(requests.answers)
+        request_ids = tuple(request.request_id for request in requests.listed)
         self._letters.append(Letter(mailbox, request_ids=request_ids))
 
     def _cancel(self, mailbox: Mailbox) -> None:
@@ -194,10 +194,10 @@ class Driver:
     def _letter(self, mailbox: Mailbox) -> Letter | None:
         requests, arrival = self._live[mailbox], self._arrivals[mailbox]
         pieces: list[StreamOutput] = []
-        for request in requests.listed:
-            first = request.num_read
-            if new := request.read():
-                self.tally.count_tokens(arrival, request.seq.token_times, first)
+        for answer in requests.answers:
+            first = answer.num_read
+            if new := answer.read():
+                self.tally.count_tokens(arrival, answer.seq.token_times, first)
                 pieces += new
         if requests.are_finished:
             del self._live[mailbox]
@@ -220,16 +220,16 @@ class Driver:
         self._live.clear()
 
     def _abort(self, requests: Requests) -> None:
-        for request in requests.listed:
-            if not request.is_finished:
+        for answer in requests.answers:
+            if not answer.is_finished:
                 # Unless somebody else has ended it, or everything.
                 with suppress(UnknownRequestError, EngineClosedError):
-                    self.stepper.abort_request(request.seq.seq_id)
+                    self.stepper.abort_request(answer.seq.seq_id)
 
     def _count_ending(self, mailbox: Mailbox, requests: Requests, reason: str = "") -> None:
         arrival = self._arrivals.pop(mailbox)
-        for request in requests.listed:
-            self.tally.count_ending(request.seq, arrival, reason)
+        for answer in requests.answers:
+            self.tally.count_ending(answer.seq, arrival, reason)
 
     def check_open(self) -> None:
         """Raises an EngineClosedError if the thread has ended, or is about to."""
@@ -244,6 +244,12 @@ class Driver:
         )
         error.__cause__ = self.failure
         return error
+
+
+def num_answers(read: list[TokenPrompt], params: Params) -> int:
+    """How many sequences these prompts become."""
+    each = params if isinstance(params, (list, tuple)) else [params] * len(read)
+    return sum(getattr(one, "n", 1) for one in each)
 
 
 def _failed(error: Exception) -> StepFailedError:

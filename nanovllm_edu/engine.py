@@ -70,7 +70,9 @@ class LLMEngine:
         """
         self.config = config or EngineConfig()
         self.runner = runner
-        self._intake = Intake(tokenizer, runner.vocab_size, self.config.seed)
+        self._intake = Intake(
+            tokenizer, runner.vocab_size, self.config.seed, self.config.max_num_seqs
+        )
         self.scheduler = build_scheduler(self.config, runner)
         self.max_model_len = self.scheduler.max_model_len
         self.newest_record: StepRecord | None = None
@@ -95,7 +97,8 @@ class LLMEngine:
             sampling_params: How to sample and when to stop.
 
         Returns:
-            The seq_id by which steps, states and `abort_request` name it.
+            The seq_id by which steps, states and `abort_request` name it. With `n` answers it is
+            that of the first; the others follow, and each is a sequence of its own.
 
         Raises:
             PromptTooLongError: No room is left for a generated token.
@@ -109,7 +112,8 @@ class LLMEngine:
         """Queues several requests, or none of them if one cannot be accepted.
 
         Returns:
-            Their sequences. Each keeps what it has come to, also when it is finished.
+            Their sequences, `n` for each request. Each keeps what it has come to, also when it is
+            finished.
 
         Raises:
             RequestError: As in `add_request`.
@@ -120,8 +124,9 @@ class LLMEngine:
         try:
             with self.exclusive():
                 self._check_open()
-                for seq_id, (token_ids, params) in enumerate(read, self._next_seq_id):
-                    seqs.append(self._intake.sequence(seq_id, token_ids, params))
+                for token_ids, params in read:
+                    first_id = self._next_seq_id + len(seqs)
+                    seqs += self._intake.sequences(first_id, token_ids, params)
                 self.scheduler.add(*seqs)
                 for seq in seqs:
                     seq.judge = self._intake.judge(seq)

@@ -1,4 +1,4 @@
-"""`Intake`: from a request to a sequence.
+"""`Intake`: from a request to its sequences: one, or `n`.
 
 The one place where the engine meets what a user wrote: a prompt, in text or token ids, and how to
 go on from there. It becomes a `Sequence`, or an error that says what is wrong with it. Where text
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams, sample_seed
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.prompt import Prompt, Tokenizer, read_prompt
@@ -36,11 +36,13 @@ class Intake:
         tokenizer: None if prompts come as token ids.
         vocab_size: Token ids are in [0, vocab_size).
         seed: Requests without a seed of their own get one derived from this and their seq_id.
+        max_num_seqs: So many answers to one prompt can run side by side.
     """
 
     tokenizer: Tokenizer | None
     vocab_size: int
     seed: int
+    max_num_seqs: int = 64
 
     def read(
         self, requests: Iterable[tuple[Prompt, SamplingParams | None]]
@@ -66,6 +68,11 @@ class Intake:
         if not isinstance(params, SamplingParams):
             raise RequestError(f"sampling_params={shown(params)} is not a SamplingParams object.")
         self._check_tokens(params)
+        if params.n > self.max_num_seqs:
+            raise RequestError(
+                f"n={params.n} answers to one prompt run side by side, and max_num_seqs="
+                f"{self.max_num_seqs} sequences can; ask for fewer, or raise max_num_seqs."
+            )
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
         if not params.bad_words:
@@ -105,10 +112,18 @@ class Intake:
             if inside[0] != first[0] and len(inside) == len(first):
                 yield inside
 
-    def sequence(self, seq_id: int, token_ids: "array[int]", params: SamplingParams) -> Sequence:
-        """The sequence that a request becomes."""
-        seed = params.seed if params.seed is not None else self.seed * 1_000_003 + seq_id
-        return Sequence(seq_id, token_ids, len(token_ids), params, seed)
+    def sequences(
+        self, first_id: int, token_ids: "array[int]", params: SamplingParams
+    ) -> Iterator[Sequence]:
+        """The sequences that a request becomes: one for each answer, with ids in a row."""
+        prompt_id = first_id if params.n > 1 else None
+        for index in range(params.n):
+            seq_id = first_id + index
+            if params.seed is None:
+                seed = self.seed * 1_000_003 + seq_id
+            else:
+                seed = sample_seed(params.seed, index)
+            yield Sequence(seq_id, token_ids[:], len(token_ids), params, seed, prompt_id)
 
     def judge(self, seq: Sequence) -> TextJudge | None:
         """Who decides by its text whether `seq` ends, if it has stop strings."""

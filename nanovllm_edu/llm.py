@@ -9,6 +9,7 @@ Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.conversation import as_conversations
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, RequestError, shown
@@ -27,7 +29,7 @@ from nanovllm_edu.models.registry import sampling_defaults
 from nanovllm_edu.native.threads import torch_limited_to
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
 from nanovllm_edu.prompt import Prompt, TokenPrompt, read_prompts
-from nanovllm_edu.requests import Request, Requests
+from nanovllm_edu.requests import Answer, Request, Requests
 from nanovllm_edu.runners.build import (
     build_runner,
     choose_device,
@@ -258,11 +260,16 @@ class LLM:
             seqs = self.engine.add_requests(
                 (prompt.token_ids, one) for prompt, one in zip(read, each, strict=True)
             )
-            for seq, prompt in zip(seqs, read, strict=True):
-                judge = seq.judge
-                if not isinstance(judge, TextJudge):
-                    judge = TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
-                requests.listed.append(Request(seq, prompt.text, judge, begin))
+            answers = iter([Answer(seq, self._judge(seq)) for seq in seqs])
+            for prompt, one in zip(read, each, strict=True):
+                mine = list(islice(answers, 1 if one is None else one.n))
+                requests.listed.append(Request(mine, prompt.text, begin))
+
+    def _judge(self, seq: Sequence) -> TextJudge:
+        """Who decides the text of a sequence: its own judge, if it has one."""
+        if isinstance(seq.judge, TextJudge):
+            return seq.judge
+        return TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
 
 
 def _check_same_tokenizer(proposer: DraftProposer, tokenizer: Tokenizer) -> None:

@@ -29,21 +29,35 @@ class CompletionOutput:
     """One answer to a prompt, in vLLM's shape.
 
     Attributes:
-        index: Which of the request's answers; 0, since there is one.
+        index: Which of the request's `n` answers.
         text: The generated text, as in `RequestOutput`; so are the others.
     """
 
     index: int
     text: str
     token_ids: list[int]
-    cumulative_logprob: float | None
     logprobs: list[TokenLogprobs] | None
     finish_reason: str | None
     stop_reason: int | str | None
 
+    @property
+    def cumulative_logprob(self) -> float | None:
+        """The log probability of all its tokens together, if they were asked for."""
+        return None if self.logprobs is None else sum(entry.logprob for entry in self.logprobs)
+
     def finished(self) -> bool:
         """Whether it has ended."""
         return self.finish_reason is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "index": self.index,
+            "text": self.text,
+            "token_ids": list(self.token_ids),
+            "finish_reason": self.finish_reason,
+            "stop_reason": self.stop_reason,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,7 @@ class RequestOutput:
     """What came of a request. `outputs[0]` has it in vLLM's shape; the short forms say the same.
 
     Attributes:
-        request_id: Its seq_id in the engine.
+        request_id: Its seq_id in the engine; with several answers, that of the first.
         prompt: The text of the prompt, or None if token ids were given.
         prompt_token_ids: The prompt as tokens.
         text: The generated text: without the stop string or ending token, unless that was asked
@@ -63,6 +77,7 @@ class RequestOutput:
         metrics: Latencies; not compared.
         stop_reason: The stop string, or the one of `stop_token_ids`, that ended it; None if
             something else did, such as the model's own end of sequence.
+        others: The answers behind the first. What is said above of one answer is said of that.
     """
 
     request_id: int
@@ -75,26 +90,25 @@ class RequestOutput:
     num_cached_tokens: int
     metrics: RequestMetrics = field(compare=False, repr=False)
     stop_reason: int | str | None = None
+    others: tuple[CompletionOutput, ...] = ()
 
     @property
     def outputs(self) -> list[CompletionOutput]:
         """vLLM's spelling: `output.outputs[0].text`."""
-        total = None if self.logprobs is None else sum(entry.logprob for entry in self.logprobs)
         one = CompletionOutput(
             index=0,
             text=self.text,
             token_ids=self.token_ids,
-            cumulative_logprob=total,
             logprobs=self.logprobs,
             finish_reason=self.finish_reason,
             stop_reason=self.stop_reason,
         )
-        return [one]
+        return [one, *self.others]
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended."""
-        return self.finish_reason is not None
+        """Whether all its answers have ended."""
+        return all(one.finished() for one in self.outputs)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -108,6 +122,7 @@ class RequestOutput:
             "stop_reason": self.stop_reason,
             "num_cached_tokens": self.num_cached_tokens,
             "time_to_first_token": self.metrics.time_to_first_token,
+            "others": [one.to_dict() for one in self.others],
         }
 
 
@@ -116,11 +131,12 @@ class StreamOutput:
     """What one step added to a request.
 
     Attributes:
-        request_id: Its seq_id.
+        request_id: Its seq_id; with several answers, that of the first.
         token_id: The new token.
         text: Text that became final with it; may be empty.
         finish_reason: Set on the last one.
         logprobs: Of the token and the likeliest ones, if asked for.
+        index: Which of its `n` answers goes on.
     """
 
     request_id: int
@@ -128,3 +144,4 @@ class StreamOutput:
     text: str
     finish_reason: str | None
     logprobs: TokenLogprobs | None = None
+    index: int = 0

@@ -86,7 +86,7 @@ class ServingMetrics:
         num_running: Requests that hold a row.
         num_blocks: KV blocks in the pool.
         num_used_blocks: Those that a running request holds.
-        num_requests: Requests that were accepted, ever.
+        num_requests: Requests that were accepted, ever. Each of `n` answers counts, here and below.
         num_finished: Reason ("stop", "length", "abort" or "error") -> requests that ended so.
         num_refused: Requests that were turned away because too many waited.
         num_steps: Steps that the driver took.

@@ -416,3 +416,47 @@ def test_actions_come_between_steps() -> None:
             assert await anext(stream)
 
     asyncio.run(main())
+
+
+# ------------------------------------------------------------------------- several answers
+
+
+def test_a_call_with_several_answers_counts_each_of_them() -> None:
+    async def main() -> None:
+        async with async_llm(max_num_seqs=4) as llm:
+            params = SamplingParams(n=3, seed=1, max_tokens=6)
+            stream = llm.stream(PROMPTS[:2], params)
+            assert await stream.accepted() == (0, 3)
+            pieces = [piece async for piece in stream]
+            outputs = await stream.outputs()
+            assert [len(output.outputs) for output in outputs] == [3, 3]
+            for output in outputs:
+                for one in output.outputs:
+                    mine = [
+                        p
+                        for p in pieces
+                        if (p.request_id, p.index) == (output.request_id, one.index)
+                    ]
+                    assert [piece.token_id for piece in mine] == one.token_ids
+            metrics = llm.metrics()
+            assert (metrics.num_requests, metrics.num_finished["length"]) == (6, 6)
+            assert metrics.num_generated_tokens == 36
+            check_empty(llm)
+
+    asyncio.run(main())
+
+
+def test_the_queue_is_full_of_answers_too() -> None:
+    async def main() -> None:
+        async with async_llm(max_waiting=5, max_num_seqs=4) as llm:
+            with pytest.raises(TooBusyError, match="6 would come, and max_waiting=5"):
+                llm.stream(PROMPTS[:2], [SamplingParams(n=3)] * 2)
+            with pytest.raises(RequestError, match="n=5 answers"):
+                await llm.generate([1], SamplingParams(n=5))
+            cancelled = llm.stream([1], SamplingParams(n=4, max_tokens=None, ignore_eos=True))
+            await cancelled.accepted()
+            cancelled.cancel()
+            await until(lambda: llm.metrics().num_finished["abort"] == 4)
+            check_empty(llm)
+
+    asyncio.run(main())

@@ -1,11 +1,13 @@
 """The public API on the bundled model: text in, text out."""
 
+import json
 import re
+from dataclasses import replace
 from threading import Thread
 
 import pytest
 
-from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu import LLM, SamplingParams, sample_seed
 from nanovllm_edu.errors import ConfigError, ModelLoadError, PromptTooLongError, RequestError
 from nanovllm_edu.native import gemm
 
@@ -222,3 +224,63 @@ def test_without_a_compiler_8_bits_are_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gemm, "why_unavailable", lambda *_: "no C compiler was found")
     with pytest.raises(ConfigError, match=r"weight_dtype='int8'.*no C compiler was found; leave"):
         LLM(num_blocks=8, weight_dtype="int8")
+
+
+ANSWERS = SamplingParams(n=3, seed=5, max_tokens=16, temperature=0.9, stop=["Bay"], logprobs=1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"max_num_batched_tokens": 5},
+        {"prefix_cache": "radix"},
+        {"enable_prefix_caching": False},
+    ],
+    ids=["plain", "chunked", "radix", "no cache"],
+)
+def test_n_answers_are_those_of_requests_with_their_seeds(options: dict) -> None:
+    with LLM(device="cpu", block_size=4, num_blocks=64, **options) as llm:
+        prompts = ["Once upon a time, there", "One day in"]
+        outputs = llm.generate(prompts, ANSWERS, use_tqdm=False)
+        assert [output.prompt for output in outputs] == prompts
+        for output in outputs:
+            assert [one.index for one in output.outputs] == [0, 1, 2]
+            assert output.finished and output.text == output.outputs[0].text
+            for one in output.outputs:
+                alone = replace(ANSWERS, n=1, seed=sample_seed(5, one.index))
+                (right,) = llm.generate(output.prompt, alone, use_tqdm=False)[0].outputs
+                assert (one.token_ids, one.text) == (right.token_ids, right.text)
+                assert (one.finish_reason, one.stop_reason) == (
+                    right.finish_reason,
+                    right.stop_reason,
+                )
+                assert one.cumulative_logprob == pytest.approx(right.cumulative_logprob, abs=1e-4)
+
+
+def test_a_stream_tells_the_answers_apart(llm: LLM) -> None:
+    whole = llm.generate(["One", "Two"], ANSWERS, use_tqdm=False)
+    pieces = list(llm.stream(["One", "Two"], ANSWERS))
+    ids = sorted({piece.request_id for piece in pieces})
+    for request_id, output in zip(ids, whole, strict=True):
+        for one in output.outputs:
+            mine = [p for p in pieces if (p.request_id, p.index) == (request_id, one.index)]
+            assert [piece.token_id for piece in mine] == one.token_ids
+            assert "".join(piece.text for piece in mine) == one.text
+            assert mine[-1].finish_reason == one.finish_reason
+
+
+def test_leaving_a_stream_ends_all_answers(llm: LLM) -> None:
+    stream = llm.stream("One", replace(ANSWERS, stop=(), max_tokens=None))
+    next(stream)
+    assert len(llm.engine.unfinished_seq_ids()) == 3
+    stream.close()
+    assert not llm.engine.has_unfinished_requests()
+    llm.engine.scheduler.check_invariants()
+
+
+def test_an_output_with_several_answers_is_json(llm: LLM) -> None:
+    (output,) = llm.generate("Never asked before", ANSWERS, use_tqdm=False)
+    values = json.loads(json.dumps(output.to_dict()))
+    assert [one["text"] for one in values["others"]] == [one.text for one in output.outputs[1:]]
+    assert output.num_cached_tokens == 0, "the others found what one of them computed"

@@ -8,7 +8,7 @@ import pytest
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.requests import Request, Requests
+from nanovllm_edu.requests import Answer, Request, Requests
 from nanovllm_edu.text_judge import TextJudge
 from tests.core.steps import Guesses
 from tests.engine.engines import GREEDY, LONG, PROMPTS, Letters, engine, right_tokens
@@ -16,7 +16,8 @@ from tests.engine.engines import GREEDY, LONG, PROMPTS, Letters, engine, right_t
 
 def request_of(seq: Sequence) -> Request:
     """What its caller sees of a sequence."""
-    return Request(seq, None, TextJudge(Letters(), seq.params, seq.ending_token_ids), 0.0)
+    judge = TextJudge(Letters(), seq.params, seq.ending_token_ids)
+    return Request([Answer(seq, judge)], None, 0.0)
 
 
 def added(llm: LLMEngine, requests: Requests, params: SamplingParams = GREEDY) -> list[Request]:
@@ -94,7 +95,7 @@ def test_leaving_early_aborts_what_is_not_finished_and_nothing_else() -> None:
         mine = added(llm, requests, LONG)
         requests.advance()
         requests.advance()
-    assert [request.seq.finish_reason for request in mine] == ["abort"] * 4
+    assert [request.answers[0].seq.finish_reason for request in mine] == ["abort"] * 4
     assert llm.unfinished_seq_ids() == {stranger.seq_id}
     assert [output.finish_reason for output in requests.outputs()] == ["abort"] * 4
     expected = [tokens[:2] for tokens in right_tokens(params=LONG)]
@@ -130,7 +131,7 @@ def test_an_output_has_the_times_of_its_tokens_and_what_was_cached() -> None:
             added(llm, requests)
             finish(requests)
     output = requests.outputs()[0]
-    times = requests.listed[0].seq.token_times
+    times = requests.answers[0].seq.token_times
     assert output.num_cached_tokens == 4
     assert output.metrics.time_to_first_token == times[0]
     assert output.metrics.inter_token_times == tuple(b - a for a, b in pairwise(times))

@@ -24,6 +24,7 @@ from nanovllm_edu.tokenizer import Tokenizer
 STYLES = {
     "admit": "green",
     "match": "cyan",
+    "share": "cyan",
     "allocate": "blue",
     "cache": "dim",
     "evict": "yellow",

@@ -84,6 +84,32 @@ class PrefixHit(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PromptShared(PrefixHit):
+    """Another answer to a prompt that has one already takes over what was computed of it.
+
+    Attributes:
+        from_seq_id: Whose blocks they are, too.
+        copied_block: Holds what does not fill a block; both will write behind that, so each needs
+            a block of its own. None if every block is full.
+    """
+
+    from_seq_id: int
+    copied_block: int | None
+
+    @property
+    def why(self) -> str:
+        places: list[str] = []
+        if self.block_ids:
+            places.append(f"in {named(self.block_ids, 'block')}, which both use")
+        if self.copied_block is not None:
+            places.append(f"in a copy of block {self.copied_block}, behind which both will write")
+        return (
+            f"seq {self.seq_id} answers the prompt of seq {self.from_seq_id}, too: it finds its "
+            f"first {counted(self.num_tokens, 'token')} {' and '.join(places)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class BlocksAllocated(Event):
     """A sequence gets blocks to write to.
 
@@ -266,6 +292,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     for cls in (
         Admitted,
         PrefixHit,
+        PromptShared,
         BlocksAllocated,
         BlocksCached,
         BlockEvicted,

@@ -209,7 +209,7 @@ class Blocked:
 
     Attributes:
         seq_id: The sequence.
-        resource: "budget", "rows", "blocks", "phase" or "in_flight".
+        resource: "budget", "rows", "blocks", "prompt", "phase" or "in_flight".
         needed: How much of the resource it needs.
         available: How much there is.
         detail: What is behind the numbers.

@@ -15,11 +15,13 @@ from nanovllm_edu.core.events import (
     Finished,
     Preempted,
     PrefixHit,
+    PromptShared,
 )
 
 LABELS: dict[type[Event], str] = {
     Admitted: "admit",
     PrefixHit: "match",
+    PromptShared: "share",
     BlocksAllocated: "allocate",
     BlocksCached: "cache",
     BlockEvicted: "evict",

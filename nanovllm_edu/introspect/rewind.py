@@ -65,7 +65,9 @@ class Rewinder:
 def _repeat(engine: LLMEngine, entry: Entry) -> None:
     match entry:
         case Added():
-            engine.add_request(list(entry.request.token_ids), entry.request.params)
+            request = entry.request
+            if engine.scheduler.queues.find(request.seq_id) is None:  # else it came with the first
+                engine.add_request(list(request.token_ids), request.params)
         case Aborted():
             engine.abort_request(entry.events[0].seq_id)
         case Updated():

@@ -18,6 +18,7 @@ from nanovllm_edu.core.events import (
     BlocksFreed,
     Preempted,
     PrefixHit,
+    PromptShared,
 )
 from nanovllm_edu.introspect.labels import LABELS
 
@@ -36,7 +37,7 @@ PLAIN_PARAMS = {
 SENTENCES = {
     list(LABELS).index(kind)
     for kind in (
-        *(Admitted, PrefixHit, BlocksAllocated, BlocksCached, BlocksFreed),
+        *(Admitted, PrefixHit, PromptShared, BlocksAllocated, BlocksCached, BlocksFreed),
         *(BlockEvicted, Preempted),
     )
 }

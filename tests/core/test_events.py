@@ -16,6 +16,7 @@ from nanovllm_edu.core.events import (
     Finished,
     Preempted,
     PrefixHit,
+    PromptShared,
     counted,
     named,
 )
@@ -28,6 +29,15 @@ EXAMPLES: list[tuple[Event, list[str]]] = [
     ),
     (PrefixHit(3, (4, 5), 8, "evicted"), ["first 8 tokens cached", "at block 2: evicted"]),
     (PrefixHit(3, (), 0, "never computed"), ["nothing cached", "block 0: never computed"]),
+    (
+        PromptShared(3, (4, 5), 9, "a rest", 2, 6),
+        [
+            "of seq 2, too",
+            "9 tokens in blocks 4, 5, which both use and in a copy of block 6, behind",
+        ],
+    ),
+    (PromptShared(3, (), 3, "a rest", 2, 6), ["its first 3 tokens in a copy of block 6"]),
+    (PromptShared(3, (4,), 4, "", 2, None), ["its first 4 tokens in block 4, which both use"]),
     (
         BlocksAllocated(3, (7,), 2, 10),
         ["gets block 7 from its block 2", "up to 10", "the 2 blocks it has"],
@@ -85,7 +95,8 @@ def test_events_are_frozen_and_small(event: Event, parts: list[str]) -> None:
 
 
 def test_every_kind_of_event_is_registered_and_has_an_example() -> None:
-    kinds = {cls.__name__ for cls in Event.__subclasses__() if cls.__module__ == Event.__module__}
+    classes = [*Event.__subclasses__(), *PrefixHit.__subclasses__()]
+    kinds = {cls.__name__ for cls in classes if cls.__module__ == Event.__module__}
     assert set(EVENT_TYPES) == kinds
     assert {type(event).__name__ for event, _ in EXAMPLES} == kinds
 

@@ -12,7 +12,8 @@ from tests.engine.engines import Letters
 
 def made(intake: Intake, seq_id: int, prompt: Any, params: Any = None) -> Sequence:
     """The sequence of a request."""
-    return intake.sequence(seq_id, *intake.read([(prompt, params)])[0])
+    (seq,) = intake.sequences(seq_id, *intake.read([(prompt, params)])[0])
+    return seq
 
 
 def test_a_request_becomes_a_sequence() -> None:

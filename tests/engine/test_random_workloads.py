@@ -67,7 +67,7 @@ def test_the_workloads_are_worth_their_time() -> None:
             num_rejected += sum(len(e.drafted) > e.num_accepted for e in verified)
             blocked.update([record.blocked.resource] if record.blocked else [])
     assert set(events) == set(EVENT_TYPES)
-    assert set(blocked) == {"budget", "rows", "blocks", "in_flight"}
+    assert set(blocked) == {"budget", "rows", "blocks", "in_flight", "prompt"}
     assert min(events.values()) > 50, events
     assert min(blocked.values()) >= 5, blocked
     assert num_hits > 200

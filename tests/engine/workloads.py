@@ -194,6 +194,7 @@ def _random_params(random: Random) -> SamplingParams:
         max_tokens=random.choice((1, 2, 5, 12, 30)),
         stop_token_ids=random.choice(((), (), (2, 3))),
         ignore_eos=random.random() < 0.3,
+        n=random.choice((1, 1, 1, 2, 4)),
     )
 
 
@@ -289,9 +290,9 @@ def drive(
     for step in range(MAX_STEPS):
         while pending and pending[0].at_step <= step:
             arrival = pending.pop(0)
-            seq_id = _add(engine, arrival, outcome)
-            if arrival.aborted_at is not None:
-                aborts[seq_id] = arrival.aborted_at
+            for seq_id in _add(engine, arrival, outcome):
+                if arrival.aborted_at is not None:
+                    aborts[seq_id] = arrival.aborted_at + seq_id % 3
         for seq_id in [i for i, due in aborts.items() if due <= step]:
             del aborts[seq_id]
             _abort(engine, seq_id, outcome)
@@ -314,17 +315,19 @@ def drive(
     raise AssertionError(f"not done after {MAX_STEPS} steps: {engine!r}")
 
 
-def _add(engine: LLMEngine, arrival: Arrival, outcome: Outcome) -> int:
-    seq_id = engine.add_request(list(arrival.prompt), arrival.params)
-    outcome.tokens[seq_id] = []
-    outcome.expected[seq_id] = expected(
-        arrival.prompt,
-        arrival.params,
-        engine.scheduler.sequence(seq_id).seed,
-        engine.max_model_len,
-        engine.scheduler.eos_token_ids,
-    )
-    return seq_id
+def _add(engine: LLMEngine, arrival: Arrival, outcome: Outcome) -> list[int]:
+    n = min(arrival.params.n, engine.scheduler.max_num_seqs)
+    seqs = engine.add_requests([(list(arrival.prompt), replace(arrival.params, n=n))])
+    for seq in seqs:
+        outcome.tokens[seq.seq_id] = []
+        outcome.expected[seq.seq_id] = expected(
+            arrival.prompt,
+            arrival.params,
+            seq.seed,
+            engine.max_model_len,
+            engine.scheduler.eos_token_ids,
+        )
+    return [seq.seq_id for seq in seqs]
 
 
 def _abort(engine: LLMEngine, seq_id: int, outcome: Outcome) -> None:

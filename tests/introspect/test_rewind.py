@@ -17,12 +17,12 @@ def recorded(seed: int, has_past: bool):
     rng = Random(seed)
     engine = make_engine(rng)
     if has_past:
-        engine.add_request(random_prompt(rng, engine), random_params(rng))
+        engine.add_request(random_prompt(rng, engine), random_params(rng, engine))
         engine.step()
     rewinder, recorder, states = Rewinder(engine), Recorder(engine), []
     for k in range(24):
         if k % 3 == 0:
-            recorder.add_request(random_prompt(rng, engine), random_params(rng))
+            recorder.add_request(random_prompt(rng, engine), random_params(rng, engine))
         unfinished = sorted(engine.unfinished_seq_ids())
         if k % 7 == 5 and unfinished:
             recorder.abort_request(unfinished[0])

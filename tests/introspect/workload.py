@@ -76,11 +76,12 @@ def random_prompt(rng: Random, engine: LLMEngine) -> list[int]:
     return (shared + [rng.randrange(1000) for _ in range(rng.randint(1, 12))])[:longest]
 
 
-def random_params(rng: Random) -> SamplingParams:
+def random_params(rng: Random, engine: LLMEngine) -> SamplingParams:
     return SamplingParams(
         temperature=rng.choice([0.0, 1.0]),
         max_tokens=rng.randint(1, 20),
         repetition_penalty=rng.choice([1.0, 1.1]),
+        n=min(rng.choice([1, 1, 2, 3]), engine.config.max_num_seqs),
     )
 
 
@@ -90,7 +91,7 @@ def play(seed: int, *, num_actions: int = 120, depth: int = 0, **options) -> Pla
     engine = make_engine(rng, **options)
     if rng.random() < 0.3:  # an engine with a past
         for _ in range(3):
-            engine.add_request(random_prompt(rng, engine), random_params(rng))
+            engine.add_request(random_prompt(rng, engine), random_params(rng, engine))
         for _ in range(4):
             engine.step()
     recorder = Recorder(engine)
@@ -101,7 +102,7 @@ def play(seed: int, *, num_actions: int = 120, depth: int = 0, **options) -> Pla
         unfinished = [*engine.scheduler.waiting, *engine.scheduler.running]
         if action < 0.2:
             add = recorder.add_request if rng.random() < 0.5 else engine.add_request
-            add(random_prompt(rng, engine), random_params(rng))
+            add(random_prompt(rng, engine), random_params(rng, engine))
         elif action < 0.25 and unfinished:
             recorder.abort_request(rng.choice(unfinished))
         elif action < 0.3 and unfinished:

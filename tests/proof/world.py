@@ -6,14 +6,14 @@ at some depth; it is forked, and the fork runs to its end. After each, the books
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.events import PrefixHit, PromptShared
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
-from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.request.sampling_params import SamplingParams, sample_seed
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
@@ -136,9 +136,15 @@ class World:
     def add(self) -> None:
         """A request arrives."""
         params, prompt = _random_params(self.random), self._random_prompt()
-        seq = self.call(self.engine.add_requests, [(prompt, params)])[0]
+        n = self.random.choice((1, 1, 2, 3, 4))
+        params = replace(params, n=min(n, self.engine.scheduler.max_num_seqs))
+        seqs = self.call(self.engine.add_requests, [(prompt, params)])
         limit, eos = self.engine.max_model_len, self.runner.eos_token_ids
-        self.truth.add(Known(seq, prompt, seq.seed, limit, eos, [(0, params)]))
+        assert len(seqs) == params.n
+        for index, seq in enumerate(seqs):
+            if params.seed is not None:
+                assert seq.seed == sample_seed(params.seed, index)
+            self.truth.add(Known(seq, prompt, seq.seed, limit, eos, [(0, params)]))
         self.counts["requests"] += 1
 
     def abort(self, seq_id: int) -> None:
@@ -174,6 +180,10 @@ class World:
         self.counts["preemptions"] += len(record.preempted)
         self.counts["hits"] += sum(
             bool(event.num_tokens) for event in record.events if isinstance(event, PrefixHit)
+        )
+        self.counts["shared prompts"] += sum(isinstance(e, PromptShared) for e in record.events)
+        self.counts["copied rests"] += sum(
+            isinstance(e, PromptShared) and e.copied_block is not None for e in record.events
         )
 
     def fork(self) -> None:

@@ -132,7 +132,11 @@ class BlockManager:
     def share(self, seq: Sequence, match: PrefixMatch) -> None:
         """Makes the matched blocks the head of the (empty) block table of `seq`."""
         assert not seq.block_table, "a sequence takes its prefix before any other block"
-        self.cache.use(self._lease(seq), match)
+        if match.from_seq_id is None:
+            self.cache.use(self._lease(seq), match)
+        else:
+            other = self._leases[match.from_seq_id]
+            self.cache.inherit(self._lease(seq), other, len(match.block_ids))
         for block_id in match.block_ids:
             self.pool.add_ref(self.blocks[block_id])
         seq.block_table.extend(match.block_ids)

@@ -115,6 +115,12 @@ class HashIndex:
             lease.num_published = len(match.block_ids)
             lease.newest = self._contents[lease.hashes[lease.num_published - 1]]
 
+    def inherit(self, lease: HashLease, other: HashLease, num_blocks: int) -> None:
+        lease.epoch, lease.num_published = other.epoch, min(other.num_published, num_blocks)
+        lease.newest = other.newest
+        for _ in range(num_blocks, other.num_published):
+            lease.newest = lease.newest and lease.newest.parent
+
     def publish(self, lease: HashLease, block_table: list[int], num_tokens: int) -> list[int]:
         num_full = num_tokens // self.block_size
         if num_full <= lease.num_published or lease.newest is None or lease.epoch != self._epoch:

@@ -30,6 +30,8 @@ class PrefixMatch(NamedTuple):
     """Tokens in these blocks."""
     stopped_because: str
     """Empty if every block that was looked for was found."""
+    from_seq_id: int | None = None
+    """The sequence whose blocks they are, if they were not looked up but are its own."""
 
 
 Lease = Any
@@ -49,6 +51,10 @@ class PrefixCache(Protocol):
 
     def use(self, lease: Lease, match: PrefixMatch) -> None:
         """The sequence begins with the blocks that were found."""
+        ...
+
+    def inherit(self, lease: Lease, other: Lease, num_blocks: int) -> None:
+        """The sequence begins with the first blocks of another, findable or not."""
         ...
 
     def publish(self, lease: Lease, block_table: list[int], num_tokens: int) -> list[int]:
@@ -92,6 +98,9 @@ class NoCache:
 
     def use(self, lease: Lease, match: PrefixMatch) -> None:
         """There is nothing to use."""
+
+    def inherit(self, lease: Lease, other: Lease, num_blocks: int) -> None:
+        """Nothing is remembered."""
 
     def publish(self, lease: Lease, block_table: list[int], num_tokens: int) -> list[int]:
         return []

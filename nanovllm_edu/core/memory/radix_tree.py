@@ -122,6 +122,12 @@ class RadixTree:
             assert isinstance(content, RadixNode)
             lease.newest = content
 
+    def inherit(self, lease: RadixLease, other: RadixLease, num_blocks: int) -> None:
+        lease.epoch, lease.num_published = other.epoch, min(other.num_published, num_blocks)
+        lease.newest = other.newest
+        for _ in range(num_blocks, other.num_published):
+            lease.newest = lease.newest and lease.newest.parent
+
     def publish(self, lease: RadixLease, block_table: list[int], num_tokens: int) -> list[int]:
         new: list[int] = []
         for index in range(lease.num_published, num_tokens // self.block_size):

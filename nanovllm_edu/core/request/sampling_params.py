@@ -52,7 +52,8 @@ class SamplingParams:
         include_stop_str_in_output: Keep the stop string, or the text of the ending token.
         min_tokens: Nothing but the length ends the request before this many tokens: until then
             the tokens that would end it cannot be drawn.
-        n: Outputs per prompt; only 1 is supported yet.
+        n: Answers to each prompt, which is computed once for all of them. The first has the seed,
+            the others one derived from it (`sample_seed`).
         prompt_logprobs: Not supported yet.
         logit_bias: Token id -> what is added to its logit, in [-100, 100]; kept as pairs.
         bad_words: Words that never come, at the beginning of a text or in it.
@@ -144,6 +145,15 @@ class SamplingParams:
         return values | {"stop": list(self.stop), "stop_token_ids": list(self.stop_token_ids)}
 
 
+def sample_seed(seed: int, index: int) -> int:
+    """The seed of a request's answer number `index`: 0 has the request's own.
+
+    Steps of 2^64 / (golden ratio) keep away from the small numbers that people choose, so that the
+    answers of seed 1 are not those of seed 2, shifted.
+    """
+    return (seed + index * 0x9E3779B97F4A7C15) % 2**64
+
+
 _OTHER_NAMES = {
     "max_new_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
@@ -172,8 +182,8 @@ _CHECKS: dict[str, Check] = {
     "skip_special_tokens": flag,
     "include_stop_str_in_output": flag,
     "min_tokens": integer(0, "0 switches it off"),
-    # To support one of these, put its check here.
-    "n": not_yet((1, None), "send the prompt so many times, with a seed each"),
+    "n": integer(1, "ask for at least one answer", also={None: 1}),
+    # To support it, put its check here.
     "prompt_logprobs": not_yet((None,), "leave it out"),
     "logit_bias": biases,
     "bad_words": strings("words without half characters"),

@@ -81,6 +81,8 @@ class Sequence:
         num_prompt_tokens: Where the prompt ends in `token_ids`.
         params: How to sample, when to stop.
         seed: The seed in force: the request's own, or the one the engine gave it.
+        prompt_id: The seq_id of the first answer to its prompt, if there are several; those with
+            the same one share what is computed of it. None if it is the only one.
         status: Waiting, running or finished.
         row: Its line in the device's tables while running, else None.
         block_table: Physical block id of each logical block. The authority: whatever a device
@@ -107,6 +109,7 @@ class Sequence:
     num_prompt_tokens: int
     params: SamplingParams
     seed: int = 0
+    prompt_id: int | None = None
     status: SequenceStatus = SequenceStatus.WAITING
     row: int | None = None
     num_computed_tokens: int = 0
@@ -168,7 +171,12 @@ class Sequence:
     def restarted(self) -> "Sequence":
         """A copy with the same tokens, of which nothing is computed yet."""
         twin = Sequence(
-            self.seq_id, self.token_ids[:], self.num_prompt_tokens, self.params, self.seed
+            self.seq_id,
+            self.token_ids[:],
+            self.num_prompt_tokens,
+            self.params,
+            self.seed,
+            self.prompt_id,
         )
         twin.judge = deepcopy(self.judge)
         twin.token_times, twin.logprobs = list(self.token_times), list(self.logprobs)

@@ -8,13 +8,15 @@ a sequence with a single token left is what others call decode.
               blocks are short (core/schedule/preemption.py)
     waiting   starts, if the step has a row, some budget, and blocks for *all* its tokens, however
               few of them are computed at first: one that starts should not have to give way at
-              once. What the cache holds of it costs neither budget nor blocks.
+              once. What the cache holds of it costs neither budget nor blocks; nor does what
+              another answer to its prompt has (core/schedule/siblings.py).
 
 Everything counts on at once, as if the step were done already: what is planned next, in this step
 or in one planned ahead, sees the lengths as they will be.
 
 A policy or a proposer may be a learner's first attempt, so nothing that one returns is taken on
-trust. Read next: `core/schedule/preemption.py`, `core/schedule/draft_proposer.py`.
+trust. Read next: `core/schedule/preemption.py`, `core/schedule/siblings.py`,
+`core/schedule/draft_proposer.py`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,14 +24,15 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
+from nanovllm_edu.core.events import Admitted, DraftFailed, Event, counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
-from nanovllm_edu.core.plan import Blocked, BlockUpdate, Joined, Spans, StepPlan
+from nanovllm_edu.core.plan import BlockCopy, Blocked, BlockUpdate, Joined, Spans, StepPlan
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer, Drafts
 from nanovllm_edu.core.schedule.policy import SchedulingPolicy
 from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
+from nanovllm_edu.core.schedule.siblings import Siblings
 from nanovllm_edu.errors import ConfigError
 
 
@@ -48,7 +51,9 @@ class StepBuilder:
         budget: Tokens that still fit.
         limit: Whose budget that is, for people to read.
         spans: The work, in batch order, each as a plain tuple.
-        planned: seq_ids of the spans.
+        planned: seq_id -> where its span begins.
+        siblings: What answers to one prompt have in common.
+        copies: Blocks to copy first.
         preempted: seq_ids that had to give way, in that order.
         blocked: Why the first one that was asked cannot run.
         events: Every decision, in the order it was taken.
@@ -62,12 +67,14 @@ class StepBuilder:
     vocab_size: int = 2**31
     prefill_chunk_size: int | None = None
     block_manager: BlockManager = field(init=False)
+    siblings: Siblings = field(init=False)
     budget: int = field(init=False)
     limit: str = field(init=False)
     spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     joined: list[Joined] = field(default_factory=list[Joined])
     block_updates: list[BlockUpdate] = field(default_factory=list[BlockUpdate])
-    planned: set[int] = field(default_factory=set[int])
+    copies: list[BlockCopy] = field(default_factory=list[BlockCopy])
+    planned: dict[int, int] = field(default_factory=dict[int, int])
     preempted: list[int] = field(default_factory=list[int])
     blocked: Blocked | None = None
     events: list[Event] = field(default_factory=list[Event])
@@ -75,6 +82,8 @@ class StepBuilder:
 
     def __post_init__(self) -> None:
         self.block_manager = self.queues.block_manager
+        size = self.block_manager.block_size
+        self.siblings = Siblings(self.queues.running, self.planned, size)
         self.budget = self.max_num_batched_tokens
         self.limit = f"{self.budget} (max_num_batched_tokens)"
 
@@ -95,7 +104,7 @@ class StepBuilder:
             left,
             sampling_updates,
             tuple(self.block_updates),
-            (),
+            tuple(self.copies),
             tuple(self.events),
             self._why_head_waits(),
         )
@@ -117,7 +126,10 @@ class StepBuilder:
             elif blocked or seq.seq_id in self.preempted:
                 continue  # first come, first served: nobody overtakes the one that waits
             elif waiting.get(seq.seq_id) is seq:
-                blocked = self.admit(seq)
+                if wait := self.siblings.why_wait(seq):
+                    self.blocked = self.blocked or wait  # it needs nothing: others may go first
+                else:
+                    blocked = self.admit(seq)
         self.blocked = self.blocked or blocked
 
     def _limit_prompts(self) -> None:
@@ -219,7 +231,7 @@ class StepBuilder:
         row, table = seq.row, seq.block_table
         assert row is not None
         self.spans.append((seq.seq_id, row, start, num_tokens, given, num_drafted, is_sampled))
-        self.planned.add(seq.seq_id)
+        self.planned[seq.seq_id] = start
         self.budget -= num_tokens
         if len(table) > first_block:
             self.block_updates.append(BlockUpdate(0, row, first_block, tuple(table[first_block:])))
@@ -235,7 +247,7 @@ class StepBuilder:
     def admit(self, seq: Sequence) -> Blocked | None:
         """Starts a waiting sequence, or says what it lacks."""
         manager, length = self.block_manager, seq.num_tokens
-        match = manager.match_prefix(seq)
+        match = self.siblings.match(seq, manager.match_prefix(seq))
         start = match.num_tokens
         num_blocks = manager.num_blocks_for(length) - len(match.block_ids)
         num_free = manager.num_free_blocks - match.num_free
@@ -246,13 +258,13 @@ class StepBuilder:
         if seq.num_prefix_hit_tokens is None:
             seq.num_prefix_hit_tokens = start
         budget, num_tokens = self.budget, min(length - start, self.budget)
-        self.events += (
-            Admitted(
-                seq.seq_id, joined.row, length, start, num_tokens, num_blocks, num_free, budget
-            ),
-            PrefixHit(seq.seq_id, match.block_ids, start, match.stopped_because),
-            *manager.allocate(seq, start + num_tokens),
+        admitted = Admitted(
+            seq.seq_id, joined.row, length, start, num_tokens, num_blocks, num_free, budget
         )
+        allocated = manager.allocate(seq, start + num_tokens)
+        found, copies = self.siblings.take(seq, match)
+        self.events += (admitted, found, *allocated)
+        self.copies += copies
         self.add_span(seq, start + num_tokens, 0)
         return None
 

@@ -7,7 +7,7 @@ import pytest
 
 from nanovllm_edu.core.memory.block_manager import PREFIX_CACHES, BlockManager
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
-from nanovllm_edu.core.memory.prefix_cache import NoCache
+from nanovllm_edu.core.memory.prefix_cache import NoCache, PrefixMatch
 from nanovllm_edu.core.request.sequence import Sequence
 from tests.core.sequences import compute, request
 
@@ -87,7 +87,7 @@ def test_no_cache_finds_and_remembers_nothing() -> None:
     cache = NoCache()
     lease = cache.lease(request(0, [1, 2, 3]).token_ids)
     assert cache.publish(lease, [0], 3) == []
-    assert cache.match(lease, 3) == ((), 0, 0, "prefix caching is off")
+    assert cache.match(lease, 3) == PrefixMatch((), 0, 0, "prefix caching is off")
     with pytest.raises(AssertionError, match="no block is ever cached"):
         cache.reclaim(LRU())
 

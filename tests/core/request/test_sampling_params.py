@@ -100,7 +100,6 @@ def test_vllms_spellings_mean_what_they_mean_there() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("n", 2),
         ("prompt_logprobs", 1),
         ("prompt_logprobs", 0),
     ],

@@ -29,7 +29,7 @@ def test_a_span_takes_its_tokens_from_the_budget_and_counts_at_once() -> None:
     seq = request(0, [1, 2, 3, 4, 5])
     builder = builder_with(seq)
     builder.add_span(seq, 3, 0)
-    assert (builder.budget, builder.planned, seq.num_computed_tokens) == (7, {0}, 3)
+    assert (builder.budget, builder.planned, seq.num_computed_tokens) == (7, {0: 0}, 3)
     plan = builder.plan(0)
     assert plan.spans[0] == (0, 0, 0, 3, (), 0, False)
     assert plan.block_updates == (BlockUpdate(0, 0, 0, (0, 1, 2)),)

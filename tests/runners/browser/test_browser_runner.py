@@ -172,3 +172,15 @@ def test_a_cache_that_does_not_fit_is_refused_with_its_size():
 def test_an_engine_keeps_to_the_models_positions():
     with pytest.raises(ValueError, match="max_model_len"):
         LLMEngine(BrowserRunner(make_decoder(), 600), EngineConfig(max_model_len=5000))
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_several_answers_share_a_prompt_and_are_those_of_the_cpu_engine(depth: int):
+    params = SamplingParams(n=4, seed=3, max_tokens=12)
+    with LLM(device="cpu", num_blocks=64) as llm:
+        right = llm.generate(TEXTS[0], params, use_tqdm=False)[0].outputs
+    engine = make_engine("model", num_blocks=64, block_size=4)
+    seqs = engine.add_requests([(TEXTS[0], params)])
+    records = list(engine.run(depth))
+    assert any(record.plan.copies for record in records)
+    assert [seq.output_token_ids for seq in seqs] == [one.token_ids for one in right]
