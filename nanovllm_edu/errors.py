@@ -64,6 +64,10 @@ class StepFailedError(NanoVLLMError, RuntimeError):
     """The step that computed a request failed, and the request with it. The engine goes on."""
 
 
+class WorkloadError(NanoVLLMError, ValueError):
+    """A load cannot be made: arrivals are out of order, or the server to be asked is not there."""
+
+
 class RecordingError(NanoVLLMError, ValueError):
     """A recording is truncated, of another schema, or not a recording at all."""
 

@@ -1,7 +1,7 @@
 """Options shared by the commands: how they are written.
 
 Options keep the names of `EngineConfig` and `SamplingParams`. This module checks the spelling;
-those two check the values. Read next: `main.py`; `load.py` for what the options become.
+those two check the values. Read next: `main.py`; `make_llm.py` for what the options become.
 """
 
 import argparse
@@ -108,6 +108,40 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of an answer")
     for name, (kind, text) in SERVE_LIMITS.items():
         _add(group, name, kind, text, None)
+
+
+LOAD_NUMBERS = {
+    "rate": (float, "requests a second; the first rate of a sweep", 4.0),
+    "seconds": (float, "users come for so long", 20.0),
+    "requests": (int, "so many of them, instead of --seconds", None),
+    "burst": (int, "so many come at once", 1),
+    "closed": (int, "a closed loop of so many users, who wait for each other", None),
+    "prompt_words": (int, "length of a prompt", 32),
+    "max_tokens": (int, "longest answer", 64),
+    "timeout": (float, "seconds after which a user gives up", 120.0),
+    "seed": (int, "of the arrivals and the prompts", 0),
+    "slo_ttft": (float, "promise: seconds to the first token", 1.0),
+    "slo_tpot": (float, "promise: seconds per token behind it, in the mean", 0.1),
+    "slo_e2e": (float, "promise: seconds to the last token", None),
+    "slo_percent": (float, "of the requests must be served as promised", 90.0),
+}
+
+
+def add_load_options(parser: argparse.ArgumentParser) -> None:
+    """Adds whom to ask, how often, and what is promised."""
+    group = parser.add_argument_group("load")
+    group.add_argument("--url", default="http://127.0.0.1:8000/v1", help="of any OpenAI-like API")
+    group.add_argument("--model", metavar="NAME", help="left out: the first that is served")
+    group.add_argument("--api-key", metavar="KEY", help="or the variable NANOVLLM_API_KEY")
+    group.add_argument("--chat", action="store_true", help="ask for chats, not for completions")
+    group.add_argument("--body", metavar="JSON", help='more of each body: {"ignore_eos": true}')
+    group.add_argument("--trace", metavar="FILE", help="arrivals from a file, one JSON a line")
+    group.add_argument("--steady", action="store_true", help="equal distances; else Poisson")
+    group.add_argument("--sweep", action="store_true", help="find the rate that breaks the promise")
+    group.add_argument("--json", action="store_true", help="for a program to read")
+    group.add_argument("--html", metavar="PATH", help="a page with the curves")
+    for name, (kind, text, default) in LOAD_NUMBERS.items():
+        _add(group, name, kind, text, default)
 
 
 def _add(group: Any, name: str, kind: type, text: str, default: Any) -> None:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nanovllm_edu.cli.console import console
-from nanovllm_edu.cli.load import make_llm, sampling_params
+from nanovllm_edu.cli.make_llm import make_llm, sampling_params
 from nanovllm_edu.cli.pool_view import colour_of, legend, pool
 from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.core.events import Admitted, BlockEvicted, Event, Finished, Preempted

@@ -7,7 +7,7 @@ import argparse
 import sys
 from time import perf_counter
 
-from nanovllm_edu.cli.load import make_llm, sampling_params
+from nanovllm_edu.cli.make_llm import make_llm, sampling_params
 from nanovllm_edu.cli.terminal import printable
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.llm import LLM, Prompt

@@ -6,7 +6,7 @@ Read next: `runners/build.py`, where the choices are made.
 import argparse
 import sys
 
-from nanovllm_edu.cli.load import make_llm
+from nanovllm_edu.cli.make_llm import make_llm
 from nanovllm_edu.cli.terminal import columns, printable
 
 

@@ -18,6 +18,7 @@ from typing import NoReturn
 from nanovllm_edu import __version__
 from nanovllm_edu.cli.arguments import (
     add_engine_options,
+    add_load_options,
     add_sampling_options,
     add_serve_options,
 )
@@ -27,7 +28,8 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 EXTRAS = {
     **dict.fromkeys(("rich", "ipywidgets", "anywidget", "matplotlib"), "lab"),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client", "pydantic"), "serve"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "httptools"), "serve"),
+    **dict.fromkeys(("prometheus_client", "pydantic"), "serve"),
 }
 """Package -> the extra that brings it; everything else is always installed."""
 
@@ -97,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_steps(commands)
     _add_demo(commands)
     _add_serve(commands)
+    load = commands.add_parser("load", help="users for a server: what do they wait for?")
+    add_load_options(load)
     _add_grade(commands)
     info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")
     add_engine_options(info)

@@ -9,7 +9,7 @@ import sys
 
 from nanovllm_edu.async_llm import MAX_WAITING, AsyncLLM
 from nanovllm_edu.cli.arguments import SERVE_LIMITS
-from nanovllm_edu.cli.load import make_llm
+from nanovllm_edu.cli.make_llm import make_llm
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.limits import ServeLimits

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nanovllm_edu.cli.console import console
 from nanovllm_edu.cli.generate import as_prompts
-from nanovllm_edu.cli.load import make_llm, sampling_params
+from nanovllm_edu.cli.make_llm import make_llm, sampling_params
 from nanovllm_edu.cli.pool_view import colour_of, legend
 from nanovllm_edu.cli.step_view import StepView
 from nanovllm_edu.cli.terminal import quoted

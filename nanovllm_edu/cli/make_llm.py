@@ -1,0 +1,74 @@
+"""From options to an engine with its model.
+
+Read next: `arguments.py`, which says how the options are written.
+"""
+
+import argparse
+from typing import Any
+
+from nanovllm_edu.cli.arguments import ENGINE_NUMBERS, ENGINE_WORDS, SAMPLING_NUMBERS
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.memory.eviction import FIFO, LRU
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
+from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
+from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
+from nanovllm_edu.llm import LLM
+from nanovllm_edu.model_proposer import ModelProposer
+
+
+def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
+    """The sampling options that were given.
+
+    Raises:
+        ConfigError: One is out of range.
+    """
+    options = _given(arguments, SAMPLING_NUMBERS)
+    return SamplingParams(
+        stop=tuple(arguments.stop or ()), ignore_eos=arguments.ignore_eos, **options
+    )
+
+
+def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `EngineConfig` that were given."""
+    options = _given(arguments, {**ENGINE_NUMBERS, **ENGINE_WORDS})
+    if arguments.policy:
+        is_mixed = arguments.policy == "mixed"
+        options["policy"] = MixedPolicy() if is_mixed else PhaseSeparatedPolicy()
+    if arguments.eviction_policy:
+        options["eviction_policy"] = {"lru": LRU, "fifo": FIFO}[arguments.eviction_policy]
+    options["enable_prefix_caching"] = not arguments.no_prefix_caching
+    options["enable_chunked_prefill"] = not arguments.no_chunked_prefill
+    options["enforce_eager"] = arguments.enforce_eager
+    if arguments.draft:
+        options["draft_proposer"] = draft_proposer(arguments)
+    return options
+
+
+def draft_proposer(arguments: argparse.Namespace) -> DraftProposer:
+    """Who guesses, on the device and in the dtype of the large model.
+
+    Raises:
+        NanoVLLMError: An option is wrong or the small model cannot be read.
+    """
+    if arguments.draft == "ngram":
+        return NgramProposer(arguments.draft_tokens)
+    options = _given(arguments, ("dtype", "device", "max_num_seqs", "enforce_eager"))
+    return ModelProposer(arguments.draft, arguments.draft_tokens, **options)
+
+
+def make_llm(arguments: argparse.Namespace) -> LLM:
+    """Loads the model that was asked for.
+
+    Raises:
+        NanoVLLMError: An option is wrong or the model cannot be read.
+    """
+    options = engine_options(arguments)
+    EngineConfig.from_options(options)  # a wrong option is told before the model is loaded
+
+    return LLM(arguments.model, **options)
+
+
+def _given(arguments: argparse.Namespace, names: Any) -> dict[str, Any]:
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
