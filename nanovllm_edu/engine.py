@@ -29,7 +29,7 @@ Read next: these five; then `runners/checksum.py`, to see the engine drive somet
 # (a user's value may be of any type)
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -70,6 +70,8 @@ class LLMEngine:
         """
         self.config = config or EngineConfig()
         self.runner = runner
+        # A pretended device brings the time in which it works (virtual/runner.py).
+        self.clock: Callable[[], float] = getattr(runner, "clock", perf_counter)
         self._intake = Intake(
             tokenizer, runner.vocab_size, self.config.seed, self.config.max_num_seqs
         )
@@ -256,14 +258,14 @@ class LLMEngine:
 
     def _launch(self, shield: Shield) -> bool:
         """Plans a step and hands it to the device. False if there was nothing to compute."""
-        begin = perf_counter()
+        begin = self.clock()
         plan = self.scheduler.plan()
         if not plan.spans and self.has_unfinished_requests():
             self.scheduler.withdraw(plan)
             if not self._in_flight:
                 self._raise_stalled(plan)
             return False  # everything depends on tokens that are still in flight
-        plan_seconds = perf_counter() - begin
+        plan_seconds = self.clock() - begin
         try:
             with shield.window():
                 ticket = self.runner.launch(plan)
@@ -286,10 +288,10 @@ class LLMEngine:
             self._in_flight.clear()
             self.scheduler.take_back(plans)
             raise
-        begin = perf_counter()
+        begin = self.clock()
         settled = self.scheduler.commit(step.plan, output, begin)
         self._in_flight.popleft()
-        seconds = perf_counter() - begin
+        seconds = self.clock() - begin
         self.newest_record = step.record(output, settled, len(self._in_flight), seconds)
         return self.newest_record
 

@@ -72,6 +72,18 @@ class RecordingError(NanoVLLMError, ValueError):
     """A recording is truncated, of another schema, or not a recording at all."""
 
 
+class CalibrationError(NanoVLLMError, ValueError):
+    """A calibration is unreadable, of another model or device, or cannot be made of this run."""
+
+
+class TraceError(NanoVLLMError, ValueError):
+    """Arrivals are no requests, come at impossible times, or in the wrong order."""
+
+
+class RoutingError(NanoVLLMError, ValueError):
+    """A router named no replica that is there."""
+
+
 # ----------------------------------------------------------------------- what messages share
 
 _SHORT = Repr()

@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     load = commands.add_parser("load", help="users for a server: what do they wait for?")
     add_load_options(load)
     _add_grade(commands)
+    _add_calibrate(commands)
     info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")
     add_engine_options(info)
     return parser
@@ -146,6 +147,17 @@ def _add_grade(commands: "argparse._SubParsersAction[_Parser]") -> None:
     grade.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="for each exercise (default 60)"
     )
+
+
+def _add_calibrate(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    calibrate = commands.add_parser("calibrate", help="what work takes here, to predict by")
+    calibrate.add_argument(
+        "recordings", nargs="*", metavar="RECORDING", help="fit to these; left out: run the model"
+    )
+    calibrate.add_argument(
+        "--out", default="calibration.json", metavar="PATH", help="(default calibration.json)"
+    )
+    add_engine_options(calibrate)
 
 
 def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:

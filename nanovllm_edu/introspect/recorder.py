@@ -15,7 +15,6 @@ Read next: `introspect/recording.py`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from time import perf_counter
 from typing import Any, Self
 
 from nanovllm_edu.core.events import Event
@@ -48,7 +47,7 @@ class Recorder:
                 f"{self.engine.num_steps_in_flight} step(s) are in flight; take them with step() "
                 "before recording."
             )
-        self._begin = perf_counter()
+        self._begin = self.engine.clock()
         self._last_seen = self.engine.newest_record
         self._initial = Fold.of_engine(self.engine, History())
         self._journal: list[Entry] = []
@@ -213,7 +212,7 @@ class Recorder:
         return tuple(self.engine.scheduler.block_manager.evictable)
 
     def _now(self) -> float:
-        return perf_counter() - self._begin
+        return self.engine.clock() - self._begin
 
     def _notice_requests(self) -> None:
         """Journals requests that joined the queue since we last looked; they are at its end."""
@@ -270,7 +269,9 @@ def _renumbered(entry: Entry, num_steps: int) -> Entry:
 def describe(engine: LLMEngine) -> Mapping[str, Any]:
     """What an engine is, as plain JSON-ready values."""
     config, runner = engine.config, engine.runner
+    made_of = getattr(runner, "made_of", None)  # a pretended model is made of nothing
     return {
+        **(made_of._asdict() if made_of else {}),
         "runner": type(runner).__name__,
         "num_blocks": runner.num_blocks,
         "block_size": runner.block_size,

@@ -8,7 +8,7 @@ It is the readable reference of `runners/cuda_graph.py`, and the whole truth on 
 nothing of queues, policies or text.
 
 Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`; `cpu_threads.py` for
-how many threads a step gets.
+how many threads a step gets, `machine.py` for what it says that it is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,6 +26,7 @@ from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.cpu_threads import CpuThreads
+from nanovllm_edu.runners.machine import MadeOf, made_of
 from nanovllm_edu.sampling.rows import BROKEN_LOGITS, SamplingRow
 from nanovllm_edu.sampling.sampler import BROKEN, Sampler, SamplerOutput
 from nanovllm_edu.sampling.tensors import SamplingTensors
@@ -208,6 +209,11 @@ class EagerRunner:
         ]
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
         return self._sampler(logits, tensors)
+
+    @property
+    def made_of(self) -> MadeOf:
+        """What a recording of it is a recording of."""
+        return made_of(self.model)
 
     def describe_decode(self) -> tuple[str, str] | None:
         """What a decode step is made of, and why, if not of the same as any other step."""

@@ -1,0 +1,133 @@
+"""`Arrival`: a request and when it comes; streams of them, drawn or read.
+
+    poisson(rate=20, count=1000, prompt_tokens=(100, 400), output_tokens=(20, 200), seed=1)
+    arrivals_of(recording)      the requests of a recorded run, each as long as it was
+    read_trace("trace.jsonl")   {"at": 0.25, "prompt": [1, 2, 3], "max_tokens": 40} a line
+
+All are iterators: 10^5 requests need the memory of those that are being served.
+
+Read next: `serving.py`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from nanovllm_edu.errors import TraceError, shown
+from nanovllm_edu.introspect.journal import Added
+from nanovllm_edu.introspect.recording import Recording
+
+VOCABULARY = 1000
+"""Prompts are drawn from so many tokens: fewer than any model has."""
+
+
+class Arrival(NamedTuple):
+    """A request.
+
+    Attributes:
+        at: When it comes, in seconds.
+        prompt: Token ids.
+        max_tokens: How many tokens it gets; nothing else ends it.
+        tenant: Whose it is, for whoever counts by that.
+    """
+
+    at: float
+    prompt: list[int]
+    max_tokens: int
+    tenant: str = ""
+
+
+def poisson(
+    rate: float,
+    count: int,
+    prompt_tokens: tuple[int, int],
+    output_tokens: tuple[int, int],
+    seed: int = 0,
+    prefix: list[int] | None = None,
+) -> Iterator[Arrival]:
+    """Requests that come independently of each other.
+
+    Args:
+        rate: Of them a second.
+        count: How many.
+        prompt_tokens: Shortest and longest prompt, beside the prefix.
+        output_tokens: Fewest and most tokens of an answer.
+        seed: The same one gives the same requests.
+        prefix: Tokens that all prompts begin with.
+    """
+    random, now = Random(seed), 0.0
+    for _ in range(count):
+        now += random.expovariate(rate)
+        prompt = draw_tokens(random, random.randint(*prompt_tokens))
+        yield Arrival(now, [*(prefix or ()), *prompt], random.randint(*output_tokens))
+
+
+def draw_tokens(random: Random, length: int, vocab_size: int = VOCABULARY) -> list[int]:
+    """Token ids that no other prompt has in this order."""
+    return random.choices(range(1, vocab_size), k=length)
+
+
+def arrivals_of(recording: Recording) -> list[Arrival]:
+    """The requests of a recording, when they came and with as many tokens as they got."""
+    lengths: Counter[int] = Counter()
+    for record in recording:
+        lengths.update({seq_id: len(tokens) for seq_id, tokens in record.new_tokens.items()})
+    return [
+        Arrival(entry.seconds, list(entry.request.token_ids), lengths[entry.request.seq_id])
+        for entry in recording.journal
+        if isinstance(entry, Added) and lengths[entry.request.seq_id]
+    ]
+
+
+def read_trace(path: str | Path) -> Iterator[Arrival]:
+    """Requests from a file, one JSON object a line, in order of time.
+
+    Raises:
+        TraceError: A line is no request, its time is negative or before the last one.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yield from in_order(_read_line(line, i) for i, line in enumerate(file, 1))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TraceError(f"{path} cannot be read ({error}); give a file of JSON lines.") from error
+
+
+def in_order(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+    """The same, as long as time goes forward.
+
+    Raises:
+        TraceError: A time is negative, no number, or before the last one.
+    """
+    last = 0.0
+    for number, arrival in enumerate(arrivals, 1):
+        if not 0 <= arrival.at < float("inf"):
+            raise TraceError(
+                f"request {number} comes at {shown(arrival.at)} s; give seconds from 0 on."
+            )
+        if arrival.at < last:
+            raise TraceError(
+                f"request {number} comes at {arrival.at:g} s, and the one before it at {last:g} s; "
+                "sort them by time."
+            )
+        last = arrival.at
+        yield arrival
+
+
+def _read_line(line: str, number: int) -> Arrival:
+    try:
+        found: dict[str, Any] = json.loads(line)
+        arrival = Arrival(
+            float(found["at"]),
+            list(found["prompt"]),
+            int(found["max_tokens"]),
+            str(found.get("tenant", "")),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise TraceError(
+            f"line {number} of the trace, {shown(line)}, is no request ({error}); write one as "
+            '{"at": 0.25, "prompt": [1, 2, 3], "max_tokens": 40}.'
+        ) from error
+    return arrival

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nanovllm_edu.errors import CalibrationError
+from nanovllm_edu.virtual.calibration import SHIPPED, Seconds, load, save, shipped
+from nanovllm_edu.virtual.work import NAMES, Work
+
+from .made import calibration
+
+
+def test_seconds_name_what_work_names():
+    assert Seconds._fields == NAMES
+
+
+def test_a_steps_time_is_the_sum_of_its_works():
+    assert Seconds(1, 0.5, 0.25).of(Work(1, 4, 8, 1, 3, 3, 3)) == 1 + 2 + 2
+
+
+def test_a_file_is_read_back_equal(tmp_path: Path):
+    assert load(save(calibration(), tmp_path / "c.json")) == calibration()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "another"}, "another"),
+        ({"schema_version": 2}, "2"),
+        ({"device": {"steps": -1.0}}, "nothing takes less than no time"),
+        ({"host": {"steps": float("nan")}}, "nothing takes less than no time"),
+        ({"host": {"sleep": 1.0}}, "is no calibration"),
+        ({"device": None}, "is no calibration"),
+        ({"surprise": 1}, "is no calibration"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_what_is_wrong(tmp_path: Path, change: dict, said: str):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(json.loads(calibration().to_json()) | change))
+    with pytest.raises(CalibrationError, match=said):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "no json"])
+def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str):
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    with pytest.raises(CalibrationError, match="nanovllm-edu calibrate"):
+        load(path)
+
+
+def test_another_model_or_device_is_refused_by_name():
+    calibration().require("a model", "a device")
+    with pytest.raises(CalibrationError, match="another model, 'a model', and this is 'b'"):
+        calibration().require("b", "a device")
+    with pytest.raises(CalibrationError, match="another device, 'a device', and this is 'c'"):
+        calibration().require("a model", "c")
+
+
+def test_what_is_shipped_says_what_it_is_of():
+    names = [path.stem for path in SHIPPED.glob("*.json")]
+    assert names
+    for name in names:
+        found = shipped(name)
+        assert found.model and found.device_name and found.date and found.source
+        assert found.device.steps > 0
+    with pytest.raises(CalibrationError, match="no calibration 'abacus' is shipped"):
+        shipped("abacus")
