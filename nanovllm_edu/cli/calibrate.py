@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nanovllm_edu.cli.load import make_llm
+from nanovllm_edu.cli.make_llm import make_llm
 from nanovllm_edu.errors import CalibrationError
 from nanovllm_edu.introspect import load
 from nanovllm_edu.virtual.calibration import Calibration, save
