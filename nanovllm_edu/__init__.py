@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from nanovllm_edu.core.memory.eviction import LRU as LRU
     from nanovllm_edu.core.request.sampling_params import SamplingParams as SamplingParams
     from nanovllm_edu.core.request.sampling_params import sample_seed as sample_seed
+    from nanovllm_edu.core.request.structured_outputs import (
+        StructuredOutputsParams as StructuredOutputsParams,
+    )
     from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer as NgramProposer
     from nanovllm_edu.core.schedule.policy import MixedPolicy as MixedPolicy
     from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy as PhaseSeparatedPolicy
@@ -44,6 +47,7 @@ _HOME_OF = {
     "RequestOutput": "outputs",
     "SamplingParams": "core.request.sampling_params",
     "sample_seed": "core.request.sampling_params",
+    "StructuredOutputsParams": "core.request.structured_outputs",
     "EngineConfig": "config",
     "LLMEngine": "engine",
     "StepRecord": "core.step_record",

@@ -47,6 +47,7 @@ from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.forking import Parts, fork_parts
 from nanovllm_edu.gate import Exclusive, Gate
+from nanovllm_edu.grammar import Grammars
 from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
 from nanovllm_edu.prompt import Prompt, Tokenizer
@@ -73,7 +74,11 @@ class LLMEngine:
         # A pretended device brings the time in which it works (virtual/runner.py).
         self.clock: Callable[[], float] = getattr(runner, "clock", perf_counter)
         self._intake = Intake(
-            tokenizer, runner.vocab_size, self.config.seed, self.config.max_num_seqs
+            tokenizer,
+            runner.vocab_size,
+            self.config.seed,
+            self.config.max_num_seqs,
+            Grammars(tokenizer, runner.vocab_size, runner.eos_token_ids),
         )
         self.scheduler = build_scheduler(self.config, runner)
         self.max_model_len = self.scheduler.max_model_len

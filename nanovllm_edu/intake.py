@@ -4,7 +4,7 @@ The one place where the engine meets what a user wrote: a prompt, in text or tok
 go on from there. It becomes a `Sequence`, or an error that says what is wrong with it. Where text
 ends is decided by the `TextJudge` that it gives to each request.
 
-Read next: `prompt.py`, `text_judge.py`; then `engine.py`.
+Read next: `prompt.py`, `text_judge.py`, `grammar.py`; then `engine.py`.
 """
 
 # pyright: reportUnnecessaryIsInstance=false
@@ -18,7 +18,9 @@ from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams, sample_seed
 from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.request.structured_outputs import StructuredOutputsParams
 from nanovllm_edu.errors import ConfigError, RequestError, shown
+from nanovllm_edu.grammar import Grammar, Grammars
 from nanovllm_edu.prompt import Prompt, Tokenizer, read_prompt
 from nanovllm_edu.text_judge import TextJudge
 
@@ -37,12 +39,14 @@ class Intake:
         vocab_size: Token ids are in [0, vocab_size).
         seed: Requests without a seed of their own get one derived from this and their seq_id.
         max_num_seqs: So many answers to one prompt can run side by side.
+        grammars: Compiles what `structured_outputs` asks for; None refuses it.
     """
 
     tokenizer: Tokenizer | None
     vocab_size: int
     seed: int
     max_num_seqs: int = 64
+    grammars: Grammars | None = None
 
     def read(
         self, requests: Iterable[tuple[Prompt, SamplingParams | None]]
@@ -73,6 +77,8 @@ class Intake:
                 f"n={params.n} answers to one prompt run side by side, and max_num_seqs="
                 f"{self.max_num_seqs} sequences can; ask for fewer, or raise max_num_seqs."
             )
+        if params.structured_outputs is not None:
+            self._grammar(params.structured_outputs)  # an impossible one is refused here
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
         if not params.bad_words:
@@ -123,7 +129,15 @@ class Intake:
                 seed = self.seed * 1_000_003 + seq_id
             else:
                 seed = sample_seed(params.seed, index)
-            yield Sequence(seq_id, token_ids[:], len(token_ids), params, seed, prompt_id)
+            seq = Sequence(seq_id, token_ids[:], len(token_ids), params, seed, prompt_id)
+            if params.structured_outputs is not None:
+                seq.grammar = self._grammar(params.structured_outputs)
+            yield seq
+
+    def _grammar(self, wanted: StructuredOutputsParams) -> Grammar:
+        if self.grammars is None:
+            raise RequestError(f"structured_outputs={shown(wanted.to_dict())} needs a tokenizer.")
+        return self.grammars.of(wanted)
 
     def judge(self, seq: Sequence) -> TextJudge | None:
         """Who decides by its text whether `seq` ends, if it has stop strings."""

@@ -8,6 +8,7 @@ Read next: `conversation.py` (from a conversation to a prompt), `detokenizer.py`
 """
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -87,6 +88,16 @@ class Tokenizer(Decoder):
             skip_special_tokens=skip_special_tokens,
             clean_up_tokenization_spaces=False,
         )
+
+    def to_json(self) -> str | None:
+        """All that a fast tokenizer is, as Hugging Face writes it; None for another one."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        backend = copy(backend)
+        backend.no_padding()
+        backend.no_truncation()
+        return backend.to_str()
 
     def pieces(self, token_ids: list[int]) -> list[str]:
         """The text of each token by itself, special tokens included; for display."""

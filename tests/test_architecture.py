@@ -30,6 +30,7 @@ HEAVY = {
     *("matplotlib", "ipywidgets"),  # only with the extra `lab`
     *("transformers", "huggingface_hub"),  # seconds to import, and not every run needs them
     *("jinja2", "tokenizers"),  # which these two bring
+    "llguidance",  # only with the extra `grammar`
     "resource",  # not on Windows
 }
 """Libraries that may be imported inside a function, and the only ones."""

@@ -203,6 +203,26 @@ class BlockCopy(NamedTuple):
     target: BlockRef
 
 
+class RowMasks(NamedTuple):
+    """What may be drawn for a row that is held to a grammar.
+
+    Attributes:
+        seq_id: The sequence.
+        row: Its line in the device's tables.
+        masks: One for each position that is sampled in this step: a bit for each token of the
+            vocabulary, the lowest bit of a byte first; 1 may be drawn.
+    """
+
+    seq_id: int
+    row: int
+    masks: tuple[bytes, ...]
+
+    @property
+    def nums_allowed(self) -> tuple[int, ...]:
+        """How many tokens may be drawn at each position."""
+        return tuple(int.from_bytes(mask).bit_count() for mask in self.masks)
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """Why a sequence does not run in this step, though its turn had come.
@@ -236,7 +256,7 @@ class StepPlan:
     """What one step computes, decided before the device sees it.
 
     A device takes it in this order: `left`, `joined`, `sampling_updates`, `block_updates`,
-    `copies`, `spans`.
+    `copies`, `masks`, `spans`.
 
     Attributes:
         step_id: Ascending from 0.
@@ -248,6 +268,8 @@ class StepPlan:
         copies: Blocks to copy first.
         events: Every decision, in the order it was taken.
         blocked: Why the first waiting sequence waits, or None if nobody does.
+        masks: What may be drawn for rows with a grammar. They follow from the tokens, so they are
+            neither compared nor recorded.
     """
 
     step_id: int
@@ -259,6 +281,7 @@ class StepPlan:
     copies: tuple[BlockCopy, ...] = ()
     events: tuple[Event, ...] = ()
     blocked: Blocked | None = None
+    masks: tuple[RowMasks, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def preempted(self) -> tuple[int, ...]:

@@ -75,10 +75,11 @@ class Batch:
 class Row:
     """What the host knows of one row: facts that only sampling asks for."""
 
-    __slots__ = ("joined", "sampling")
+    __slots__ = ("joined", "masks", "sampling")
 
     def __init__(self, joined: Joined, sampling: SamplingParams) -> None:
         self.joined, self.sampling = joined, sampling
+        self.masks: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +237,15 @@ class DeviceTables:
             self._write(News(*self._send(self._news(plan))))
 
     def take_facts(self, plan: StepPlan) -> None:
-        """Takes in who left, who joined and who is sampled differently: on the host alone."""
+        """Takes in who left, who joined and how they are sampled: on the host alone."""
         for row in plan.left:
             self.rows.pop(row, None)
         for joined in plan.joined:
             self.rows[joined.row] = Row(joined, joined.sampling)
         for update in plan.sampling_updates:
             self.rows[update.row].sampling = update.sampling
+        for held in plan.masks:
+            self.rows[held.row].masks = held.masks
 
     def _news(self, plan: StepPlan) -> News:
         """What the plan, whose facts are known, has to tell the device."""

@@ -47,10 +47,12 @@ class Row:
     token_ids: list[int]
     tables: dict[int, Table]
     """Group -> block table."""
+    masks: tuple[bytes, ...] = ()
+    """What may be drawn at each position of the newest step; () if everything."""
 
 
 def take_news(rows: dict[int, Row], plan: StepPlan) -> None:
-    """Who left, who joined, who is sampled differently, and what is new in the block tables."""
+    """Who left, who joined, who is sampled differently; what is new in block tables; masks."""
     for row in plan.left:
         rows.pop(row, None)
     for joined in plan.joined:
@@ -60,6 +62,8 @@ def take_news(rows: dict[int, Row], plan: StepPlan) -> None:
     for update in plan.block_updates:
         table = rows[update.row].tables.setdefault(update.group, [])
         table[update.first :] = update.block_ids
+    for held in plan.masks:
+        rows[held.row].masks = held.masks
 
 
 class ChecksumRunner:
@@ -154,13 +158,15 @@ class ChecksumRunner:
         """The token at each position that is sampled from, up to the first wrong guess."""
         row = self._rows[span.row]
         tokens: list[int] = []
-        for end in range(span.end - span.num_drafted, span.end + 1):
+        first = span.end - span.num_drafted
+        for end in range(first, span.end + 1):
             contexts = [
                 [self._read(table, group, position) for position in range(end)]
                 for group, table in row.tables.items()
             ]
             assert all(context == contexts[0] for context in contexts), "groups disagree"
-            token = sample(contexts[0], row.sampling, row.joined.seed, self.vocab_size)
+            mask = row.masks[end - first] if row.masks else None
+            token = sample(contexts[0], row.sampling, row.joined.seed, self.vocab_size, mask)
             tokens.append(token)
             if end < span.end and row.token_ids[end] != token:
                 break
@@ -184,13 +190,24 @@ def checksum(before: int | None, token_id: int) -> int:
     return block_hash(None if before is None else before % 2**64, (token_id,))
 
 
-def sample(context: list[int], params: SamplingParams, seed: int, vocab_size: int) -> int:
-    """A token from the whole context; of (seed, position) too unless greedy."""
+def sample(
+    context: list[int],
+    params: SamplingParams,
+    seed: int,
+    vocab_size: int,
+    mask: bytes | None = None,
+) -> int:
+    """A token from the whole context; of (seed, position) too unless greedy. A mask has a bit for
+    each token: 1 may be drawn.
+    """
     salt = 0 if params.is_greedy else seed + 1
     digest = salt % 2**64
     for value in context:
         digest = block_hash(digest, (value % 2**63,))
-    return digest % vocab_size
+    if mask is None:
+        return digest % vocab_size
+    allowed = [i for i in range(vocab_size) if mask[i // 8] >> i % 8 & 1]
+    return allowed[digest % len(allowed)] if allowed else 0
 
 
 def expected_tokens(

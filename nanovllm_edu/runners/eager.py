@@ -201,11 +201,12 @@ class EagerRunner:
                 joined.num_prompt_tokens,
                 span.row,
                 self.eos_token_ids,
+                facts.masks[index] if facts.masks else None,
             )
             for span in spans
             for facts in [self.tables.rows[span.row]]
             for joined in [facts.joined]
-            for position in range(span.end + 1 - span.num_claimed, span.end + 1)
+            for index, position in enumerate(range(span.end + 1 - span.num_claimed, span.end + 1))
         ]
         tensors = SamplingTensors.build(rows, logits.device, self.tables.token_ids)
         return self._sampler(logits, tensors)

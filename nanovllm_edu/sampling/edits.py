@@ -1,5 +1,6 @@
 """The stages that edit single logits, as one tuple: what they need, and what they do.
 
+    grammar             what its form forbids at this position cannot be drawn
     allowed_token_ids   nothing else can be drawn
     bad_words           the last token of a forbidden run cannot follow the others
     min_tokens          what would end the request cannot be drawn yet
@@ -9,7 +10,7 @@
 Each stage has `build`, which asks the rows of a step what they want of it (None: nobody wants
 anything, and nothing is sent to the device), and `apply`. That is vLLM's order. They change what
 is likeliest, so greedy rows pass them too; the filters after them do not, and are in `stages.py`.
-A stage of your own, such as a grammar's mask, is one entry more.
+A stage of your own is one entry more.
 
 What comes out of `build` is on the device, and nothing waits for it.
 
@@ -166,6 +167,36 @@ def _allowed(rows: Rows, device: Device, _: Tensor | None) -> Allowed | None:
     return Allowed(*send([list(asking)], torch.int64, device), *send(columns, torch.int64, device))
 
 
+# ------------------------------------------------------------------------------ a grammar's mask
+
+
+class Masks(NamedTuple):
+    """Rows that are held to a grammar, and the bits of each, packed in bytes."""
+
+    rows: Int[Tensor, " held"]
+    bits: Int[Tensor, "held bytes"]
+
+
+def hold(logits: Float[Tensor, "rows vocab"], masks: Masks) -> Float[Tensor, "rows vocab"]:
+    """Drops what is not allowed. The bits are unpacked on the device, an eighth of the copy."""
+    place = torch.arange(8, dtype=torch.uint8, device=logits.device)
+    is_allowed = (masks.bits[:, :, None] >> place & 1).flatten(1)[:, : logits.shape[1]].bool()
+    dropped = torch.where(is_allowed, 0.0, DROPPED)
+    return logits.index_add(0, masks.rows, dropped)
+
+
+def _masks(rows: Rows, device: Device, _: Tensor | None) -> Masks | None:
+    held = {i: row.mask for i, row in enumerate(rows) if row.mask is not None}
+    if not held:
+        return None
+    bits = torch.frombuffer(bytearray(b"".join(held.values())), dtype=torch.uint8)
+    if torch.device(device).type == "cuda":
+        bits = bits.pin_memory()
+    bits = bits.view(len(held), -1).to(device, non_blocking=True)
+    (indices,) = send([list(held)], torch.int64, device)
+    return Masks(indices, bits)
+
+
 # ------------------------------------------------------------------------------------- penalties
 
 
@@ -236,6 +267,7 @@ def _penalties(rows: Rows, _: Device, token_table: Tensor | None) -> Penalties |
 
 
 STAGES = (
+    SamplingStage("grammar", _masks, hold),
     SamplingStage("allowed_token_ids", _allowed, keep),
     SamplingStage("bad_words", _bad_words, add),
     SamplingStage("min_tokens", _min_tokens, add),

@@ -73,12 +73,20 @@ def edited(logits: Row, row: SamplingRow, token_ids: Sequence[int]) -> Row:
         edits = float32([-inf]) * len(logits)
         for token_id in params.allowed_token_ids:
             edits[token_id] = logits[token_id]
-    for token_id in (*_bad_words(row, token_ids), *_too_early(row)):
+    for token_id in (*_forbidden(row, len(logits)), *_bad_words(row, token_ids), *_too_early(row)):
         edits[token_id] = -inf
     for token_id, bias in params.biases:
         edits[token_id] += float32([bias])[0]
     _penalize(edits, row, token_ids)
     return edits
+
+
+def _forbidden(row: SamplingRow, vocab_size: int) -> Iterable[int]:
+    """What a grammar does not allow here."""
+    mask = row.mask
+    if mask is None:
+        return ()
+    return (i for i in range(vocab_size) if not mask[i // 8] >> i % 8 & 1)
 
 
 def _bad_words(row: SamplingRow, token_ids: Sequence[int]) -> list[int]:
@@ -123,6 +131,8 @@ def _penalize(logits: Row, row: SamplingRow, token_ids: Sequence[int]) -> None:
 def filtered(logits: Row, params: SamplingParams) -> Row:
     """Temperature, then each filter in use; a filter never drops the likeliest."""
     most, (temperature,) = max(logits), float32([max(params.temperature, TINIEST_TEMPERATURE)])
+    if most == -inf:
+        return logits  # nothing is left to choose from
     logits = float32([value - most for value in logits])
     logits = float32([value / temperature for value in logits])
     if params.min_p > 0:

@@ -24,6 +24,8 @@ class SamplingRow(NamedTuple):
         num_prompt_tokens: How many of those are the prompt.
         row: Its line of the token table, where the tokens before it are found.
         eos_token_ids: Tokens by which the model ends.
+        mask: What may be drawn, by a grammar: a bit for each token of the vocabulary, the lowest
+            of a byte first. None allows all.
     """
 
     params: SamplingParams
@@ -32,3 +34,4 @@ class SamplingRow(NamedTuple):
     num_prompt_tokens: int = 0
     row: int = 0
     eos_token_ids: frozenset[int] = frozenset()
+    mask: bytes | None = None

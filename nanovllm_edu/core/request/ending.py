@@ -8,7 +8,7 @@ Read next: `core/memory/block_manager.py`.
 
 from typing import NamedTuple
 
-from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.core.request.sequence import Grammar, Sequence
 
 
 class Ending(NamedTuple):
@@ -30,6 +30,15 @@ def settle(seq: Sequence, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], End
 
     What comes after an ending is nobody's. A judge that fails ends its own sequence and no other.
     """
+    if seq.grammar is None:
+        return _settled(seq, tokens)
+    num_came, num_allowed = len(tokens), seq.grammar.accept(tokens)
+    tokens, ending = _settled(seq, tokens[:num_allowed])
+    return tokens, ending or _by_grammar(seq.grammar, is_refused=num_allowed < num_came)
+
+
+def _settled(seq: Sequence, tokens: tuple[int, ...]) -> tuple[tuple[int, ...], Ending | None]:
+    """As it is without a grammar."""
     num_left = seq.max_num_tokens - len(seq.token_ids)
     if num_left > len(tokens) and not seq.judge and seq.ending_token_ids.isdisjoint(tokens):
         return tokens, None
@@ -57,6 +66,12 @@ def _by_token(seq: Sequence, token_id: int) -> Ending:
     if token_id in seq.params.stop_token_ids:
         return Ending("stop", f"token {token_id} is one of its stop_token_ids", token_id)
     return Ending("stop", f"token {token_id} means end of sequence")
+
+
+def _by_grammar(grammar: Grammar, *, is_refused: bool) -> Ending | None:
+    if is_refused:  # its mask was applied, so other options had left none of the allowed tokens
+        return Ending("error", "no token is left that its grammar and its other options allow")
+    return Ending("stop", "its grammar is complete") if grammar.is_complete else None
 
 
 def _by_length(seq: Sequence) -> Ending:

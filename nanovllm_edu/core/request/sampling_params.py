@@ -3,7 +3,8 @@
 Plain data, checked once when it is made: a value that is accepted fits the number a device will
 hold it in. It knows nothing of logits; `nanovllm_edu/sampling` applies it.
 
-Read next: `core/request/option_checks.py`, then `core/request/sequence.py`.
+Read next: `core/request/option_checks.py`, `core/request/structured_outputs.py`, then
+`core/request/sequence.py`.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,10 @@ from nanovllm_edu.core.request.option_checks import (
     some_token_ids,
     strings,
     token_ids,
+)
+from nanovllm_edu.core.request.structured_outputs import (
+    StructuredOutputsParams,
+    structured_outputs,
 )
 from nanovllm_edu.errors import ConfigError, unknown_option
 
@@ -59,6 +64,8 @@ class SamplingParams:
         bad_words: Words that never come, at the beginning of a text or in it.
         allowed_token_ids: Nothing but these tokens can be drawn; None allows all.
         bad_words_token_ids: Runs of tokens that never come. The engine adds those of `bad_words`.
+        structured_outputs: The form that the answer must have: a `StructuredOutputsParams`, or a
+            dictionary of its fields.
 
     Raises:
         ConfigError: An option is unknown, or a value is not one of its option's.
@@ -86,6 +93,7 @@ class SamplingParams:
     bad_words: tuple[str, ...] = ()
     allowed_token_ids: tuple[int, ...] | None = None
     bad_words_token_ids: tuple[tuple[int, ...], ...] = ()
+    structured_outputs: StructuredOutputsParams | None = None
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Refuses a misspelt option, which `__init__` would call a TypeError."""
@@ -122,6 +130,7 @@ class SamplingParams:
             or self.logit_bias
             or self.allowed_token_ids
             or self.bad_words_token_ids
+            or self.structured_outputs
             or self.has_penalty
         )
 
@@ -142,6 +151,8 @@ class SamplingParams:
     def to_dict(self) -> dict[str, Any]:
         """The options as plain JSON-ready values."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if self.structured_outputs is not None:
+            values["structured_outputs"] = self.structured_outputs.to_dict()
         return values | {"stop": list(self.stop), "stop_token_ids": list(self.stop_token_ids)}
 
 
@@ -189,6 +200,7 @@ _CHECKS: dict[str, Check] = {
     "bad_words": strings("words without half characters"),
     "allowed_token_ids": some_token_ids,
     "bad_words_token_ids": runs_of_token_ids,
+    "structured_outputs": structured_outputs,
 }
 _DEFAULTS = {f.name: f.default for f in fields(SamplingParams)}
 _NAMES = frozenset(_DEFAULTS)

@@ -20,6 +20,7 @@ Read next: `core/request/sampling_params.py`, `core/request/ending.py`.
 import sys
 from array import array
 from collections.abc import Iterable
+from collections.abc import Sequence as Seq
 from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
@@ -71,6 +72,29 @@ class Judge(Protocol):
         ...
 
 
+class Grammar(Protocol):
+    """Which tokens may come next; for sequences whose answer must have a form.
+
+    Attributes:
+        is_complete: Whether nothing but the end can follow.
+    """
+
+    @property
+    def is_complete(self) -> bool: ...
+
+    def masks(self, drafted: Seq[int] = ()) -> tuple[bytes, ...]:
+        """What may come at the next position, and behind each of these guesses: one bit a token."""
+        ...
+
+    def num_allowed(self, token_ids: Seq[int]) -> int:
+        """How many of these tokens, from the first on, may come next."""
+        ...
+
+    def accept(self, token_ids: Seq[int]) -> int:
+        """Moves on by these tokens up to the first that may not come; returns how many."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One request: its tokens, its blocks, its progress.
@@ -97,6 +121,7 @@ class Sequence:
         ending_token_ids: Tokens that end it: its `stop_token_ids`, and the model's end of sequence
             unless it ignores that.
         judge: Decides by its text whether it ends; None if no text can end it.
+        grammar: Knows which tokens may come next; None if all may.
         token_times: When each generated token was settled, as the engine's clock says.
         logprobs: Of each generated token, if asked for.
         finish_reason: "stop", "length", "abort" or "error" once finished.
@@ -118,6 +143,7 @@ class Sequence:
     num_prefix_hit_tokens: int | None = None
     num_preemptions: int = 0
     judge: Judge | None = None
+    grammar: Grammar | None = None
     finish_reason: str | None = None
     finish_detail: str = ""
     stop_reason: int | str | None = None
@@ -178,6 +204,6 @@ class Sequence:
             self.seed,
             self.prompt_id,
         )
-        twin.judge = deepcopy(self.judge)
+        twin.judge, twin.grammar = deepcopy(self.judge), deepcopy(self.grammar)
         twin.token_times, twin.logprobs = list(self.token_times), list(self.logprobs)
         return twin

@@ -26,7 +26,15 @@ from typing import Any, cast
 
 from nanovllm_edu.core.events import Admitted, DraftFailed, Event, counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
-from nanovllm_edu.core.plan import BlockCopy, Blocked, BlockUpdate, Joined, Spans, StepPlan
+from nanovllm_edu.core.plan import (
+    BlockCopy,
+    Blocked,
+    BlockUpdate,
+    Joined,
+    RowMasks,
+    Spans,
+    StepPlan,
+)
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer, Drafts
 from nanovllm_edu.core.schedule.policy import SchedulingPolicy
@@ -54,6 +62,7 @@ class StepBuilder:
         planned: seq_id -> where its span begins.
         siblings: What answers to one prompt have in common.
         copies: Blocks to copy first.
+        masks: What may be drawn for rows with a grammar.
         preempted: seq_ids that had to give way, in that order.
         blocked: Why the first one that was asked cannot run.
         events: Every decision, in the order it was taken.
@@ -74,6 +83,7 @@ class StepBuilder:
     joined: list[Joined] = field(default_factory=list[Joined])
     block_updates: list[BlockUpdate] = field(default_factory=list[BlockUpdate])
     copies: list[BlockCopy] = field(default_factory=list[BlockCopy])
+    masks: list[RowMasks] = field(default_factory=list[RowMasks])
     planned: dict[int, int] = field(default_factory=dict[int, int])
     preempted: list[int] = field(default_factory=list[int])
     blocked: Blocked | None = None
@@ -107,6 +117,7 @@ class StepBuilder:
             tuple(self.copies),
             tuple(self.events),
             self._why_head_waits(),
+            tuple(self.masks),
         )
 
     # ------------------------------------------------------------------- the policy
@@ -167,7 +178,7 @@ class StepBuilder:
         if num_tokens == 0 or is_at_its_end or seq.seq_id in self.planned:
             return
         drafted: Seq[int] = ()
-        if self.draft_proposer is not None and length - start == 1:
+        if length - start == 1 and (self.draft_proposer is not None or seq.grammar is not None):
             if seq.num_claimed:
                 self._wait_for_value(seq)
                 return
@@ -191,7 +202,8 @@ class StepBuilder:
 
     def _guesses(self, seq: Sequence) -> Seq[int]:
         """Guesses for the positions behind the newest token, as many as may be of use."""
-        assert self.draft_proposer is not None
+        if self.draft_proposer is None:
+            return ()
         end = len(seq.token_ids)
         limit = min(seq.max_num_tokens - end - 1, self.budget - 1)
         room = len(seq.block_table) * self.block_manager.block_size - end
@@ -204,14 +216,22 @@ class StepBuilder:
             running = self.queues.running.values()
             self._drafts = Drafts(self.draft_proposer, self.vocab_size, running)
         try:
-            return self._drafts.of(seq, limit)
+            guesses = self._drafts.of(seq, limit)
         except Exception as error:  # a learner's; the step goes on without it, and says so
             self.events.append(DraftFailed(seq.seq_id, f"{type(error).__name__}: {error}"))
             return ()
+        # One that the grammar forbids cannot come true, nor can what is behind it.
+        return guesses[: seq.grammar.num_allowed(guesses)] if seq.grammar else guesses
 
     def _wait_for_value(self, seq: Sequence) -> None:
-        """Guesses follow from a value that only the device has: this one is not claimed ahead."""
-        detail = "its newest token is still in flight, and what is guessed follows from it"
+        """Guesses follow from a value that only the device has: this one is not claimed ahead.
+
+        So does a mask. One made without the newest token would be that of the position before. The
+        device could not make up for it, since only the parser on the host knows what follows; and
+        whoever has no grammar goes on meanwhile.
+        """
+        what = "guessed" if seq.grammar is None else "allowed"
+        detail = f"its newest token is still in flight, and what is {what} follows from it"
         blocked = Blocked(seq.seq_id, "in_flight", 0, seq.num_claimed, detail)
         self.blocked = self.blocked or blocked
 
@@ -237,6 +257,10 @@ class StepBuilder:
             self.block_updates.append(BlockUpdate(0, row, first_block, tuple(table[first_block:])))
         seq.num_computed_tokens = end
         if is_sampled:
+            if seq.grammar is not None:
+                assert not seq.num_claimed, "a mask of tokens that are not known"
+                masks = seq.grammar.masks(drafted)
+                self.masks.append(RowMasks(seq.seq_id, row, masks))
             seq.num_claimed += 1 + num_drafted
             seq.is_decoding = True
         if num_tokens > 1 or end % self.block_manager.block_size == 0:

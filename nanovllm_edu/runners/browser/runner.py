@@ -101,11 +101,13 @@ class BrowserRunner:
     def _draw(self, span: Span, scores: list[Floats]) -> "Drawn":
         """A span's tokens, up to the first wrong guess; its row learns them."""
         row, drawn = self._rows[span.row], Drawn([], [], [])
-        for position, logits in enumerate(scores, span.end + 1 - span.num_claimed):
+        masks = row.masks or (None,) * len(scores)
+        first = span.end + 1 - span.num_claimed
+        for position, (logits, mask) in enumerate(zip(scores, masks, strict=True), first):
             if plain.is_broken(logits):
                 drawn.errors.append(BROKEN_LOGITS)
                 logits = zeros(self.vocab_size)
-            token_id = self._choose(row, span.row, position, logits)
+            token_id = self._choose(row, (span.row, position), logits, mask)
             drawn.token_ids.append(token_id)
             if row.sampling.logprobs is not None:
                 drawn.logprobs.append(plain.logprobs(logits, token_id, row.sampling.logprobs))
@@ -114,9 +116,10 @@ class BrowserRunner:
         row.token_ids[span.end - span.num_drafted :] = drawn.token_ids
         return drawn
 
-    def _choose(self, row: Row, index: int, position: int, logits: Floats) -> int:
+    def _choose(self, row: Row, place: tuple[int, int], logits: Floats, mask: bytes | None) -> int:
+        index, position = place
         facts = (row.joined.seed, position, row.joined.num_prompt_tokens, index)
-        wanted = SamplingRow(row.sampling, *facts, self.eos_token_ids)
+        wanted = SamplingRow(row.sampling, *facts, self.eos_token_ids, mask)
         return plain.sample(logits, wanted, row.token_ids, self._draw_in_c)
 
     def _draw_in_c(self, logits: Floats, first_key: int, second_key: int) -> int:
