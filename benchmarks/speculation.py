@@ -183,7 +183,7 @@ def losing_from(rows: list[Row]) -> list[str]:
 def report(rows: list[Row], args: argparse.Namespace) -> str:
     """The page of results."""
     lines = [
-        "# Several tokens a step",
+        f"# What guesses bring on a {'GPU' if args.device == 'cuda' else 'CPU'}",
         "",
         f"{args.num_tokens} guesses a step, {LENGTH} tokens of each request. Tokens a step are "
         "those of one sequence. Time is per token of the batch; speed is the median of the ratios "

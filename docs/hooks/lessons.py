@@ -17,6 +17,7 @@ from markdown.extensions.toc import nest_toc_tokens
 from mkdocs.plugins import CombinedEvent, event_priority
 from mkdocs.structure.files import File
 from mkdocs.structure.toc import get_toc
+from source import tour_stops
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -127,7 +128,7 @@ def _mathml(match):
 
 
 def _link(match):
-    """Links between files become links between pages; a file without a page becomes text."""
+    """Links between files lead to pages, those to source into the tour; the rest is text."""
     before, target, anchor, after, text = match.groups()
     page = _page_of(target)
     if page is None:
@@ -144,4 +145,7 @@ def _page_of(target):
     if path.suffix == ".md" and path.is_relative_to("../docs"):
         name = path.relative_to("../docs")
         return f"../{name.with_suffix('.html')}" if (ROOT / "docs" / name).exists() else None
+    if path.is_relative_to("../nanovllm_edu"):
+        stop = tour_stops().get(str(path.relative_to("../nanovllm_edu")))
+        return f"../tour/{stop}.html" if stop else None
     return None

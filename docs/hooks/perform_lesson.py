@@ -39,6 +39,7 @@ def perform(path: Path) -> dict[int, tuple[str, str]]:
 
     notebook = json.loads(path.read_text("utf-8"))
     expected, made = view_cells(notebook), {}
+    titles = titles_of(notebook)
     shell = InteractiveShell.instance()
     for index, cell in enumerate(notebook["cells"][: max(expected, default=-1) + 1]):
         if cell["cell_type"] == "code":
@@ -46,7 +47,7 @@ def perform(path: Path) -> dict[int, tuple[str, str]]:
             if index in expected:
                 done.raise_error()
                 check(done.result, expected[index], f"{path.name}, cell {index}")
-                made[index] = shown_by(done.result, title_of(notebook))
+                made[index] = shown_by(done.result, titles[index])
     return made
 
 
@@ -62,6 +63,14 @@ def check(view: object, stored: str, where: str) -> None:
 def title_of(notebook: dict[str, Any]) -> str:
     """The first heading."""
     return "".join(notebook["cells"][0]["source"]).split("\n")[0].lstrip("# ")
+
+
+def titles_of(notebook: dict[str, Any]) -> dict[int, str]:
+    """Index of each cell with a live view -> its title; a number tells two of a lesson apart."""
+    title, indices = title_of(notebook), list(view_cells(notebook))
+    if len(indices) == 1:
+        return {indices[0]: title}
+    return {index: f"{title}, view {number}" for number, index in enumerate(indices, 1)}
 
 
 def shown_by(view: Any, title: str) -> tuple[str, str]:

@@ -7,9 +7,11 @@ name the whole file is shown, folded. `vllm:v1/request.py` links a file of anoth
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "nanovllm_edu"
+TOUR = Path(__file__).parents[1] / "tour"
 ENGINE = ("core", "runners", "attention", "layers", "models", "sampling")
 DIRECTIVE = re.compile(r"^\{\{ source (\S+\.(?:py|c))((?: \S+)*) \}\}$", re.MULTILINE)
 LINK = re.compile(r"\{\{ file (\S+) \}\}")
@@ -27,6 +29,17 @@ def on_page_markdown(markdown, **_):
     markdown = LINK.sub(lambda match: f"`{_existing(match[1])}`", markdown)
     markdown = ELSEWHERE.sub(lambda m: f"[`{m[2]}`]({PROJECTS[m[1]]}{m[2]})", markdown)
     return DIRECTIVE.sub(lambda match: _blocks(match[1], match[2].split()), markdown)
+
+
+@cache
+def tour_stops() -> dict[str, str]:
+    """File of the package -> the first stop of the tour that shows it."""
+    shown = [
+        (match[1], path.stem)
+        for path in sorted(TOUR.glob("[0-9]*.md"))
+        for match in DIRECTIVE.finditer(path.read_text("utf-8"))
+    ]
+    return dict(reversed(shown))
 
 
 def _unmapped(markdown):

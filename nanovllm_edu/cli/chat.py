@@ -5,6 +5,7 @@ under each answer says how much.
 """
 
 import argparse
+import re
 import sys
 from contextlib import suppress
 
@@ -16,7 +17,12 @@ from nanovllm_edu.llm import LLM
 from nanovllm_edu.requests import Requests
 from nanovllm_edu.tokenizer import Message
 
-HELP = "Write a message. /reset starts anew, /quit (or Ctrl-D) ends."
+HELP = """\
+Write a message; every answer is followed by how much of the conversation was found in the cache.
+  /reset   starts a new conversation
+  /help    says this again
+  /quit    ends, as Ctrl-D does
+"""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,11 +32,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.system:
         opening.append({"role": "system", "content": arguments.system})
     with make_llm(arguments) as llm:
-        sys.stdout.write(HELP + "\n")
+        sys.stdout.write(HELP)
         messages = list(opening)
         while (text := _read()) is not None:
             if text == "/reset":
                 messages = list(opening)
+            elif text == "/help":
+                sys.stdout.write(HELP)
+            elif re.fullmatch(r"/[a-z]+", text):
+                sys.stdout.write(f"There is no {text}.\n{HELP}")
             elif text:
                 _take_turn(llm, messages, text, params)
 

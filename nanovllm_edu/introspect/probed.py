@@ -4,12 +4,9 @@ It knows nothing of tensors. Read next: `introspect/probe.py`.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from nanovllm_edu.core import html
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from nanovllm_edu.introspect.plot import LINE, MUTED, Plot
 
 BAR = "█"
 
@@ -48,7 +45,7 @@ class AttentionView:
             shares.append((block, sum(self.weights[start : start + size])))
         return shares
 
-    def figure(self) -> "Figure":
+    def plot(self) -> Plot:
         """Weights by position; the block borders are lines."""
         from matplotlib import pyplot as plt
 
@@ -57,16 +54,20 @@ class AttentionView:
         axes.bar(range(len(self.weights)), self.weights, width=0.9, color="#3f7fd4")
         for index, (block, _) in enumerate(self.by_block()):
             left = index * self.block_size - 0.5
-            axes.axvline(left, color="#98a4b3", lw=0.8)
+            axes.axvline(left, color=LINE, lw=0.8)
             name = "new" if block is None else f"block {block}"
             axes.annotate(name, (left, 1), (3, -9), xycoords=("data", "axes fraction"),
-                          textcoords="offset points", fontsize=8, color="#5f6b7a")  # fmt: skip
+                          textcoords="offset points", fontsize=8, color=MUTED)  # fmt: skip
         axes.set_title(self._title(), loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel("position")
         axes.set_ylabel("attention")
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(y=0.2)
-        return figure
+        shares = ", ".join(
+            f"{share:.0%} to {'a new block' if block is None else f'block {block}'}"
+            for block, share in self.by_block()
+        )
+        return Plot(figure, self._title(), shares)
 
     def _title(self) -> str:
         return (

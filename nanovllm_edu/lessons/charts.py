@@ -9,11 +9,12 @@ Colours are those of `pictures.py`. It knows nothing of engines: give it numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nanovllm_edu.lessons.pictures import INK, PALETTE
+from nanovllm_edu.introspect.plot import INK, LINE, Plot
+from nanovllm_edu.lessons.pictures import PALETTE
+from nanovllm_edu.lessons.words import bars_in_words, series_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MARKERS = "osD^vPX*"
 
@@ -25,7 +26,7 @@ def bars(
     title: str = "",
     xlabel: str = "",
     limit: float | None = None,
-) -> "Figure":
+) -> Plot:
     """Horizontal bars: a panel per group, side by side, all on one scale.
 
     Args:
@@ -60,7 +61,8 @@ def bars(
     panels[0][0].set_yticks(range(len(labels)), labels)
     panels[0][0].invert_yaxis()
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    return figure
+    shown = {name: [_short(value) for value in values] for name, values in groups.items()}
+    return Plot(figure, title or ", ".join(groups), bars_in_words(labels, shown))
 
 
 def lines(
@@ -72,7 +74,7 @@ def lines(
     ylabel: str = "",
     log_x: bool = False,
     log_y: bool = False,
-) -> "Figure":
+) -> Plot:
     """One line per series over the same x values, labelled at its end.
 
     Args:
@@ -104,11 +106,11 @@ def lines(
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel(xlabel, fontsize=9)
     axes.set_ylabel(ylabel, fontsize=9)
-    axes.grid(color="#DDDDDD", lw=0.6)
+    axes.grid(color=LINE, lw=0.6)
     if len(series) > 1:
         axes.legend(fontsize=8, frameon=False)
     _plain(axes)
-    return figure
+    return Plot(figure, title, series_in_words(x, series))
 
 
 def _short(value: float) -> str:

@@ -13,27 +13,26 @@ Read next: `virtual_gpu.py`, where host and device are as fast as you like.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nanovllm_edu.lessons.pictures import INK, LINE, PALETTE
+from nanovllm_edu.introspect.plot import INK, LINE, MUTED, PALE, Plot
+from nanovllm_edu.lessons.pictures import DARK, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TIMELINE = Path(__file__).parent.parent.parent / "benchmarks" / "results" / "gpu_timeline.json"
 
 COLOURS = {
     "plan": PALETTE[0],
     "launch": PALETTE[4],
-    "wait": "#EEEEEE",
+    "wait": PALE,
     "commit": PALETTE[3],
     "GPU computes": PALETTE[1],
-    "GPU idle": "#FFFFFF",
+    "GPU idle": "none",
 }
 HOST = ("plan", "launch", "wait", "commit")
 
@@ -115,7 +114,7 @@ class GPUTimeline:
         idle = sum(gap.length for gap in _gaps(steps))
         return idle / (steps[-1].device.end - steps[0].device.begin)
 
-    def draw(self, count: int = 5) -> "Figure":
+    def draw(self, count: int = 5) -> Plot:
         """`count` decode steps of each run, host above GPU, depth 0 on top; one time scale."""
         from matplotlib import pyplot
 
@@ -134,7 +133,8 @@ class GPUTimeline:
         figure.legend(
             handles=_legend(), loc="outside lower center", ncols=6, fontsize=8, frameon=False
         )
-        return figure
+        title, *words = repr(self).split("\n  ")
+        return Plot(figure, title, "; ".join(words))
 
     def __repr__(self) -> str:
         if not self.runs:
@@ -146,12 +146,8 @@ class GPUTimeline:
             lines.append(f"depth {depth}: {per_step:.2f} ms per step, GPU idle {idle:.1%}")
         return "\n  ".join(lines)
 
-    def _repr_png_(self) -> bytes | None:
-        if not self.runs:
-            return None
-        buffer = BytesIO()
-        self.draw().savefig(buffer, format="png", dpi=100)
-        return buffer.getvalue()
+    def _repr_svg_(self) -> str | None:
+        return self.draw().svg() if self.runs else None
 
 
 def recorded_timeline(path: Path = TIMELINE) -> GPUTimeline:
@@ -176,15 +172,15 @@ def _draw_run(axes: "Axes", run: tuple[Step, ...], shown: tuple[Step, ...]) -> N
         for name in HOST:
             _bar(axes, 0, getattr(step, name), window, name)
         _bar(axes, 1, step.device, window, "GPU computes")
-        _text(axes, 0, step.launch.end, window, f" starts {step.step_id}", "left")
+        _text(axes, 0, step.launch.end, window, f" starts {step.step_id}", "left", INK)
         middle = step.device.begin + step.device.length / 2
-        _text(axes, 1, middle, window, f"step {step.step_id}", "center")
+        _text(axes, 1, middle, window, f"step {step.step_id}", "center", DARK)
     for gap in _gaps(shown):
         _bar(axes, 1, gap, window, "GPU idle")
     axes.set_yticks((0, 1), ("host", "GPU"))
     axes.set_ylim(1.45, -0.45)
     axes.tick_params(labelsize=9, length=0)
-    axes.grid(axis="x", color="#E8E8E8", lw=0.6)
+    axes.grid(axis="x", color=LINE, lw=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -197,16 +193,18 @@ def _bar(axes: "Axes", row: int, interval: Interval, window: Interval, name: str
         axes.barh(row, shown.length, left=left, height=0.72, color=COLOURS[name], **_line(name))
 
 
-def _text(axes: "Axes", row: int, at: float, window: Interval, text: str, align: str) -> None:
+def _text(
+    axes: "Axes", row: int, at: float, window: Interval, text: str, align: str, ink: str
+) -> None:
     """Writes text at a moment, if that lies in the window."""
     if window.begin < at < window.end:
-        axes.text(at - window.begin, row, text, ha=align, va="center", fontsize=8, color=INK)
+        axes.text(at - window.begin, row, text, ha=align, va="center", fontsize=8, color=ink)
 
 
 def _line(name: str) -> dict[str, Any]:
     """Idle time has a hatch, so that it is seen without its colour."""
     if name == "GPU idle":
-        return {"edgecolor": "#888888", "hatch": "/////", "lw": 0.8}
+        return {"edgecolor": MUTED, "hatch": "/////", "lw": 0.8}
     return {"edgecolor": LINE if name == "wait" else "white", "lw": 0.6}
 
 

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 from nanovllm_edu.core.engine_state import EngineState
 from nanovllm_edu.core.step_record import StepRecord, kind_of
+from nanovllm_edu.introspect.plot import INK, LINE, MUTED, PALE, Plot
+from nanovllm_edu.lessons.words import pool_in_words, timeline_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PALETTE = ("#2063a6", "#e58b1a", "#5acfb5", "#a61856", "#a2b6ec", "#7f5d1a", "#c4b974", "#7c29dc")
-INK, PALE, LINE = "#222222", "#F4F4F4", "#BBBBBB"
+DARK = "#222222"
+"""On a light colour, whatever the page's."""
 
 
 def colour_of(seq_id: int) -> str:
@@ -30,13 +33,13 @@ def colour_of(seq_id: int) -> str:
 def ink_on(colour: str) -> str:
     """Black or white, whichever can be read on a colour."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return INK if 0.3 * red + 0.59 * green + 0.11 * blue > 125 else "white"
+    return DARK if 0.3 * red + 0.59 * green + 0.11 * blue > 125 else "white"
 
 
-def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str] = ()) -> "Figure":
+def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str] = ()) -> Plot:
     """One row per sequence, one column per step; the number is how many tokens were computed.
 
-    Dark cells with a number are prefill, light cells decode (one token), grey cells wait.
+    Dark cells with a number are prefill, light cells decode (one token), cells with a dot wait.
 
     Args:
         records: The steps, in order.
@@ -48,7 +51,7 @@ def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str
     figure, axes = _canvas(width, 0.8 + 0.32 * len(seq_ids))
     for column, record in enumerate(records):
         for seq_id in record.waiting:
-            _cell(axes, column, seq_ids.index(seq_id), "#DDDDDD", "", hatch="...")
+            _cell(axes, column, seq_ids.index(seq_id), PALE, "·", ink=MUTED)
         for span in record.spans:
             is_decode = kind_of(span) == "decode"
             label = "" if is_decode else str(span.num_tokens)
@@ -63,10 +66,10 @@ def timeline(records: Sequence[StepRecord], title: str = "", names: Sequence[str
     axes.set_yticks([i + 0.5 for i in range(len(seq_ids))])
     axes.set_yticklabels(names or [f"seq {i}" for i in seq_ids])
     axes.set_xlabel("step   (dark: prefill, with its tokens · light: decode · dotted: waiting)")
-    return figure
+    return Plot(figure, title, timeline_in_words(records, names))
 
 
-def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
+def pool(state: EngineState, title: str = "", columns: int = 16) -> Plot:
     """Every physical block of the pool, row by row.
 
     Solid: used, with its sequence. Striped: nobody uses it, its content can be found. Blank: free.
@@ -89,14 +92,14 @@ def pool(state: EngineState, title: str = "", columns: int = 16) -> "Figure":
         if owners:
             _shared_cell(axes, column, row, [colour_of(i) for i in owners[:4]], label)
         elif block.state == "cached":
-            _cell(axes, column, row, "#D9D9D9", label, hatch="///")
+            _cell(axes, column, row, PALE, label, hatch="///")
         else:
-            _cell(axes, column, row, "white", label, ink="#777777")
+            _cell(axes, column, row, "none", label, ink=MUTED)
     _frame(axes, columns, rows, title)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("colours and s-numbers: who uses it · striped: cached · white: free")
-    return figure
+    axes.set_xlabel("colours and s-numbers: who uses it · striped: cached · blank: free")
+    return Plot(figure, title, pool_in_words(state))
 
 
 def _owners(seq_ids: Sequence[int]) -> str:
@@ -153,7 +156,6 @@ def _cell(
 def _frame(axes: "Axes", columns: int, rows: int, title: str) -> None:
     axes.set_xlim(-0.02, columns + 0.02)  # the edges of the outermost cells, too
     axes.set_ylim(rows + 0.02, -0.02)
-    axes.set_facecolor(PALE)
     axes.tick_params(length=0, labelsize=8)
     axes.xaxis.label.set_fontsize(8)
     axes.set_title(title, fontsize=10, loc="left")

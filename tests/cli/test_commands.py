@@ -114,6 +114,17 @@ def test_chat_finds_the_earlier_turns_in_the_cache(
     assert 10 < int(second) < int(length)
 
 
+def test_chat_says_what_can_be_typed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sys.stdin", io.StringIO("/help\n/hlep\n/quit\n"))
+    assert main(["chat"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("/reset") == 3, "at the beginning, when asked, and after a slip"
+    assert "There is no /hlep." in output
+    assert "cached" not in output, "none of it went to the model"
+
+
 def test_chat_survives_a_message_that_is_too_long(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,8 +12,12 @@ from filelock import FileLock
 from tests.docs.site_pages import ROOT, Page, fingerprint, is_recording
 
 BUILDS = ROOT / ".cache" / "site-tests"
-HOSTED = {"REPO_URL": "https://example.org/nanovllm-edu", "EDIT_URI": "edit/main/docs/"}
-"""As if the project were hosted somewhere, so that pages have edit links."""
+HOSTED = {
+    "REPO_URL": "https://example.org/nanovllm-edu",
+    "EDIT_URI": "edit/main/docs/",
+    "SITE_URL": "https://example.org/some/where/",
+}
+"""As if the project were hosted somewhere: pages have edit links, and lie under a path."""
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,29 @@ def test_edit_links_lead_to_the_source(site):
         assert (ROOT / source).exists()
 
 
+def test_no_two_pages_have_the_same_title(site):
+    titles: dict[str, str] = {}
+    for path in sorted(site.rglob("*.html")):
+        title = re.search(r"<title>(.+?)</title>", path.read_text("utf-8"))[1]
+        assert titles.setdefault(title, path.name) == path.name, f"{path}: {title}"
+
+
+def test_a_link_to_a_page_shows_a_picture_elsewhere(site, pages):
+    image = f'<meta property="og:image" content="{HOSTED["SITE_URL"]}assets/card.png">'
+    assert [path for path, page in pages.items() if image not in page.text] == []
+    assert (site / "assets" / "card.png").exists()
+
+
+def test_the_404_page_finds_everything_from_any_folder(site, pages):
+    page = pages[site / "404.html"]
+    path = urlsplit(HOSTED["SITE_URL"]).path
+    addresses = [url for url in (*page.loads, *page.links) if not url.startswith(("#", "https:"))]
+    assert addresses
+    for url in addresses:
+        assert url.startswith(path), url
+        assert (site / unquote(urlsplit(url).path).removeprefix(path)).exists(), url
+
+
 def test_pages_follow_one_another(pages):
     """Every page but the last has a next one, and nothing can be reached by search alone."""
     without = [p.name for p, page in pages.items() if 'rel="next"' not in page.text]

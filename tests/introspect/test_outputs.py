@@ -92,13 +92,14 @@ def test_latencies_count_from_when_a_request_came():
 
 @pytest.mark.parametrize("name", ["cache_occupancy", "batch_composition", "latency_distribution"])
 def test_figures_draw_the_recording(name, recording):
-    figure = getattr(figures, name)(recording)
-    assert figure.axes[0].get_title(loc="left")
-    assert len(figure.axes[0].get_legend().get_texts()) >= 2
+    plot = getattr(figures, name)(recording)
+    assert plot.figure.axes[0].get_title(loc="left") == plot.title
+    assert len(plot.figure.axes[0].get_legend().get_texts()) >= 2
+    assert plot.words
 
 
 def test_cache_occupancy_stacks_used_and_cached_blocks(recording):
-    areas = figures.cache_occupancy(recording).axes[0].collections
+    areas = figures.cache_occupancy(recording).figure.axes[0].collections
     used, cached = (area.get_paths()[0] for area in areas)
     for k in range(len(recording) - 1):  # a step's level is drawn up to the next step
         state, x = recording.state_at(k), k + 0.5
@@ -110,7 +111,7 @@ def test_cache_occupancy_stacks_used_and_cached_blocks(recording):
 
 
 def test_batch_composition_stacks_decode_and_prefill(recording):
-    decode, prefill = figures.batch_composition(recording).axes[0].containers[:2]
+    decode, prefill = figures.batch_composition(recording).figure.axes[0].containers[:2]
     for record, low, high in zip(recording, decode, prefill, strict=True):
         num_decode = sum(s.num_tokens for s in record.spans if kind_of(s) != "prefill")
         assert low.get_height() == num_decode
@@ -119,7 +120,7 @@ def test_batch_composition_stacks_decode_and_prefill(recording):
 
 
 def test_latency_distribution_is_that_of_the_latencies(recording):
-    lines = figures.latency_distribution(recording).axes[0].lines
+    lines = figures.latency_distribution(recording).figure.axes[0].lines
     seconds = latencies(recording)
     for line, values in zip(
         lines, (seconds.first_token.values(), seconds.between_tokens), strict=True
@@ -141,7 +142,7 @@ def test_roofline_places_each_step_under_the_roof():
     axes = figures.roofline(
         recorder.recording, num_parameters=1000, bytes_per_value=2, kv_bytes_per_token=10,
         peak_flops=1e9, peak_bandwidth=1e6,
-    ).axes[0]  # fmt: skip
+    ).figure.axes[0]  # fmt: skip
     prefill, decode = (points.get_offsets() for points in axes.collections)
     assert prefill.tolist() == [[2 * 1000 * 3 / (2000 + 30), 2 * 1000 * 3 / seconds]]
     assert decode.tolist() == [[2000 / (2000 + 10 * end), 2000 / seconds] for end in (4, 5)]

@@ -78,7 +78,7 @@ def test_attention_is_a_distribution_over_the_blocks(llm, seq_id):
     assert blocks == seq.block_table[: len(blocks)]
     assert sum(share for _, share in view.by_block()) == pytest.approx(1, abs=1e-5)
     assert f"block {blocks[0]}" in repr(view)
-    assert len(view.figure().axes) == 1
+    assert len(view.plot().figure.axes) == 1
 
 
 def test_a_key_that_changes_in_the_cache_changes_the_attention(llm, seq_id):

@@ -68,7 +68,7 @@ def test_the_longest_stretch_of_equal_decode_steps_is_shown(tmp_path):
 
 
 def test_draws_host_above_gpu_on_one_time_scale(path):
-    figure = recorded_timeline(path).draw(count=4)
+    figure = recorded_timeline(path).draw(count=4).figure
     above, below = figure.axes
     assert above.get_title(loc="left").startswith("depth 0: a step every 0.92 ms")
     assert below.get_title(loc="left").startswith("depth 1: a step every 0.80 ms")
@@ -77,14 +77,14 @@ def test_draws_host_above_gpu_on_one_time_scale(path):
     hatched = [[bar for bar in axes.patches if bar.get_hatch()] for axes in figure.axes]
     assert [len(bars) for bars in hatched] == [3, 0]
     assert all(bar.get_width() == 120 for bar in hatched[0])
-    assert recorded_timeline(path)._repr_png_().startswith(b"\x89PNG")
+    assert recorded_timeline(path)._repr_svg_().startswith("<svg")
 
 
 def test_a_missing_file_is_said(tmp_path):
     timeline = recorded_timeline(tmp_path / "none.json")
     assert timeline == GPUTimeline("", "", {})
     assert repr(timeline).startswith("No GPU timeline is recorded here")
-    assert timeline._repr_png_() is None
+    assert timeline._repr_svg_() is None
 
 
 def test_what_lies_outside_the_window_is_cut_off():

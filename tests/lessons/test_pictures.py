@@ -24,11 +24,11 @@ def test_timeline_has_a_cell_per_span_and_per_wait():
     for _ in range(2):
         engine.add_request([1, 2, 3], greedy(2))
     records = finish(engine)
-    axes = timeline(records, names=("first", "second")).axes[0]
+    axes = timeline(records, names=("first", "second")).figure.axes[0]
     num_spans = sum(len(record.spans) for record in records)
     num_waiting = sum(len(record.waiting) for record in records)
     assert len(axes.patches) == num_spans + num_waiting
-    assert [text.get_text() for text in axes.texts if text.get_text()] == ["3", "3"]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["·", "3", "·", "3"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
 
 
@@ -37,13 +37,13 @@ def test_a_shared_block_has_a_strip_per_user():
     for tail in (5, 6):
         engine.add_request([1, 2, 3, 4, tail], greedy(3))
     engine.step()
-    axes = pool(engine.state(), columns=6).axes[0]
+    axes = pool(engine.state(), columns=6).figure.axes[0]
     assert len(axes.patches) == 6 + 1
     labels = [text.get_text() for text in axes.texts if text.get_text()]
     assert labels[:3] == ["0\ns0+s1", "1\ns0", "2\ns1"]
 
 
 def test_bars_are_labelled_with_short_numbers():
-    axes = bars(list("abcde"), {"": [0, 0.12345, 27.324, 143, 12345.6]}).axes[0]
+    axes = bars(list("abcde"), {"": [0, 0.12345, 27.324, 143, 12345.6]}).figure.axes[0]
     labels = [text.get_text().strip() for text in axes.texts]
     assert labels == ["–", "0.123", "27.3", "143", "12,346"]
