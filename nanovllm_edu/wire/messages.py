@@ -9,7 +9,7 @@ reason: a reader of it derives rows and blocks from the steps before, while a de
 
 Whatever arrives may come from anybody. Bytes that are too many, of another version, or not of the
 declared types are refused before anything is made of them; nothing is ever executed, as a pickle
-would be. What the numbers mean is checked in `wire/bounds.py`. Read next: that.
+would be. Read next: `wire/bounds.py`, where what the numbers mean is checked.
 """
 
 from array import array
