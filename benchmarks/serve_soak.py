@@ -27,9 +27,10 @@ from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
+from nanovllm_edu.serve.address import Address
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
-from nanovllm_edu.serve.server import Address, ServerThread
+from nanovllm_edu.serve.server import ServerThread
 
 HEAD = (
     "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"

@@ -44,7 +44,13 @@ from nanovllm_edu.core.plan import StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
+from nanovllm_edu.errors import (
+    ConfigError,
+    DeviceLostError,
+    EngineClosedError,
+    NanoVLLMError,
+    RequestError,
+)
 from nanovllm_edu.forking import Parts, fork_parts
 from nanovllm_edu.gate import Exclusive, Gate
 from nanovllm_edu.grammar import Grammars
@@ -274,8 +280,8 @@ class LLMEngine:
         try:
             with shield.window():
                 ticket = self.runner.launch(plan)
-        except BaseException:
-            self.scheduler.take_back([plan])
+        except BaseException as error:
+            self._take_back(error, plan)
             raise
         queues = self.scheduler.queues
         self._in_flight.append(InFlightStep.of(plan, ticket, queues, plan_seconds))
@@ -288,10 +294,8 @@ class LLMEngine:
             with shield.window():
                 output = step.ticket.wait()
             self.scheduler.check_output(step.plan, output)
-        except Exception:
-            plans = [step.plan for step in self._in_flight]  # later ones build on this one
-            self._in_flight.clear()
-            self.scheduler.take_back(plans)
+        except Exception as error:
+            self._take_back(error)
             raise
         begin = self.clock()
         settled = self.scheduler.commit(step.plan, output, begin)
@@ -299,6 +303,18 @@ class LLMEngine:
         seconds = self.clock() - begin
         self.newest_record = step.record(output, settled, len(self._in_flight), seconds)
         return self.newest_record
+
+    def _take_back(self, error: BaseException, *launching: StepPlan) -> None:
+        """Undoes the plan that was not launched; or all in flight, which build on one another.
+
+        A device that is lost had none of them, and has nothing of the other sequences either.
+        """
+        is_lost = isinstance(error, DeviceLostError)
+        plans = [*launching]
+        if is_lost or not launching:
+            plans[:0] = [step.plan for step in self._in_flight]
+            self._in_flight.clear()
+        self.scheduler.take_back(plans, is_device_lost=is_lost)
 
     # ------------------------------------------------------------- look and branch
 

@@ -68,6 +68,18 @@ class WorkloadError(NanoVLLMError, ValueError):
     """A load cannot be made: arrivals are out of order, or the server to be asked is not there."""
 
 
+class DeviceLostError(NanoVLLMError, RuntimeError):
+    """The device is gone, or out of reach, with all that it knew: its tables and its KV cache.
+
+    No request is lost: all go back to the queue with their tokens. Step again to go on, once the
+    device can be reached.
+    """
+
+
+class WireError(NanoVLLMError, ValueError):
+    """Bytes from another process are damaged, too many, of another version, or mean nothing."""
+
+
 class RecordingError(NanoVLLMError, ValueError):
     """A recording is truncated, of another schema, or not a recording at all."""
 

@@ -6,6 +6,8 @@ wait for ever: `Scheduler.add` refuses what does not fit, with the numbers and t
 Read next: `engine.py`.
 """
 
+from typing import Any
+
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.model_runner import ModelRunner
@@ -13,15 +15,50 @@ from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.errors import ConfigError, shown
 
+WHO_HAS_THE_MODEL_DECIDES = (
+    "dtype",
+    "device",
+    "attention_backend",
+    "gpu_memory_utilization",
+    "enforce_eager",
+)
+"""Options that an engine cannot set for a runner that is there already."""
+
+
+def config_for(runner: ModelRunner, options: dict[str, Any]) -> EngineConfig:
+    """The options of an engine around a runner that is there already: left out, they are its own.
+
+    Raises:
+        ConfigError: An option is unknown, out of range, or another one than the runner's.
+    """
+    names = ("num_blocks", "block_size", "max_num_seqs", "max_num_batched_tokens")
+    own = {name: getattr(runner, name) for name in names if hasattr(runner, name)}
+    config = EngineConfig.from_options({**own, **options})
+    default = EngineConfig()
+    for name in WHO_HAS_THE_MODEL_DECIDES:
+        if getattr(config, name) != getattr(default, name):
+            raise ConfigError(
+                f"{name}={shown(getattr(config, name))} is for who has the model, and {runner!r} "
+                "has it already; leave it out."
+            )
+    for name in ("num_blocks", "block_size"):
+        if getattr(config, name) != own[name]:
+            raise ConfigError(
+                f"{name}={getattr(config, name)}, and {runner!r} has {own[name]}; leave it out."
+            )
+    return config
+
 
 def build_scheduler(config: EngineConfig, runner: ModelRunner) -> Scheduler:
     """A scheduler with these options that keeps to what the runner can hold.
 
     Raises:
         ConfigError: `max_model_len` exceeds the model or the pool, or chunked prefill is off and a
-            longest prompt would not fit a step. Or guesses are of another vocabulary.
+            longest prompt would not fit a step. Or guesses are of another vocabulary, or steps
+            may become larger than the runner takes.
     """
     _check_same_vocabulary(config.draft_proposer, runner.vocab_size)
+    _check_room(config, runner)
     manager = BlockManager(
         runner.num_blocks,
         runner.block_size,
@@ -73,6 +110,14 @@ def longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
             "lower the former, or set enable_chunked_prefill=True."
         )
     return longest
+
+
+def _check_room(config: EngineConfig, runner: ModelRunner) -> None:
+    """A runner may say how large a step can be: one that was made for another engine's steps."""
+    for name in ("max_num_seqs", "max_num_batched_tokens"):
+        asked, most = getattr(config, name), getattr(runner, name, None)
+        if most is not None and asked > most:
+            raise ConfigError(f"{name}={asked}, and {runner!r} has room for {most}; lower it.")
 
 
 def _check_same_vocabulary(proposer: DraftProposer | None, vocab_size: int) -> None:

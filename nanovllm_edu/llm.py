@@ -18,11 +18,13 @@ from tqdm.auto import tqdm
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.conversation import as_conversations
+from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, RequestError, shown
+from nanovllm_edu.limits import config_for
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
@@ -31,6 +33,7 @@ from nanovllm_edu.outputs import RequestOutput, StreamOutput
 from nanovllm_edu.prompt import Prompt, TokenPrompt, read_prompts
 from nanovllm_edu.requests import Answer, Request, Requests
 from nanovllm_edu.runners.build import (
+    RuntimeInfo,
     build_runner,
     choose_device,
     choose_dtype,
@@ -47,6 +50,8 @@ class LLM:
 
     Args:
         model: "tiny" (in the box), a Hugging Face model folder, or a hub id.
+        runner: Has the model already, here or elsewhere (`runners/remote.py`); of the folder only
+            the tokenizer is read then.
         **options: Fields of `EngineConfig`.
 
     Raises:
@@ -54,25 +59,22 @@ class LLM:
         ModelLoadError: The model cannot be read.
     """
 
-    def __init__(self, model: str | Path = "tiny", **options: Any) -> None:
+    def __init__(
+        self, model: str | Path = "tiny", *, runner: ModelRunner | None = None, **options: Any
+    ) -> None:
         config = EngineConfig.from_options(options)
         folder = resolve_model_folder(model)
-        device, why_device = choose_device(config.device)
-        dtype, why_dtype = choose_dtype(config.dtype, device)
-        ops, why_ops = choose_ops(device, dtype)
-        with torch_limited_to(1):  # many small copies: waking others would take longer
-            weights = load_model(
-                folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
-            )
-        defaults = device_defaults(device, weights.config)
-        chosen = {name: both for name, both in defaults.items() if name not in options}
-        config = replace(config, **{name: value for name, (value, _) in chosen.items()})
-        self.tokenizer = Tokenizer.load(folder)
-        eos = frozenset(weights.config.eos_token_ids) | self.tokenizer.eos_token_ids
-        reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
-        runner, self.info = build_runner(weights, config, eos, reasons)
-        for name, (value, why) in chosen.items():
-            self.info = self.info.plus(name, str(value), why)
+        # A GPU works on its own, and so does another machine: plan the next step meanwhile. A CPU
+        # has nothing to overlap.
+        self.depth = 1
+        if runner is None:
+            self.tokenizer, runner, config, self.info = _load(folder, config, options)
+            self.depth = 0 if self.info.choices["device"][0] == "cpu" else 1
+        else:
+            self.tokenizer = Tokenizer.load(folder)
+            config = config_for(runner, options)
+            own = {"runner": (type(runner).__name__, "it was given")}
+            self.info = RuntimeInfo(getattr(runner, "choices", own))
         self.engine = LLMEngine(runner, config, self.tokenizer)
         if config.draft_proposer is not None:
             _check_same_tokenizer(config.draft_proposer, self.tokenizer)
@@ -84,8 +86,6 @@ class LLM:
             "sampling", str(sampling or "temperature 1"), _why_sampling(sampling)
         )
         self._interrupted: Requests | None = None
-        # A GPU works on its own: plan the next step meanwhile. A CPU has nothing to overlap.
-        self.depth = 1 if device.type == "cuda" else 0
 
     def generate(
         self,
@@ -270,6 +270,29 @@ class LLM:
         if isinstance(seq.judge, TextJudge):
             return seq.judge
         return TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
+
+
+def _load(
+    folder: Path, config: EngineConfig, options: dict[str, Any]
+) -> tuple[Tokenizer, ModelRunner, EngineConfig, RuntimeInfo]:
+    """A tokenizer and a runner for the model in a folder; with all options, and why."""
+    device, why_device = choose_device(config.device)
+    dtype, why_dtype = choose_dtype(config.dtype, device)
+    ops, why_ops = choose_ops(device, dtype)
+    with torch_limited_to(1):  # many small copies: waking others would take longer
+        weights = load_model(
+            folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
+        )
+    defaults = device_defaults(device, weights.config)
+    chosen = {name: both for name, both in defaults.items() if name not in options}
+    config = replace(config, **{name: value for name, (value, _) in chosen.items()})
+    tokenizer = Tokenizer.load(folder)
+    eos = frozenset(weights.config.eos_token_ids) | tokenizer.eos_token_ids
+    reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
+    runner, info = build_runner(weights, config, eos, reasons)
+    for name, (value, why) in chosen.items():
+        info = info.plus(name, str(value), why)
+    return tokenizer, runner, config, info
 
 
 def _check_same_tokenizer(proposer: DraftProposer, tokenizer: Tokenizer) -> None:

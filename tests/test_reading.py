@@ -76,7 +76,7 @@ def test_the_chain_begins_as_the_readme_does():
     assert [name for name in chain if name in names] == names
 
 
-@pytest.mark.parametrize("folder", ["core", "paged", "runners", "sampling", "attention"])
+@pytest.mark.parametrize("folder", ["core", "paged", "runners", "sampling", "attention", "wire"])
 def test_the_chain_leaves_no_file_of_the_engine_out(folder: str, walked: set[Path]):
     files = [p for p in (PACKAGE / folder).rglob("[a-z]*.py") if p.name != "__init__.py"]
     assert not [str(p.relative_to(PACKAGE)) for p in files if p.resolve() not in walked]

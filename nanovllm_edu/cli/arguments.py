@@ -44,12 +44,21 @@ SERVE_LIMITS = {
     "body_seconds": (float, "a body must be here after so long (default 30)"),
 }
 
+RUNNER_KEY = "NANOVLLM_RUNNER_KEY"
+"""The variable that holds the key of a runner, on both sides: other users cannot see it."""
+
+RUNNER_NUMBERS = tuple(n for n in ENGINE_NUMBERS if n not in ("prefill_chunk_size", "seed"))
+"""Those that a model needs to wait for an engine."""
+
 
 def add_engine_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """Adds `--model` and the fields of `EngineConfig`."""
     group = parser.add_argument_group("engine")
+    _add_model(group)
     group.add_argument(
-        "--model", default="tiny", help="tiny (in the box), a model folder, or a hub name"
+        "--runner",
+        metavar="URL",
+        help="where the model is: ws://HOST:PORT of `nanovllm-edu runner`",
     )
     for name, (kind, text) in ENGINE_NUMBERS.items():
         _add(group, name, kind, text, defaults.get(name))
@@ -69,6 +78,19 @@ def add_engine_options(parser: argparse.ArgumentParser, **defaults: Any) -> None
     group.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
 
 
+def add_runner_options(parser: argparse.ArgumentParser) -> None:
+    """Adds where a model waits for its engine, and the fields of `EngineConfig` that it needs."""
+    group = parser.add_argument_group("runner")
+    _add_model(group)
+    _add_address(group, 8001, RUNNER_KEY)
+    for name in RUNNER_NUMBERS:
+        kind, text = ENGINE_NUMBERS[name]
+        _add(group, name, kind, text, None)
+    for name, text in ENGINE_WORDS.items():
+        _add(group, name, str, text, None)
+    group.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
+
+
 def add_sampling_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """Adds the fields of `SamplingParams`. Greedy unless told otherwise."""
     defaults = {"temperature": 0.0, **defaults}
@@ -82,13 +104,8 @@ def add_sampling_options(parser: argparse.ArgumentParser, **defaults: Any) -> No
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
     """Adds where a server listens, whom it answers, and how much."""
     group = parser.add_argument_group("server")
-    group.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    group.add_argument("--port", type=int, default=8000, metavar="N", help="0: any (default 8000)")
+    _add_address(group, 8000, "NANOVLLM_API_KEY")
     group.add_argument("--served-model-name", metavar="NAME", help="what clients call the model")
-    group.add_argument(
-        "--api-key", action="append", metavar="KEY", help="asked of every client; several may be"
-        " given; also read from the variable NANOVLLM_API_KEY, which other users cannot see"
-    )  # fmt: skip
     group.add_argument(
         "--allowed-host", action="append", metavar="NAME", help="a name that a proxy passes on"
     )
@@ -142,6 +159,23 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--html", metavar="PATH", help="a page with the curves")
     for name, (kind, text, default) in LOAD_NUMBERS.items():
         _add(group, name, kind, text, default)
+
+
+def _add_model(group: Any) -> None:
+    group.add_argument(
+        "--model", default="tiny", help="tiny (in the box), a model folder, or a hub name"
+    )
+
+
+def _add_address(group: Any, port: int, variable: str) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    group.add_argument(
+        "--port", type=int, default=port, metavar="N", help=f"0: any (default {port})"
+    )
+    group.add_argument(
+        "--api-key", action="append", metavar="KEY", help="asked of every client; several may be"
+        f" given; also read from the variable {variable}, which other users cannot see"
+    )  # fmt: skip
 
 
 def _add(group: Any, name: str, kind: type, text: str, default: Any) -> None:

@@ -19,6 +19,7 @@ from nanovllm_edu import __version__
 from nanovllm_edu.cli.arguments import (
     add_engine_options,
     add_load_options,
+    add_runner_options,
     add_sampling_options,
     add_serve_options,
 )
@@ -101,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     load = commands.add_parser("load", help="users for a server: what do they wait for?")
     add_load_options(load)
+    runner = commands.add_parser("runner", help="a model for an engine on another machine")
+    add_runner_options(runner)
     _add_grade(commands)
     _add_calibrate(commands)
     info = commands.add_parser("info", help="which device, dtype, backend and cache, and why")

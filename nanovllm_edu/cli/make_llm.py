@@ -4,9 +4,16 @@ Read next: `arguments.py`, which says how the options are written.
 """
 
 import argparse
+import os
 from typing import Any
 
-from nanovllm_edu.cli.arguments import ENGINE_NUMBERS, ENGINE_WORDS, SAMPLING_NUMBERS
+from nanovllm_edu.cli.arguments import (
+    ENGINE_NUMBERS,
+    ENGINE_WORDS,
+    RUNNER_KEY,
+    RUNNER_NUMBERS,
+    SAMPLING_NUMBERS,
+)
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.request.sampling_params import SamplingParams
@@ -15,6 +22,7 @@ from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.model_proposer import ModelProposer
+from nanovllm_edu.runners.remote import RemoteRunner
 
 
 def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
@@ -65,8 +73,16 @@ def make_llm(arguments: argparse.Namespace) -> LLM:
     """
     options = engine_options(arguments)
     EngineConfig.from_options(options)  # a wrong option is told before the model is loaded
+    if not arguments.runner:
+        return LLM(arguments.model, **options)
+    runner = RemoteRunner(arguments.runner, api_key=os.environ.get(RUNNER_KEY))
+    return LLM(arguments.model, runner=runner, **options)
 
-    return LLM(arguments.model, **options)
+
+def runner_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `EngineConfig` that were given for a model without an engine."""
+    options = _given(arguments, {**dict.fromkeys(RUNNER_NUMBERS), **ENGINE_WORDS})
+    return options | {"enforce_eager": arguments.enforce_eager}
 
 
 def _given(arguments: argparse.Namespace, names: Any) -> dict[str, Any]:

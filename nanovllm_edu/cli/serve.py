@@ -10,10 +10,11 @@ import sys
 from nanovllm_edu.async_llm import MAX_WAITING, AsyncLLM
 from nanovllm_edu.cli.arguments import SERVE_LIMITS
 from nanovllm_edu.cli.make_llm import make_llm
+from nanovllm_edu.serve.address import Address, allowed_hosts
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.limits import ServeLimits
-from nanovllm_edu.serve.server import Address, allowed_hosts, serve
+from nanovllm_edu.serve.server import serve
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,8 @@ or row that the plan before gave up is free to be used again at once.
 Rejected guesses leave keys and values behind the last settled token. The next step of that row
 begins there and overwrites them.
 
-Read next: `runners/checksum.py`, the smallest runner; then `runners/eager.py`.
+Read next: `runners/checksum.py`, the smallest runner; then `runners/eager.py`. Where the model is
+elsewhere: `wire/messages.py`, `runners/remote.py`.
 """
 
 from typing import Protocol, Self

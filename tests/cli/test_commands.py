@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -139,3 +143,51 @@ def test_a_model_folder_is_a_model(capsys: pytest.CaptureFixture[str]):
     assert main(["info", "--model", str(TINY_MODEL_FOLDER)]) == 0
     layers = json.loads((Path(TINY_MODEL_FOLDER) / "config.json").read_text())["num_hidden_layers"]
     assert f"{layers} layers" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def far_model() -> Iterator[str]:
+    """`nanovllm-edu runner`, in a process of its own; its address."""
+    command = [sys.executable, "-m", "nanovllm_edu", "runner", "--port", "0", "--num-blocks", "40"]
+    keys = {**os.environ, "NANOVLLM_RUNNER_KEY": "secret"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=keys) as process:
+        assert process.stderr is not None
+        yield process.stderr.readline().split()[-4].rstrip(";")
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_model_that_is_elsewhere_says_the_same(
+    far_model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    words = [
+        "generate",
+        "Once upon a time",
+        "--max-tokens",
+        "8",
+        "--temperature",
+        "1",
+        "--seed",
+        "3",
+    ]
+    assert main(words) == 0
+    here = capsys.readouterr().out
+    monkeypatch.setenv("NANOVLLM_RUNNER_KEY", "secret")
+    assert main([*words, "--runner", far_model]) == 0
+    assert capsys.readouterr().out == here
+    assert main(["info", "--runner", far_model]) == 0
+    told = capsys.readouterr().out
+    assert far_model in told
+    assert "40 blocks of 16 tokens" in told
+    assert main(["info", "--runner", far_model, "--dtype", "float16"]) == 2
+    assert "has it already; leave it out" in capsys.readouterr().err
+
+
+def test_a_model_that_is_elsewhere_asks_for_its_key(
+    far_model: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["info", "--runner", far_model]) == 2
+    assert "HTTP 401" in capsys.readouterr().err
+    assert main(["runner", "--host", "0.0.0.0"]) == 2
+    assert "--api-key" in capsys.readouterr().err

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.core.events import DraftFailed
-from nanovllm_edu.core.plan import StepOutput
+from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, NanoVLLMError
-from nanovllm_edu.runners.checksum import ReadyTicket
+from nanovllm_edu.errors import ConfigError, DeviceLostError, NanoVLLMError
+from nanovllm_edu.runners.checksum import ChecksumRunner, ReadyTicket
 from tests.engine.engines import (
     GREEDY,
     PROMPTS,
@@ -323,3 +323,37 @@ def test_a_bad_policy_object_is_an_error_of_the_config() -> None:
     for policy in (MixedPolicy, "mixed", None):
         with pytest.raises(ConfigError, match=r"such as MixedPolicy\(\)"):
             engine(policy=policy)
+
+
+# --------------------------------------------------------------------- a device that is lost
+
+
+class LostRunner(ChecksumRunner):
+    """Is lost at the launch with this number, and a blank one stands there instead."""
+
+    at = -1
+
+    def launch(self, plan: StepPlan) -> ReadyTicket:
+        self.at -= 1
+        if self.at == -1:
+            self.__init__(self.num_blocks, self.block_size)
+            raise DeviceLostError("gone")
+        return super().launch(plan)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("at_launch", [0, 1, 2, 5])
+def test_of_a_device_that_is_lost_nothing_counts_any_more(depth: int, at_launch: int) -> None:
+    """Other than after a failed step, those wait again that were not in it."""
+    runner = LostRunner(32, 4)
+    llm = engine(runner, policy=PhaseSeparatedPolicy())
+    first = add_all(llm, [[1, 2, 3]])
+    records = [llm.step()]
+    second = add_all(llm, [[4, 5, 6], [7, 8, 9]])
+    runner.at = at_launch
+    records += steps_until(DeviceLostError, llm, depth)
+    assert list(llm.scheduler.waiting) == first + second
+    assert (llm.num_steps_in_flight, list(llm.scheduler.running)) == (0, [])
+    assert all(block.state == "free" for block in llm.state().blocks)
+    records += finish(llm, depth)
+    assert collect(records, first + second) == right_tokens([[1, 2, 3], [4, 5, 6], [7, 8, 9]])

@@ -9,10 +9,11 @@ import httpx
 from nanovllm_edu.async_llm import AsyncLLM
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.runners.checksum import ChecksumRunner
+from nanovllm_edu.serve.address import LOOPBACK_NAMES, Address
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.limits import ServeLimits
-from nanovllm_edu.serve.server import LOOPBACK_NAMES, Address, ServerThread
+from nanovllm_edu.serve.server import ServerThread
 from tests.proof.small_llm import small_llm
 
 HTTP = httpx.Client(trust_env=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))

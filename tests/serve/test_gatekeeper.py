@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.serve.address import Address, allowed_hosts
 from nanovllm_edu.serve.limits import ServeLimits
-from nanovllm_edu.serve.server import Address, allowed_hosts
 from tests.engine.slow_runner import SlowRunner
 from tests.serve.servers import HTTP, serving
 

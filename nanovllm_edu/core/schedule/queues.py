@@ -115,11 +115,16 @@ class Queues:
         self.waiting.move_to_end(seq.seq_id, last=False)
         return [lost, *freed]
 
-    def take_back(self, plans: list[StepPlan], reason: str) -> None:
+    def take_back(self, plans: list[StepPlan], reason: str, *, everybody: bool = False) -> None:
         """Undoes planned work that no device has finished.
 
         The sequences return to the head of the line, in order of arrival. What the cache holds can
         no longer be trusted, so nothing of it stays findable.
+
+        Args:
+            plans: Oldest first.
+            reason: For a person to read.
+            everybody: Whether those who run and are in none of the plans return, too.
         """
         for plan in plans:
             for span in plan.spans.sampled:
@@ -128,11 +133,13 @@ class Queues:
             self.unsay(plan)
         rows = {news.row for plan in plans for news in (*plan.joined, *plan.block_updates)}
         seq_ids = {seq_id for plan in plans for seq_id in plan.spans.seq_ids}
-        seq_ids |= {seq.seq_id for seq in self.running.values() if self._is_behind(seq, rows)}
+        seq_ids |= {
+            seq.seq_id for seq in self.running.values() if everybody or self._is_behind(seq, rows)
+        }
         for seq_id in sorted(seq_ids, reverse=True):
             if seq_id in self.running:
                 self.requeue(self.running[seq_id], None, reason)
-        if seq_ids:
+        if seq_ids or everybody:
             self.block_manager.reset_prefix_cache()
 
     def _is_behind(self, seq: Sequence, rows: set[int]) -> bool:

@@ -215,13 +215,19 @@ class Scheduler:
         self._unsaid = plan.events
         self.queues.unsay(plan)
 
-    def take_back(self, plans: list[StepPlan]) -> None:
+    def take_back(self, plans: list[StepPlan], *, is_device_lost: bool = False) -> None:
         """Undoes launched plans whose device work failed, oldest plan first in `plans`.
 
-        Their sequences keep every known token and go back to the head of the queue. What is in the
-        cache can no longer be trusted, so nothing of it stays findable.
+        Their sequences keep every known token and go back to the head of the queue; so do all
+        others if the device is lost. What is in the cache can no longer be trusted, so nothing of
+        it stays findable.
         """
-        self.queues.take_back(plans, "the device failed in the middle of its step")
+        if is_device_lost:
+            self.queues.take_back(
+                plans, "the device was lost, and its cache with it", everybody=True
+            )
+        else:
+            self.queues.take_back(plans, "the device failed in the middle of its step")
 
     # -------------------------------------------------------------------- commit
 

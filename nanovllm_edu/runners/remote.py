@@ -1,0 +1,238 @@
+"""`RemoteRunner`: the engine is here, the model at the other end of a wire.
+
+    here     plan k+1, send it                 commit k
+    there    run step k                        run step k+1
+
+`launch` sends a plan and returns; `wait` blocks until its output has come back. So with
+`run(depth=1)` the way there and back is covered by the step before it.
+
+The wire is a WebSocket: HTTP that stays open, with messages in order both ways. A connection is a
+session. While it lives, the other side keeps rows and cache; when it ends, for whatever reason, all
+of that is gone. Whoever waits then gets a `DeviceLostError`, the engine puts every sequence back in
+the queue, and the next step connects anew. Sampling depends on (seed, position) alone, so the same
+tokens come.
+
+It needs no torch. Read next: `serve/model_host.py`, the other end.
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Lock, Thread
+from urllib.parse import urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.sync.client import ClientConnection, connect
+
+from nanovllm_edu.core.plan import StepOutput, StepPlan
+from nanovllm_edu.errors import (
+    ConfigError,
+    DeviceLostError,
+    EngineClosedError,
+    RequestError,
+    WireError,
+)
+from nanovllm_edu.wire.messages import (
+    MAX_BYTES,
+    Hello,
+    decode,
+    decode_output,
+    encode_plan,
+)
+
+PING_SECONDS = 10.0
+"""Each side asks the other so often whether it is there, and waits as long for the answer."""
+
+
+class RemoteRunner:
+    """A `ModelRunner` whose model is at another address, where `nanovllm-edu runner` serves it.
+
+    Args:
+        url: Such as "ws://127.0.0.1:8001"; "wss://..." behind a proxy that speaks TLS.
+        api_key: What the other side asks for.
+        connect_seconds: How long to wait for a connection.
+
+    Raises:
+        ConfigError: The URL is none.
+        DeviceLostError: Nothing answers there, or it does not let us in.
+    """
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, connect_seconds: float = 10.0
+    ) -> None:
+        if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
+            raise ConfigError(f"url={url!r:.200} is none of a runner; give ws://HOST:PORT.")
+        self.url, self._api_key, self._connect_seconds = url, api_key, connect_seconds
+        self._is_closed = False
+        self._session: Session | None = self._connect()
+        self.hello = self._session.hello
+        self.max_num_seqs = self.hello.max_num_seqs
+        self.max_num_batched_tokens = self.hello.max_num_batched_tokens
+        self.num_blocks = self.hello.num_blocks
+        self.block_size = self.hello.block_size
+        self.vocab_size = self.hello.vocab_size
+        self.max_model_len = self.hello.max_model_len
+        self.eos_token_ids = frozenset(self.hello.eos_token_ids)
+
+    @property
+    def choices(self) -> dict[str, tuple[str, str]]:
+        """Where the model is, and what was chosen there: option -> (value, why)."""
+        where = (self.url, f"{self.hello.model} is there; so is all that is below")
+        return {"where the model is": where, **self.hello.choices}
+
+    def launch(self, plan: StepPlan) -> "RemoteTicket":
+        """Sends a plan. If the connection is lost, the ticket says so.
+
+        Raises:
+            EngineClosedError: The runner was closed.
+            DeviceLostError: The connection was lost before, and there is no new one.
+            WireError: The plan is too long to be sent.
+        """
+        if self._is_closed:
+            raise EngineClosedError("this runner is closed; make a new one.")
+        if self._session is None:
+            self._session = self._reconnect()
+        return RemoteTicket(self, self._session, self._session.send(plan))
+
+    def forget(self, session: "Session") -> None:
+        """The engine has been told that this session is lost: the next launch makes a new one."""
+        if self._session is session:
+            self._session = None
+
+    def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "RemoteRunner":
+        """Is refused: the one who has the model has one cache.
+
+        Raises:
+            RequestError: Always.
+        """
+        raise RequestError(
+            f"the model at {self.url} has one cache, so its engine cannot be forked; fork an "
+            "engine whose model is here."
+        )
+
+    def close(self) -> None:
+        """Ends the session. Calling it again does nothing."""
+        self._is_closed = True
+        if self._session is not None:
+            self._session.close()
+
+    def _connect(self) -> "Session":
+        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        try:
+            connection = connect(
+                self.url,
+                additional_headers=headers,
+                compression=None,  # numbers that hardly shrink, and a step would wait for it
+                proxy=None,
+                max_size=MAX_BYTES,
+                open_timeout=self._connect_seconds,
+                close_timeout=1.0,
+                ping_interval=PING_SECONDS,
+                ping_timeout=PING_SECONDS,
+            ).__enter__()  # it is left by `Session.close`
+        except (OSError, InvalidHandshake, InvalidURI) as error:
+            raise DeviceLostError(
+                f"no runner answers at {self.url} ({error!s:.300}); start one with `nanovllm-edu "
+                "runner`, or give the right address and key."
+            ) from error
+        try:
+            return Session(connection, decode(_received(connection), Hello), self.url)
+        except (ConnectionClosed, TimeoutError, WireError) as error:
+            connection.close()
+            raise DeviceLostError(f"the runner at {self.url} says: {error!s:.300}") from error
+
+    def _reconnect(self) -> "Session":
+        session = self._connect()
+        if session.hello.shape != self.hello.shape:
+            session.close()
+            raise DeviceLostError(
+                f"another model answers at {self.url} now: {session.hello.shape} instead of "
+                f"{self.hello.shape}; make a new engine."
+            )
+        return session
+
+    def __repr__(self) -> str:
+        return f"RemoteRunner({self.url!r}, {self.hello.model})"
+
+
+@dataclass(slots=True)
+class RemoteTicket:
+    """A step that was sent."""
+
+    runner: RemoteRunner
+    session: "Session"
+    output: "Future[StepOutput]"
+
+    def wait(self) -> StepOutput:
+        """Blocks until its output is here.
+
+        Raises:
+            DeviceLostError: It will never come.
+        """
+        try:
+            return self.output.result()
+        except DeviceLostError:
+            self.runner.forget(self.session)
+            raise
+
+
+class Session:
+    """One connection, and the outputs that are awaited through it.
+
+    A thread receives them. So whoever waits can be interrupted at any moment, and no output is lost
+    between the wire and its ticket.
+    """
+
+    def __init__(self, connection: ClientConnection, hello: Hello, url: str) -> None:
+        self.hello = hello
+        self._connection, self._url = connection, url
+        self._lock = Lock()
+        self._awaited: dict[int, Future[StepOutput]] = {}
+        self._loss: DeviceLostError | None = None
+        self._thread = Thread(target=self._receive, name="nanovllm-edu remote", daemon=True)
+        self._thread.start()
+
+    def send(self, plan: StepPlan) -> "Future[StepOutput]":
+        """Sends a plan; its output comes later."""
+        data = encode_plan(plan)
+        output: Future[StepOutput] = Future()
+        with self._lock:
+            if self._loss is not None:
+                output.set_exception(self._loss)
+                return output
+            self._awaited[plan.step_id] = output
+        try:
+            self._connection.send(data)
+        except (ConnectionClosed, OSError):
+            self._connection.close()  # the thread tells those who wait
+        return output
+
+    def _receive(self) -> None:
+        """Gives each output to who waits for it, until the connection ends."""
+        why = "the connection was closed"
+        try:
+            while True:
+                step_id, output = decode_output(_received(self._connection, None))
+                with self._lock:
+                    awaited = self._awaited.pop(step_id, None)
+                if awaited is not None:
+                    awaited.set_result(output)
+        except (ConnectionClosed, OSError, WireError) as error:
+            why = str(error)
+        self._connection.close()
+        with self._lock:
+            self._loss = DeviceLostError(
+                f"the runner at {self._url} was lost in a step ({why:.500}); its sequences wait "
+                "again, and the next step connects anew."
+            )
+            awaited, self._awaited = self._awaited, {}
+        for output in awaited.values():
+            output.set_exception(self._loss)
+
+    def close(self) -> None:
+        """Ends the session; calling it again does nothing."""
+        self._connection.close()
+        self._thread.join()
+
+
+def _received(connection: ClientConnection, timeout: float | None = 10.0) -> bytes:
+    return connection.recv(timeout, decode=False)
