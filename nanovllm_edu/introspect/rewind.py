@@ -8,7 +8,7 @@ computed anew. That is exact: the same requests in the same order give the same 
 is compared with its record on the way. It costs as much time as the steps did, and no memory until
 somebody asks.
 
-Read next: `widgets/step_player.py`, which forks at the step that is shown.
+Read next: `introspect/branch.py`, an engine and its fork.
 """
 
 from copy import deepcopy

@@ -147,14 +147,18 @@ class Watchdog:
         self._is_over = threading.Event()
         self._watched = threading.get_ident()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # a browser's Python has no threads: there the page is the watchdog
+            self._thread = None
 
     def end(self) -> None:
         """Returns when nothing more will come."""
         while True:
             try:
                 self._is_over.set()
-                self._thread.join()
+                if self._thread is not None:
+                    self._thread.join()
                 for _ in range(100):  # a last one may be on its way: here it arrives
                     pass
                 return

@@ -30,7 +30,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 from nanovllm_edu.errors import ConfigError
-from nanovllm_edu.lessons.exercise import Exercise
+from nanovllm_edu.lessons.exercise import Exercise, Wrong
 from nanovllm_edu.lessons.registry import exercises_of, find, judge, lessons
 from nanovllm_edu.lessons.sandbox import explain
 from nanovllm_edu.lessons.shown import clipped
@@ -196,17 +196,30 @@ def main(exercise_id: str, answer: str, out: str, seed: str) -> None:
 
 def _judged(exercise: Exercise, path: str, seed: int) -> tuple[Verdict, str]:
     try:
-        defined = runpy.run_path(path)
-    except SystemExit:
-        return "wrong", "The cell ends the program (`sys.exit`, `exit` or `quit`)."
-    except Exception as error:
-        return "wrong", clipped(f"The cell cannot be run. {explain(error)}")
-    if exercise.name not in defined:
-        return "wrong", f"The cell defines no `{exercise.name}`."
-    is_right, message = judge(exercise, defined[exercise.name], seed)
+        answer = written(path, exercise.name)
+    except Wrong as wrong:
+        return "wrong", str(wrong)
+    is_right, message = judge(exercise, answer, seed)
     if message.startswith("Nothing is written yet"):
         return "empty", message
     return ("right" if is_right else "wrong"), message
+
+
+def written(path: str, name: str) -> Any:
+    """Runs a learner's file and returns what it defines under a name.
+
+    Raises:
+        Wrong: It cannot be run, or defines no such thing.
+    """
+    try:
+        defined = runpy.run_path(path)
+    except SystemExit:
+        raise Wrong("The cell ends the program (`sys.exit`, `exit` or `quit`).") from None
+    except Exception as error:
+        raise Wrong(clipped(f"The cell cannot be run. {explain(error)}")) from None
+    if name not in defined:
+        raise Wrong(f"The cell defines no `{name}`.")
+    return defined[name]
 
 
 def _limit_memory() -> None:

@@ -18,8 +18,12 @@ DOCUMENT = 3
 """The long prompt of the flood."""
 
 
-def _made(policy_class: MakePolicy) -> SchedulingPolicy:
-    """An object of the learner's class that has both methods."""
+def made_policy(policy_class: MakePolicy) -> SchedulingPolicy:
+    """An object of the learner's class that has both methods.
+
+    Raises:
+        Wrong: It is no class, or lacks one of them.
+    """
     require(
         isinstance(policy_class, type),
         f"Give the class itself, not an object of it: {policy_class!r}.",
@@ -102,7 +106,7 @@ def _serve(policy: SchedulingPolicy, workload: Workload) -> Served:
 
 
 def _check_shortest_first(policy_class: MakePolicy, random: Random) -> str:
-    policy = _made(policy_class)
+    policy = made_policy(policy_class)
     fresh = [random.sample(range(1, 200), 6) for _ in range(8)]
     for lengths in ([50, 5, 120, 20], *fresh):
         admitted = _probe(policy, lengths)
@@ -152,9 +156,9 @@ LONGEST_WAIT_MS = 700
 
 
 def _check_patient(policy_class: MakePolicy, random: Random) -> str:
-    _probe(_made(policy_class), (50, 5))
-    served = _serve(_made(policy_class), flood())
-    again = _serve(_made(policy_class), flood())
+    _probe(made_policy(policy_class), (50, 5))
+    served = _serve(made_policy(policy_class), flood())
+    again = _serve(made_policy(policy_class), flood())
     require(
         served.token_ms == again.token_ms,
         "The same requests, served twice, came out at different times: your order throws dice. "
@@ -171,13 +175,13 @@ def _check_patient(policy_class: MakePolicy, random: Random) -> str:
         "longer a sequence has waited, the better its rank must get.",
     )
     seed = random.randrange(2**31)
-    elsewhere = _serve(_made(policy_class), flood(seed)).ttft(DOCUMENT)
+    elsewhere = _serve(made_policy(policy_class), flood(seed)).ttft(DOCUMENT)
     require(
         elsewhere <= 2 * LONGEST_WAIT_MS,
         f"In this flood the document starts after {waited:.0f} ms, but in another one (seed "
         f"{seed}) after {elsewhere:.0f} ms. Its rank must get better for as long as it waits.",
     )
-    mine = _serve(_made(policy_class), documents()).mean_ttft
+    mine = _serve(made_policy(policy_class), documents()).mean_ttft
     shipped = _serve(MixedPolicy(), documents()).mean_ttft
     require(
         mine < 0.8 * shipped,
@@ -214,8 +218,8 @@ MIN_SPEED = 0.85
 
 
 def _check_careful(policy_class: MakePolicy, _: Random) -> str:
-    policy = _made(policy_class)
-    require_written(_made(policy_class).order((), ()))
+    policy = made_policy(policy_class)
+    require_written(made_policy(policy_class).order((), ()))
     mine, shipped = score(policy, memory()), score(MixedPolicy(), memory())
     waste, allowed = mine.num_recomputed_tokens, shipped.num_recomputed_tokens // 2
     require(

@@ -15,10 +15,10 @@ from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, EngineClosedError, NanoVLLMError, RequestError
 from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.introspect.branch import Branch, fork_branch
 from nanovllm_edu.introspect.breakpoints import find_breakpoint
 from nanovllm_edu.introspect.rewind import Rewinder
-from nanovllm_edu.widgets.branch import Branch, Branches
-from nanovllm_edu.widgets.fork_branch import fork_branch
+from nanovllm_edu.widgets.branch import ShownBranch, ShownBranches
 from nanovllm_edu.widgets.step_viewer import StepViewer
 
 POLICIES = {"mixed": MixedPolicy, "phase-separated": PhaseSeparatedPolicy}
@@ -40,7 +40,8 @@ class Player:
     """
 
     def __init__(self, engine: Any, level: str = "everything") -> None:
-        self._open: Branches | None = Branches(Branch(Recorder(engine), 0, "as it is", level))
+        main = ShownBranch(Branch(Recorder(engine)), level)
+        self._open: ShownBranches | None = ShownBranches(main)
         self._rewinder = Rewinder(self.engine)
         self.position = self._branches.last
         self.said = ""
@@ -49,7 +50,7 @@ class Player:
         self.viewer.observe(lambda change: self._select(change["new"]), "sequence")
 
     @property
-    def _branches(self) -> Branches:
+    def _branches(self) -> ShownBranches:
         if self._open is None:
             raise EngineClosedError("this player is closed; make a new one.")
         return self._open
@@ -180,7 +181,8 @@ class Player:
             raise ConfigError(
                 f"step={at!r} is not in [-1, {newest}], its steps; take the engine there first."
             )
-        fork = fork_branch(self._branches.main, self._rewinder, at, changes)
+        forked = fork_branch(self._branches.main, self._rewinder, at, changes)
+        fork = ShownBranch(forked, self.viewer.level)
         self.close_fork()
         self._branches.since = at + 1
         self._watch(fork)
@@ -248,7 +250,7 @@ class Player:
 
     # ------------------------------------------------------------------------ inside
 
-    def _follow(self, branch: Branch) -> None:
+    def _follow(self, branch: ShownBranch) -> None:
         if branch.position != branch.shown_for(self.position):
             self.go_to(branch.position)
 
@@ -257,7 +259,7 @@ class Player:
         if self.fork_viewer is not None:
             self.fork_viewer.sequence = seq_id
 
-    def _watch(self, branch: Branch) -> None:
+    def _watch(self, branch: ShownBranch) -> None:
         """A view was moved by hand (its timeline, its keys): the rest comes along."""
         branch.viewer.observe(lambda _: self._follow(branch), "step")
         branch.viewer.observe(lambda change: self._show_level(change["new"]), "level")

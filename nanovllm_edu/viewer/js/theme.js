@@ -1,5 +1,5 @@
 // Colours and fonts of the theme in force, for what is drawn on canvases. The button of the page comes
-// first, then the theme of JupyterLab, VS Code or Colab, then the system's wish.
+// first, then the theme of JupyterLab, VS Code, Colab or our site, then the system's wish.
 
 const NAMES = ["bg", "fg", "muted", "faint", "border", "track", "accent", "danger", "good", "warn",
   "used-area", "cached-area"];
@@ -25,6 +25,8 @@ function wantsDark() {
   if (lab) return lab === "false";
   const code = [...body.classList].filter((name) => /^vscode-(light|dark|high-contrast)/.test(name));
   if (code.length) return !code.some((name) => name.endsWith("light"));
+  const site = body.dataset.mdColorScheme;
+  if (site) return site === "slate";
   const colab = root.getAttribute("theme");
   return colab ? colab === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
@@ -36,7 +38,7 @@ export function watchTheme(redraw) {
   const onTheme = () => [50, 500].forEach((delay) => setTimeout(redraw, delay));
   media.addEventListener("change", onTheme);
   const watch = new MutationObserver(onTheme);
-  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"];
+  const attributeFilter = ["data-jp-theme-light", "data-jp-theme-name", "data-md-color-scheme", "class", "theme"];
   for (const el of [document.body, document.documentElement]) watch.observe(el, { attributeFilter });
   return () => {
     media.removeEventListener("change", onTheme);
