@@ -1,7 +1,9 @@
-"""What made the model in the box: from a table of facts to weights (`nanovllm_edu/tiny/model`).
+"""What made the models in the box: from a table of facts to weights (`nanovllm_edu/tiny`).
 
 Read `world.py` (what the model knows), `questions.py` (how one may ask for it), `stories.py`,
 `corpus.py` (how documents are mixed), `train.py` (how they become weights), `evaluate.py` (how
-well that worked). Nothing here knows the engine: the model folder is an ordinary Hugging Face one.
+well that worked); then `train_draft.py`, the small model that guesses what the other one will say.
+The model folders are ordinary Hugging Face ones: but for `acceptance.py`, which counts guesses,
+nothing here knows the engine.
 It is part of the repository, not of the package that `pip install` brings.
 """

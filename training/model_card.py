@@ -1,4 +1,4 @@
-"""Writes the README.md of the model folder from the record of its training run."""
+"""Writes the README.md of a model folder from the record of its training run."""
 
 from pathlib import Path
 from typing import Any
@@ -76,5 +76,77 @@ def write_model_card(folder: Path, run: dict[str, Any]) -> None:
         device=run["device"],
         first_loss=loss[0]["loss"],
         last_loss=loss[-1]["loss"],
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+_SHAPE = (
+    *("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads"),
+    "head_dim",
+)
+_DRAFT_CARD = """\
+---
+license: mit
+language: en
+pipeline_tag: text-generation
+library_name: transformers
+---
+
+# The draft model in the box
+
+A model of {parameters:,} parameters with the Qwen3 architecture and the tokenizer of the model in
+the box. It guesses what that one will say (speculative decoding), and is good for nothing else.
+
+| | |
+|---|---|
+| layers / hidden / heads / KV heads / head_dim | {shape} |
+| vocabulary | {vocab} tokens, those of the model in the box |
+| context length | {context} tokens |
+| weights | bfloat16, safetensors |
+| training | {tokens:,} tokens in {steps:,} steps, {minutes:.0f} minutes on {device} |
+| loss | {first_loss:.2f} → {last_loss:.2f} per token that a model says |
+
+How many of four guesses come true, over {asked} requests each (`training/acceptance.py`). *Right*:
+of the guesses that were reached, for behind a wrong one nothing counts any more. *Accepted*: of
+all. *Tokens a step*: with the one that the large model adds.
+
+{acceptance}
+
+`training_run.json` holds the loss curve, settings, versions and seed of the run. To train it again
+and to count again, from the root of the repository:
+
+    python -m training.train_draft --out my_draft
+    python -m training.acceptance my_draft
+
+To use it:
+
+    from nanovllm_edu import LLM, ModelProposer
+
+    llm = LLM(draft_proposer=ModelProposer())
+"""
+
+
+def write_draft_card(folder: Path, run: dict[str, Any], acceptance: str) -> None:
+    """Writes `README.md` into the folder of a draft model.
+
+    Args:
+        folder: The model folder.
+        run: The content of `training_run.json`.
+        acceptance: The table of `training/acceptance.py`.
+    """
+    model, loss = run["model"], run["loss"]
+    card = _DRAFT_CARD.format(
+        parameters=run["num_parameters"],
+        shape=" / ".join(str(model[key]) for key in _SHAPE),
+        vocab=model["vocab_size"],
+        context=model["max_position_embeddings"],
+        tokens=run["num_tokens"],
+        steps=run["num_steps"],
+        minutes=run["seconds"] / 60,
+        device=run["device"],
+        first_loss=loss[0]["loss"],
+        last_loss=loss[-1]["loss"],
+        asked=run["settings"]["num_questions"],
+        acceptance=acceptance,
     )
     (folder / "README.md").write_text(card, encoding="utf-8")

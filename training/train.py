@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from training.train_tokenizer import train_tokenizer
 # sees rows as long as the context, so that late positions and long chats are trained too.
 SHORT, LONG = 512, 2048
 CYCLE = (SHORT, SHORT, SHORT, LONG)
+
+Loss = Callable[[Qwen3ForCausalLM, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -125,15 +127,24 @@ def optimizer_for(model: Qwen3ForCausalLM, settings: Settings) -> torch.optim.Ad
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
 
 
+def loss_of_all(model: Qwen3ForCausalLM, token_ids: Tensor) -> Tensor:
+    """The mean cross-entropy of every token of a batch."""
+    return model(input_ids=token_ids, labels=token_ids, use_cache=False).loss
+
+
 def train_step(
-    model: Qwen3ForCausalLM, optimizer: torch.optim.AdamW, token_ids: Tensor, factor: float
+    model: Qwen3ForCausalLM,
+    optimizer: Any,
+    token_ids: Tensor,
+    factor: float,
+    loss_of: Loss = loss_of_all,
 ) -> Tensor:
     """One step of gradient descent; returns the mean loss per token, still on the device."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     device = token_ids.device.type
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):  # slow on most CPUs
-        loss = model(input_ids=token_ids, labels=token_ids, use_cache=False).loss
+        loss = loss_of(model, token_ids)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -147,19 +158,35 @@ def progress_of(settings: Settings, step: int, seconds: float) -> float:
 
 
 def fit(
-    model: Qwen3ForCausalLM, corpus: dict[int, np.ndarray], settings: Settings
+    model: Qwen3ForCausalLM,
+    corpus: dict[int, np.ndarray],
+    settings: Settings,
+    loss_of: Loss = loss_of_all,
+    optimizer: Any = None,
+    each_step: Callable[[int], None] = lambda step: None,
 ) -> dict[str, Any]:
-    """Trains the model in place; returns the loss curve and the counts."""
-    optimizer, stream = optimizer_for(model, settings), batch_stream(corpus, settings)
+    """Trains the model in place; returns the loss curve and the counts.
+
+    Args:
+        model: Changed in place.
+        corpus: Rows of token ids by row length.
+        settings: For how long, how fast.
+        loss_of: What is made small: (model, batch) -> mean loss.
+        optimizer: AdamW for everything, unless there is a better one.
+        each_step: Called after each step with its number, such as to save what there is.
+    """
+    optimizer = optimizer or optimizer_for(model, settings)
+    stream = batch_stream(corpus, settings)
     curve, step, num_tokens, progress, start = [], 0, 0, 0.0, time.perf_counter()
     with tqdm(total=100, desc="training", bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
         while progress < 1:
             token_ids, factor = next(stream), learning_rate_factor(progress)
-            loss = train_step(model, optimizer, token_ids, factor)
+            loss = train_step(model, optimizer, token_ids, factor, loss_of)
             num_tokens += token_ids.numel()
             if step % 25 == 0:  # reading the loss waits for the device: do it rarely
                 curve.append(_point(step, loss, factor))
                 bar.set_postfix_str(f"step {step}, loss {curve[-1]['loss']:.3f}")
+            each_step(step)
             step += 1
             progress = progress_of(settings, step, time.perf_counter() - start)
             bar.update(min(100.0, 100 * progress) - bar.n)
@@ -220,13 +247,18 @@ def train(settings: Settings) -> dict[str, Any]:
     return run
 
 
-def main() -> None:
-    """Reads the command line and trains; every field of `Settings` is an option."""
-    parser = argparse.ArgumentParser(description="Train the model in the box.")
-    for name, default in asdict(Settings()).items():
+def settings_of(description: str, defaults: Settings) -> Settings:
+    """Reads the command line; every field of `Settings` is an option."""
+    parser = argparse.ArgumentParser(description=description)
+    for name, default in asdict(defaults).items():
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=type(default), default=default, help="%(default)s")
-    train(Settings(**vars(parser.parse_args())))
+    return Settings(**vars(parser.parse_args()))
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    train(settings_of("Train the model in the box.", Settings()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """From what a user calls a model to a folder on this machine.
 
-"tiny" is the model in the box, a path is a folder, and anything else is a name on the Hugging Face
-hub. From there config, tokenizer and safetensors files are downloaded: no pickle, no code.
+"tiny" is the model in the box, "tiny-draft" the small one that guesses for it, a path is a folder,
+and anything else is a name on the Hugging Face hub. From there config, tokenizer and safetensors
+files are downloaded: no pickle, no code.
 
 Read next: `checkpoint.py`, which opens the safetensors files in the folder.
 """
@@ -14,6 +15,9 @@ from typing import Any
 from nanovllm_edu.errors import ModelLoadError, shown
 
 TINY_MODEL_FOLDER = Path(__file__).resolve().parent.parent / "tiny" / "model"
+TINY_DRAFT_FOLDER = TINY_MODEL_FOLDER.with_name("draft")
+
+_IN_THE_BOX = {"tiny": TINY_MODEL_FOLDER, "tiny-draft": TINY_DRAFT_FOLDER}
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "merges.txt", "vocab.txt", "tokenizer.model"]
@@ -25,14 +29,14 @@ def resolve_model_folder(model: Any) -> Path:
     """Find, or download, the folder of a model.
 
     Args:
-        model: "tiny", a folder, or a hub name such as "Qwen/Qwen3-0.6B". A folder that is called
-            "tiny" is reached as "./tiny".
+        model: "tiny", "tiny-draft", a folder, or a hub name such as "Qwen/Qwen3-0.6B". A folder
+            that is called "tiny" is reached as "./tiny".
 
     Raises:
         ModelLoadError: There is no such folder and no such model on the hub, or it is unreadable.
     """
-    if model == "tiny":
-        return TINY_MODEL_FOLDER
+    if isinstance(model, str) and model in _IN_THE_BOX:
+        return _IN_THE_BOX[model]
     if not isinstance(model, (str, os.PathLike)) or not str(model):
         raise ModelLoadError(
             f"model={shown(model)} is neither a folder nor a name; give a path, a hub model such "

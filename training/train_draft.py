@@ -1,0 +1,188 @@
+"""Trains the draft model in the box: `python -m training.train_draft --out my_draft`.
+
+A model of 0.47 million parameters that guesses what the model in the box will say. It reads the
+same corpus with the same tokenizer, but learns only what a model is asked to say: answers, stories
+and plain text, not the questions of users. One CPU core is enough, and what there is is saved on
+the way. Read `train.py` before, whose parts these are; then `acceptance.py`, which counts how many
+guesses come true.
+"""
+
+import copy
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
+from training.acceptance import acceptance, table
+from training.model_card import write_draft_card
+from training.tokens import END_OF_TURN, START_OF_TURN
+from training.train import Settings, device_name, draw_corpus, fit, save, settings_of
+
+STEPS_BETWEEN_CHECKPOINTS = 250
+
+
+def new_draft(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """A Qwen3 model of 0.47 million parameters with random weights; half of them name tokens."""
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        attn_implementation="sdpa",
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def begin_with(model: Qwen3ForCausalLM, large: Tensor) -> None:
+    """Gives the model the large one's embeddings [vocab, hidden], in their main directions.
+
+    What is alike to the large model is alike to the small one before it has read a word.
+    """
+    embeddings = model.model.embed_tokens.weight
+    left, scale, _ = torch.linalg.svd(large.float(), full_matrices=False)
+    num_kept = embeddings.shape[1]
+    with torch.no_grad():
+        embeddings.copy_(left[:, :num_kept] * scale[:num_kept])
+
+
+class MuonAndAdamW:
+    """Muon (Jordan et al., 2024) for the matrices of the layers, AdamW for all else.
+
+    With few tokens to learn from, Muon gets much further with each of them.
+    """
+
+    def __init__(self, model: Qwen3ForCausalLM, settings: Settings) -> None:
+        parameters = list(model.model.layers.parameters())
+        matrices = [p for p in parameters if p.ndim == 2]
+        others = [p for p in model.parameters() if not any(p is m for m in matrices)]
+        self._both = (
+            torch.optim.Muon(matrices, lr=0.02, weight_decay=settings.weight_decay),
+            torch.optim.AdamW(
+                others, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+            ),
+        )
+        for group in self.param_groups:
+            group["initial_lr"] = group["lr"]  # `train_step` scales it
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Of both."""
+        return [group for each in self._both for group in each.param_groups]
+
+    def step(self) -> None:
+        """One step of each."""
+        for each in self._both:
+            each.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients."""
+        for each in self._both:
+            each.zero_grad(set_to_none)
+
+
+class SaidLoss:
+    """The mean cross-entropy of what a model says: all but the turns of users and the system."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._start, self._end = tokenizer.convert_tokens_to_ids([START_OF_TURN, END_OF_TURN])
+        self._header = tokenizer.encode(f"{START_OF_TURN}assistant\n")
+
+    def is_said(self, token_ids: Tensor) -> Tensor:
+        """Which tokens of rows [rows, length] a model says itself; bool, the same shape."""
+        places = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(token_ids)
+        never = torch.full_like(places, -1)
+        start = torch.where(token_ids == self._start, places, never).cummax(1).values
+        end = torch.where(token_ids == self._end, places, never).cummax(1).values
+        end_before = torch.cat([never[:, :1], end[:, :-1]], 1)
+        role = token_ids.gather(1, (start + 1).clamp(max=token_ids.shape[1] - 1))
+        is_header = places < start + len(self._header)
+        is_other = (start > end_before) & ((role != self._header[1]) | is_header)
+        return ~is_other
+
+    def __call__(self, model: Qwen3ForCausalLM, token_ids: Tensor) -> Tensor:
+        """Looks only at the places that count: half of a small model's work is its logits."""
+        hidden = model.model(input_ids=token_ids, use_cache=False).last_hidden_state
+        counts = self.is_said(token_ids)[:, 1:]
+        return F.cross_entropy(model.lm_head(hidden[:, :-1][counts]), token_ids[:, 1:][counts])
+
+
+def save_draft(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Saves a copy of the model, and the tokenizer of the model in the box, file for file."""
+    save(folder, copy.deepcopy(model), tokenizer)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TINY_MODEL_FOLDER / name, folder / name)
+
+
+def train_draft(settings: Settings) -> dict[str, Any]:
+    """The whole run; returns the record that it also writes to `training_run.json`."""
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(settings.num_workers)
+    folder = Path(settings.out)
+    tokenizer = AutoTokenizer.from_pretrained(TINY_MODEL_FOLDER)
+    corpus = draw_corpus(tokenizer, settings)
+    model = new_draft(tokenizer)
+    large = load_file(TINY_MODEL_FOLDER / "model.safetensors")
+    begin_with(model, large["model.embed_tokens.weight"])
+    model.to(settings.device)
+
+    def each_step(step: int) -> None:
+        if step % STEPS_BETWEEN_CHECKPOINTS == 0:
+            save_draft(folder, model, tokenizer)
+
+    optimizer = MuonAndAdamW(model, settings)
+    fitted = fit(model, corpus, settings, SaidLoss(tokenizer), optimizer, each_step)
+    save_draft(folder, model, tokenizer)
+    run: dict[str, Any] = {
+        "settings": {key: value for key, value in asdict(settings).items() if key != "out"},
+        "versions": {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, np)},
+        "device": device_name(settings.device),
+        "num_parameters": model.num_parameters(),
+        "num_corpus_tokens": sum(rows.size for rows in corpus.values()),
+        "model": model.config.to_diff_dict(),
+        **fitted,
+        "acceptance": acceptance(folder, settings.num_questions),
+    }
+    (folder / "training_run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    write_draft_card(folder, run, table(run["acceptance"]))
+    print(table(run["acceptance"]))
+    return run
+
+
+DEFAULTS = Settings(
+    out="draft_model",
+    device="cpu",
+    minutes=36.0,
+    num_documents=60_000,
+    tokens_per_step=1024,
+    learning_rate=3e-3,
+    num_questions=60,
+    num_workers=1,
+)
+
+
+def main() -> None:
+    """Reads the command line and trains; every field of `Settings` is an option."""
+    train_draft(settings_of("Train the draft model in the box.", DEFAULTS))
+
+
+if __name__ == "__main__":
+    main()
