@@ -3,8 +3,8 @@
     python benchmarks/virtual_speed.py
 
 Prompts of 100 to 400 tokens and answers of 100 to 400, so 500 tokens a request, in 256 rows on a
-virtual H200 that always has somebody waiting. Requests are drawn as they come and answers dropped as
-they end. A window of the run is recorded on the way. Results go to
+virtual H200 that always has somebody waiting. Requests are drawn as they come and answers dropped
+as they end. A window of the run is recorded on the way. Results go to
 `benchmarks/results/virtual_speed.md`.
 """
 
