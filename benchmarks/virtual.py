@@ -204,7 +204,7 @@ def as_markdown(calibration: Calibration, rows: list[Row], runs: dict[str, list[
     lines = [
         "# The virtual clock against a real one", "",
         f"{calibration.model} on {calibration.device_name}, {calibration.date}, one thread, CPU",
-        f"seconds; load of the machine {load} (two cores). Command: `python benchmarks/virtual.py`.",
+        f"seconds; load {load} on two cores. Command: `python benchmarks/virtual.py --ship`.",
         "", "```text", repr(calibration), "```", "",
         "None of these runs was fitted. *Itself*: a second copy of the run, served in the same",
         "minutes, was off by so much.", "",
