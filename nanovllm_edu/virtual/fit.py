@@ -7,8 +7,11 @@ A step's time is the time between the ends of two steps, so it holds all that a 
 planning, the device, committing, and taking in new requests. What the engine timed as planning,
 preparing and committing is the host's, all else the device's.
 
-Each equation is divided by the root of its time: a long step may be wrong by more than a short one,
-yet counts for more.
+Each equation is divided by the root of the time that is predicted for it: a long step may be wrong
+by more than a short one, yet counts for more. So the predicted times of all steps sum up to what
+they took. (Divided by the measured times, quick steps would count for more than slow ones of the
+same work, and all would be predicted too quick.) As the prediction is what is looked for, it is
+found in a few rounds.
 
 Read next: `runner.py`, which lives by the result.
 """
@@ -30,6 +33,9 @@ from nanovllm_edu.virtual.work import Work, work_of
 
 HOST_PHASES = ("plan", "prepare", "commit")
 FEWEST_STEPS = 50
+NUM_ROUNDS = 4
+SHORTEST = 1e-7
+"""Seconds: what nothing is weighed as if it took less."""
 
 
 class Sample(NamedTuple):
@@ -112,11 +118,21 @@ def seconds_of(samples: Sequence[Sample]) -> tuple[Seconds, Seconds]:
             f"{len(samples)} steps say too little; record at least {FEWEST_STEPS}, with few and "
             "many sequences, and prompts of several lengths."
         )
-    weights = [sample.seconds**-0.5 for sample in samples]
-    rows = [[w * x for x in s.work] for s, w in zip(samples, weights, strict=True)]
-    host = [w * s.host_seconds for s, w in zip(samples, weights, strict=True)]
-    rest = [w * (s.seconds - s.host_seconds) for s, w in zip(samples, weights, strict=True)]
-    return Seconds(*nonnegative(rows, host)), Seconds(*nonnegative(rows, rest))
+    works = [sample.work for sample in samples]
+    host = _weighted(works, [sample.host_seconds for sample in samples])
+    return host, _weighted(works, [sample.seconds - sample.host_seconds for sample in samples])
+
+
+def _weighted(works: Sequence[Work], seconds: Sequence[float]) -> Seconds:
+    """The seconds of each kind of work, if these works took so long."""
+    expected, found = [max(s, SHORTEST) for s in seconds], Seconds()
+    for _ in range(NUM_ROUNDS):
+        weights = [s**-0.5 for s in expected]
+        rows = ([w * x for x in work] for work, w in zip(works, weights, strict=True))
+        values = (w * s for s, w in zip(seconds, weights, strict=True))
+        found = Seconds(*nonnegative(rows, values))
+        expected = [max(found.of(work), SHORTEST) for work in works]
+    return found
 
 
 def errors_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tuple[float, float]:

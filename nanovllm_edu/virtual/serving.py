@@ -31,12 +31,14 @@ class Answer(NamedTuple):
         token_times: When each of its tokens came; empty if it failed before the first one.
         end: When it was over.
         reason: Why: "length", "stop", "abort" or "error".
+        num_cached_tokens: Of its prompt, when it first started.
     """
 
     arrival: Arrival
     token_times: list[float]
     end: float
     reason: str
+    num_cached_tokens: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -110,7 +112,8 @@ class Server:
 
     def _close(self, seq_id: int, reason: str) -> Answer:
         arrival, seq = self._open.pop(seq_id)
-        return Answer(arrival, seq.token_times, self.clock(), reason)
+        cached = seq.num_prefix_hit_tokens or 0
+        return Answer(arrival, seq.token_times, self.clock(), reason, cached)
 
 
 def serve(

@@ -1,0 +1,92 @@
+"""`Outcome`: how a cluster did, in a few figures, as a whole and of each replica and tenant.
+
+Read next: `capacity.py`, which asks how many replicas it takes.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+from nanovllm_edu.cluster.cluster import Routed
+from nanovllm_edu.virtual.serving import Answer
+from nanovllm_edu.virtual.summary import Summary
+
+
+class SLO(NamedTuple):
+    """What a user is promised, in seconds.
+
+    Attributes:
+        ttft: To the first token.
+        tpot: Per token behind it.
+        share: Of all requests for which both hold.
+    """
+
+    ttft: float = 0.5
+    tpot: float = 0.05
+    share: float = 0.99
+
+    def is_met_by(self, answer: Answer) -> bool:
+        """Whether this one was quick enough."""
+        return answer.ttft <= self.ttft and answer.tpot <= self.tpot
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Counts and times of many answers.
+
+    Attributes:
+        slo: By which `share_met` counts.
+        summary: Of all.
+        tenants: Of each tenant.
+        num_of_replica: Answers of each.
+        num_prompt_tokens: Of all prompts.
+        num_cached_tokens: Of these, found in a replica's cache.
+        num_retried: Answers to requests that had lost a replica.
+        num_met: Answers within the SLO.
+    """
+
+    slo: SLO = field(default_factory=SLO)
+    summary: Summary = field(default_factory=Summary)
+    tenants: dict[str, Summary] = field(default_factory=lambda: defaultdict(Summary))
+    num_of_replica: Counter[int] = field(default_factory=Counter)
+    num_prompt_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_retried: int = 0
+    num_met: int = 0
+
+    @classmethod
+    def of(cls, answers: Iterable[Routed], slo: SLO | None = None) -> Self:
+        """Reads them to the end and keeps none."""
+        outcome = cls(slo or SLO())
+        for answer in answers:
+            outcome.add(answer)
+        return outcome
+
+    def add(self, routed: Routed) -> None:
+        """Takes one in."""
+        answer = routed.answer
+        self.summary.add(answer)
+        self.tenants[answer.arrival.tenant].add(answer)
+        self.num_of_replica[routed.replica] += 1
+        self.num_prompt_tokens += len(answer.arrival.prompt)
+        self.num_cached_tokens += answer.num_cached_tokens
+        self.num_retried += routed.num_tries > 1
+        self.num_met += self.slo.is_met_by(answer)
+
+    @property
+    def hit_rate(self) -> float:
+        """The fraction of prompt tokens that a cache had."""
+        return self.num_cached_tokens / max(1, self.num_prompt_tokens)
+
+    @property
+    def share_met(self) -> float:
+        """The fraction of answers within the SLO."""
+        return self.num_met / max(1, self.summary.num_answers)
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{i}: {n}" for i, n in sorted(self.num_of_replica.items()))
+        return (
+            f"{self.summary!r}; {self.hit_rate:.0%} of prompt tokens cached, "
+            f"{self.share_met:.1%} within the SLO; answers by replica {{{shares}}}"
+        )

@@ -1,0 +1,124 @@
+"""Routers: which replica gets a request.
+
+    RoundRobin       the next one: blind, and fair in counts
+    LeastTokens      the one with the least left to compute
+    PrefixAffinity   the one that has most of the prompt cached, unless it is too busy
+
+A router is asked `route(prompt, loads, index)` and answers with the number of a replica. Your own
+is an object with such a method, or just a function. What it answers is checked.
+
+The bound of `PrefixAffinity` is that of consistent hashing with bounded loads (Mirrokni, Thorup and
+Zadimoghaddam, 2018): nobody gets more than so many times the mean.
+
+Read next: `prefix_index.py`, what `index` is; `cluster.py`, who asks.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, cast
+
+from nanovllm_edu.cluster.prefix_index import PrefixIndex
+from nanovllm_edu.errors import ConfigError, RoutingError, shown
+
+
+class Load(NamedTuple):
+    """How busy a replica is that takes requests.
+
+    Attributes:
+        replica: Its number.
+        num_requests: That wait or run.
+        num_tokens: That these have still to compute, prompts and answers.
+    """
+
+    replica: int
+    num_requests: int
+    num_tokens: int
+
+
+Loads = Sequence[Load]
+
+
+class Router(Protocol):
+    """Chooses."""
+
+    def route(self, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
+        """The number of one of the replicas in `loads`."""
+        ...
+
+
+class RoundRobin:
+    """One after the other."""
+
+    def __init__(self) -> None:
+        self._last = -1
+
+    def route(self, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
+        """The next one that is there."""
+        later = [load.replica for load in loads if load.replica > self._last]
+        self._last = min(later) if later else min(load.replica for load in loads)
+        return self._last
+
+
+class LeastTokens:
+    """Where the work left is least; among equals the first."""
+
+    def route(self, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
+        """By tokens, since a request of 2,000 tokens is no request of 20."""
+        return min(loads, key=lambda load: (load.num_tokens, load.replica)).replica
+
+
+class PrefixAffinity:
+    """To where the prompt is known, within limits.
+
+    Args:
+        bound: A replica with more than so many times the mean load gets nothing more. 1 balances
+            strictly, a large number follows the cache wherever it leads.
+        spare: Nor does the bound count before a replica has so many tokens to compute: it is no use
+            to balance what nobody waits for.
+
+    Raises:
+        ConfigError: `bound` is below 1.
+    """
+
+    def __init__(self, bound: float = 1.5, spare: int = 2048) -> None:
+        if not bound >= 1:
+            raise ConfigError(
+                f"bound={shown(bound)} is below 1: somebody always has the mean or more. Give at "
+                "least 1."
+            )
+        self.bound, self.spare = bound, spare
+
+    def route(self, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
+        """The longest match among those that are not too busy; then the least busy."""
+        cached = index.lengths(prompt)
+        mean = sum(load.num_tokens for load in loads) / len(loads)
+        limit = max(self.bound * mean, self.spare)
+        fitting = [load for load in loads if load.num_tokens <= limit]  # who has least always is
+
+        def rank(load: Load) -> tuple[int, int, int]:
+            return -cached.get(load.replica, 0), load.num_tokens, load.replica
+
+        return min(fitting, key=rank).replica
+
+
+Route = Callable[[list[int], Loads, PrefixIndex], int]
+
+
+def route_of(router: Router | Route) -> Route:
+    """The function, whoever has it."""
+    return cast(Route, getattr(router, "route", router))
+
+
+def routed(router: Router | Route, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
+    """Asks a router and checks its answer.
+
+    Raises:
+        RoutingError: It named no replica that takes requests.
+    """
+    chosen = route_of(router)(prompt, loads, index)
+    there = [load.replica for load in loads]
+    if isinstance(chosen, bool) or chosen not in there:
+        raise RoutingError(
+            f"the router {shown(router)} named {shown(chosen)}, and the replicas that take "
+            f"requests are {there}; return one of these numbers."
+        )
+    return int(chosen)
