@@ -1,6 +1,5 @@
 """The draft model learns what a model says, from a good beginning, and its folder is whole."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
