@@ -10,13 +10,14 @@ loops wait for their tokens. These are the tokens that `LLM` gives. Whoever leav
 the request, and its blocks are free before the next step.
 
 A queue that grows without bound only hides that a server is too slow: where `max_waiting` requests
-wait already, the next one is refused (`TooBusyError`).
+wait already, the next one is refused (`TooBusyError`), and who has waited `max_queue_seconds` in
+vain is turned away (`OverloadedError`).
 
-Read next: `mailbox.py`, `driver.py`.
+Read next: `mailbox.py`, `waiting_room.py`, `driver.py`.
 """
 
 import asyncio
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Hashable, Sized
 from concurrent.futures import Future
 from pathlib import Path
 from time import perf_counter
@@ -46,6 +47,8 @@ class AsyncLLM:
     Args:
         model: As in `LLM`; or an `LLM`, which then stays open when this is closed.
         max_waiting: So many requests may wait for a place in the batch; the next one is refused.
+        max_queue_seconds: A request that has not begun after so long is turned away; None: it
+            waits as long as it takes.
         **options: Fields of `EngineConfig`.
 
     Raises:
@@ -54,17 +57,24 @@ class AsyncLLM:
     """
 
     def __init__(
-        self, model: LLM | str | Path = "tiny", *, max_waiting: int = MAX_WAITING, **options: Any
+        self,
+        model: LLM | str | Path = "tiny",
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_queue_seconds: float | None = None,
+        **options: Any,
     ) -> None:
         number = as_integer(max_waiting)
         if number is None or number < 1:
             raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer >= 1.")
+        if max_queue_seconds is not None and not max_queue_seconds > 0:
+            raise ConfigError(f"max_queue_seconds={shown(max_queue_seconds)} is not above 0.")
         if isinstance(model, LLM) and options:
             raise ConfigError(f"{', '.join(options)}: give options to the LLM, when it is made.")
-        self.max_waiting = number
+        self.max_waiting, self.max_queue_seconds = number, max_queue_seconds
         self._owns_llm = not isinstance(model, LLM)
         self.llm = model if isinstance(model, LLM) else LLM(model, **options)
-        self._driver = Driver(self.llm)
+        self._driver = Driver(self.llm, max_queue_seconds)
         self._num_refused = 0
         finalize(self, self._driver.stop)  # the thread does not outlive who may give it work
 
@@ -79,6 +89,7 @@ class AsyncLLM:
         self,
         prompts: Prompt | list[Prompt],
         sampling_params: SamplingParams | list[SamplingParams] | None = None,
+        client: Hashable = None,
     ) -> "Stream":
         """Queues requests; their tokens come as soon as their steps are done.
 
@@ -86,6 +97,7 @@ class AsyncLLM:
             prompts: As in `LLM.stream`: most often one.
             sampling_params: For all prompts, or one per prompt; by default what the model's folder
                 recommends.
+            client: Who asks, for a policy that looks at it (`FairPolicy`).
 
         Raises:
             TooBusyError: They and those that wait would be more than `max_waiting`.
@@ -99,7 +111,7 @@ class AsyncLLM:
         mailbox = Mailbox(_running_loop())
         read = self.llm.read(prompts)
         self._check_queue(num_answers(read, sampling_params))
-        self._driver.add(mailbox, read, sampling_params, arrival)
+        self._driver.add(mailbox, read, sampling_params, arrival, client)
         return Stream(mailbox, self._driver, self)
 
     def _check_queue(self, num_new: int) -> None:
@@ -249,6 +261,19 @@ class Stream:
             RequestError: It cannot take them.
         """
         return await self._until(lambda mailbox: mailbox.request_ids)
+
+    async def begun(self) -> tuple[int, ...]:
+        """Waits for the first token.
+
+        Returns:
+            The ids of the requests, in the order of the prompts.
+
+        Raises:
+            OverloadedError: It waited longer than `max_queue_seconds`.
+            NanoVLLMError: As in `__anext__`.
+        """
+        await self._until(lambda mailbox: mailbox.pieces or mailbox.outputs or ())
+        return self._mailbox.request_ids
 
     async def read(self) -> list[StreamOutput]:
         """All tokens that have come, at least one; an empty list says that this was all.

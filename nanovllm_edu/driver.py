@@ -15,22 +15,29 @@ with an `EngineClosedError`, and so does whatever comes later.
 It knows no event loop but through `mailbox.py`. Read next: this one, then `async_llm.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
+from time import perf_counter
 from typing import Any, Protocol, TypeAlias
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
-from nanovllm_edu.errors import EngineClosedError, StepFailedError, UnknownRequestError
+from nanovllm_edu.errors import (
+    EngineClosedError,
+    OverloadedError,
+    StepFailedError,
+    UnknownRequestError,
+)
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Letter, Mailbox, post
 from nanovllm_edu.outputs import StreamOutput
 from nanovllm_edu.prompt import TokenPrompt
 from nanovllm_edu.requests import Requests
 from nanovllm_edu.serving_metrics import Tally
+from nanovllm_edu.waiting_room import WaitingRoom
 
 Params: TypeAlias = SamplingParams | list[SamplingParams] | None
 
@@ -48,6 +55,7 @@ class Driver:
 
     Args:
         llm: Whose engine.
+        max_queue_seconds: A call that has not begun after so long is turned away.
 
     Attributes:
         stepper: Takes the steps; only a command (`do`) may change it.
@@ -57,7 +65,7 @@ class Driver:
         failure: Why, if nobody asked it to.
     """
 
-    def __init__(self, llm: LLM) -> None:
+    def __init__(self, llm: LLM, max_queue_seconds: float | None = None) -> None:
         self.llm, self.engine = llm, llm.engine
         self.stepper: Stepper = llm.engine
         self.tally = Tally()
@@ -67,6 +75,7 @@ class Driver:
         self._is_stopping = False
         self._live: dict[Mailbox, Requests] = {}
         self._arrivals: dict[Mailbox, float] = {}
+        self._room: WaitingRoom[Mailbox] = WaitingRoom(max_queue_seconds)
         self._letters: list[Letter] = []
         # A SimpleQueue, because a garbage collector may put a command into it, in any thread.
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -88,10 +97,11 @@ class Driver:
         read: list[TokenPrompt],
         params: Params,
         arrival: float,
+        client: Hashable = None,
     ) -> None:
         """Queues requests, all or none; what comes of them goes to the mailbox."""
         self.pending[mailbox] = num_answers(read, params)
-        self.do(partial(self._add, mailbox, read, params, arrival))
+        self.do(partial(self._add, mailbox, read, params, arrival, client))
 
     def cancel(self, mailbox: Mailbox) -> None:
         """Ends the requests of a call before the next step; nothing more is posted."""
@@ -118,6 +128,7 @@ class Driver:
         read: list[TokenPrompt],
         params: Params,
         arrival: float,
+        client: Hashable,
     ) -> None:
         del self.pending[mailbox]
         requests = Requests(self.engine, self.llm.depth)
@@ -128,7 +139,10 @@ class Driver:
             self._letters.append(Letter(mailbox, error=error))
             return
         self._live[mailbox], self._arrivals[mailbox] = requests, arrival
+        self._room.enter(mailbox, arrival)
         self.tally.num_requests += len(requests.answers)
+        for answer in requests.answers:  # before any step: a policy finds it from the first one on
+            answer.seq.client = client
         request_ids = tuple(request.request_id for request in requests.listed)
         self._letters.append(Letter(mailbox, request_ids=request_ids))
 
@@ -146,6 +160,7 @@ class Driver:
         try:
             while not self._is_stopping:
                 self._take_commands(wait=not self._live)
+                self._turn_away()
                 self._post()  # whoever was accepted or refused need not wait for a step
                 if self._live and not self._is_stopping:
                     self._step()
@@ -170,6 +185,22 @@ class Driver:
                 self._inbox.get_nowait()()
         except Empty:
             pass
+
+    def _turn_away(self) -> None:
+        """Ends who has waited too long; they hold nothing yet."""
+        for mailbox in self._room.overdue(perf_counter()):
+            requests = self._live.get(mailbox)
+            if requests is None or any(answer.seq.has_begun for answer in requests.answers):
+                continue
+            seconds = self._room.max_seconds or 0.0
+            text = (
+                f"the request waited {seconds:g} s and its turn did not come (max_queue_seconds="
+                f"{seconds:g}); the server is asked for more than it can do: try again later."
+            )
+            self._letters.append(Letter(mailbox, error=OverloadedError(text, seconds)))
+            self._abort(requests)
+            del self._live[mailbox]
+            self._count_ending(mailbox, requests, "overdue")
 
     def _step(self) -> None:
         try:

@@ -60,6 +60,18 @@ class TooBusyError(NanoVLLMError, RuntimeError):
     """Too many requests wait already; this one was not queued. Try again later."""
 
 
+class OverloadedError(TooBusyError):
+    """A request waited for its turn as long as it makes sense, and was turned away unbegun.
+
+    Attributes:
+        retry_seconds: When it may be worth asking again.
+    """
+
+    def __init__(self, message: str, retry_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
 class StepFailedError(NanoVLLMError, RuntimeError):
     """The step that computed a request failed, and the request with it. The engine goes on."""
 

@@ -87,7 +87,8 @@ class ServingMetrics:
         num_blocks: KV blocks in the pool.
         num_used_blocks: Those that a running request holds.
         num_requests: Requests that were accepted, ever. Each of `n` answers counts, here and below.
-        num_finished: Reason ("stop", "length", "abort" or "error") -> requests that ended so.
+        num_finished: Reason ("stop", "length", "abort", "error" or "overdue": turned away unbegun)
+            -> requests that ended so.
         num_refused: Requests that were turned away because too many waited.
         num_steps: Steps that the driver took.
         num_failed_steps: Steps that raised.
@@ -131,7 +132,7 @@ class Tally:
 
     num_requests: int = 0
     num_finished: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("stop", "length", "abort", "error"), 0)
+        default_factory=lambda: dict.fromkeys(("stop", "length", "abort", "error", "overdue"), 0)
     )
     num_steps: int = 0
     num_failed_steps: int = 0

@@ -17,6 +17,7 @@ ENGINE_NUMBERS = {
     "gpu_memory_utilization": (float, "fraction of the GPU's memory to use"),
     "seed": (int, "where random numbers come from"),
 }
+POLICIES = ("mixed", "phase-separated", "fair")
 ENGINE_WORDS = {
     "dtype": "auto, float32, bfloat16 or float16",
     "weight_dtype": "auto, or int8: weights in 8 bits, on a CPU",
@@ -64,7 +65,7 @@ def add_engine_options(parser: argparse.ArgumentParser, **defaults: Any) -> None
         _add(group, name, kind, text, defaults.get(name))
     for name, text in ENGINE_WORDS.items():
         _add(group, name, str, text, defaults.get(name))
-    group.add_argument("--policy", choices=("mixed", "phase-separated"), help="who goes first")
+    group.add_argument("--policy", choices=POLICIES, help="who goes first")
     group.add_argument("--eviction-policy", choices=("lru", "fifo"), help="which block goes first")
     group.add_argument(
         "--draft", metavar="NAME", help="guess ahead: ngram (from the text), or a small model"
@@ -122,6 +123,10 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-waiting", type=int, metavar="N", help="requests that may wait (default 256)"
     )
+    group.add_argument(
+        "--max-queue-seconds", type=float, metavar="S",
+        help="a request that has not begun after so long is turned away; left out: it waits",
+    )  # fmt: skip
     group.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of an answer")
     for name, (kind, text) in SERVE_LIMITS.items():
         _add(group, name, kind, text, None)

@@ -18,11 +18,14 @@ from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
+from nanovllm_edu.core.schedule.fair_policy import FairPolicy
 from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.model_proposer import ModelProposer
 from nanovllm_edu.runners.remote import RemoteRunner
+
+POLICIES = {"mixed": MixedPolicy, "phase-separated": PhaseSeparatedPolicy, "fair": FairPolicy}
 
 
 def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
@@ -41,8 +44,7 @@ def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of `EngineConfig` that were given."""
     options = _given(arguments, {**ENGINE_NUMBERS, **ENGINE_WORDS})
     if arguments.policy:
-        is_mixed = arguments.policy == "mixed"
-        options["policy"] = MixedPolicy() if is_mixed else PhaseSeparatedPolicy()
+        options["policy"] = POLICIES[arguments.policy]()
     if arguments.eviction_policy:
         options["eviction_policy"] = {"lru": LRU, "fifo": FIFO}[arguments.eviction_policy]
     options["enable_prefix_caching"] = not arguments.no_prefix_caching

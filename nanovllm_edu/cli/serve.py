@@ -23,7 +23,8 @@ def run(arguments: argparse.Namespace) -> None:
     rules = _rules(arguments, address)  # what is wrong is told before the model is loaded
     name = arguments.served_model_name or arguments.model
     max_waiting = MAX_WAITING if arguments.max_waiting is None else arguments.max_waiting
-    with make_llm(arguments) as llm, AsyncLLM(llm, max_waiting=max_waiting) as async_llm:
+    limits = {"max_waiting": max_waiting, "max_queue_seconds": arguments.max_queue_seconds}
+    with make_llm(arguments) as llm, AsyncLLM(llm, **limits) as async_llm:
         served = Served(async_llm, name, rules, show_text=arguments.show_text)
         serve(served, address, tell=_tell)
 

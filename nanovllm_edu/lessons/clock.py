@@ -20,6 +20,7 @@ from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
 from nanovllm_edu.lessons.checks import greedy
+from nanovllm_edu.waiting_room import WaitingRoom
 
 
 class Arrival(NamedTuple):
@@ -111,6 +112,7 @@ def serve(
     arrivals: Sequence[Arrival],
     cost: StepCost | None = None,
     max_steps: int = 5000,
+    max_queue_ms: float | None = None,
 ) -> Served:
     """Runs an engine against the clock until everybody is served.
 
@@ -119,12 +121,14 @@ def serve(
         arrivals: In order of time.
         cost: Of a step.
         max_steps: An engine that needs more runs in circles.
+        max_queue_ms: Who has not begun after so long is turned away, and gets no token.
     """
     cost = cost or StepCost()
     pending, recorder, now = list(arrivals), Recorder(engine), 0.0
     arrived: dict[int, float] = {}
     times: dict[int, list[float]] = {}
     tokens: dict[int, list[int]] = {}
+    room: WaitingRoom[int] = WaitingRoom(max_queue_ms)
     while pending or engine.has_unfinished_requests():
         if not engine.has_unfinished_requests():
             now = max(now, pending[0].at_ms)
@@ -132,6 +136,13 @@ def serve(
             arrival = pending.pop(0)
             seq_id = recorder.add_request(list(arrival.prompt), greedy(arrival.max_tokens))
             arrived[seq_id] = arrival.at_ms
+            room.enter(seq_id, arrival.at_ms)
+        for seq_id in room.overdue(now):
+            seq = engine.scheduler.queues.find(seq_id)
+            if seq is not None and not seq.has_begun:
+                recorder.abort_request(seq_id)
+        if not engine.has_unfinished_requests():
+            continue
         assert len(recorder) < max_steps, f"not done after {max_steps} steps"
         record = recorder.step()
         now += cost.of(record.num_tokens)

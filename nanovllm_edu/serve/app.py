@@ -44,7 +44,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         415: "The body is not application/json.",
         429: "Too many requests wait; try again.",
         501: "A package is missing on the server.",
-        503: "The server is about to end.",
+        503: "The server is about to end, or is asked for more than it can do.",
         504: "It took too long.",
     }.items()
 }

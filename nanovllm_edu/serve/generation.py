@@ -127,13 +127,16 @@ class Generation:
     ) -> ASGIApp:
         read = self.llm.llm.read(prompts)
         self._check_length(max((len(one.token_ids) for one in read), default=0))
-        stream = self.llm.stream([one.token_ids for one in read], params)
+        client = request.scope["state"]["client"]
+        stream = self.llm.stream([one.token_ids for one in read], params, client)
         seconds = self.limits.request_seconds
         try:
             if not body.stream:
                 outputs = await unless_gone(request.receive, stream.outputs(), seconds)
                 return JSONResponse(form.whole(_checked(outputs)))
-            request_ids = await unless_gone(request.receive, stream.accepted(), seconds)
+            # Who may be turned away is told by the status, which is sent with the first token.
+            waits = stream.accepted if self.llm.max_queue_seconds is None else stream.begun
+            request_ids = await unless_gone(request.receive, waits(), seconds)
         except ClientGoneError:
             return Response(status_code=499)  # nobody will read it
         finally:

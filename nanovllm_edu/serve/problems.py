@@ -9,6 +9,7 @@ Read next: `serve/gatekeeper.py`, `serve/app.py`.
 
 import logging
 import re
+from math import ceil
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,7 @@ from nanovllm_edu.errors import (
     EngineClosedError,
     MissingPackageError,
     NanoVLLMError,
+    OverloadedError,
     PromptTooLongError,
     RequestError,
     StepFailedError,
@@ -38,6 +40,7 @@ KINDS: dict[type[Exception], Kind] = {
     RequestError: (400, "invalid_request_error", None),
     ConfigError: (400, "invalid_request_error", None),
     MissingPackageError: (501, "invalid_request_error", "unsupported"),
+    OverloadedError: (503, "server_error", "overloaded"),
     TooBusyError: (429, "rate_limit_error", "too_busy"),
     EngineClosedError: (503, "server_error", "shutting_down"),
     StepFailedError: (500, "server_error", "step_failed"),
@@ -101,8 +104,10 @@ def _what_does_not_fit(error: RequestValidationError) -> tuple[str, str, str | N
     return message, "invalid_request_error", name, None
 
 
-def headers_of(status: int) -> dict[str, str]:
+def headers_of(status: int, error: BaseException) -> dict[str, str]:
     """What a client should know besides."""
+    if isinstance(error, OverloadedError):
+        return {"Retry-After": str(max(1, ceil(error.retry_seconds)))}
     if status in (429, 503):
         return {"Retry-After": "1"}
     return {"WWW-Authenticate": "Bearer, Basic"} if status == 401 else {}
@@ -111,7 +116,7 @@ def headers_of(status: int) -> dict[str, str]:
 def response_of(error: BaseException) -> JSONResponse:
     """The answer to a request that failed."""
     status, body = body_of(error)
-    return JSONResponse(body, status, headers_of(status))
+    return JSONResponse(body, status, headers_of(status, error))
 
 
 async def answer(request: Request, error: Exception) -> JSONResponse:

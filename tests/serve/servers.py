@@ -29,13 +29,15 @@ def serving(
     origins: frozenset[str] = frozenset(),
     limits: ServeLimits | None = None,
     max_waiting: int = 256,
+    max_queue_seconds: float | None = None,
     show_text: bool = False,
     **options: Any,
 ) -> Iterator[ServerThread]:
     """A server whose model is a checksum, unless an LLM is given."""
     given = llm or small_llm(0, runner, **options)
     rules = Rules(LOOPBACK_NAMES, origins, keys, limits or ServeLimits())
-    with AsyncLLM(given, max_waiting=max_waiting) as async_llm:
+    waiting = {"max_waiting": max_waiting, "max_queue_seconds": max_queue_seconds}
+    with AsyncLLM(given, **waiting) as async_llm:
         served = Served(async_llm, "tiny", rules, show_text=show_text)
         with ServerThread(served, Address(port=0, drain_seconds=5)) as server:
             yield server

@@ -19,7 +19,7 @@ Read next: `core/request/sampling_params.py`, `core/request/ending.py`.
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from collections.abc import Sequence as Seq
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -127,6 +127,7 @@ class Sequence:
         finish_reason: "stop", "length", "abort" or "error" once finished.
         finish_detail: What is behind it.
         stop_reason: The stop string, or the one of `stop_token_ids`, that ended it.
+        client: Who asked, if it was told. Only a policy looks at it.
     """
 
     seq_id: int
@@ -147,6 +148,7 @@ class Sequence:
     finish_reason: str | None = None
     finish_detail: str = ""
     stop_reason: int | str | None = None
+    client: Hashable = None
     _table: tuple[int, ...] = ()
     block_table: list[int] = field(init=False)
     token_times: list[float] = field(init=False)
@@ -159,6 +161,11 @@ class Sequence:
         self.max_num_tokens = sys.maxsize if asked is None else self.num_prompt_tokens + asked
         self.ending_token_ids = frozenset(self.params.stop_token_ids)
         self.block_table, self.token_times, self.logprobs = [], [], []
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was ever admitted."""
+        return self.num_prefix_hit_tokens is not None
 
     @property
     def num_tokens(self) -> int:
@@ -205,5 +212,6 @@ class Sequence:
             self.prompt_id,
         )
         twin.judge, twin.grammar = deepcopy(self.judge), deepcopy(self.grammar)
+        twin.client = self.client
         twin.token_times, twin.logprobs = list(self.token_times), list(self.logprobs)
         return twin

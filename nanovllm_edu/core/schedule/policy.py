@@ -6,7 +6,8 @@ the rows and the memory, so no policy, however odd, can break the engine.
 `order` returns groups of sequences. The scheduler plans the first group out of which anything can
 run, and leaves the rest for later steps. Two groups make phases; one group makes a mixed batch.
 
-Read next: `core/schedule/step_builder.py` and `core/schedule/preemption.py`, which ask it.
+Read next: `core/schedule/step_builder.py` and `core/schedule/preemption.py`, which ask it;
+`core/schedule/fair_policy.py`, an example.
 """
 
 from collections.abc import Iterable
