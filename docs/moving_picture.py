@@ -28,9 +28,9 @@ ARRIVALS = {
 OPTIONS = {"block_size": 4, "num_blocks": 28, "max_num_batched_tokens": 64}
 
 SECONDS_PER_STEP, SECONDS_AT_THE_END = 0.5, 4.0
-WIDTH, HEIGHT, LEFT, CELL, ROW = 800, 448, 16, 26, 56
-TIMELINE, POOL = 286, 384
-"""Where these parts begin, from the top."""
+WIDTH, HEIGHT, LEFT, CELL, ROW = 800, 482, 16, 26, 66
+TIMELINE, POOL = 320, 418  # where these parts begin, from the top
+LINE = 98  # characters, in the widest font that a reader may have
 
 STYLE = """
 svg { color: #1d2530; --pale: #f1f3f6; --line: #c3cad4; --dim: #5a6372; background: #fff; }
@@ -38,7 +38,7 @@ svg { color: #1d2530; --pale: #f1f3f6; --line: #c3cad4; --dim: #5a6372; backgrou
   svg { color: #e3e8ee; --pale: #1d232b; --line: #3a4450; --dim: #a3aebc; background: #14181e; }
 }
 text { font: 14px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: currentColor; }
-.dim { fill: var(--dim); } .bold { font-weight: 600; } .free { fill: none; stroke: var(--line); }
+.dim { fill: var(--dim); } .free { fill: none; stroke: var(--line); }
 .kept { fill: var(--pale); stroke: var(--line); stroke-dasharray: 3 2; }
 .light { fill-opacity: .55; } .off { visibility: hidden; }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; } }
@@ -124,12 +124,15 @@ def answers(film: Film, recording: Recording) -> Iterator[str]:
             f'fill="{colour_of(seq_id)}"/>'
             f'<text class="dim" x="{LEFT + 24}" y="{y}">{escape(question)}</text></g>'
         )
-        tokens = "".join(
-            f'<tspan class="{film.during(step, film.num_steps)}">{escape(piece)}</tspan>'
-            for step, piece in answer(recording, seq_id)
-        )
-        place = f'x="{LEFT + 24}" y="{y + 21}" xml:space="preserve"'
-        yield f'<text class="bold" {place}>{tokens}</text>'
+        tokens, column = "", 0
+        for step, piece in answer(recording, seq_id):
+            is_next_line = column <= LINE < column + len(piece)
+            column += len(piece)
+            place = f' x="{LEFT + 24}" dy="19"' if is_next_line else ""
+            shown = escape(piece.lstrip() if is_next_line else piece)
+            during = film.during(step, film.num_steps)
+            tokens += f'<tspan class="{during}"{place}>{shown}</tspan>'
+        yield f'<text x="{LEFT + 24}" y="{y + 20}" xml:space="preserve">{tokens}</text>'
 
 
 def answer(recording: Recording, seq_id: int) -> Iterator[tuple[int, str]]:

@@ -116,7 +116,7 @@ def test_runs_from_top_to_bottom(lesson):
     )
     errors = page.locator("[data-mime-type*='jupyter.error'], [data-mime-type*='jupyter.stderr']")
     assert errors.all_inner_texts() == []
-    assert page.locator(".nv-timeline").count() == 2  # the viewer and the StepPlayer
+    assert page.locator(".nv[data-level=basic] .nv-timeline").count() == 2  # show and StepPlayer
 
 
 def test_an_exercise_is_checked_hinted_and_solved(lesson):

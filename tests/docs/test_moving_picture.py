@@ -37,11 +37,13 @@ def test_the_run_shows_what_its_words_promise(recording):
 def test_it_holds_every_answer_whole(script, recording):
     root = ElementTree.fromstring(PICTURE.read_text("utf-8"))
     lines = [
-        "".join(element.itertext()) for element in root.iter() if element.tag.endswith("}text")
+        "".join(element.itertext()).replace(" ", "")
+        for element in root.iter()
+        if element.tag.endswith("}text")
     ]
     for seq_id in recording.requests:
         answer = "".join(piece for _, piece in script["answer"](recording, seq_id))
-        assert answer.endswith(".") and answer in lines
+        assert answer.endswith(".") and answer.replace(" ", "") in lines
 
 
 def test_it_is_small_follows_the_theme_and_can_rest():

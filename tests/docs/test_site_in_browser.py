@@ -1,7 +1,10 @@
-"""The built site in a real Chromium that may reach this machine only."""
+"""The built site in a real Chromium that may reach this machine only; it lies under a path."""
+
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.docs.conftest import HOSTED
 from tests.loopback import served
 
 pytestmark = pytest.mark.browser
@@ -26,7 +29,7 @@ VIEWER = "document.querySelector('.nv').viewer"
 @pytest.fixture(scope="module")
 def address(site):
     """The site, served on the loopback."""
-    with served(site) as address:
+    with served(site, urlsplit(HOSTED["SITE_URL"]).path.rstrip("/")) as address:
         yield address
 
 
@@ -157,6 +160,29 @@ def test_frames_follow_the_theme_of_the_page(open_page):
 
 
 # ----------------------------------------------------------------------------------- reading
+
+
+def test_a_page_that_is_not_there_leads_back(chromium, address):
+    page = chromium.new_page()
+    failed = []
+    page.on("response", lambda answer: failed.append(answer.url) if answer.status == 404 else None)
+    page.goto(f"{address}/some/folder/gone.html", wait_until="load")
+    assert failed == [f"{address}/some/folder/gone.html"], "its style, script and icon are found"
+    assert page.locator("h1").inner_text() == "This page is not here"
+    page.locator("article a", has_text="Learn").click()
+    assert page.url == f"{address}/learn/index.html"
+    page.close()
+
+
+def test_plots_take_the_colours_of_the_page(open_page):
+    inks = {}
+    for scheme in SCHEMES:
+        page = open_page("learn/03_paged_memory", color_scheme=scheme)
+        words = page.locator(".jp-RenderedSVG svg text").first
+        inks[scheme] = words.evaluate("e => getComputedStyle(e).fill")
+        text = page.locator(".md-content p").first.evaluate("e => getComputedStyle(e).color")
+        assert inks[scheme] == text
+    assert inks["light"] != inks["dark"]
 
 
 @pytest.mark.parametrize("name", KINDS.values(), ids=KINDS)

@@ -138,6 +138,13 @@ def test_the_first_thing_to_see_is_text_from_the_model():
     assert "KV cache" in first.outputs[0].text
 
 
+def test_the_first_views_open_with_what_matters_most():
+    code = text(PATHS[0], "code")
+    shown = re.findall(r"^(?:show|player = StepPlayer)\(.+\)$", code, re.MULTILINE)
+    assert len(shown) == 2
+    assert all(line.endswith(', level="basic")') for line in shown)
+
+
 def test_all_lessons_together_take_what_they_take():
     """Two years of PyTorch, exercises included: some twelve hours."""
     minutes = sum(int(TIME.search(text(path, "markdown"))[1]) for path in PATHS)
