@@ -79,13 +79,17 @@ def _check_blocks(plan: StepPlan, device: Hello) -> None:
 def _check_masks(plan: StepPlan, device: Hello) -> None:
     claimed = {span.row: span.num_claimed for span in plan.spans} if plan.masks else {}
     for held in plan.masks:
-        lengths = {len(mask) for mask in held.masks}
-        if len(held.masks) != claimed.get(held.row) or lengths != {-(-device.vocab_size // 8)}:
+        if len(held.masks) != claimed.get(held.row):
             raise WireError(
-                f"a plan has {len(held.masks)} masks of {sorted(lengths)} bytes for row "
-                f"{held.row}, which samples {claimed.get(held.row, 0)} times of "
-                f"{device.vocab_size} tokens."
+                f"a plan has {len(held.masks)} masks for row {held.row}, which samples "
+                f"{claimed.get(held.row, 0)} times."
             )
+    lengths = {len(mask) for held in plan.masks for mask in held.masks}
+    if len(lengths) > 1 or any(8 * length < device.vocab_size for length in lengths):
+        raise WireError(
+            f"a plan has masks of {sorted(lengths)} bytes; all must have one length, and a bit "
+            f"for each of {device.vocab_size} tokens."
+        )
 
 
 def _check_below(values: Iterable[int], end: int, what: str) -> None:

@@ -82,11 +82,15 @@ def test_what_is_the_last_of_everything_is_allowed() -> None:
         ({"block_updates": (UPDATE._replace(block_ids=(1, 2)),)}, "table entries"),
         ({"masks": (MASKS._replace(row=3),)}, "3 rows"),
         ({"masks": (MASKS._replace(row=1),)}, "row 1, which samples 0 times"),
-        ({"masks": (MASKS._replace(masks=(bytes(13),)),)}, "1 masks of"),
+        (
+            {"masks": (MASKS._replace(masks=(bytes(13),)),)},
+            "1 masks for row 0, which samples 2 times",
+        ),
         (
             {"masks": (MASKS._replace(masks=(bytes(13), bytes(12))),)},
-            r"2 masks of \[12, 13\] bytes",
+            r"masks of \[12, 13\] bytes",
         ),
+        ({"masks": (MASKS._replace(masks=(bytes(12),) * 2),)}, "a bit for each of 100 tokens"),
         ({"copies": (COPY._replace(source=BlockRef(0, 8)),)}, "8 blocks"),
         ({"copies": (COPY._replace(target=BlockRef(1, 0)),)}, "1 tiers"),
     ],
