@@ -17,6 +17,7 @@ from nanovllm_edu.errors import ConfigError, shown
 
 WHO_HAS_THE_MODEL_DECIDES = (
     "dtype",
+    "weight_dtype",
     "device",
     "attention_backend",
     "gpu_memory_utilization",

@@ -74,7 +74,10 @@ class ModelHost:
             ping_interval=PING_SECONDS,
             ping_timeout=PING_SECONDS,
         )
-        self._thread = Thread(target=self._server.serve_forever, name="nanovllm-edu runner")
+        # A daemon, and so is every thread that it makes: who forgets to close a host can still end.
+        self._thread = Thread(
+            target=self._server.serve_forever, name="nanovllm-edu runner", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:

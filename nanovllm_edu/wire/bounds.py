@@ -21,7 +21,7 @@ def check_plan(plan: StepPlan, device: Hello) -> None:
     Raises:
         WireError: It does; says what, and how many there are.
     """
-    news = (*plan.joined, *plan.sampling_updates, *plan.block_updates)
+    news = (*plan.joined, *plan.sampling_updates, *plan.block_updates, *plan.masks)
     rows = (*plan.left, *(one.row for one in news))
     _check_below(rows, device.max_num_seqs, "rows")
     _check_spans(plan.spans, device)
@@ -33,6 +33,7 @@ def check_plan(plan: StepPlan, device: Hello) -> None:
     for update in plan.sampling_updates:
         _check_sampling(update.sampling, device)
     _check_blocks(plan, device)
+    _check_masks(plan, device)
 
 
 def _check_spans(spans: Spans, device: Hello) -> None:
@@ -73,6 +74,22 @@ def _check_blocks(plan: StepPlan, device: Hello) -> None:
     for block in chain.from_iterable(plan.copies):
         _check_below([block.tier], DEVICE_TIER + 1, "tiers of memory")
         _check_below([block.block_id], device.num_blocks, "blocks")
+
+
+def _check_masks(plan: StepPlan, device: Hello) -> None:
+    claimed = {span.row: span.num_claimed for span in plan.spans} if plan.masks else {}
+    for held in plan.masks:
+        if len(held.masks) != claimed.get(held.row):
+            raise WireError(
+                f"a plan has {len(held.masks)} masks for row {held.row}, which samples "
+                f"{claimed.get(held.row, 0)} times."
+            )
+    lengths = {len(mask) for held in plan.masks for mask in held.masks}
+    if len(lengths) > 1 or any(8 * length < device.vocab_size for length in lengths):
+        raise WireError(
+            f"a plan has masks of {sorted(lengths)} bytes; all must have one length, and a bit "
+            f"for each of {device.vocab_size} tokens."
+        )
 
 
 def _check_below(values: Iterable[int], end: int, what: str) -> None:

@@ -22,13 +22,15 @@ from nanovllm_edu.core.plan import (
     BlockCopy,
     BlockUpdate,
     Joined,
+    RowMasks,
     SamplingUpdate,
     Spans,
     StepOutput,
     StepPlan,
 )
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE, TokenLogprobs
-from nanovllm_edu.errors import WireError
+from nanovllm_edu.errors import ConfigError, WireError
 
 VERSION = 1
 """Of the format: both sides must have the same. It grows with every change of a message."""
@@ -38,6 +40,9 @@ MAX_BYTES = 2**26
 
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
 Counts = tuple[Count, ...]
+Seed = Annotated[int, Meta(ge=0)]
+Options = dict[str, Any]
+"""Of `SamplingParams`, which checks them: those that differ from their defaults."""
 Columns = tuple[
     Counts, Counts, Counts, Counts, tuple[Counts, ...], Counts, tuple[bool, ...]
 ]  # fmt: skip
@@ -53,11 +58,12 @@ class Plan(Message, frozen=True):
 
     step_id: Count
     spans: Columns
-    joined: tuple[Joined, ...]
+    joined: tuple[tuple[Count, Count, Counts, Count, Options, Seed], ...]
     left: Counts
-    sampling_updates: tuple[SamplingUpdate, ...]
+    sampling_updates: tuple[tuple[Count, Count, Options], ...]
     block_updates: tuple[BlockUpdate, ...]
     copies: tuple[BlockCopy, ...]
+    masks: tuple[RowMasks, ...]
 
 
 class Output(Message, frozen=True):
@@ -178,20 +184,23 @@ def encode_plan(plan: StepPlan) -> bytes:
         Plan(
             plan.step_id,
             cast(Columns, plan.spans.columns),
-            plan.joined,
+            tuple((*new[:2], tuple(new.token_ids), new[3], _options(new.sampling), new.seed)
+                  for new in plan.joined),
             plan.left,
-            plan.sampling_updates,
+            tuple((new.seq_id, new.row, _options(new.sampling)) for new in plan.sampling_updates),
             plan.block_updates,
             plan.copies,
+            plan.masks,
         )
-    )
+    )  # fmt: skip
 
 
 def decode_plan(data: bytes) -> StepPlan:
     """The plan behind `encode_plan`, without `events` and `blocked`.
 
     Raises:
-        WireError: As in `decode`; or its columns are not equally long.
+        WireError: As in `decode`; or its columns are not equally long, or a sampling option is
+            refused.
     """
     message = decode(data, Plan)
     if len(set(map(len, message.spans))) != 1:
@@ -200,14 +209,32 @@ def decode_plan(data: bytes) -> StepPlan:
         message.step_id,
         Spans(zip(*message.spans, strict=True)),
         tuple(
-            joined._replace(token_ids=array(TOKEN_TYPE, joined.token_ids))
-            for joined in message.joined
+            Joined(seq_id, row, array(TOKEN_TYPE, token_ids), num, _params(options), seed)
+            for seq_id, row, token_ids, num, options, seed in message.joined
         ),
         message.left,
-        message.sampling_updates,
+        tuple(
+            SamplingUpdate(seq_id, row, _params(options))
+            for seq_id, row, options in message.sampling_updates
+        ),
         message.block_updates,
         message.copies,
+        masks=message.masks,
     )
+
+
+def _options(params: SamplingParams) -> Options:
+    return {k: v for k, v in params.to_dict().items() if v != _DEFAULTS.get(k)}
+
+
+def _params(options: Options) -> SamplingParams:
+    try:
+        return SamplingParams(**options)
+    except (ConfigError, TypeError) as error:
+        raise WireError(f"a plan is damaged: {error!s:.300}") from error
+
+
+_DEFAULTS = SamplingParams().to_dict()
 
 
 def encode_output(step_id: int, output: StepOutput) -> bytes:

@@ -312,14 +312,17 @@ def test_an_interrupt_while_an_output_is_awaited_loses_nothing(
 
 def test_an_llm_takes_a_runner_and_reads_the_tokenizer_alone() -> None:
     with (
-        hosting(ChecksumRunner(40, 4, vocab_size=1024), num_blocks=40) as host,
+        hosting(ChecksumRunner(40, 4, vocab_size=2560), num_blocks=40) as host,
         LLM(runner=RemoteRunner(host.url), max_num_seqs=2) as llm,
     ):
         params, prompts = SamplingParams(temperature=0, max_tokens=5), [[1, 2, 3], [4, 5]]
         said = llm.generate(list(prompts), params, use_tqdm=False)
-        expected = [expected_tokens(prompt, params, 0, vocab_size=1024) for prompt in prompts]
+        expected = [expected_tokens(prompt, params, 0, vocab_size=2560) for prompt in prompts]
         assert [list(one.token_ids) for one in said] == expected
         assert llm.info.choices["where the model is"][0] == host.url
         assert (llm.depth, llm.engine.config.num_blocks) == (1, 40)
-    with LLM(runner=ChecksumRunner(8, 4, vocab_size=1024)) as llm:
+        form = {"choice": ["yes", "no"]}  # what may be drawn is masked here, and drawn there
+        params = SamplingParams(structured_outputs=form, max_tokens=9)
+        assert llm.generate("Well?", params, use_tqdm=False)[0].text in form["choice"]
+    with LLM(runner=ChecksumRunner(8, 4, vocab_size=2560)) as llm:
         assert llm.info.choices["runner"] == ("ChecksumRunner", "it was given")

@@ -9,6 +9,7 @@ from nanovllm_edu.core.plan import (
     BlockRef,
     BlockUpdate,
     Joined,
+    RowMasks,
     SamplingUpdate,
     Span,
     Spans,
@@ -42,6 +43,10 @@ params = st.builds(
     bad_words=words,
     allowed_token_ids=st.none() | st.lists(counts, min_size=1, max_size=3),
     bad_words_token_ids=st.lists(st.lists(counts, min_size=1, max_size=3), max_size=2),
+    structured_outputs=st.none()
+    | st.sampled_from(
+        [{"regex": "[0-9]+"}, {"choice": ["yes", "no"]}, {"json": {"type": "object"}}]
+    ),
 )
 spans = st.builds(Span, counts, counts, counts, counts, tokens, counts, st.booleans())
 arrays = st.lists(counts, max_size=5).map(lambda ids: array(TOKEN_TYPE, ids))
@@ -57,6 +62,10 @@ plans = st.builds(
     st.lists(st.builds(SamplingUpdate, counts, counts, params), max_size=2).map(tuple),
     st.lists(st.builds(BlockUpdate, counts, counts, counts, tokens), max_size=3).map(tuple),
     st.lists(st.builds(BlockCopy, blocks, blocks), max_size=2).map(tuple),
+    masks=st.lists(
+        st.builds(RowMasks, counts, counts, st.lists(st.binary(max_size=9), max_size=2).map(tuple)),
+        max_size=2,
+    ).map(tuple),
 )
 likeliest = st.lists(st.tuples(counts, st.floats(allow_nan=False)), max_size=3).map(tuple)
 logprobs = st.builds(TokenLogprobs, counts, st.floats(allow_nan=False), likeliest)

@@ -10,6 +10,7 @@ from nanovllm_edu.core.plan import (
     BlockRef,
     BlockUpdate,
     Joined,
+    RowMasks,
     SamplingUpdate,
     Span,
     Spans,
@@ -27,6 +28,7 @@ DEVICE = Hello(
 JOINED = Joined(5, 2, (99, 0, 7), 3, SamplingParams(), 0)
 UPDATE = BlockUpdate(0, 2, 7, (7,))
 COPY = BlockCopy(BlockRef(0, 0), BlockRef(0, 7))
+MASKS = RowMasks(6, 0, (bytes(13), bytes(13)))  # a bit for each of 100 tokens, at two positions
 PLAN = StepPlan(
     4,
     Spans([Span(5, 2, 0, 3), Span(6, 0, 28, 2, (1, 99), 1)]),
@@ -35,6 +37,7 @@ PLAN = StepPlan(
     (SamplingUpdate(6, 0, SamplingParams(stop_token_ids=(99,), logit_bias={99: 1})),),
     (UPDATE,),
     (COPY,),
+    masks=(MASKS,),
 )
 
 
@@ -77,6 +80,17 @@ def test_what_is_the_last_of_everything_is_allowed() -> None:
         ({"block_updates": (UPDATE._replace(group=1),)}, "1 groups"),
         ({"block_updates": (UPDATE._replace(block_ids=(8,)),)}, "8 blocks"),
         ({"block_updates": (UPDATE._replace(block_ids=(1, 2)),)}, "table entries"),
+        ({"masks": (MASKS._replace(row=3),)}, "3 rows"),
+        ({"masks": (MASKS._replace(row=1),)}, "row 1, which samples 0 times"),
+        (
+            {"masks": (MASKS._replace(masks=(bytes(13),)),)},
+            "1 masks for row 0, which samples 2 times",
+        ),
+        (
+            {"masks": (MASKS._replace(masks=(bytes(13), bytes(12))),)},
+            r"masks of \[12, 13\] bytes",
+        ),
+        ({"masks": (MASKS._replace(masks=(bytes(12),) * 2),)}, "a bit for each of 100 tokens"),
         ({"copies": (COPY._replace(source=BlockRef(0, 8)),)}, "8 blocks"),
         ({"copies": (COPY._replace(target=BlockRef(1, 0)),)}, "1 tiers"),
     ],
