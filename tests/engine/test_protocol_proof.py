@@ -2,8 +2,8 @@
 
 `tests/proof/world.py` drives engines of random shapes on the checksum runner: guesses of every
 quality, blocks that move to other blocks and through the host's memory, groups that number their
-blocks differently, several answers to a prompt, preemption, prefix hits, aborts, changed sampling,
-forks, steps planned ahead.
+blocks differently, several answers to a prompt, grammars, preemption, prefix hits, aborts, changed
+sampling, forks, steps planned ahead.
 After each step `tests/proof/books.py` counts everything anew, without the engine's own code.
 
 The whole 10^5 steps, and ten times as many with failing devices: `python benchmarks/soak.py`.
@@ -40,7 +40,7 @@ def test_random_steps_give_each_request_the_tokens_of_a_run_alone(
         if world.engine.scheduler.draft_proposer is not None:
             counts["guesses"] += world.engine.scheduler.draft_proposer.num_guesses  # type: ignore[attr-defined]
     needed = ["steps", "requests", "moves", "aborts", "forks", "guesses", "preemptions", "hits"]
-    needed += ["shared prompts", "copied rests"]
+    needed += ["shared prompts", "copied rests", "grammars"]
     for name in needed + ["faults"] * (fault_rate > 0):
         assert counts[name] > 10, f"these worlds hardly have {name}: {counts}"
 

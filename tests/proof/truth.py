@@ -11,6 +11,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.runners.checksum import checksum, sample
+from tests.core.grammars import LONGEST, toy_mask
 
 VOCAB_SIZE = 24
 
@@ -27,6 +28,7 @@ class Known:
         tokens: Prompt and every token seen so far.
         context: The checksum of each of them.
         reason: How it ended; None while it goes on.
+        is_held: Whether it is held to a toy grammar.
     """
 
     seq: Sequence
@@ -38,6 +40,7 @@ class Known:
     tokens: list[int] = field(default_factory=list)
     context: list[int] = field(default_factory=list)
     reason: str | None = None
+    is_held: bool = False
 
     def __post_init__(self) -> None:
         for token in self.prompt:
@@ -51,19 +54,25 @@ class Known:
         return [params for first, params in self.sampling if first <= step_id][-1]
 
     def next_token(self, step_id: int) -> int:
-        return sample(self.context, self.params_at(step_id), self.seed, VOCAB_SIZE)
+        output = self.tokens[len(self.prompt) :]
+        mask = toy_mask(output, VOCAB_SIZE, self.eos) if self.is_held else None
+        return sample(self.context, self.params_at(step_id), self.seed, VOCAB_SIZE, mask)
 
     def ending(self) -> str | None:
         """How it ends with its newest token, if it does."""
         params, newest = self.sampling[0][1], self.tokens[-1]
         if newest in params.stop_token_ids or (newest in self.eos and not params.ignore_eos):
             return "stop"
-        is_long = len(self.tokens) >= min(self.limit, len(self.prompt) + params.max_tokens)
-        return "length" if is_long else None
+        if len(self.tokens) >= min(self.limit, len(self.prompt) + params.max_tokens):
+            return "length"
+        num_output = len(self.tokens) - len(self.prompt)
+        is_complete = self.is_held and (newest in self.eos or num_output >= LONGEST)
+        return "stop" if is_complete else None
 
     def guesses(self, num_tokens: int) -> list[int]:
         """The tokens that come next, if nothing changes."""
-        ahead = Known(self.seq, self.tokens, self.seed, self.limit, self.eos, self.sampling[-1:])
+        ahead = self.copy(self.seq)
+        ahead.sampling = self.sampling[-1:]
         first = len(ahead.tokens)
         for _ in range(num_tokens):
             ahead.push(ahead.next_token(self.sampling[-1][0]))
@@ -72,7 +81,7 @@ class Known:
     def copy(self, seq: Sequence) -> "Known":
         """The same request in a forked engine."""
         twin = Known(seq, [], self.seed, self.limit, self.eos, list(self.sampling))
-        twin.prompt, twin.reason = self.prompt, self.reason
+        twin.prompt, twin.reason, twin.is_held = self.prompt, self.reason, self.is_held
         twin.tokens, twin.context = list(self.tokens), list(self.context)
         return twin
 

@@ -18,6 +18,7 @@ from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, PromptTooLongError
+from tests.core.grammars import ToyGrammar
 from tests.proof.books import check_books, check_idle
 from tests.proof.interrupts import Injector
 from tests.proof.parts import (
@@ -141,10 +142,15 @@ class World:
         seqs = self.call(self.engine.add_requests, [(prompt, params)])
         limit, eos = self.engine.max_model_len, self.runner.eos_token_ids
         assert len(seqs) == params.n
+        is_held = self.random.random() < 0.3
+        self.counts["grammars"] += is_held
         for index, seq in enumerate(seqs):
             if params.seed is not None:
                 assert seq.seed == sample_seed(params.seed, index)
-            self.truth.add(Known(seq, prompt, seq.seed, limit, eos, [(0, params)]))
+            known = Known(seq, prompt, seq.seed, limit, eos, [(0, params)])
+            if is_held:
+                seq.grammar, known.is_held = ToyGrammar(VOCAB_SIZE, eos), True
+            self.truth.add(known)
         self.counts["requests"] += 1
 
     def abort(self, seq_id: int) -> None:

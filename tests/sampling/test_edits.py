@@ -1,6 +1,7 @@
 """Stages that edit single logits equal their definitions, and cost nothing where unused."""
 
 import math
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -29,6 +30,8 @@ def by_definition(logits: list[float], row: SamplingRow, tokens: list[int]) -> l
     params, output = row.params, tokens[NUM_PROMPT_TOKENS : row.position]
     result = list(logits)
     for i in range(VOCAB_SIZE):
+        if row.mask is not None and not row.mask[i // 8] >> i % 8 & 1:
+            result[i] = -math.inf
         if params.allowed_token_ids and i not in params.allowed_token_ids:
             result[i] = -math.inf
         for words in params.bad_words_token_ids:
@@ -65,6 +68,9 @@ def test_they_equal_their_definitions(seed: int) -> None:
         )
         for _ in range(10)
     ]  # fmt: skip
+    for i in range(0, 10, 3):
+        params = replace(rows[i].params, structured_outputs={"regex": "any"})
+        rows[i] = rows[i]._replace(params=params, mask=random.randbytes(3))
     logits = torch.randn(10, VOCAB_SIZE, generator=torch.Generator().manual_seed(seed))
     before = logits.clone()
     got = edited(logits, rows, torch.tensor(tables)).tolist()
@@ -98,7 +104,7 @@ def test_a_stage_that_is_not_in_use_is_not_there() -> None:
 @pytest.mark.parametrize(
     "options",
     [{"logit_bias": {1: 1.0}}, {"allowed_token_ids": [1]}, {"min_tokens": 1},
-     {"bad_words_token_ids": [[1]]}],
+     {"bad_words_token_ids": [[1]]}, {"structured_outputs": {"regex": "a"}}],
     ids=str,
 )  # fmt: skip
 def test_a_graph_leaves_them_to_the_eager_sampler(options: Any) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from dataclasses import fields
+from dataclasses import fields, replace
 from random import Random
 from typing import Any
 
@@ -21,7 +21,7 @@ VOCAB_SIZE, PROMPT, LENGTH = 97, 5, 12
 APPLIED = {
     "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty",
     "frequency_penalty", "logit_bias", "allowed_token_ids", "bad_words_token_ids", "min_tokens",
-    "stop_token_ids", "ignore_eos", "logprobs",
+    "stop_token_ids", "ignore_eos", "logprobs", "structured_outputs",
 }  # fmt: skip
 """Options that the sampler looks at."""
 OF_OTHERS = {
@@ -69,6 +69,9 @@ def random_batch(seed: int) -> tuple[Tensor, list[SamplingRow], list[list[int]]]
         )
         for i in range(12)
     ]  # fmt: skip
+    for i in range(0, 12, 4):
+        params = replace(rows[i].params, structured_outputs={"regex": "any"})
+        rows[i] = rows[i]._replace(params=params, mask=random.randbytes(16))
     return logits, rows, table
 
 

@@ -69,9 +69,11 @@ def _by_token(seq: Sequence, token_id: int) -> Ending:
 
 
 def _by_grammar(grammar: Grammar, *, is_refused: bool) -> Ending | None:
+    if grammar.is_complete:
+        return Ending("stop", "its grammar is complete")
     if is_refused:  # its mask was applied, so other options had left none of the allowed tokens
         return Ending("error", "no token is left that its grammar and its other options allow")
-    return Ending("stop", "its grammar is complete") if grammar.is_complete else None
+    return None
 
 
 def _by_length(seq: Sequence) -> Ending:

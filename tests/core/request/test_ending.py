@@ -5,6 +5,7 @@ import pytest
 
 from nanovllm_edu.core.request.ending import settle
 from nanovllm_edu.core.request.sequence import Sequence
+from tests.core.grammars import ToyGrammar
 from tests.core.steps import Guesses, add, commit, scheduler, step
 
 
@@ -162,3 +163,34 @@ def test_a_stop_reason_is_what_the_request_asked_for(token_id: int, stop_reason:
     ending = settle(seq, (token_id,))[1]
     assert ending is not None
     assert ending.stop_reason == stop_reason
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "kept", "ending"),
+    [
+        ({}, (1, 3), (1, 3), None),
+        ({}, (1, 3, 5), (1, 3, 5), ("stop", "token 5 means end of sequence")),
+        ({"ignore_eos": True}, (1, 3, 5), (1, 3, 5), ("stop", "its grammar is complete")),
+        ({}, (1, 3, 3, 3, 3, 3, 3, 8), (1, 3, 3, 3, 3, 3, 3), ("stop", "its grammar is complete")),
+        ({}, (1, 5), (1,), ("error", "no token is left that its grammar and its other options")),
+        ({}, (3,), (), ("error", "no token is left that its grammar and its other options allow")),
+        ({"max_tokens": 2}, (1, 3, 7, 7), (1, 3), ("length", "max_tokens=2 reached")),
+        ({}, (1, 3, 3, 3, 3, 3, 3), (1, 3, 3, 3, 3, 3, 3), ("stop", "its grammar is complete")),
+    ],
+)
+def test_a_grammar_ends_what_is_complete_and_what_it_forbids(
+    params: Any, tokens: tuple[int, ...], kept: tuple[int, ...], ending: Any
+) -> None:
+    engine = scheduler(eos_token_ids=frozenset({5}))
+    seq = add(engine, [1, 2], **params)[0]
+    seq.grammar = ToyGrammar(9, frozenset({5}))
+    got, said = ended(seq, tokens)
+    assert got == kept
+    assert said == ending or (said[0] == ending[0] and said[1].startswith(ending[1]))
+
+
+def test_a_judge_sees_only_what_the_grammar_allows() -> None:
+    seq = add(scheduler(), [1, 2])[0]
+    seq.grammar, seq.judge = ToyGrammar(9), Says(End(1, "END"))
+    assert ended(seq, (1, 3, 9)) == ((1,), ("stop", "its text contains the stop string 'END'"))
+    assert seq.judge.given == [(1, 3)]
