@@ -11,6 +11,7 @@ Read next: `serve/app.py`.
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from starlette.requests import Request
@@ -159,7 +160,8 @@ class Generation:
         form: Form,
         body: Sampled,
     ) -> AsyncGenerator[bytes, None]:
-        places = {request_id: index for index, request_id in enumerate(request_ids)}
+        answers = product(request_ids, range(params.n))
+        places = {answer: index for index, answer in enumerate(answers)}
         has_logprobs = params.logprobs is not None
         try:
             for index in places.values():
@@ -167,9 +169,11 @@ class Generation:
                     yield event(chunk)
             while pieces := await stream.read():
                 chunks = []
-                for request_id in dict.fromkeys(piece.request_id for piece in pieces):
-                    mine = [piece for piece in pieces if piece.request_id == request_id]
-                    chunks += _chunk(form, places[request_id], mine, has_logprobs)
+                by_answer: dict[tuple[int, int], list[StreamOutput]] = {}
+                for piece in pieces:
+                    by_answer.setdefault((piece.request_id, piece.index), []).append(piece)
+                for answer, mine in by_answer.items():
+                    chunks += _chunk(form, places[answer], mine, has_logprobs)
                 yield b"".join(map(event, chunks))
             outputs = _checked(await stream.outputs())
             if body.wants_usage:

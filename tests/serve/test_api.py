@@ -24,7 +24,7 @@ PARAMS = SamplingParams(temperature=0, max_tokens=12)
 
 @pytest.fixture(scope="module")
 def llm() -> Iterator[LLM]:
-    with LLM(num_blocks=128) as llm:
+    with LLM(num_blocks=128, max_num_seqs=32) as llm:
         yield llm
 
 
@@ -108,6 +108,65 @@ def test_several_prompts_are_answered_in_their_order(
         for choice in part.choices:
             texts[choice.index] += choice.text
     assert texts == right
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_answers_to_several_prompts_have_their_index(
+    client: openai.OpenAI, llm: LLM, stream: bool
+) -> None:
+    prompts = ["Once upon a time", "One day in"]
+    params = SamplingParams(n=3, seed=5, max_tokens=9, temperature=0.9)
+    right = llm.generate(prompts, params, use_tqdm=False)
+    answer: Any = client.completions.create(
+        model="tiny", prompt=prompts, n=3, seed=5, max_tokens=9, temperature=0.9, stream=stream,
+        extra_body={"stream_options": {"include_usage": True}} if stream else {},
+    )  # fmt: skip
+    texts, usage = [""] * 6, None
+    for part in answer if stream else [answer]:
+        usage = part.usage or usage
+        for choice in part.choices:
+            texts[choice.index] += choice.text
+    assert texts == [one.text for output in right for one in output.outputs]
+    assert usage is not None
+    assert usage.prompt_tokens == sum(len(output.prompt_token_ids) for output in right)
+    tokens = [len(one.token_ids) for output in right for one in output.outputs]
+    assert usage.completion_tokens == sum(tokens)
+
+
+PERSON: Any = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "maxLength": 9}, "age": {"enum": [7, 20]}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_has_the_form_of_its_schema(client: openai.OpenAI, stream: bool) -> None:
+    answer: Any = client.chat.completions.create(
+        model="tiny", messages=QUESTION, n=2, max_tokens=60, stream=stream,
+        response_format={
+            "type": "json_schema", "json_schema": {"name": "person", "schema": PERSON},
+        },
+    )  # fmt: skip
+    texts = ["", ""]
+    for part in answer if stream else [answer]:
+        for choice in part.choices:
+            said = choice.delta if stream else choice.message
+            texts[choice.index] += said.content or ""
+    for text in texts:
+        assert json.loads(text)["age"] in (7, 20)
+
+
+def test_any_json_object_can_be_asked_for(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="tiny", messages=QUESTION, max_tokens=5, response_format={"type": "json_object"}
+    )
+    assert (answer.choices[0].message.content or "").startswith("{")
+    answer = client.chat.completions.create(
+        model="tiny", messages=QUESTION, **GREEDY, response_format={"type": "text"}
+    )
+    assert answer.choices[0].message.content
 
 
 def test_each_form_of_prompt(client: openai.OpenAI, llm: LLM) -> None:
@@ -295,6 +354,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"prompt": [[1], ["a"]]}, "prompt"),
     ({}, "prompt"),
     ({"prompt": "a", "response_format": {"type": "json_schema"}}, "has no json_schema.schema"),
+    ({"prompt": "a", "n": 0}, "n=0 is not an integer >= 1"),
+    ({"prompt": "a", "n": 33}, "n=33 answers to one prompt run side by side, and max_num_seqs=32"),
+    (
+        {
+            "prompt": "a",
+            "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "odd"}}},
+        },
+        "cannot be met: Invalid type: odd",
+    ),
 ]
 
 
