@@ -6,6 +6,8 @@
     xxhash.whl         the one library that the core needs, built for it, from PyPI
     nanovllm_edu.zip   the package: its Python, the kernels as WebAssembly, the tokenizer
     weights.zip        the weights, which a page loads when somebody wants the model; in halves
+    viewer.js          the linked view, and its style sheet
+    lesson_06.html     a lesson that is run in its page (`lesson_pages.py`), and others
 
 A page takes all of them from its own folder: nothing comes from elsewhere at run time. What is
 downloaded is checked against the digests below and kept in .cache/live, so it comes once.
@@ -29,9 +31,12 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CACHE = ROOT / ".cache" / "live"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(HERE)]
+
+from lesson_pages import write_pages  # noqa: E402
 
 from nanovllm_edu.live.halves import split  # noqa: E402
+from nanovllm_edu.viewer.source import viewer_script, viewer_style  # noqa: E402
 
 PYODIDE = "314.0.7"
 PYODIDE_INTEGRITY = (  # as npm has it
@@ -48,6 +53,7 @@ XXHASH_TAGS = {
 }
 
 WEIGHTS = "nanovllm_edu/tiny/model/model.safetensors"
+MEASURED = "benchmarks/results/gpu.json"  # lessons show it, from where it lies
 HALVES = (f"{WEIGHTS}.even", f"{WEIGHTS}.odd")
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
 LEFT_OUT = (  # what needs torch, a terminal or a server
@@ -68,15 +74,18 @@ def build(target: Path) -> None:
     _compile(target)
     halves = split((ROOT / WEIGHTS).read_bytes())
     _archive(target / "weights.zip", dict(zip(HALVES, halves, strict=True)))
-    for script in HERE.glob("*.js"):
-        shutil.copyfile(script, target / script.name)
+    for file in (*HERE.glob("*.js"), *HERE.glob("*.css")):
+        shutil.copyfile(file, target / file.name)
+    (target / "viewer.js").write_text(viewer_script(), "utf-8")
+    (target / "viewer.css").write_text(viewer_style(), "utf-8")
+    write_pages(target)
 
 
 def package_files() -> list[str]:
     """What a browser gets of the package, as paths in the repository."""
     files = (path for path in (ROOT / "nanovllm_edu").rglob("*") if path.suffix in KEPT)
     names = sorted(path.relative_to(ROOT).as_posix() for path in files)
-    return [name for name in names if not name.startswith(LEFT_OUT)]
+    return [*(name for name in names if not name.startswith(LEFT_OUT)), MEASURED]
 
 
 def pyodide_package() -> Path:

@@ -4,7 +4,7 @@ Python's library comes as source, and so does our package. Compiling them anew a
 take more than half of the time until an engine is there. So modules that a page imports become
 bytecode here: those of the library instead of their source, without docstrings; ours beside it, for
 `show_source` shows it. What is seldom imported stays source, which is smaller, and what needs
-processes, sockets or a terminal is left out.
+processes, sockets or a terminal is left out, and so are old encodings.
 """
 
 import sys
@@ -19,6 +19,7 @@ IMPORTED = ("nanovllm_edu.introspect.view", "nanovllm_edu.introspect.storage", *
 LEFT_OUT = (
     *("_pyrepl/", "doctest.py", "ftplib.py", "imaplib.py", "mailbox.py", "multiprocessing/"),
     *("pdb.py", "poplib.py", "smtplib.py", "socketserver.py", "unittest/", "wsgiref/", "xmlrpc/"),
+    *(f"encodings/{name}" for name in ("cp1", "cp7", "cp8", "iso8859", "koi8", "mac_")),
 )
 LIBRARY, PACKAGES = "/lib/python314.zip/", "/lib/python3.14/site-packages/"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)

@@ -63,10 +63,11 @@ class Cells:
     def _results(self, source: str, name: str) -> list[Any]:
         """The value of the last expression, unless there is none."""
         tree = ast.parse(source, name)
-        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        last = tree.body.pop() if tree.body else ast.Pass(lineno=1, col_offset=0)
+        if not isinstance(last, ast.Expr):
+            tree.body.append(last)
+            last = ast.Expr(ast.Constant(None, lineno=1, col_offset=0))
         exec(compile(tree, name, "exec"), self._names)  # noqa: S102  # the reader's own code
-        if last is None:
-            return []
         value = eval(compile(ast.Expression(last.value), name, "eval"), self._names)  # noqa: S307
         return [] if value is None else [value]
 

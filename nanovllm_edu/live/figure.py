@@ -1,8 +1,8 @@
-"""What draws a lesson's pictures where there is no matplotlib: the few calls that they make, as SVG.
+"""What draws a lesson's pictures where matplotlib is not: the few calls that they make, as SVG.
 
-`lessons/pictures.py` and `lessons/charts.py` ask matplotlib for rectangles, texts, bars and lines. A
-page's Python has none, for it is larger than all the rest together. So here are the same calls under
-the same names; what only polishes a picture is accepted and ignored.
+`lessons/pictures.py` and `lessons/charts.py` ask matplotlib for rectangles, texts, bars and lines.
+A page's Python has none, for it is larger than all the rest together. So here are the same calls
+under the same names; what only polishes a picture is accepted and ignored.
 
 It knows nothing of engines. Used by `cells.py`.
 """

@@ -1,10 +1,10 @@
 """How a page shows the value of a cell: as plain data, of which the page makes elements.
 
-    {"kind": "text", "text": ...}                        as it is
-    {"kind": "html", "html": ...}                        tables, messages and pictures of this package
-    {"kind": "code", "place": ..., "code": ...}          `show_source`
-    {"kind": "prediction", "question", "options"}        buttons
-    {"kind": "view", "document": ..., "level": ...}      the linked view of a recording
+    {"kind": "text", "text": ...}                       as it is
+    {"kind": "html", "html": ...}                       tables, messages, pictures of this package
+    {"kind": "code", "place": ..., "code": ...}         `show_source`
+    {"kind": "prediction", "question", "options"}       buttons
+    {"kind": "view", "document": ..., "level": ...}     the linked view of a recording
 
 It knows nothing of cells. Used by `cells.py`.
 """

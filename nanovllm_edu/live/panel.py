@@ -112,9 +112,7 @@ class Panel:
             ]
             if self.axes.has_legend:
                 height = self.top + 14 * (i + 1)
-                parts.append(
-                    text(self.right - 4, height, line.label, SMALL, "end", line.colour)
-                )
+                parts.append(text(self.right - 4, height, line.label, SMALL, "end", line.colour))
         return parts
 
     def _ticks(self) -> list[str]:
