@@ -58,7 +58,8 @@ HALVES = (f"{WEIGHTS}.even", f"{WEIGHTS}.odd")
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
 LEFT_OUT = (  # what needs torch, a terminal or a server
     *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
-    *(f"nanovllm_edu/{room}/" for room in ("cli", "paged", "serve", "widgets")),
+    *(f"nanovllm_edu/{room}/" for room in ("cli", "cluster", "load", "paged", "serve")),
+    *(f"nanovllm_edu/{room}/" for room in ("virtual", "widgets")),
     "nanovllm_edu/tiny/model/training_run.json",
 )
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # an archive of the same files is the same archive
