@@ -1,5 +1,6 @@
 """A folder of files, served on this machine only, as a host of static pages would do it."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +34,14 @@ class Host(SimpleHTTPRequestHandler):
         """Requests are no news."""
 
 
+class Server(ThreadingHTTPServer):
+    """A browser that leaves in the middle of an answer is no news either."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def served(folder: Path, path: str = "") -> Iterator[str]:
     """The address at which the folder is served meanwhile, without a slash at its end.
@@ -42,7 +51,7 @@ def served(folder: Path, path: str = "") -> Iterator[str]:
         path: Where it lies on its host, such as "/some/where".
     """
     handler = partial(Host, directory=str(folder), path=path)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -6,6 +6,7 @@ themselves. Jupyter's style sheets, the same in every lesson, become files that 
 """
 
 import re
+import runpy
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin
@@ -22,6 +23,12 @@ from source import tour_stops
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ROW = re.compile(r"^\| (\d\d) \| (.+?) \| (.+?) \| (\d+ min) \| (.*?) ?\|$", re.MULTILINE)
+
+LESSONS_THAT_RUN = runpy.run_path(str(ROOT / "docs" / "live" / "lesson_pages.py"))["LESSONS"]
+RUN_HERE = (
+    '<p><a class="md-button" href="../live/lesson_{number}.html">Run it here</a> '
+    "The cells, the exercises and their checks in your browser: nothing to install.</p>"
+)
 
 STYLE = re.compile(r"<style\b[^>]*>(.{20000,}?)</style>", re.DOTALL)
 SCRIPT = re.compile(r"<script\b(?P<attributes>[^>]*)>(?P<body>.*?)</script>", re.DOTALL)
@@ -85,7 +92,7 @@ def on_page_content(html, page, config, files):
     parts = CODE.split(html)  # code and styles are at odd places
     page.toc = contents(html)
     parts[::2] = [FORMULA.sub(_mathml, part) for part in parts[::2]]
-    return "".join(parts)
+    return _with_link("".join(parts), PurePosixPath(page.file.src_uri).name)
 
 
 def contents(html):
@@ -95,6 +102,15 @@ def contents(html):
         for level, anchor, text in HEADING.findall(html)
     ]
     return get_toc(nest_toc_tokens(tokens))
+
+
+def _with_link(html, name):
+    """A link under the lesson's question, if the lesson can be run in its page."""
+    number = name[:2]
+    if number not in LESSONS_THAT_RUN:
+        return html
+    link = RUN_HERE.format(number=number)
+    return re.sub(r"(</h1>.*?</p>)", lambda match: match[1] + link, html, count=1, flags=re.DOTALL)
 
 
 def lessons_table():

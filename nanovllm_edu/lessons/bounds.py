@@ -12,6 +12,7 @@ Read next: `sandbox.py`, which puts them around a check.
 import ctypes
 import io
 import linecache
+import os
 import sysconfig
 import threading
 import time
@@ -37,6 +38,7 @@ _PACKAGE = str(Path(__file__).parent.parent)
 _NOT_THE_LEARNERS = (
     _PACKAGE,
     *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+    str(Path(os.__file__).parent),  # a browser's library is an archive
     "<frozen",
     "<string>",  # what dataclasses and shape checks generate
     "<@beartype",

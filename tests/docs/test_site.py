@@ -110,7 +110,8 @@ def test_the_404_page_finds_everything_from_any_folder(site, pages):
 
 def test_pages_follow_one_another(pages):
     """Every page but the last has a next one, and nothing can be reached by search alone."""
-    without = [p.name for p, page in pages.items() if 'rel="next"' not in page.text]
+    themed = {path: page for path, page in pages.items() if path.parent.name != "live"}
+    without = [path.name for path, page in themed.items() if 'rel="next"' not in page.text]
     assert sorted(without) == ["404.html", "glossary.html"]
 
 
@@ -127,6 +128,16 @@ def test_lessons_are_rendered_without_requirejs_and_share_their_style(site):
 def test_python_for_the_browser_is_in_the_site(site):
     for name in ("python.js", "pyodide/pyodide.asm.wasm", "nanovllm_edu.zip", "weights.zip"):
         assert (site / "live" / name).stat().st_size
+
+
+def test_a_lesson_leads_to_the_page_that_runs_it_and_back(site, pages):
+    running = sorted((site / "live").glob("lesson_*.html"))
+    assert [path.stem for path in running] == [f"lesson_{n}" for n in ("06", "08", "12", "13")]
+    for notebook in NOTEBOOKS:
+        link, page = f"../live/lesson_{notebook.name[:2]}.html", f"../learn/{notebook.stem}.html"
+        path = (site / "learn" / link).resolve()
+        assert (link in pages[site / "learn" / f"{notebook.stem}.html"].links) == path.exists()
+        assert not path.exists() or page in pages[path].links
 
 
 def test_every_option_is_explained(site, pages):

@@ -35,7 +35,7 @@ def test_without_npm_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
     scope = BUILD["npm"].__globals__
     monkeypatch.setattr(scope["shutil"], "which", lambda _: None)
     monkeypatch.setitem(scope, "find_spec", lambda _: None)
-    with pytest.raises(SystemExit, match="npm, which was not found; install Node"):
+    with pytest.raises(SystemExit, match="npm was not found; install Node"):
         BUILD["npm"]()
 
 
