@@ -41,9 +41,17 @@ def ask(question: str) -> list[dict[str, str]]:
 def scenes() -> dict[str, Scene]:
     """All runs. The engine is imported here, so that reading the site's configuration is fast."""
     from nanovllm_edu import MixedPolicy, PhaseSeparatedPolicy
+    from nanovllm_edu.live.scenes import FIVE
 
     late = {0: STORIES[:3], 8: (LONG,)}
+    five, names = FIVE.scenario, ("block_size", "num_blocks", "max_num_batched_tokens")
     return {
+        "five_people": Scene(
+            FIVE.question,
+            {name: five.options[name] for name in names},
+            {0: tuple(ask(arrival.text) for arrival in five.arrivals)},
+            max_tokens=five.arrivals[0].max_tokens,
+        ),
         "shared_prompt": Scene(
             "One system message, five questions",
             {"block_size": 8, "num_blocks": 40, "max_num_batched_tokens": 64},

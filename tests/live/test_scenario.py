@@ -1,6 +1,8 @@
 """Links: what they say comes back, and what is wrong with one is said by name."""
 
+import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from nanovllm_edu.live.options import CHOICES, DEFAULTS, NUMBERS, changed_fields
 from nanovllm_edu.live.scenario import MAX_ARRIVALS, MAX_LINK, MAX_TEXT, Abort, Arrival, Scenario
 from nanovllm_edu.live.scenes import SCENES
 
+ROOT = Path(__file__).parents[2]
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
 ARRIVALS = st.lists(
     st.builds(Arrival, st.integers(0, 1500), st.integers(1, 256), TEXTS, st.booleans()), max_size=5
@@ -84,3 +87,14 @@ def test_a_change_names_the_fields_that_it_changes_and_no_other():
         "prefix_cache": "hash",
     }
     assert changed_fields(DEFAULTS, {"num_blocks": 9}) == {"num_blocks": 9}
+
+
+def test_the_page_says_how_a_link_is_made():
+    page = (ROOT / "docs" / "try.md").read_text("utf-8")
+    [link] = re.findall(r"try\.html(#\S+)", page)
+    scenario = Scenario.from_link(link)
+    assert scenario.num_steps == 5 and len(scenario.arrivals) == 2
+    named = set(re.findall(r"`(\w+)`", page))
+    assert named >= {*DEFAULTS, "ask", "say", "step"}
+    for name, values in CHOICES.items():
+        assert f"`{name}` ({', '.join(values)})" in " ".join(page.split())
