@@ -62,6 +62,8 @@ def bars(
     panels[0][0].invert_yaxis()
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     shown = {name: [_short(value) for value in values] for name, values in groups.items()}
+    if not title and len(groups) == 1:  # its only name is said once
+        title, shown = next(iter(groups)), {"": next(iter(shown.values()))}
     return Plot(figure, title or ", ".join(groups), bars_in_words(labels, shown))
 
 

@@ -81,9 +81,13 @@ def series_in_words(x: Sequence[float], series: Mapping[str, Sequence[float]]) -
     told = []
     for name, y in series.items():
         top = max(range(len(y)), key=lambda place: y[place])
-        peak = f", highest {y[top]:.3g} at {x[top]:g}" if 0 < top < len(y) - 1 else ""
-        told.append(f"{name}: from {y[0]:.3g} at {x[0]:g} to {y[-1]:.3g} at {x[-1]:g}{peak}")
+        peak = f", highest {_said(y[top])} at {x[top]:g}" if 0 < top < len(y) - 1 else ""
+        told.append(f"{name}: from {_said(y[0])} at {x[0]:g} to {_said(y[-1])} at {x[-1]:g}{peak}")
     return "; ".join(told)
+
+
+def _said(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _listed(told: Sequence[str], noun: str, between: str = "; ") -> str:

@@ -47,3 +47,9 @@ def test_bars_are_labelled_with_short_numbers():
     axes = bars(list("abcde"), {"": [0, 0.12345, 27.324, 143, 12345.6]}).figure.axes[0]
     labels = [text.get_text().strip() for text in axes.texts]
     assert labels == ["–", "0.123", "27.3", "143", "12,346"]
+
+
+def test_a_chart_says_its_only_name_once():
+    plot = bars(["a", "b"], {"seconds": [1, 2]})
+    assert (plot.title, plot.words) == ("seconds", "a 1, b 2")
+    assert bars(["a"], {"x": [1], "y": [2]}).words == "x: a 1; y: a 2"

@@ -40,5 +40,6 @@ def test_a_pool_is_counted():
 def test_bars_and_lines_are_read_out():
     assert bars_in_words(("a", "b"), {"T = 1": ("0.5", "–")}) == "T = 1: a 0.5, b –"
     assert series_in_words((1, 2, 4), {"up": (1, 2, 3)}) == "up: from 1 at 1 to 3 at 4"
+    assert series_in_words((1, 2), {"many": (1, 2871.4)}).endswith("to 2,871 at 2")
     peak = series_in_words((1, 2, 4), {"hill": (1, 5, 3)})
     assert peak == "hill: from 1 at 1 to 3 at 4, highest 5 at 2"
