@@ -117,8 +117,9 @@ def routed(router: Router | Route, prompt: list[int], loads: Loads, index: Prefi
     chosen = route_of(router)(prompt, loads, index)
     there = [load.replica for load in loads]
     if isinstance(chosen, bool) or chosen not in there:
+        name = getattr(router, "__name__", type(router).__name__)
         raise RoutingError(
-            f"the router {shown(router)} named {shown(chosen)}, and the replicas that take "
-            f"requests are {there}; return one of these numbers."
+            f"the router {name} named {shown(chosen)}, and the replicas that take requests are "
+            f"{there}; return one of these numbers."
         )
     return int(chosen)

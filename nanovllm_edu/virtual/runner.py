@@ -15,8 +15,10 @@ the end of that step. So planning ahead (`engine.run(1)`) overlaps here as it do
 Read next: `arrivals.py`, `serving.py`; `runners/checksum.py`.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import compress
+from typing import Self
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.model_runner import ModelRunner
@@ -95,18 +97,13 @@ class VirtualRunner:
         sampled = compress(spans.seq_ids, spans.are_sampled)
         return StepOutput(dict.fromkeys(sampled, TOKEN), timings=timings)
 
-    def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> "VirtualRunner":
+    def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> Self:
         """Another one at the same time of day."""
-        twin = VirtualRunner(
-            self.calibration,
-            num_blocks or self.num_blocks,
-            block_size or self.block_size,
-            vocab_size=self.vocab_size,
-            max_model_len=self.max_model_len,
-            tokens=self._tokens and self._tokens.fork(num_blocks, block_size),
-            clock=VirtualClock(self.clock.now),
-        )
-        twin._device_end = self._device_end
+        twin = copy(self)
+        twin.num_blocks = num_blocks or self.num_blocks
+        twin.block_size = block_size or self.block_size
+        twin.clock = VirtualClock(self.clock.now)
+        twin._tokens = self._tokens and self._tokens.fork(num_blocks, block_size)
         return twin
 
     def close(self) -> None:

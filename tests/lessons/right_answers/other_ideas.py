@@ -184,3 +184,41 @@ def chains_from_the_front(self, lease, index):
 def sorts_by_nothing(self):
     plan = Scheduler.plan(self)
     return replace(plan, spans=Spans(sorted(plan.spans, key=lambda span: 0)))
+
+
+@right("17.1")
+def as_a_formula(num_prompt_tokens, num_output_tokens):
+    steps = num_output_tokens - 1
+    return steps * num_prompt_tokens + steps * (steps + 1) // 2
+
+
+@right("17.2")
+def by_normal_equations(samples):
+    """As a tuple of plain numbers."""
+    a = np.array([(1.0, rows, kv) for rows, kv, _ in samples])
+    b = np.array([seconds for *_, seconds in samples])
+    return tuple(map(float, np.linalg.solve(a.T @ a, a.T @ b)))
+
+
+@right("17.2")
+def fit_in_torch(samples):
+    data = torch.tensor(samples, dtype=torch.float64)
+    a = torch.cat([torch.ones(len(data), 1, dtype=torch.float64), data[:, :2]], dim=1)
+    return torch.linalg.lstsq(a, data[:, 2:]).solution[:, 0]
+
+
+@right("18.1")
+def counts_up(rate, seconds_per_request, max_num_seqs, busy):
+    count = 1
+    while count * max_num_seqs * busy < rate * seconds_per_request:
+        count += 1
+    return np.int64(count)
+
+
+@right("18.2")
+def what_is_left_to_compute(prompt, loads, index):
+    """Work in front of the request, and what of its prompt must be computed there."""
+    cached = index.lengths(prompt)
+    return min(
+        loads, key=lambda load: load.num_tokens / 3 + len(prompt) - cached.get(load.replica, 0)
+    ).replica
