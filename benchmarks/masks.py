@@ -24,7 +24,7 @@ from nanovllm_edu import LLM, SamplingParams, StructuredOutputsParams
 
 PAGE = Path(__file__).parent / "results" / "masks.md"
 LENGTH = 64
-REPEATS = 15
+REPEATS = 7
 STORY = {"type": "array", "items": {"type": "string", "minLength": 40}, "minItems": 9}
 FORMS = {
     "letters": StructuredOutputsParams(regex="[a-z ,.]{2000}"),

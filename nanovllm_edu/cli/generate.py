@@ -5,6 +5,7 @@ Read next: `llm.py`, which it calls.
 
 import argparse
 import sys
+from dataclasses import replace
 from time import perf_counter
 
 from nanovllm_edu.cli.make_llm import make_llm, sampling_params
@@ -14,12 +15,12 @@ from nanovllm_edu.llm import LLM, Prompt
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Generates for every prompt; one prompt is streamed, several are shown when all are done."""
-    params = sampling_params(arguments)
+    """Generates for every prompt; one answer is streamed, several are shown when all are done."""
+    params = replace(sampling_params(arguments), n=arguments.n)
     with make_llm(arguments) as llm:
         prompts = as_prompts(llm, arguments)
         begin = perf_counter()
-        if len(prompts) == 1:
+        if len(prompts) == params.n == 1:
             num_tokens = _stream(llm, prompts[0], params)
         else:
             num_tokens = _generate_all(llm, prompts, params, arguments.prompts)
@@ -50,9 +51,11 @@ def _generate_all(
 ) -> int:
     outputs = llm.generate(prompts, params, use_tqdm=False)
     for title, output in zip(titles, outputs, strict=True):
-        text = printable(output.text).strip("\n")
-        sys.stdout.write(f"[{printable(title)}]\n{text}\n\n")
-    return sum(len(output.token_ids) for output in outputs)
+        for one in output.outputs:
+            number = f", {one.index + 1} of {params.n}" if params.n > 1 else ""
+            text = printable(one.text).strip("\n")
+            sys.stdout.write(f"[{printable(title)}{number}]\n{text}\n\n")
+    return sum(len(one.token_ids) for output in outputs for one in output.outputs)
 
 
 def _tell_speed(num_tokens: int, seconds: float) -> None:

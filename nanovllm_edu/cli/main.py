@@ -115,6 +115,9 @@ def _add_generate(commands: "argparse._SubParsersAction[_Parser]") -> None:
     generate = commands.add_parser("generate", help="continue one prompt or several")
     generate.add_argument("prompts", nargs="+", metavar="PROMPT")
     generate.add_argument("--chat", action="store_true", help="put each through the chat template")
+    generate.add_argument(
+        "--n", type=int, default=1, metavar="N", help="answers to each prompt (needs a temperature)"
+    )
     add_sampling_options(generate, max_tokens=64)
     add_engine_options(generate)
 

@@ -31,6 +31,26 @@ def test_generate_shows_several_prompts_in_order(capsys: pytest.CaptureFixture[s
     assert 0 <= output.index("One two") < output.index("Mira")
 
 
+def test_generate_shows_several_answers_to_a_prompt(capsys: pytest.CaptureFixture[str]):
+    options = ["--n", "3", "--temperature", "1", "--max-tokens", "5", "--ignore-eos"]
+    assert main(["generate", "Once upon", *options]) == 0
+    output = capsys.readouterr()
+    parts = output.out.split("[Once upon, ")[1:]
+    assert [part[:6] for part in parts] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert len({part[7:] for part in parts}) > 1
+    assert output.err.startswith("15 tokens in ")
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [("0", "n=0 is not an integer >= 1"), ("99", "max_num_seqs=64")]
+)
+def test_generate_says_how_many_answers_there_may_be(
+    n: str, said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["generate", "Once upon", "--n", n]) != 0
+    assert said in capsys.readouterr().err
+
+
 def test_generate_streams_what_it_would_generate_at_once(capsys: pytest.CaptureFixture[str]):
     options = ["--max-tokens", "8", "--ignore-eos", "--temperature", "0.8", "--seed", "4"]
     assert main(["generate", "Once upon", *options]) == 0
