@@ -4,7 +4,7 @@ import json
 
 from nanovllm_edu.core.events import DraftVerified
 from nanovllm_edu.models.folder import TINY_DRAFT_FOLDER, TINY_MODEL_FOLDER
-from training.acceptance import acceptance, counted, prompts_of_stories
+from training.acceptance import acceptance, counted, prompts_of_stories, table
 
 
 def verified(num_accepted, num_drafted=4):
@@ -43,3 +43,10 @@ def test_the_folder_in_the_box_has_the_large_models_tokenizer_and_its_card():
     card = (TINY_DRAFT_FOLDER / "README.md").read_text()
     for label, row in run["acceptance"].items():
         assert f"| {label} | {row['right']:.0%} | {row['accepted']:.0%} |" in card
+
+
+def test_the_page_about_speculation_has_the_counted_figures():
+    run = json.loads((TINY_DRAFT_FOLDER / "training_run.json").read_text())
+    page = (TINY_DRAFT_FOLDER.parents[2] / "docs" / "use" / "speculation.md").read_text("utf-8")
+    for line in table(run["acceptance"]).splitlines()[2:]:
+        assert line in page
