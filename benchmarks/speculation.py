@@ -16,7 +16,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ from pathlib import Path
 
 import torch
 from cpu import processor
-from first_layers import first_layers
 from tqdm import tqdm
 
 from nanovllm_edu import LLM, ModelProposer, NgramProposer, SamplingParams
@@ -221,7 +219,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short turn; writes nothing")
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--draft", help="a small model; left out, the first layers of the tiny one")
+    parser.add_argument("--draft", default="tiny-draft", help="a small model that guesses")
     parser.add_argument("--num-tokens", type=int, default=4)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--repeats", type=int, default=5)
@@ -237,21 +235,20 @@ def main() -> None:
     args = arguments()
     if args.device == "cpu":
         torch.set_num_threads(1)
+    options = {
+        "device": args.device,
+        "max_num_seqs": max(args.batch_sizes),
+        "max_model_len": MAX_LENGTH,
+        "num_blocks": max(args.batch_sizes) * MAX_LENGTH // 4,  # its blocks are small
+    }
+    ways: dict[str, DraftProposer] = {
+        "n-grams": NgramProposer(args.num_tokens),
+        args.draft: ModelProposer(args.draft, args.num_tokens, **options),
+    }
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        ways: dict[str, DraftProposer] = {"n-grams": NgramProposer(args.num_tokens)}
-        drafts = {args.draft: args.draft}
-        if args.draft is None:
-            folder = Path(temporary)
-            drafts = {f"{n} of 5 layers": first_layers(folder / str(n), n) for n in (1, 3)}
-        for name, model in drafts.items():
-            options = {"device": args.device, "max_num_seqs": max(args.batch_sizes)}
-            options["max_model_len"] = MAX_LENGTH
-            options["num_blocks"] = max(args.batch_sizes) * MAX_LENGTH // 16
-            ways[str(name)] = ModelProposer(str(model), args.num_tokens, **options)
-        for workload in tqdm(WORKLOADS):
-            for batch_size in args.batch_sizes:
-                rows += compare(workload, batch_size, ways, args)
+    for workload in tqdm(WORKLOADS):
+        for batch_size in args.batch_sizes:
+            rows += compare(workload, batch_size, ways, args)
     page = report(rows, args)
     print(page)
     if not args.quick:

@@ -30,7 +30,8 @@ class ModelProposer:
     """Guesses by running a small model. Make it before the large one: that measures what is left.
 
     Args:
-        model: "tiny", a Hugging Face model folder, or a hub id; its vocabulary is the large one's.
+        model: A Hugging Face model folder or a hub id; its vocabulary is the large one's. The one
+            in the box, by default, guesses what the model in the box says.
         num_tokens: Guesses for each step.
         **options: Fields of `EngineConfig`, for the small model.
 
@@ -39,7 +40,9 @@ class ModelProposer:
         ModelLoadError: The model cannot be read.
     """
 
-    def __init__(self, model: str | Path, num_tokens: int = 4, **options: Any) -> None:
+    def __init__(
+        self, model: str | Path = "tiny-draft", num_tokens: int = 4, **options: Any
+    ) -> None:
         self.num_tokens: int = integer(1, "give at least 1")("num_tokens", num_tokens)
         self.model = model
         self.llm = LLM(model, **(DEFAULTS | options))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.first_layers import first_layers
 from nanovllm_edu import LLM, ChecksumRunner, EngineConfig, LLMEngine, ModelProposer, SamplingParams
 from nanovllm_edu.core.schedule.draft_proposer import BatchDraftProposer, DraftRequest
 from nanovllm_edu.errors import ConfigError, ModelLoadError
+from tests.first_layers import first_layers
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,16 @@ def test_it_says_what_its_model_says(proposer: ModelProposer) -> None:
     assert proposer.propose_many(requests) == said
     assert proposer.propose(TEXT, 2) == said[0][:2]
     assert not proposer.llm.engine.has_unfinished_requests()
+
+
+def test_the_one_in_the_box_guesses_for_the_model_in_the_box() -> None:
+    prompt, params = "Once upon a time", SamplingParams(temperature=0.8, seed=4, max_tokens=40)
+    with LLM(num_blocks=64) as plain, LLM(draft_proposer=ModelProposer(), num_blocks=64) as llm:
+        said = [one.generate(prompt, params, use_tqdm=False)[0] for one in (plain, llm)]
+        llm.engine.add_request(prompt, params)
+        num_steps = sum(1 for _ in llm.engine.run(0))
+    assert said[0].token_ids == said[1].token_ids
+    assert num_steps < 30  # for 40 tokens
 
 
 def test_what_it_computed_before_is_found_by_content(proposer: ModelProposer) -> None:

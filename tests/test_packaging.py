@@ -18,6 +18,9 @@ NEEDED = {
     "nanovllm_edu/tiny/model/config.json",
     "nanovllm_edu/tiny/model/model.safetensors",
     "nanovllm_edu/tiny/model/tokenizer.json",
+    "nanovllm_edu/tiny/draft/config.json",
+    "nanovllm_edu/tiny/draft/model.safetensors",
+    "nanovllm_edu/tiny/draft/tokenizer.json",
 }
 FOREIGN = {"training", "tests", "benchmarks", "notebooks", "docs", "site", ".github"}
 
@@ -62,3 +65,7 @@ def test_a_wheel_is_the_package_and_its_metadata(wheel: set[str]):
     roots = {PurePosixPath(name).parts[0] for name in wheel}
     assert len(roots) == 2
     assert "nanovllm_edu" in roots
+
+
+def test_a_wheel_is_a_quick_download(tmp_path: Path):
+    assert build("wheel", tmp_path).stat().st_size < 10_000_000

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.first_layers import first_layers
 from nanovllm_edu import LLM, LLMEngine, ModelProposer, NgramProposer, SamplingParams
 from nanovllm_edu.core.events import DraftVerified
 from nanovllm_edu.core.request.sequence import Sequence
+from tests.first_layers import first_layers
 
 RHYME = "1 2 3 4 5 6 7 8 1 2 3 4 5 6 7 8 1 2 3"
 PROMPTS = [RHYME, "Once upon a time", RHYME + " 4 5", "A token is", "la la la la la la"]

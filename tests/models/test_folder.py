@@ -7,12 +7,14 @@ import huggingface_hub
 import pytest
 
 from nanovllm_edu.errors import ModelLoadError
-from nanovllm_edu.models.folder import TINY_MODEL_FOLDER, resolve_model_folder
+from nanovllm_edu.models.folder import TINY_DRAFT_FOLDER, TINY_MODEL_FOLDER, resolve_model_folder
 
 
 def test_tiny_is_the_model_in_the_box() -> None:
     assert resolve_model_folder("tiny") == TINY_MODEL_FOLDER
     assert TINY_MODEL_FOLDER.parts[-3:] == ("nanovllm_edu", "tiny", "model")
+    assert resolve_model_folder("tiny-draft") == TINY_DRAFT_FOLDER
+    assert (TINY_DRAFT_FOLDER / "config.json").is_file()
 
 
 def test_a_folder_wins_over_the_hub(tmp_path: Path, monkeypatch) -> None:

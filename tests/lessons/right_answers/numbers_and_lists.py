@@ -156,3 +156,35 @@ def rounded_up(flops, bandwidth, bytes_per_weight):
 def tensor_of_milliseconds(record, weight_bytes, kv_bytes_per_token, bandwidth):
     contexts = torch.tensor([span.end for span in record.spans], dtype=torch.float64)
     return (weight_bytes + kv_bytes_per_token * contexts.sum()) / bandwidth * 1000
+
+
+@right("14.1")
+def numpy_draw(p, q, guess, random):
+    p, q = np.array(p), np.array(q)
+    if random.random() * q[guess] <= p[guess]:
+        return np.int64(guess)
+    missing = np.clip(p - q, 0, None)
+    return np.searchsorted(np.cumsum(missing), random.random() * missing.sum(), side="right")
+
+
+@right("14.2")
+def tensor_of_speeds(acceptance, guess_ms, step_ms, token_ms, most):
+    k = torch.arange(most + 1, dtype=torch.float64)
+    tokens = torch.cumsum(acceptance**k, 0)
+    return (tokens / (k * guess_ms + step_ms + (k + 1) * token_ms)).argmax()
+
+
+@right("15.1")
+def array_of_ids(choices, said, vocabulary, end):
+    texts = {token: said + text for token, text in vocabulary.items()}
+    able = [t for t, text in texts.items() if any(c[: len(text)] == text for c in choices)]
+    return np.array(able + [end] * (said in choices), dtype=np.int32)
+
+
+@right("15.2")
+def tuples_of_tensors(allowed, said, guesses):
+    rows = [torch.tensor(allowed(said))]
+    for i, guess in enumerate(guesses):
+        may_be = bool((rows[-1] == guess).any())
+        rows.append(torch.tensor(allowed(said + guesses[: i + 1]) if may_be else []).long())
+    return tuple(rows)

@@ -186,6 +186,44 @@ def sorts_by_nothing(self):
     return replace(plan, spans=Spans(sorted(plan.spans, key=lambda span: 0)))
 
 
+@right("14.1")
+def a_torch_generator(p, q, guess, random):
+    """As one number from 0 to q: below min(p, q) the guess stays."""
+    p, q = torch.tensor(p), torch.tensor(q)
+    generator = torch.Generator().manual_seed(random.getrandbits(60))
+    if torch.rand((), generator=generator) * q[guess] < torch.minimum(p, q)[guess]:
+        return guess
+    return torch.multinomial((p - q).clamp(min=0), 1, generator=generator)
+
+
+@right("14.2")
+def stops_when_one_more_does_not_pay(acceptance, guess_ms, step_ms, token_ms, most):
+    tokens, time, k = 1.0, step_ms + token_ms, 0
+    while k < most and acceptance ** (k + 1) / (guess_ms + token_ms) > tokens / time:
+        k += 1
+        tokens, time = tokens + acceptance**k, time + guess_ms + token_ms
+    return k
+
+
+@right("15.1")
+def a_set_by_cutting_the_choices(choices, said, vocabulary, end):
+    """All beginnings of what is left, looked up."""
+    rests = {choice[len(said) :] for choice in choices if choice.startswith(said)}
+    beginnings = {rest[:length] for rest in rests for length in range(1, len(rest) + 1)}
+    found = {token for token, text in vocabulary.items() if text in beginnings}
+    return found | {end} if "" in rests else found
+
+
+@right("15.2")
+def calls_itself(allowed, said, guesses):
+    mask = set(allowed(said))
+    if not guesses:
+        return [mask]
+    if guesses[0] not in mask:
+        return [mask] + [()] * len(guesses)
+    return [mask, *calls_itself(allowed, [*said, guesses[0]], guesses[1:])]
+
+
 @right("17.1")
 def as_a_formula(num_prompt_tokens, num_output_tokens):
     steps = num_output_tokens - 1
