@@ -20,7 +20,7 @@ const MAKERS = {
     made.setAttribute("role", "alert");
     return made;
   },
-  html: ({ html }) => element("div", { className: "html", innerHTML: html }),
+  html: ({ html }) => element("div", { className: "html", innerHTML: html, tabIndex: 0 }),
   code: ({ place, code }) =>
     element("figure", {}, element("figcaption", { textContent: place }), element("pre", { className: "code", textContent: code, tabIndex: 0 })),
   prediction,

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from math import ceil, floor, log
 from typing import Any, NamedTuple
 
-INK = "#222222"
+from nanovllm_edu.introspect.plot import INK
+
 POINT = 80 / 72
 """Pixels of a point, in which sizes of letters are given."""
 ANCHORS = {"center": "middle", "left": "start", "right": "end"}
@@ -52,6 +53,8 @@ class Polish:
     """Takes every call, attribute and key that only polishes a picture."""
 
     def __getattr__(self, name: str) -> "Polish":
+        if name.startswith("_"):  # of Python's own, such as those of a copy
+            raise AttributeError(name)
         return self
 
     def __getitem__(self, key: str) -> "Polish":

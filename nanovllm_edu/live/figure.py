@@ -2,23 +2,24 @@
 
 `lessons/pictures.py` and `lessons/charts.py` ask matplotlib for rectangles, texts, bars and lines.
 A page's Python has none, for it is larger than all the rest together. So here are the same calls
-under the same names; what only polishes a picture is accepted and ignored.
+under the same names; what only polishes a picture is accepted and ignored. `introspect/plot.py`
+gives the SVG its words and the page's colours, as it does to matplotlib's.
 
 It knows nothing of engines. Used by `cells.py`.
 """
 
-from html import escape
+from contextlib import nullcontext
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
-from nanovllm_edu.live.axes import Axes, Rectangle
+from nanovllm_edu.live.axes import Axes, Polish, Rectangle
 from nanovllm_edu.live.panel import Panel, hatches, text
 
 INCH = 80
 """Pixels."""
 
 
-class Figure:
+class Figure(Polish):
     """Panels side by side.
 
     Args:
@@ -35,24 +36,19 @@ class Figure:
         """A title above all panels."""
         self.title = title
 
-    def _repr_svg_(self) -> str:
+    def savefig(self, target: TextIO, **_: Any) -> None:
+        """Writes the picture as SVG, on no paper."""
         top = 22 if self.title else 0
         each = self.width / len(self.axes)
         parts = [text(6, 15, self.title, 12, "start")] * bool(self.title)
         for i, axes in enumerate(self.axes):
             axes.fit(self.axes[0])
             parts.append(Panel(axes, i * each, top, each, self.height - top).svg())
-        name = self.title or next((axes.title for axes in self.axes if axes.title), "a picture")
-        size = f'width="{self.width}" height="{self.height}"'
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(name)}" '
-            f'viewBox="0 0 {self.width} {self.height}" {size} font-family="system-ui,sans-serif" '
-            'style="white-space:pre">'
-            f'<defs>{hatches()}</defs><rect {size} fill="white"/>{"".join(parts)}</svg>'
+        target.write(
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
+            f'viewBox="0 0 {self.width} {self.height}"><defs>{hatches()}</defs>'
+            f'<g style="white-space:pre">{"".join(parts)}</g></svg>'
         )
-
-    def __repr__(self) -> str:
-        return f"<Figure size {self.width}x{self.height} with {len(self.axes)} Axes>"
 
 
 def subplots(
@@ -74,7 +70,7 @@ def modules() -> dict[str, ModuleType]:
     names = ("matplotlib", "matplotlib.pyplot", "matplotlib.patches")
     made = {name: ModuleType(name) for name in names}
     package, pyplot, patches = made.values()
-    vars(package).update(pyplot=pyplot, patches=patches, __path__=[])
+    vars(package).update(pyplot=pyplot, patches=patches, rc_context=nullcontext, __path__=[])
     vars(pyplot).update(subplots=subplots, close=lambda _: None)  # its cell shows it
     vars(patches).update(Rectangle=Rectangle)
     return made

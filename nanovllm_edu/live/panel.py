@@ -5,9 +5,9 @@ Read next: `figure.py`, which puts panels side by side.
 
 from html import escape
 
-from nanovllm_edu.live.axes import INK, Axes, Rectangle
+from nanovllm_edu.introspect.plot import INK, LINE, MUTED
+from nanovllm_edu.live.axes import Axes, Rectangle
 
-GRID = "#DDDDDD"
 LETTER = 0.58
 """Width of a letter, in its heights."""
 SMALL, LARGE = 9.0, 11.5
@@ -33,7 +33,7 @@ def hatches() -> str:
     """The patterns, to be defined once in a picture."""
     tile = 'width="7" height="7" patternUnits="userSpaceOnUse"'
     return "".join(
-        f'<pattern id="hatch{i}" {tile}><path d="{path}" stroke="#999" fill="none"/></pattern>'
+        f'<pattern id="hatch{i}" {tile}><path d="{path}" stroke="{MUTED}" fill="none"/></pattern>'
         for i, path in enumerate(HATCHES.values())
     )
 
@@ -129,4 +129,4 @@ class Panel:
 
     def _rule(self, x: float, y: float, to_x: float, to_y: float) -> str:
         ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"'
-        return f'<line {ends} stroke="{GRID}"/>'
+        return f'<line {ends} stroke="{LINE}"/>'

@@ -31,6 +31,18 @@ def test_the_package_is_whole_but_for_what_needs_torch(folder: Path):
     assert not any("safetensors" in name or "/kernels/" in name for name in names)
 
 
+def test_what_a_page_imports_comes_compiled_and_our_source_beside_it(folder: Path):
+    with ZipFile(folder / "nanovllm_edu.zip") as ours:
+        names = set(ours.namelist())
+        source = ours.read("nanovllm_edu/engine.py")
+    assert {f"nanovllm_edu/__pycache__/{n}.cpython-314.pyc" for n in ("engine", "errors")} <= names
+    assert source == (BUILD["ROOT"] / "nanovllm_edu" / "engine.py").read_bytes()
+    with ZipFile(folder / "pyodide" / "python_stdlib.zip") as library:
+        names = set(library.namelist())
+    assert {"enum.pyc", "dataclasses.pyc", "statistics.py"} <= names
+    assert not {"enum.py", "socketserver.py"} & names
+
+
 def test_without_npm_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
     scope = BUILD["npm"].__globals__
     monkeypatch.setattr(scope["shutil"], "which", lambda _: None)

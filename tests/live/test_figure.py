@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from nanovllm_edu.introspect.plot import Plot
 from nanovllm_edu.lessons.charts import bars, lines
 from nanovllm_edu.lessons.checks import checksum_engine, finish, greedy
 from nanovllm_edu.lessons.pictures import colour_of, pool, timeline
@@ -19,9 +20,9 @@ def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def drawn(figure: object) -> ElementTree.Element:
-    assert isinstance(figure, Figure)
-    return ElementTree.fromstring(figure._repr_svg_())
+def drawn(plot: Plot) -> ElementTree.Element:
+    assert isinstance(plot.figure, Figure)
+    return ElementTree.fromstring(plot.svg())
 
 
 def words(picture: ElementTree.Element) -> list[str]:
@@ -42,7 +43,8 @@ def test_a_timeline_has_a_cell_for_every_span():
         spans = sum(seq_id in [span.seq_id for span in record.spans] for record in records)
         assert len(rectangles(picture, colour_of(seq_id))) == spans
     assert {"A <title>", "first", "second", "3", "0", "1"} <= set(words(picture))
-    assert picture.attrib["aria-label"] == "A <title>"
+    assert picture.attrib["aria-label"].startswith("A <title>: ")
+    assert "#1d2530" not in ElementTree.tostring(picture, "unicode").partition("</style>")[2]
 
 
 def test_a_pool_has_a_cell_for_every_block_from_left_to_right():
@@ -50,7 +52,7 @@ def test_a_pool_has_a_cell_for_every_block_from_left_to_right():
     engine.add_request(list(range(6)), greedy(3))
     engine.step()
     picture = drawn(pool(engine.state(), columns=6))
-    cells = [*rectangles(picture, colour_of(0)), *rectangles(picture, "white")[1:]]
+    cells = [*rectangles(picture, colour_of(0)), *rectangles(picture, "none")]
     assert len(cells) == 6
     assert [float(cell["x"]) for cell in cells] == sorted(float(cell["x"]) for cell in cells)
     assert words(picture).count("s0") == 2
