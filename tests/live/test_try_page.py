@@ -164,10 +164,10 @@ def test_a_fork_is_shown_beside_and_moves_along(tab):
     assert "policy=phase-separated" in tab.page.locator(".try-branch").nth(1).inner_text()
     before = tab.step_of(0), tab.step_of(1)
     tab.click("step")
-    tab.page.wait_for_function("n => document.querySelector('.nv').viewer.step > n", arg=before[0])
+    tab.wait_place(f"step {before[0] + 1} of")
     assert tab.step_of(1) == before[1] + 1
     form.locator("button", has_text="Close").click()
-    tab.page.wait_for_function("document.querySelectorAll('.nv').length === 1")
+    tab.page.locator(".nv").nth(1).wait_for(state="detached")
 
 
 def policy(tab, source, button):
