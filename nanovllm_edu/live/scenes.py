@@ -3,12 +3,11 @@
 A caption waits for an event, not for a step: it is shown when the engine really does what it says,
 whatever runs the steps, and with the engine's own sentence.
 
-Read next: `live/session.py`.
+Read next: `live/narrator.py`, which tells them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from nanovllm_edu.core.events import (
     Admitted,
@@ -194,32 +193,3 @@ LONG_PROMPT = Scene(
 )
 SCENES = {"five": FIVE, "prefix": SHARED, "memory": MEMORY, "long": LONG_PROMPT}
 """Name -> scene. The first one is where the page begins; it is for playing, and has no captions."""
-
-
-class Narrator:
-    """Tells the captions of a scene, one after the other, each when it has come true.
-
-    Args:
-        name: Of `SCENES`; without one there is nothing to tell.
-    """
-
-    def __init__(self, name: str = "") -> None:
-        self._captions = SCENES[name].captions if name else ()
-        self._num_told = 0
-
-    @property
-    def num_left(self) -> int:
-        """So many captions are still to come."""
-        return len(self._captions) - self._num_told
-
-    def tell(self, record: StepRecord) -> dict[str, Any] | None:
-        """The next caption as JSON-ready values, if the step is what it waits for."""
-        if not self.num_left:
-            return None
-        caption = self._captions[self._num_told]
-        found = caption.moment(record)
-        if found is None:
-            return None
-        self._num_told += 1
-        number, why = self._num_told, found.why.rstrip(".")
-        return {"number": number, "of": len(self._captions), "text": caption.text, "why": why}

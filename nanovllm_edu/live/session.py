@@ -14,7 +14,7 @@ from typing import Any
 
 from nanovllm_edu.errors import ConfigError, RequestError
 from nanovllm_edu.introspect.branch import Branch, Branches, fork_branch
-from nanovllm_edu.introspect.breakpoints import BREAKPOINTS, breakpoints_at
+from nanovllm_edu.introspect.breakpoints import breakpoints_at
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.introspect.rewind import Rewinder
 from nanovllm_edu.introspect.storage import to_json
@@ -22,16 +22,14 @@ from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.live.engine import Kind, make_engine
 from nanovllm_edu.live.feed import Feeds
 from nanovllm_edu.live.guided import Guided, request_of
-from nanovllm_edu.live.judging import Beat, check, exercises, score, silent, written_policy
+from nanovllm_edu.live.judging import Beat, check, score, silent, written_policy
+from nanovllm_edu.live.narrator import Narrator, menu
 from nanovllm_edu.live.options import (
-    CHOICES,
-    NUMBERS,
     changed_fields,
     checked_options,
     engine_options,
 )
 from nanovllm_edu.live.scenario import MAX_ARRIVALS, MAX_STEPS, Abort, Scenario, checked_arrival
-from nanovllm_edu.live.scenes import SCENES, Narrator
 from nanovllm_edu.viewer.page import to_page
 
 Update = dict[str, Any]
@@ -51,15 +49,8 @@ class Session:
     # ---------------------------------------------------------------------- the verbs
 
     def menu(self) -> dict[str, Any]:
-        """What there is to choose from."""
-        scenes = {
-            name: {"title": scene.title, "question": scene.question,
-                   "link": scene.scenario.to_link(), "captions": len(scene.captions)}
-            for name, scene in SCENES.items()
-        }  # fmt: skip
-        numbers = {name: list(bounds) for name, bounds in NUMBERS.items()}
-        return {"scenes": scenes, "numbers": numbers, "choices": CHOICES,
-                "breakpoints": list(BREAKPOINTS), "exercises": exercises()}  # fmt: skip
+        """What there is to choose from: see `live/narrator.py`."""
+        return menu()
 
     def start(
         self,
