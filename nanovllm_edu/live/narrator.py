@@ -6,6 +6,7 @@ Read next: `live/session.py`.
 from typing import Any
 
 from nanovllm_edu.core.step_record import StepRecord
+from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.introspect.breakpoints import BREAKPOINTS
 from nanovllm_edu.live.judging import exercises
 from nanovllm_edu.live.options import CHOICES, NUMBERS
@@ -37,9 +38,14 @@ class Narrator:
 
     Args:
         name: Of `SCENES`; without one there is nothing to tell.
+
+    Raises:
+        ConfigError: There is no such scene.
     """
 
     def __init__(self, name: str = "") -> None:
+        if name and name not in SCENES:
+            raise ConfigError(f"scene {shown(name)} is not one of {', '.join(SCENES)}.")
         self._captions = SCENES[name].captions if name else ()
         self._num_told = 0
 
