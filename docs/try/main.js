@@ -50,12 +50,14 @@ function showScene() {
   const { caption, update } = player, left = update.captions_left;
   for (const el of $("scenes").children) el.setAttribute("aria-pressed", String(el.dataset.scene === scene));
   $("question").textContent = scene ? menu.scenes[scene].question : "A scenario from a link.";
+  $("question").hidden = document.querySelector("h1").textContent.startsWith($("question").textContent);
   $("next").hidden = !scene || !menu.scenes[scene].captions;
   $("next").textContent = left ? "Next" : "To the end";
   $("caption").hidden = $("next").hidden;
-  const invite = `${menu.scenes[scene]?.captions} things to notice. Press Next.`;
-  const words = caption ? `${caption.number} of ${caption.of}. ${caption.text}` : invite;
-  if ($("caption").textContent !== words) $("caption").textContent = words;
+  const words = caption ? `${caption.number} of ${caption.of}. ${caption.text}`
+    : `${menu.scenes[scene]?.captions} things to notice. Press Next.`;
+  if ($("caption").firstChild?.textContent === words) return;
+  $("caption").replaceChildren(words, caption ? h("span.try-why", {}, `The engine says: ${caption.why}.`) : "");
 }
 
 // ---- beginning

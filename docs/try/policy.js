@@ -13,8 +13,9 @@ export class PolicyEditor {
     this.player = player;
     this.choice = h("select", { onchange: () => this.open() },
       exercises.map(({ id, title }) => h("option", { value: id }, `${id} ${title}`)));
-    this.code = h("textarea", { rows: 16, spellcheck: false, autocapitalize: "off", "aria-label": "Your policy, in Python",
+    this.code = h("textarea", { rows: 16, autocapitalize: "off", "aria-label": "Your policy, in Python",
       onkeydown: (event) => this.onKey(event) });
+    this.code.spellcheck = false;
     this.said = h("div.try-verdict", { role: "status" });
     this.table = h("div.try-scores");
     form.append(h("label", {}, "exercise ", this.choice), this.code,
@@ -74,7 +75,7 @@ export class PolicyEditor {
     const board = await this.ask("score");
     if (!board) return;
     const cells = (row, tag) => row.map((text) => h(tag, {}, text));
-    this.table.replaceChildren(h("table", { "aria-label": "Policies in the arena" },
+    this.table.replaceChildren(h("table.try-table", { "aria-label": "Policies in the arena" },
       h("thead", {}, h("tr", {}, cells(board.header, "th"))),
       h("tbody", {}, board.rows.map((row) => h("tr", {}, cells(row, "td"))))));
   }

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from nanovllm_edu.introspect.branch import Branch, Branches
+from nanovllm_edu.introspect.breakpoints import breakpoints_at
 from nanovllm_edu.introspect.view import View
 from nanovllm_edu.live.guided import Guided
 
@@ -43,12 +44,15 @@ class Feeds:
     def __init__(self, driven: Branches[Guided]) -> None:
         self._driven = driven
         self._feeds = [Feed(driven.main)]
+        self._num_told = 0
 
     def news(self) -> dict[str, Any]:
         """As JSON-ready values; what was told before is left out."""
         driven = self._driven
         known = {feed.branch: feed for feed in self._feeds}
         self._feeds = [known.get(branch) or Feed(branch) for branch in driven]
+        if driven.fork is not None and driven.fork not in known:
+            self._num_told = driven.since  # from there on, the fork's steps count as well
         is_forked = driven.fork is not None
         return {
             "branches": [
@@ -64,6 +68,17 @@ class Feeds:
             "since": driven.since if is_forked else None,
             "differs": driven.first_difference(driven.last) if is_forked else None,
             "last": driven.last,
+            "reached": self._reached(),
             "has_work": driven.has_work,
             "unfinished": sorted(driven.main.recorder.engine.unfinished_seq_ids()),
         }
+
+    def _reached(self) -> dict[int, list[str]]:
+        """Position -> the breakpoints there, of steps that were not told of before."""
+        reached: dict[int, list[str]] = {}
+        for at in range(self._num_told, self._driven.last + 1):
+            records = [record for branch in self._driven if (record := branch.record(at))]
+            if names := {name for record in records for name in breakpoints_at(record)}:
+                reached[at] = sorted(names)
+        self._num_told = self._driven.last + 1
+        return reached

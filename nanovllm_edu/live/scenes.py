@@ -1,14 +1,13 @@
 """The scenes of the page: a situation each, and what to notice when it happens.
 
 A caption waits for an event, not for a step: it is shown when the engine really does what it says,
-whatever runs the steps. `{why}` is the engine's own sentence.
+whatever runs the steps, and with the engine's own sentence.
 
-Read next: `live/session.py`.
+Read next: `live/narrator.py`, which tells them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from nanovllm_edu.core.events import (
     Admitted,
@@ -110,23 +109,21 @@ SHARED = Scene(
         Caption(
             first(BlocksCached),
             "The first question comes alone. Nothing of it is known, so all of its tokens go "
-            "through the model, the instructions too. From now on its full blocks can be found. "
-            "{why}.",
+            "through the model, the instructions too. From now on its full blocks can be found.",
         ),
         Caption(
             first(PrefixHit, lambda event: event.num_tokens > 0),
             "The second question begins with the same instructions, and their blocks are taken as "
-            "they are: used by two, computed once. {why}.",
+            "they are: used by two, computed once.",
         ),
         Caption(
             first(PrefixHit, lambda event: event.num_tokens > 0),
-            "So does the third. In the pool, a block with several colours has several users. "
-            "{why}.",
+            "So does the third. In the pool, a block with several colours has several users.",
         ),
         Caption(
             first(BlocksFreed, lambda event: any(event.ref_counts)),
             "One answer is done. The shared blocks stay, because others use them; its own are "
-            "free, and can still be found until somebody needs the room. {why}.",
+            "free, and can still be found until somebody needs the room.",
         ),
     ),
 )
@@ -144,26 +141,25 @@ MEMORY = Scene(
         Caption(
             first(Admitted),
             "Four stories begin. Each gets blocks for what it has now, and none for what it may "
-            "become: nobody knows how long it gets. {why}.",
+            "become: nobody knows how long it gets.",
         ),
         Caption(
             first(Preempted),
             "The pool is full, and somebody needs one block more. The latest comer gives way: it "
-            "keeps its words and loses its blocks. {why}.",
+            "keeps its words and loses its blocks.",
         ),
         Caption(
             waits_for("blocks"),
-            "It waits at the head of the queue until there is room for all of its tokens. {why}.",
+            "It waits at the head of the queue until there is room for all of its tokens.",
         ),
         Caption(
             first(Finished),
-            "A story is finished and gives its blocks back. That is what the others waited for. "
-            "{why}.",
+            "A story is finished and gives its blocks back. That is what the others waited for.",
         ),
         Caption(
             first(Admitted),
             "Back again. What is still cached is found, the rest is computed once more, and the "
-            "story goes on with the same words as if nothing had happened. {why}.",
+            "story goes on with the same words as if nothing had happened.",
         ),
     ),
 )
@@ -181,48 +177,19 @@ LONG_PROMPT = Scene(
     (
         Caption(
             first(Admitted),
-            "Three short prompts start together. A step computes at most 24 tokens. {why}.",
+            "Three short prompts start together. A step computes at most 24 tokens.",
         ),
         Caption(
             first(Admitted, lambda event: event.num_planned_tokens < event.num_tokens),
             "The long prompt does not fit into one step. It gets what the others leave, in pieces: "
-            "that is chunked prefill. {why}.",
+            "that is chunked prefill.",
         ),
         Caption(
             first(Finished, lambda event: event.seq_id < 3),
             "The others got a token in every step, and one of them is done. Look at the timeline: "
-            "no gap in their rows. {why}.",
+            "no gap in their rows.",
         ),
     ),
 )
 SCENES = {"five": FIVE, "prefix": SHARED, "memory": MEMORY, "long": LONG_PROMPT}
 """Name -> scene. The first one is where the page begins; it is for playing, and has no captions."""
-
-
-class Narrator:
-    """Tells the captions of a scene, one after the other, each when it has come true.
-
-    Args:
-        name: Of `SCENES`; without one there is nothing to tell.
-    """
-
-    def __init__(self, name: str = "") -> None:
-        self._captions = SCENES[name].captions if name else ()
-        self._num_told = 0
-
-    @property
-    def num_left(self) -> int:
-        """So many captions are still to come."""
-        return len(self._captions) - self._num_told
-
-    def tell(self, record: StepRecord) -> dict[str, Any] | None:
-        """The next caption as JSON-ready values, if the step is what it waits for."""
-        if not self.num_left:
-            return None
-        caption = self._captions[self._num_told]
-        found = caption.moment(record)
-        if found is None:
-            return None
-        self._num_told += 1
-        text = caption.text.format(why=found.why.rstrip("."))
-        return {"number": self._num_told, "of": len(self._captions), "text": text}

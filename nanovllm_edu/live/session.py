@@ -10,11 +10,10 @@ Going back needs no verb: the page has every step. Read next: `live/guided.py`, 
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
-from nanovllm_edu.errors import ConfigError, RequestError
+from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.introspect.branch import Branch, Branches, fork_branch
-from nanovllm_edu.introspect.breakpoints import BREAKPOINTS, breakpoints_at
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.introspect.rewind import Rewinder
 from nanovllm_edu.introspect.storage import to_json
@@ -22,16 +21,14 @@ from nanovllm_edu.introspect.view import encode_view
 from nanovllm_edu.live.engine import Kind, make_engine
 from nanovllm_edu.live.feed import Feeds
 from nanovllm_edu.live.guided import Guided, request_of
-from nanovllm_edu.live.judging import Beat, check, exercises, score, silent, written_policy
+from nanovllm_edu.live.judging import Beat, check, score, silent, written_policy
+from nanovllm_edu.live.narrator import Narrator, menu
 from nanovllm_edu.live.options import (
-    CHOICES,
-    NUMBERS,
     changed_fields,
     checked_options,
     engine_options,
 )
 from nanovllm_edu.live.scenario import MAX_ARRIVALS, MAX_STEPS, Abort, Scenario, checked_arrival
-from nanovllm_edu.live.scenes import SCENES, Narrator
 from nanovllm_edu.viewer.page import to_page
 
 Update = dict[str, Any]
@@ -51,15 +48,8 @@ class Session:
     # ---------------------------------------------------------------------- the verbs
 
     def menu(self) -> dict[str, Any]:
-        """What there is to choose from."""
-        scenes = {
-            name: {"title": scene.title, "question": scene.question,
-                   "link": scene.scenario.to_link(), "captions": len(scene.captions)}
-            for name, scene in SCENES.items()
-        }  # fmt: skip
-        numbers = {name: list(bounds) for name, bounds in NUMBERS.items()}
-        return {"scenes": scenes, "numbers": numbers, "choices": CHOICES,
-                "breakpoints": list(BREAKPOINTS), "exercises": exercises()}  # fmt: skip
+        """What there is to choose from: see `live/narrator.py`."""
+        return menu()
 
     def start(
         self,
@@ -81,17 +71,19 @@ class Session:
             RequestError: A prompt does not fit the engine.
             ModelLoadError: The weights are not there yet.
         """
+        if kind not in get_args(Kind):
+            raise ConfigError(f"kind={shown(kind)} is not one of {', '.join(get_args(Kind))}.")
         scenario = Scenario.from_link(link) if link else Scenario()
         scenario = replace(scenario, options={**scenario.options, **checked_options(options or {})})
         engine = make_engine(kind, **engine_options(scenario.options))
         with make_engine("checksum", **engine_options(scenario.options)) as rehearsal:
             asked = [request_of(arrival) for arrival in scenario.arrivals]
             rehearsal.add_requests(asked)  # refuses now what would be refused in mid-run
+        narrator = Narrator(scene)
         num_steps, scenario = scenario.num_steps, replace(scenario, num_steps=0)
         self._rewinder, self._kind = Rewinder(engine), kind
         self._begun = Branches(Guided(Branch(Recorder(engine)), scenario))
-        self._feeds, self._narrator = Feeds(self._begun), Narrator(scene)
-        self._num_told = 0
+        self._feeds, self._narrator = Feeds(self._begun), narrator
         self._driven.main.admit()
         self._driven.advance_to(num_steps - 1)
         return self._update()
@@ -164,7 +156,7 @@ class Session:
         past = main.recorder.recording.begin(at).journal
         self._drop_fork()
         self._driven.fork = Guided(fork, main.scenario, past)
-        self._driven.since = self._num_told = at + 1
+        self._driven.since = at + 1
         self._driven.advance_to(main.last)
         return self._update()
 
@@ -208,16 +200,6 @@ class Session:
         if fork is not None:
             fork.recorder.engine.close()
 
-    def _reached(self) -> dict[int, list[str]]:
-        """Position -> the breakpoints there, of steps that were not told of before."""
-        ahead = range(self._num_told, self._driven.last + 1)
-        self._num_told = self._driven.last + 1
-        records = {at: [branch.record(at) for branch in self._driven] for at in ahead}
-        names = {
-            at: {n for r in some if r for n in breakpoints_at(r)} for at, some in records.items()
-        }
-        return {at: sorted(reached) for at, reached in names.items() if reached}
-
     def _update(self, caption: dict[str, Any] | None = None) -> Update:
         main = self._driven.main
         here = replace(main.scenario, num_steps=main.last + 1)
@@ -226,7 +208,6 @@ class Session:
             "kind": self._kind,
             "options": dict(main.scenario.options),
             "link": here.to_link(),
-            "reached": self._reached(),
             "caption": caption,
             "captions_left": self._narrator.num_left,
         }

@@ -259,6 +259,7 @@ def test_inside_another_page_it_is_the_view_alone(open_page, letters, tmp_path):
         ("document.documentElement.setAttribute('theme', 'dark')", "dark"),  # Colab
         ("document.documentElement.setAttribute('theme', 'light')", "light"),
         ("document.body.dataset.jpThemeLight = 'false'", "dark"),  # JupyterLab
+        ("document.body.dataset.mdColorScheme = 'slate'", "dark"),  # our site
     ],
 )
 def test_the_theme_of_the_place_is_followed(open_recording, letters, script, theme):

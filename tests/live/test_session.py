@@ -178,6 +178,8 @@ def test_a_policy_that_fails_is_quoted(page):
         ("fork", {"at": -1, "options": {}, "source": "x = 1"}, "no class here"),
         ("start", {"link": "v=7"}, "version '7'"),
         ("start", {"options": {"num_blocks": 1}}, "from 4 to 256"),
+        ("start", {"kind": "lunch"}, "not one of checksum, model"),
+        ("start", {"scene": "lunch"}, "not one of five, prefix, memory, long"),
         ("start", {"link": "v=1&num_blocks=4&ask=9,200,Hello"}, "num_blocks"),
     ],
 )
