@@ -13,23 +13,25 @@ def _first_of(*names: str, fallback: str) -> str:
     return "".join(f"var(--{name}," for name in names) + fallback + ")" * len(names)
 
 
-_INK = _first_of(
+INK = _first_of(
     "vscode-editor-foreground", "colab-primary-text-color", "jp-content-font-color1",
     fallback="inherit",
 )  # fmt: skip
-_FAINT_INK = _first_of(
+FAINT_INK = _first_of(
     "vscode-descriptionForeground", "colab-secondary-text-color", "jp-content-font-color2",
     fallback="inherit",
 )  # fmt: skip
-_LINE = _first_of("vscode-panel-border", "colab-border-color", "jp-border-color2", fallback="#8886")
+LINE = _first_of("vscode-panel-border", "colab-border-color", "jp-border-color2", fallback="#8886")
+GOOD = _first_of("vscode-testing-iconPassed", "jp-success-color1", fallback="#2e7d32")
+BAD = _first_of("vscode-errorForeground", "jp-error-color1", fallback="#c62828")
 _FONT = "font-family:" + _first_of(
     "vscode-editor-font-family", "jp-code-font-family", fallback="monospace"
 )
 # Above the table and not its caption: that would be as narrow as the table, one word a line.
-_TITLE = f"{_FONT};font-size:12px;font-weight:600;color:{_INK};padding:2px 0"
-_TABLE = f"{_FONT};font-size:12px;border-collapse:collapse;color:{_INK};margin:2px 0 4px"
+_TITLE = f"{_FONT};font-size:12px;font-weight:600;color:{INK};padding:2px 0"
+_TABLE = f"{_FONT};font-size:12px;border-collapse:collapse;color:{INK};margin:2px 0 4px"
 _CELL = (
-    f"border:1px solid {_LINE};padding:2px 8px;text-align:left;"
+    f"border:1px solid {LINE};padding:2px 8px;text-align:left;"
     "vertical-align:top;white-space:pre-wrap;background:transparent"
 )
 
@@ -52,4 +54,4 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -
 
 def paragraph(text: str) -> str:
     """One escaped line under a table."""
-    return f'<div style="font-size:12px;color:{_FAINT_INK}">{escape(text)}</div>'
+    return f'<div style="font-size:12px;color:{FAINT_INK}">{escape(text)}</div>'

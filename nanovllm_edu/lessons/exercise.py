@@ -18,6 +18,8 @@ from html import escape
 from random import Random
 from typing import Any, Literal
 
+from nanovllm_edu.core import html
+
 NUM_HINTS = 3
 
 Level = Literal["easy", "medium", "hard"]
@@ -82,14 +84,14 @@ class CheckResult:
         return "\n  ".join([*lines, *self.next_step.splitlines()])
 
     def _repr_html_(self) -> str:
-        colour = "--jp-success-color1,#2e7d32" if self.is_right else "--jp-error-color1,#c62828"
+        colour = html.GOOD if self.is_right else html.BAD
         return (
-            f'<div style="border-left:4px solid var({colour});padding:4px 12px;margin:4px 0;'
-            'color:var(--jp-content-font-color1,inherit)">'
-            f'<div><b style="color:var({colour})">{self._mark}</b> '
+            f'<div style="border-left:4px solid {colour};padding:4px 12px;margin:4px 0;'
+            f'color:{html.INK}">'
+            f'<div><b style="color:{colour}">{self._mark}</b> '
             f"<b>{escape(self.exercise_id)} {prose(self.title)}</b></div>"
             f'<div style="white-space:pre-wrap">{prose(self.message)}</div>'
-            '<div style="color:var(--jp-content-font-color2,#666);font-size:90%">'
+            f'<div style="color:{html.FAINT_INK};font-size:90%">'
             f"{prose(self.next_step)}</div></div>"
         )
 
@@ -112,6 +114,6 @@ class Hint:
     def _repr_html_(self) -> str:
         return (
             '<div style="border-left:4px solid var(--jp-info-color1,#1976d2);padding:4px 12px;'
-            'color:var(--jp-content-font-color1,inherit)">'
+            f'color:{html.INK}">'
             f"<b>Hint {self.rung} of {NUM_HINTS}</b> · {prose(self.text)}</div>"
         )

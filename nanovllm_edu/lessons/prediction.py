@@ -14,16 +14,18 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from nanovllm_edu.core import html
+
 _EDGES = {
-    "border_top": "1px solid var(--jp-border-color1,#bbb)",
-    "border_right": "1px solid var(--jp-border-color1,#bbb)",
-    "border_bottom": "1px solid var(--jp-border-color1,#bbb)",
+    "border_top": f"1px solid {html.LINE}",
+    "border_right": f"1px solid {html.LINE}",
+    "border_bottom": f"1px solid {html.LINE}",
     "border_left": "4px solid var(--jp-warn-color1,#f9a825)",
     "padding": "6px 12px",
     "margin": "4px 0",
 }
 _BOX = "".join(f"{name.replace('_', '-')}:{value};" for name, value in _EDGES.items())
-_BOX += "color:var(--jp-content-font-color1,inherit)"
+_BOX += f"color:{html.INK}"
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from nanovllm_edu.core import html
 from nanovllm_edu.widgets.cells import CellHooks, close_with_parts
 from nanovllm_edu.widgets.controls import Controls
 from nanovllm_edu.widgets.player import Player
@@ -54,7 +55,7 @@ class StepPlayer(Player, widgets.VBox):
     def say(self, text: str, is_error: bool = False) -> None:
         """Under the buttons."""
         super().say(text, is_error)
-        colour = "var(--jp-error-color1, #b00020)" if is_error else "inherit"
+        colour = html.BAD if is_error else "inherit"
         role = "alert" if is_error else "status"
         self.controls.status.value = (
             f'<span role="{role}" style="color:{colour}">{escape(text)}</span>'

@@ -239,6 +239,14 @@ def test_result_is_deterministic_and_escaped():
     assert "&lt;b&gt;" in result._repr_html_()
 
 
+def test_boxes_take_their_colours_from_where_they_are_shown():
+    bet = predict("How many?", 1, 2)
+    shown = (Ladders().check("03.1", lambda *a: None), Ladders().hint("03.1"), bet, bet.reveal(1))
+    for box in shown:
+        for theme in ("--jp-", "--vscode-", "--colab-"):  # JupyterLab, VS Code, Colab
+            assert theme in box._repr_html_(), type(box).__name__
+
+
 def test_hints_climb_and_stay_at_the_top():
     ladders = Ladders()
     hints = [ladders.hint("03.1") for _ in range(4)]
