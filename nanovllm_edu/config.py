@@ -57,6 +57,8 @@ class EngineConfig:
             installed, and `nanovllm-edu info` says why. On a CPU that is "native", our C kernel.
         gpu_memory_utilization: Fraction of the GPU's memory for weights, activations and cache.
         enforce_eager: Never use CUDA graphs.
+        tensor_parallel_size: Processes that share the model, each with a part of every matrix
+            (see `models/shard.py`).
         seed: Requests without a seed of their own get one derived from this and their seq_id.
     """
 
@@ -78,10 +80,16 @@ class EngineConfig:
     attention_backend: str = "auto"
     gpu_memory_utilization: float = 0.9
     enforce_eager: bool = False
+    tensor_parallel_size: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("block_size", "max_num_seqs", "max_num_batched_tokens"):
+        for name in (
+            "block_size",
+            "max_num_seqs",
+            "max_num_batched_tokens",
+            "tensor_parallel_size",
+        ):
             self._check_int(name, 1)
         if self.max_num_seqs > MAX_ROWS:
             raise ConfigError(

@@ -26,20 +26,13 @@ from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.limits import config_for
 from nanovllm_edu.models.folder import resolve_model_folder
-from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.registry import sampling_defaults
-from nanovllm_edu.native.threads import torch_limited_to
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
 from nanovllm_edu.prompt import Prompt, TokenPrompt, read_prompts
 from nanovllm_edu.requests import Answer, Request, Requests
-from nanovllm_edu.runners.build import (
-    RuntimeInfo,
-    build_runner,
-    choose_device,
-    choose_dtype,
-    choose_ops,
-)
-from nanovllm_edu.runners.defaults import device_defaults
+from nanovllm_edu.runners.build import RuntimeInfo
+from nanovllm_edu.runners.load import load_runner
+from nanovllm_edu.runners.tensor_parallel import TensorParallelRunner
 from nanovllm_edu.shield import Shield
 from nanovllm_edu.text_judge import TextJudge
 from nanovllm_edu.tokenizer import Message, Tokenizer
@@ -67,11 +60,11 @@ class LLM:
         # A GPU works on its own, and so does another machine: plan the next step meanwhile. A CPU
         # has nothing to overlap.
         self.depth = 1
+        self.tokenizer = Tokenizer.load(folder)
         if runner is None:
-            self.tokenizer, runner, config, self.info = _load(folder, config, options)
+            runner, config, self.info = _load(folder, self.tokenizer, config, options)
             self.depth = 0 if self.info.choices["device"][0] == "cpu" else 1
         else:
-            self.tokenizer = Tokenizer.load(folder)
             config = config_for(runner, options)
             own = {"runner": (type(runner).__name__, "it was given")}
             self.info = RuntimeInfo(getattr(runner, "choices", own))
@@ -273,26 +266,15 @@ class LLM:
 
 
 def _load(
-    folder: Path, config: EngineConfig, options: dict[str, Any]
-) -> tuple[Tokenizer, ModelRunner, EngineConfig, RuntimeInfo]:
-    """A tokenizer and a runner for the model in a folder; with all options, and why."""
-    device, why_device = choose_device(config.device)
-    dtype, why_dtype = choose_dtype(config.dtype, device)
-    ops, why_ops = choose_ops(device, dtype)
-    with torch_limited_to(1):  # many small copies: waking others would take longer
-        weights = load_model(
-            folder, dtype=dtype, device=device, ops=ops, max_model_len=config.max_model_len
-        )
-    defaults = device_defaults(device, weights.config)
-    chosen = {name: both for name, both in defaults.items() if name not in options}
-    config = replace(config, **{name: value for name, (value, _) in chosen.items()})
-    tokenizer = Tokenizer.load(folder)
-    eos = frozenset(weights.config.eos_token_ids) | tokenizer.eos_token_ids
-    reasons = {"device": why_device, "dtype": why_dtype, "ops": why_ops}
-    runner, info = build_runner(weights, config, eos, reasons)
-    for name, (value, why) in chosen.items():
-        info = info.plus(name, str(value), why)
-    return tokenizer, runner, config, info
+    folder: Path, tokenizer: Tokenizer, config: EngineConfig, options: dict[str, Any]
+) -> tuple[ModelRunner, EngineConfig, RuntimeInfo]:
+    """A runner for the model in a folder; with all options, and why they are what they are."""
+    if config.tensor_parallel_size == 1:
+        return load_runner(folder, config, options, tokenizer.eos_token_ids)
+    runner = TensorParallelRunner(folder, config, options, tokenizer.eos_token_ids)
+    names = ("block_size", "max_num_seqs", "max_num_batched_tokens")
+    config = replace(config, **{name: getattr(runner, name) for name in names})
+    return runner, config, RuntimeInfo(runner.choices)
 
 
 def _check_same_tokenizer(proposer: DraftProposer, tokenizer: Tokenizer) -> None:

@@ -14,6 +14,7 @@ ENGINE_NUMBERS = {
     "max_num_batched_tokens": (int, "token budget of one step"),
     "prefill_chunk_size": (int, "tokens of prompts in a step in which somebody decodes"),
     "max_model_len": (int, "longest sequence, prompt and output"),
+    "tensor_parallel_size": (int, "processes that share the model"),
     "gpu_memory_utilization": (float, "fraction of the GPU's memory to use"),
     "seed": (int, "where random numbers come from"),
 }

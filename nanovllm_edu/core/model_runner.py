@@ -12,7 +12,8 @@ Rejected guesses leave keys and values behind the last settled token. The next s
 begins there and overwrites them.
 
 Read next: `runners/checksum.py`, the smallest runner; then `runners/eager.py`. Where the model is
-elsewhere: `wire/messages.py`, `runners/remote.py`.
+elsewhere: `wire/messages.py`, `runners/remote.py`; where several share it:
+`runners/tensor_parallel.py`.
 """
 
 from typing import Protocol, Self

@@ -11,7 +11,7 @@ Knows nothing of architectures: it compares the names and shapes a model wants w
 Read next: `loader.py`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -69,7 +69,23 @@ def check_size_of_files(folder: Path, num_parameters: int) -> None:
         )
 
 
-def fill_from_safetensors(model: nn.Module, folder: Path, *, is_tied: bool, progress: bool) -> None:
+Slices = Callable[[str], tuple[slice, ...]]
+"""What a rank takes of the tensor with this name; () is all of it."""
+
+
+def _all(_: str) -> tuple[slice, ...]:
+    return ()
+
+
+def fill_from_safetensors(
+    model: nn.Module,
+    folder: Path,
+    *,
+    is_tied: bool,
+    progress: bool,
+    whole: nn.Module | None = None,
+    slices: Slices = _all,
+) -> None:
     """Copy a folder's weights into a model.
 
     Args:
@@ -77,6 +93,8 @@ def fill_from_safetensors(model: nn.Module, folder: Path, *, is_tied: bool, prog
         folder: Holds `model.safetensors`, or an index and its shards.
         is_tied: Whether the output matrix is the embedding; then a copy of it is no extra tensor.
         progress: Whether to show a bar when it takes longer than a second.
+        whole: Has the shapes that the folder's tensors must have, if `model` is a part of it.
+        slices: Which part of each.
 
     Raises:
         ModelLoadError: No safetensors file, a damaged one, or tensors that are missing, extra,
@@ -86,12 +104,12 @@ def fill_from_safetensors(model: nn.Module, folder: Path, *, is_tied: bool, prog
     wanted = checkpoint_tensors(model)
     with ExitStack() as stack:
         found = _by_wanted_name(open_tensors(stack, folder), wanted, is_tied=is_tied)
-        _compare(wanted, found, folder)
+        _compare(checkpoint_tensors(whole or model), found, folder)
         total = sum(view.nbytes for view in wanted.values())
         broken: list[str] = []
         with _progress_bar(total, is_shown=progress) as bar:
             for name, view in wanted.items():
-                view.copy_(found[name].read())
+                _fill(view, found[name], slices(name))
                 if not _is_finite(view):
                     broken.append(found[name].name)
                 bar.update(view.nbytes)
@@ -102,6 +120,17 @@ def fill_from_safetensors(model: nn.Module, folder: Path, *, is_tied: bool, prog
             f"infinite) in {dtype}. Download the model again, or choose a dtype with larger "
             "numbers, such as bfloat16."
         )
+
+
+def _fill(view: Tensor, stored: StoredTensor, slices: tuple[slice, ...]) -> None:
+    """Copies a tensor, or a part; where the part is smaller than its place, zeros are behind it."""
+    if not slices:
+        view.copy_(stored.read())
+        return
+    view.zero_()
+    if all(one.start is None or one.stop > one.start for one in slices):
+        part = stored.read(slices)
+        view[tuple(slice(size) for size in part.shape)].copy_(part)
 
 
 def _is_finite(view: Tensor) -> bool:

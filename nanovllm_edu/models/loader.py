@@ -15,11 +15,13 @@ import torch
 
 from nanovllm_edu.errors import ConfigError, OutOfDeviceMemoryError
 from nanovllm_edu.layers.ops import Ops
+from nanovllm_edu.layers.split import Ranks, SplitEmbedding, SummedLinear
 from nanovllm_edu.models.checkpoint import check_size_of_files, fill_from_safetensors
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
-from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.models.qwen3 import Qwen3DecoderLayer, Qwen3ForCausalLM
 from nanovllm_edu.models.registry import model_class, read_config
+from nanovllm_edu.models.shard import Shard
 
 # The standard deviation the GPT-2 family has been initialised with ever since.
 _INITIAL_STD = 0.02
@@ -36,6 +38,7 @@ def load_model(
     ops: Ops | None = None,
     max_model_len: int | None = None,
     progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> Qwen3ForCausalLM:
     """Read a model from a folder, the hub or the box.
 
@@ -46,10 +49,12 @@ def load_model(
         ops: Who does the memory-bound arithmetic; None means plain torch.
         max_model_len: The longest sequence that will be asked for; None means all positions.
         progress: Whether to show a bar when loading takes longer than a second.
+        ranks: Who shares the model: only our part of it is read. None: nobody does.
 
     Raises:
         ModelLoadError: No such model, an unsupported one, or tensors that do not fit.
-        ConfigError: `max_model_len` is beyond the model's positions.
+        ConfigError: `max_model_len` is beyond the model's positions, or so many ranks cannot share
+            its heads.
         OutOfDeviceMemoryError: The weights do not fit on the device.
     """
     folder = resolve_model_folder(model)
@@ -57,9 +62,45 @@ def load_model(
     if dtype is not None:
         config = dataclasses.replace(config, dtype=dtype)
     check_size_of_files(folder, config.num_parameters)
-    loaded = _empty_model(config, torch.device(device), ops, max_model_len)
-    fill_from_safetensors(loaded, folder, is_tied=config.tie_word_embeddings, progress=progress)
-    return loaded.eval()
+    is_tied = config.tie_word_embeddings
+    if ranks is None:
+        loaded = _empty_model(config, torch.device(device), ops, max_model_len)
+        fill_from_safetensors(loaded, folder, is_tied=is_tied, progress=progress)
+        return loaded.eval()
+    shard = Shard(ranks.rank, ranks.num_ranks, config)
+    part = _part(shard, ranks, torch.device(device), ops, max_model_len)
+    whole = _empty_model(config, torch.device("meta"), None, 1)  # shapes without memory
+    fill_from_safetensors(
+        part, folder, is_tied=is_tied, progress=progress, whole=whole, slices=shard.slices
+    )
+    return part.eval()
+
+
+def _part(
+    shard: Shard,
+    ranks: Ranks,
+    device: torch.device,
+    ops: Ops | None,
+    max_model_len: int | None,
+) -> Qwen3ForCausalLM:
+    """A rank's part of a model: an ordinary one, narrower; in three places it needs the others."""
+    narrow = dataclasses.replace(shard.config, vocab_size=shard.num_rows)
+    model = _empty_model(narrow, device, ops, max_model_len)
+    model.config = shard.config
+    with device:
+        for layer in model.layers:
+            assert isinstance(layer, Qwen3DecoderLayer)
+            layer.self_attn.o_proj = SummedLinear(layer.self_attn.o_proj, ranks)
+            layer.mlp.down_proj = SummedLinear(layer.mlp.down_proj, ranks)
+        model.embed_tokens = head = _vocabulary(shard, ranks)
+        model.lm_head = head if shard.whole.tie_word_embeddings else _vocabulary(shard, ranks)
+    return model.requires_grad_(False)
+
+
+def _vocabulary(shard: Shard, ranks: Ranks) -> SplitEmbedding:
+    whole = shard.whole
+    sizes = whole.vocab_size, shard.vocabulary.start, shard.num_rows, whole.hidden_size
+    return SplitEmbedding(*sizes, dtype=whole.dtype, ranks=ranks)
 
 
 def build_random_model(

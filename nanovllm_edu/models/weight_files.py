@@ -42,8 +42,10 @@ class StoredTensor(NamedTuple):
         """Its type, as safetensors calls it."""
         return self.file.get_slice(self.name).get_dtype()
 
-    def read(self) -> Tensor:
-        """The tensor; its bytes are mapped, not copied."""
+    def read(self, slices: tuple[slice, ...] = ()) -> Tensor:
+        """The tensor, or a part of it; its bytes are mapped, and of a part no others are read."""
+        if slices:
+            return self.file.get_slice(self.name)[slices]
         return self.file.get_tensor(self.name)
 
 

@@ -12,12 +12,12 @@ of that is gone. Whoever waits then gets a `DeviceLostError`, the engine puts ev
 the queue, and the next step connects anew. Sampling depends on (seed, position) alone, so the same
 tokens come.
 
-It needs no torch. Read next: `serve/model_host.py`, the other end.
+It needs no torch. Read next: `runners/awaited.py`; `serve/model_host.py`, the other end.
 """
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Lock, Thread
+from threading import Thread
 from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
@@ -31,6 +31,7 @@ from nanovllm_edu.errors import (
     RequestError,
     WireError,
 )
+from nanovllm_edu.runners.awaited import Awaited
 from nanovllm_edu.wire.messages import (
     MAX_BYTES,
     Hello,
@@ -176,30 +177,19 @@ class RemoteTicket:
 
 
 class Session:
-    """One connection, and the outputs that are awaited through it.
-
-    A thread receives them. So whoever waits can be interrupted at any moment, and no output is lost
-    between the wire and its ticket.
-    """
+    """One connection, and the outputs that are awaited through it."""
 
     def __init__(self, connection: ClientConnection, hello: Hello, url: str) -> None:
         self.hello = hello
         self._connection, self._url = connection, url
-        self._lock = Lock()
-        self._awaited: dict[int, Future[StepOutput]] = {}
-        self._loss: DeviceLostError | None = None
+        self._awaited = Awaited()
         self._thread = Thread(target=self._receive, name="nanovllm-edu remote", daemon=True)
         self._thread.start()
 
     def send(self, plan: StepPlan) -> "Future[StepOutput]":
         """Sends a plan; its output comes later."""
         data = encode_plan(plan)
-        output: Future[StepOutput] = Future()
-        with self._lock:
-            if self._loss is not None:
-                output.set_exception(self._loss)
-                return output
-            self._awaited[plan.step_id] = output
+        output = self._awaited.expect(plan.step_id)
         try:
             self._connection.send(data)
         except (ConnectionClosed, OSError):
@@ -207,26 +197,19 @@ class Session:
         return output
 
     def _receive(self) -> None:
-        """Gives each output to who waits for it, until the connection ends."""
+        """Takes in outputs until the connection ends."""
         why = "the connection was closed"
         try:
             while True:
-                step_id, output = decode_output(_received(self._connection, None))
-                with self._lock:
-                    awaited = self._awaited.pop(step_id, None)
-                if awaited is not None:
-                    awaited.set_result(output)
+                self._awaited.arrive(*decode_output(_received(self._connection, None)))
         except (ConnectionClosed, OSError, WireError) as error:
             why = str(error)
         self._connection.close()
-        with self._lock:
-            self._loss = DeviceLostError(
-                f"the runner at {self._url} was lost in a step ({why:.500}); its sequences wait "
-                "again, and the next step connects anew."
-            )
-            awaited, self._awaited = self._awaited, {}
-        for output in awaited.values():
-            output.set_exception(self._loss)
+        loss = (
+            f"the runner at {self._url} was lost in a step ({why:.500}); its sequences wait again, "
+            "and the next step connects anew."
+        )
+        self._awaited.lose(DeviceLostError(loss))
 
     def close(self) -> None:
         """Ends the session; calling it again does nothing."""

@@ -157,15 +157,6 @@ def hello_of(engine: LLMEngine, choices: dict[str, tuple[str, str]]) -> Hello:
         engine: It has made room for its own steps, and nobody else's are larger.
         choices: What was chosen when it started, as in `LLM.info`.
     """
-    runner, config = engine.runner, engine.config
-    return Hello(
-        model=" ".join(choices.get("model", (type(runner).__name__,))),
-        num_blocks=runner.num_blocks,
-        block_size=runner.block_size,
-        vocab_size=runner.vocab_size,
-        max_model_len=runner.max_model_len,
-        max_num_seqs=config.max_num_seqs,
-        max_num_batched_tokens=config.max_num_batched_tokens,
-        eos_token_ids=tuple(sorted(runner.eos_token_ids)),
-        choices=choices,
-    )
+    config = engine.config
+    sizes = config.max_num_seqs, config.max_num_batched_tokens
+    return Hello.of(engine.runner, *sizes, choices)

@@ -13,11 +13,12 @@ would be. Read next: `wire/bounds.py`, where what the numbers mean is checked.
 """
 
 from array import array
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
+from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.plan import (
     BlockCopy,
     BlockUpdate,
@@ -100,6 +101,27 @@ class Hello(Message, frozen=True):
     max_num_batched_tokens: Count
     eos_token_ids: Counts
     choices: dict[str, tuple[str, str]]
+
+    @classmethod
+    def of(
+        cls,
+        runner: ModelRunner,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        choices: dict[str, tuple[str, str]],
+    ) -> Self:
+        """Of a runner that made room for so large steps."""
+        return cls(
+            model=" ".join(choices.get("model", (type(runner).__name__,))),
+            num_blocks=runner.num_blocks,
+            block_size=runner.block_size,
+            vocab_size=runner.vocab_size,
+            max_model_len=runner.max_model_len,
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens,
+            eos_token_ids=tuple(sorted(runner.eos_token_ids)),
+            choices=choices,
+        )
 
     @property
     def shape(self) -> tuple[object, ...]:
