@@ -23,7 +23,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from nanovllm_edu.sampling import stages
@@ -170,31 +170,29 @@ def _allowed(rows: Rows, device: Device, _: Tensor | None) -> Allowed | None:
 # ------------------------------------------------------------------------------ a grammar's mask
 
 
-class Masks(NamedTuple):
-    """Rows that are held to a grammar, and the bits of each, packed in bytes."""
-
-    rows: Int[Tensor, " held"]
-    bits: Int[Tensor, "held bytes"]
+_SUMMANDS = torch.where((torch.arange(256)[:, None] >> torch.arange(8) & 1).bool(), 0.0, DROPPED)
+"""What a byte of a mask adds to its eight logits, float32 [256, 8]."""
 
 
-def hold(logits: Float[Tensor, "rows vocab"], masks: Masks) -> Float[Tensor, "rows vocab"]:
-    """Drops what is not allowed. The bits are unpacked on the device, an eighth of the copy."""
-    place = torch.arange(8, dtype=torch.uint8, device=logits.device)
-    is_allowed = (masks.bits[:, :, None] >> place & 1).flatten(1)[:, : logits.shape[1]].bool()
-    dropped = torch.where(is_allowed, 0.0, DROPPED)
-    return logits.index_add(0, masks.rows, dropped)
+def hold(
+    logits: Float[Tensor, "rows vocab"], bits: UInt8[Tensor, "rows bytes"]
+) -> Float[Tensor, "rows vocab"]:
+    """Drops what is not allowed. Bits cross to the device, and are looked up there, by the byte."""
+    summands = torch.nn.functional.embedding(bits.int(), _SUMMANDS.to(bits.device))
+    return logits + summands.flatten(1)[:, : logits.shape[1]]
 
 
-def _masks(rows: Rows, device: Device, _: Tensor | None) -> Masks | None:
-    held = {i: row.mask for i, row in enumerate(rows) if row.mask is not None}
-    if not held:
+def _masks(rows: Rows, device: Device, _: Tensor | None) -> UInt8[Tensor, "rows bytes"] | None:
+    """The masks as they came; a row without a grammar may draw anything."""
+    length = max((len(row.mask) for row in rows if row.mask is not None), default=None)
+    if length is None:
         return None
-    bits = torch.frombuffer(bytearray(b"".join(held.values())), dtype=torch.uint8)
+    anything = b"\xff" * length
+    packed = b"".join(anything if row.mask is None else row.mask for row in rows)
+    bits = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
     if torch.device(device).type == "cuda":
         bits = bits.pin_memory()
-    bits = bits.view(len(held), -1).to(device, non_blocking=True)
-    (indices,) = send([list(held)], torch.int64, device)
-    return Masks(indices, bits)
+    return bits.view(len(rows), length).to(device, non_blocking=True)
 
 
 # ------------------------------------------------------------------------------------- penalties
