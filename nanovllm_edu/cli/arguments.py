@@ -69,7 +69,7 @@ def add_engine_options(parser: argparse.ArgumentParser, **defaults: Any) -> None
     group.add_argument("--policy", choices=POLICIES, help="who goes first")
     group.add_argument("--eviction-policy", choices=("lru", "fifo"), help="which block goes first")
     group.add_argument(
-        "--draft", metavar="NAME", help="guess ahead: ngram (from the text), or a small model"
+        "--draft", metavar="NAME", help="guess ahead: ngram (from the text), tiny-draft, or a model"
     )
     _add(group, "draft_tokens", int, "guesses for each step", 4)
     for name, text in (

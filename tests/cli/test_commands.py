@@ -108,7 +108,10 @@ def test_the_demo_shows_hits_a_preemption_the_answers_and_the_numbers(
 
 @pytest.mark.parametrize(
     ("draft", "said"),
-    [("ngram", "NgramProposer(num_tokens=2, "), ("tiny", "ModelProposer('tiny', num_tokens=2)")],
+    [
+        ("ngram", "NgramProposer(num_tokens=2, "),
+        ("tiny-draft", "ModelProposer('tiny-draft', num_tokens=2)"),
+    ],
 )
 def test_info_says_who_guesses(capsys: pytest.CaptureFixture[str], draft: str, said: str):
     command = ["info", "--num-blocks", "10", "--draft", draft, "--draft-tokens", "2"]
