@@ -33,7 +33,7 @@ ROOT = HERE.parent.parent
 CACHE = ROOT / ".cache" / "live"
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from lesson_pages import write_pages  # noqa: E402
+from lesson_pages import LESSONS, write_pages  # noqa: E402
 
 from nanovllm_edu.live.halves import split  # noqa: E402
 from nanovllm_edu.viewer.source import viewer_script, viewer_style  # noqa: E402
@@ -60,6 +60,8 @@ LEFT_OUT = (  # what needs torch, a terminal or a server
     *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
     *(f"nanovllm_edu/{room}/" for room in ("cli", "cluster", "load", "paged", "serve")),
     *(f"nanovllm_edu/{room}/" for room in ("virtual", "widgets")),
+    *(f"nanovllm_edu/lessons/lesson_{n:02}.py" for n in range(100) if f"{n:02}" not in LESSONS),
+    "nanovllm_edu/tiny/draft/",
     "nanovllm_edu/tiny/model/training_run.json",
 )
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # an archive of the same files is the same archive

@@ -105,6 +105,13 @@ def test_an_answer_is_written_with_the_keyboard_and_checked(open_lesson: Callabl
     assert "static batching" in editor.input_value()
 
 
+def test_progress_is_that_of_the_lessons_that_are_there(open_lesson: Callable):
+    page = open_lesson("06")
+    cell(page, 1).locator("textarea").fill("from nanovllm_edu.lessons import progress\nprogress()")
+    shown = run(page, 1)
+    assert "0 of 15 exercises solved" in shown and "13.8" in shown
+
+
 def test_what_never_ends_is_ended_and_the_lesson_goes_on(open_lesson: Callable):
     page = open_lesson("06")
     editor = cell(page, 8).locator("textarea")
