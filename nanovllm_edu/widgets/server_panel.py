@@ -60,11 +60,13 @@ class ServerPanel(widgets.VBox):
         # Nobody else can ask, so the text is the learner's own.
         served = Served(self._llm, name, Rules(LOOPBACK_NAMES), show_text=True,
                         frame_ancestors=shown_in)  # fmt: skip
+        self.lines = widgets.HTML()  # before the server, whose first line comes at once
         self._log = _Log(self._show_log)
         try:
             self._server = ServerThread(served, Address(port=0, drain_seconds=5), says_all=True)
         except BaseException:
             self._log.remove()
+            close_with_parts(self.lines)
             self._llm.close()
             raise
         self.url = f"{self._server.url}/v1"
@@ -72,7 +74,7 @@ class ServerPanel(widgets.VBox):
         self._hooks = CellHooks(self.close)
 
     def _build(self, url: str) -> None:
-        self.status, self.lines, self.frame = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.status, self.frame = widgets.HTML(), widgets.HTML()
         self.watch = widgets.ToggleButton(description="Watch", icon="eye", tooltip="The engine")
         self.stop = widgets.Button(description="Stop", icon="stop", tooltip="Finish, and end")
         self.watch.observe(lambda change: self._show_frame(url, is_open=change["new"]), "value")
@@ -80,7 +82,6 @@ class ServerPanel(widgets.VBox):
         buttons = widgets.HBox([self.watch, self.stop])
         widgets.VBox.__init__(self, [self.status, buttons, self.frame, self.lines])
         self._say(f"Serving at {self.url} (OpenAI's API); the engine is at {url}/watch.")
-        self._show_log(())
 
     @property
     def is_open(self) -> bool:
@@ -117,7 +118,7 @@ class ServerPanel(widgets.VBox):
         self.frame.value = frame if is_open else ""
 
     def _show_log(self, lines: tuple[str, ...]) -> None:
-        text = escape("\n".join(lines)) or "nothing was asked yet"
+        text = escape("\n".join(lines))
         self.lines.value = (
             '<pre role="log" aria-label="the server\'s log" tabindex="0" style="max-height:180px;'
             "overflow:auto;margin:4px 0;padding:4px 8px;font-size:12px;color:"

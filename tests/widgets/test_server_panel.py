@@ -35,7 +35,7 @@ def handlers() -> int:
 
 
 def test_it_answers_and_its_log_says_so(panel: ServerPanel):
-    assert "nothing was asked yet" in panel.lines.value
+    until(lambda: "Started server" in panel.lines.value)
     answer = HTTP.post(f"{panel.url}/completions", json={"prompt": [1, 2], "max_tokens": 2})
     assert answer.status_code == 200
     until(lambda: "POST /v1/completions" in panel.lines.value)
