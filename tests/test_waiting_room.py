@@ -37,7 +37,7 @@ def test_without_a_limit_nobody_ever_is():
 # ------------------------------------------------------------------ on a pretended clock
 
 
-def under_load(rate: float, max_queue_ms: float | None, seconds: float = 20.0) -> Served:
+def under_load(rate: float, max_queue_seconds: float | None, seconds: float = 20.0) -> Served:
     """A server of four places that can do about 9.5 requests a second."""
     random, now, arrivals = Random(3), 0.0, []
     while now < 1000 * seconds:
@@ -46,7 +46,7 @@ def under_load(rate: float, max_queue_ms: float | None, seconds: float = 20.0) -
         now += 1000 * random.expovariate(rate)
     engine = checksum_engine(64, 8, max_num_seqs=4)
     cost = StepCost(step_ms=13.0, token_ms=0.1)
-    return serve(engine, arrivals, cost, 20_000, max_queue_ms=max_queue_ms)
+    return serve(engine, arrivals, cost, 20_000, room=WaitingRoom(max_queue_seconds))
 
 
 def goodput(served: Served, seconds: float = 20.0) -> float:
@@ -56,7 +56,7 @@ def goodput(served: Served, seconds: float = 20.0) -> float:
 
 def test_goodput_at_twice_the_capacity_is_within_10_percent_of_its_peak():
     rates = (7.5, 9.0, 10.5, 19.0)
-    turning_away = [goodput(under_load(rate, 800.0)) for rate in rates]
+    turning_away = [goodput(under_load(rate, 0.8)) for rate in rates]
     letting_wait = [goodput(under_load(rate, None)) for rate in (9.0, 19.0)]
     assert turning_away[-1] >= 0.9 * max(turning_away)
     assert max(turning_away) >= max(letting_wait)
@@ -64,12 +64,12 @@ def test_goodput_at_twice_the_capacity_is_within_10_percent_of_its_peak():
 
 
 def test_below_capacity_nobody_is_turned_away():
-    alone, free = under_load(5.0, 800.0), under_load(5.0, None)
+    alone, free = under_load(5.0, 0.8), under_load(5.0, None)
     assert alone.token_ms == free.token_ms
 
 
 def test_those_who_were_turned_away_have_cost_nothing():
-    served = under_load(19.0, 800.0)
+    served = under_load(19.0, 0.8)
     turned_away = served.arrived_ms.keys() - served.token_ms.keys()
     assert len(turned_away) > 100
     assert (

@@ -10,10 +10,10 @@ milliseconds on any machine. What is *in* each step is decided by the real engin
 Read next: `arena.py`, which scores policies with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from nanovllm_edu.core.events import Preempted
 from nanovllm_edu.core.step_record import StepRecord
@@ -107,12 +107,22 @@ class Served:
         return computed - len(distinct)
 
 
+class Room(Protocol):
+    """Where requests wait: `WaitingRoom`, or a learner's own. Times in seconds."""
+
+    def enter(self, guest: int, now: float) -> None: ...
+
+    def overdue(self, now: float) -> Iterable[int]: ...
+
+
 def serve(
     engine: LLMEngine,
     arrivals: Sequence[Arrival],
     cost: StepCost | None = None,
     max_steps: int = 5000,
-    max_queue_ms: float | None = None,
+    *,
+    room: Room | None = None,
+    users: int | None = None,
 ) -> Served:
     """Runs an engine against the clock until everybody is served.
 
@@ -121,23 +131,28 @@ def serve(
         arrivals: In order of time.
         cost: Of a step.
         max_steps: An engine that needs more runs in circles.
-        max_queue_ms: Who has not begun after so long is turned away, and gets no token.
+        room: Who waits in it and has not begun when it says so is turned away, and gets no token.
+        users: A closed loop of so many: each arrival comes when there are fewer, whatever its time.
     """
     cost = cost or StepCost()
     pending, recorder, now = list(arrivals), Recorder(engine), 0.0
     arrived: dict[int, float] = {}
     times: dict[int, list[float]] = {}
     tokens: dict[int, list[int]] = {}
-    room: WaitingRoom[int] = WaitingRoom(max_queue_ms)
+    room = room or WaitingRoom[int]()
+
+    def is_due(arrival: Arrival) -> bool:
+        return arrival.at_ms <= now if users is None else len(engine.unfinished_seq_ids()) < users
+
     while pending or engine.has_unfinished_requests():
-        if not engine.has_unfinished_requests():
+        if users is None and not engine.has_unfinished_requests():
             now = max(now, pending[0].at_ms)
-        while pending and pending[0].at_ms <= now:
+        while pending and is_due(pending[0]):
             arrival = pending.pop(0)
             seq_id = recorder.add_request(list(arrival.prompt), greedy(arrival.max_tokens))
-            arrived[seq_id] = arrival.at_ms
-            room.enter(seq_id, arrival.at_ms)
-        for seq_id in room.overdue(now):
+            arrived[seq_id] = arrival.at_ms if users is None else now
+            room.enter(seq_id, arrived[seq_id] / 1e3)
+        for seq_id in room.overdue(now / 1e3):
             seq = engine.scheduler.queues.find(seq_id)
             if seq is not None and not seq.has_begun:
                 recorder.abort_request(seq_id)

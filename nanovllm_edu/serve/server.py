@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Self
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from nanovllm_edu.errors import NanoVLLMError
 from nanovllm_edu.serve.address import Address, bound_socket, url_of
@@ -25,7 +26,7 @@ from nanovllm_edu.serve.app import Served, create_app
 class Server(uvicorn.Server):
     """uvicorn's, which says that it is about to end before it waits."""
 
-    def __init__(self, served: Served, address: Address) -> None:
+    def __init__(self, served: Served, address: Address, *, says_all: bool = False) -> None:
         self.served = served
         config = uvicorn.Config(
             create_app(served),
@@ -33,8 +34,10 @@ class Server(uvicorn.Server):
             port=address.port,
             lifespan="off",
             ws="none",
-            log_level="warning",
-            access_log=False,
+            # Whoever wants to read every line has handlers of their own; uvicorn's would print.
+            log_config=None if says_all else LOGGING_CONFIG,
+            log_level="info" if says_all else "warning",
+            access_log=says_all,
             server_header=False,
             proxy_headers=False,
             # Beyond this a connection is refused by uvicorn itself: many of them cost memory.
@@ -61,10 +64,11 @@ class ServerThread:
     Args:
         served: What it serves; its engine is the caller's to close.
         address: Where.
+        says_all: Whether each request is a line of the logger "uvicorn.access".
     """
 
-    def __init__(self, served: Served, address: Address) -> None:
-        self.server = Server(served, address)
+    def __init__(self, served: Served, address: Address, *, says_all: bool = False) -> None:
+        self.server = Server(served, address, says_all=says_all)
         self._socket = bound_socket(address)
         self._thread = Thread(target=self._run, name="nanovllm-edu server", daemon=True)
         self._thread.start()

@@ -1,0 +1,209 @@
+"""What a server costs beside its engine, on this machine's CPU, with the model in the box.
+
+    python benchmarks/serve.py                 everything; some minutes
+    python benchmarks/serve.py --rounds 2      quicker, and noisier
+
+The engine driven directly and through HTTP take turns, so that a busy machine disturbs both; each
+figure is a median. Clients are a process of their own. It talks to 127.0.0.1 only.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from threading import Event
+from time import perf_counter, sleep
+
+from benchmarks.serve_soak import checksum_llm, memory
+from nanovllm_edu.async_llm import AsyncLLM
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.llm import LLM
+from nanovllm_edu.serve.app import Served
+from nanovllm_edu.serve.gatekeeper import Rules
+from nanovllm_edu.serve.limits import ServeLimits
+from nanovllm_edu.serve.server import Address, ServerThread
+
+STREAMS, REQUESTS, WORDS, TOKENS = 64, 192, 24, 48
+OPTIONS = {"max_num_seqs": STREAMS, "enable_prefix_caching": False, "num_blocks": 1024}
+PARAMS = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
+COMMAND = [sys.executable, "-m", "nanovllm_edu"]
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[str]:
+    """A server in a process of its own; gives its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ("--port", str(port), "--max-num-seqs", str(STREAMS), "--no-prefix-caching",
+               "--num-blocks", "1024", "--max-waiting", "4096")  # fmt: skip
+    with subprocess.Popen([*COMMAND, "serve", *options, *words], stderr=subprocess.DEVNULL) as one:
+        try:
+            while not is_well(f"http://127.0.0.1:{port}"):
+                sleep(0.01)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            one.terminate()
+
+
+def is_well(url: str) -> bool:
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return opener.open(f"{url}/health", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def load(url: str, *words: str, tokens: int = TOKENS) -> dict:
+    """One run of the load generator, in a process of its own."""
+    options = ("--url", f"{url}/v1", "--prompt-words", str(WORDS), "--max-tokens", str(tokens),
+               "--body", '{"temperature": 0, "ignore_eos": true}', "--json")  # fmt: skip
+    run = subprocess.run([*COMMAND, "load", *options, *words], capture_output=True, check=True)
+    return json.loads(run.stdout)["runs"][-1]
+
+
+def through_http(rounds: int) -> dict[str, float]:
+    """Tokens a second: `LLM.generate`, `AsyncLLM`, and clients of a server, in turns."""
+    prompts = [[10 + (7 * i + j) % 500 for j in range(WORDS)] for i in range(REQUESTS)]
+    ratios, direct_rates, http_rates, firsts = [], [], [], []
+    with LLM(**OPTIONS) as llm, serving() as url:
+        for _ in range(rounds + 1):
+            begin = perf_counter()
+            llm.generate(prompts, PARAMS, use_tqdm=False)
+            direct = REQUESTS * TOKENS / (perf_counter() - begin)
+            run = load(url, "--closed", str(STREAMS), "--requests", str(REQUESTS))
+            assert run["num_whole"] == REQUESTS, run["errors"]
+            direct_rates.append(direct)
+            http_rates.append(run["tokens_per_second"])
+            ratios.append(run["tokens_per_second"] / direct)
+            firsts.append(1e3 * run["first_token"]["p50"])
+    return {
+        "tokens/s, the engine driven directly": median(direct_rates[1:]),
+        f"tokens/s through HTTP, {STREAMS} streams": median(http_rates[1:]),
+        "requests/s through HTTP": median(http_rates[1:]) / TOKENS,
+        "throughput lost, %": 100 * (1 - median(ratios[1:])),
+        "time to first token, p50, ms": median(firsts[1:]),
+    }
+
+
+def start_up(rounds: int) -> dict[str, float]:
+    """Seconds from the command to a server that would answer, beside those that an LLM takes."""
+    servers, llms = [], []
+    code = "from nanovllm_edu import LLM; LLM()"
+    for _ in range(rounds):
+        begin = perf_counter()
+        with serving():
+            servers.append(perf_counter() - begin)
+        begin = perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+        llms.append(perf_counter() - begin)
+    return {"start-up, s": median(servers), "of which an LLM() alone, s": median(llms)}
+
+
+def stream_memory(count: int = 200) -> dict[str, float]:
+    """KiB for each stream that is open and waits, the client's end of the connection included."""
+    with AsyncLLM(checksum_llm(), max_waiting=4096) as llm:
+        runner, leave = llm.llm.engine.runner, Event()
+        launch = runner.launch
+        runner.launch = lambda plan: leave.wait() and launch(plan)  # no step: all of them wait
+        rules = Rules(limits=ServeLimits(max_streams=2 * count))
+        with ServerThread(Served(llm, "checksum", rules), Address(port=0)) as server:
+            host, port = server.url.removeprefix("http://").split(":")
+            body = json.dumps({"prompt": [1, 2, 3], "max_tokens": 900, "stream": True})
+            head = "POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\n"
+            request = f"{head}Host: {host}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            opened, sizes = [], []
+            for number in range(2 * count):
+                opened.append(socket.create_connection((host, int(port))))
+                opened[-1].sendall(request.encode())
+                if number in (count - 1, 2 * count - 1):
+                    while llm.num_unfinished < number + 1:
+                        sleep(0.01)
+                    sizes.append(memory())
+            for sock in opened:
+                sock.close()
+            leave.set()
+    return {"memory for an open stream, KiB": 1024 * (sizes[1] - sizes[0]) / count}
+
+
+async def _steps_per_second(llm: AsyncLLM, served: Served, *, watched: bool) -> float:
+    async def watch() -> None:
+        async for _ in served.watch.events(lambda: False):
+            pass
+
+    watcher = asyncio.create_task(watch()) if watched else None
+    await asyncio.sleep(0.3)
+    before, begin = llm.metrics().num_steps, perf_counter()
+    prompts = [[10 + i, 11, 12, 13] for i in range(16)]
+    params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
+    await llm.stream([*prompts], params).outputs()
+    rate = (llm.metrics().num_steps - before) / (perf_counter() - begin)
+    if watcher:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+    return rate
+
+
+def watching(rounds: int) -> dict[str, float]:
+    """What somebody who looks at /watch costs a step."""
+
+    async def main() -> list[float]:
+        async with AsyncLLM(**OPTIONS) as llm:
+            served, costs = Served(llm, "tiny", Rules()), []
+            await _steps_per_second(llm, served, watched=True)
+            for _ in range(3 * rounds):
+                alone = await _steps_per_second(llm, served, watched=False)
+                watched = await _steps_per_second(llm, served, watched=True)
+                costs.append(100 * (alone / watched - 1))
+            return costs
+
+    return {"cost of a watcher, % of a step": median(asyncio.run(main()))}
+
+
+def overload(rounds: int) -> dict[str, float]:
+    """Goodput at and above the capacity, when who waits in vain is turned away, and when not."""
+    found: dict[str, list[float]] = {}
+    for name, words in (("turned away after 1 s", ("--max-queue-seconds", "1")), ("waiting", ())):
+        with serving(*words) as url:
+            # At full speed for longer than the queue's limit: what the server can do.
+            capacity = load(url, "--closed", str(STREAMS), "--requests", str(4 * REQUESTS))
+            rate = capacity["requests_per_second"]
+            for _ in range(rounds):
+                for times in (0.9, 1.1, 2.0):
+                    slo = ("--slo-ttft", "1.5", "--slo-tpot", "1", "--timeout", "60")
+                    run = load(url, "--rate", str(times * rate), "--seconds", "10", *slo)
+                    # Of the ten seconds in which users came: the rest is the last ones' answers.
+                    kept = run["num_kept"] / 10
+                    found.setdefault(f"goodput at {times:g} × capacity, {name}, /s", []).append(
+                        kept
+                    )
+    return {name: median(values) for name, values in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="one of: http, start, memory, watch, overload")
+    given = parser.parse_args()
+    parts = {
+        "http": through_http,
+        "start": start_up,
+        "memory": lambda _: stream_memory(),
+        "watch": watching,
+        "overload": lambda rounds: overload(min(rounds, 2)),
+    }
+    for name, measure in parts.items():
+        if given.only in (None, name):
+            for what, value in measure(given.rounds).items():
+                print(f"{what:56} {value:10.2f}", flush=True)
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+
+
+if __name__ == "__main__":
+    main()
