@@ -180,8 +180,8 @@ def test_plots_take_the_colours_of_the_page(open_page):
         page = open_page("learn/03_paged_memory", color_scheme=scheme)
         words = page.locator(".jp-RenderedSVG svg text").first
         inks[scheme] = words.evaluate("e => getComputedStyle(e).fill")
-        text = page.locator(".md-content p").first.evaluate("e => getComputedStyle(e).color")
-        assert inks[scheme] == text
+        around = page.locator(".jp-RenderedSVG").first
+        assert inks[scheme] == around.evaluate("e => getComputedStyle(e).color")
     assert inks["light"] != inks["dark"]
 
 
