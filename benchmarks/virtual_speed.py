@@ -38,7 +38,7 @@ QUIET_US = 1.2
 def run(count: int, window: Path) -> tuple[Summary, float, int]:
     """What came of it, CPU seconds, and steps."""
     engine = virtual_engine(
-        shipped("h200"), 64 * 256, block_size=16, max_num_seqs=256, max_num_batched_tokens=4096
+        shipped("h200"), 1024, block_size=256, max_num_seqs=256, max_num_batched_tokens=4096
     )
     server, summary = Server(engine), Summary()
     arrivals = poisson(1000, count, (100, 400), (100, 400), seed=1)

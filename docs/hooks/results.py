@@ -28,6 +28,8 @@ def on_files(files, config):
     """Adds the generated pages."""
     for path in result_files():
         files.append(File.generated(config, page_name(path), content=content(path)))
+    for path in RESULTS.glob("*.svg"):  # pictures that a page shows
+        files.append(File.generated(config, f"measured/{path.name}", content=path.read_bytes()))
     return files
 
 

@@ -8,7 +8,10 @@ import pytest
 from nanovllm_edu import LRU, ChecksumRunner, LLMEngine
 from tests.docs.site_pages import ROOT
 
-PAGES = ("index", "watch/index", "use/sampling", "use/serve", "use/extend", "reference/events")
+PAGES = (
+    *("index", "watch/index", "use/sampling", "use/serve", "use/extend", "use/predict"),
+    *("use/replicas", "reference/events"),
+)
 
 
 @pytest.mark.parametrize("name", PAGES)
