@@ -5,6 +5,8 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import CalibrationError
 from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.lessons.hidden_device import hidden_engine, record
+from nanovllm_edu.virtual.arrivals import poisson
 from nanovllm_edu.virtual.fit import fit, samples_of
 from nanovllm_edu.virtual.measure import record_runs
 from nanovllm_edu.virtual.runner import VirtualRunner
@@ -12,28 +14,24 @@ from nanovllm_edu.virtual.runner import VirtualRunner
 from .made import DEVICE, HOST, calibration
 
 
-class KnownRunner(VirtualRunner):
-    """Takes times that follow the model exactly, and says what it is."""
-
-    made_of = calibration()
-
-
-def known_engine(**options) -> LLMEngine:
-    runner = KnownRunner(calibration(), 400, max_model_len=1000)
-    runner.made_of = NAMED
-    return LLMEngine(runner, EngineConfig(max_num_seqs=24, **options))
-
-
-class _Named:
+class Named:
     def _asdict(self) -> dict[str, str]:
         return {"model": "a model", "device": "a device"}
 
 
-NAMED = _Named()
+class KnownRunner(VirtualRunner):
+    """Takes times that follow the model exactly, and says what it is."""
+
+    made_of = Named()
 
 
-def recordings(**options) -> list[Recording]:
-    engine = known_engine(**options)
+def known_engine() -> LLMEngine:
+    runner = KnownRunner(calibration(), 400, max_model_len=1000)
+    return LLMEngine(runner, EngineConfig(max_num_seqs=24))
+
+
+def recordings() -> list[Recording]:
+    engine = known_engine()
     return list(record_runs(engine, engine.clock))
 
 
@@ -91,3 +89,9 @@ def test_too_few_steps_and_unknown_or_several_devices_are_refused():
     other = Recording(recorder.recording.initial, (), {"model": "b", "device": "c"})
     with pytest.raises(CalibrationError, match="of one model on one device"):
         fit([recorder.recording, other])
+
+
+def test_the_steps_of_a_device_that_is_not_regular_sum_up():
+    """Else whole runs would be predicted too quick: quick steps would count for more."""
+    run = record(hidden_engine(seed=5), poisson(60, 80, (5, 200), (10, 90), 1))
+    assert abs(fit([run]).total_error) < 1e-5
