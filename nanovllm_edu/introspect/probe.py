@@ -83,7 +83,8 @@ class Probe:
         _, logits = self._look(seq)
         position = len(seq.token_ids)
         eos = self._runner.eos_token_ids
-        row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, 0, eos)
+        mask = seq.grammar.masks()[0] if seq.grammar is not None else None
+        row = SamplingRow(seq.params, seq.seed, position, seq.num_prompt_tokens, 0, eos, mask)
         history = torch.tensor([seq.token_ids.tolist()], device=logits.device)
         params = SamplingTensors.build([row], logits.device, history)
         chosen = int(sampler.Sampler().choose(logits, params)[0])

@@ -45,6 +45,22 @@ def test_the_chosen_token_is_the_one_that_comes(llm, seq_id):
         assert llm.engine.step().new_tokens[seq_id] == (expected,)
 
 
+def test_a_grammar_is_a_stage_and_leaves_what_it_allows(llm):
+    params = SamplingParams(structured_outputs={"regex": "[0-9]{40}"}, temperature=1.0, seed=3)
+    seq_id = llm.engine.add_request("How many?", params)
+    llm.engine.step()
+    probe = Probe(llm)
+    for _ in range(3):
+        view = probe.next_token(seq_id)
+        stage = view.stages[1]
+        assert stage.name == "grammar"
+        assert all(c.text.isdigit() for c in stage.candidates if c.probability > 0)
+        record = llm.engine.step()
+        assert record.new_tokens[seq_id] == (view.chosen,)
+        assert record.plan.masks[0].nums_allowed == (stage.num_left,)
+    llm.engine.abort_request(seq_id)
+
+
 def test_the_models_distribution_is_the_engines_own(llm):
     params = SamplingParams(temperature=0.0, logprobs=5, max_tokens=9)
     seq_id = llm.engine.add_request("What is a block table, and who keeps it?", params)
