@@ -4,7 +4,7 @@ import re
 from dataclasses import MISSING, fields
 from html import escape
 from importlib import import_module
-from inspect import getdoc
+from inspect import get_annotations, getdoc
 
 from recordings import recordings
 
@@ -49,7 +49,7 @@ def events_table():
 
 def fields_list(cls):
     """An event's own fields: a list if the docstring says what they mean, else their names."""
-    names = [field.name for field in fields(cls) if field.name != "seq_id"]
+    names = list(get_annotations(cls))  # not those that it has from another kind of event
     meanings = attributes(cls)
     if not meanings:
         return f"Fields: {', '.join(f'`{name}`' for name in names)}."
