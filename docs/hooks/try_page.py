@@ -1,4 +1,4 @@
-"""The page of the live engine: the viewer's module beside it, and a policy that the page keeps to.
+"""The page of the live engine: its styles, and a policy that the page keeps to.
 
 The policy lets the page load what the site has, and run no script that is not a file of it; the
 theme's own inline scripts are named by their hashes. The worker is a file of the site as well.
@@ -8,25 +8,14 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 
-from mkdocs.structure.files import File
-
 PAGE = "try.md"
 INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
-STYLES = ("try/viewer.css", "try/try.css")
+STYLES = ("live/viewer.css", "try/try.css")
 POLICY = (
     "default-src 'none'; script-src 'self' {script}; style-src 'self' {style}; img-src 'self' "
     "data:; font-src 'self'; connect-src 'self'; worker-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
-
-
-def on_files(files, config):
-    """Adds the viewer, as the page imports it."""
-    from nanovllm_edu.viewer.source import viewer_script, viewer_style
-
-    for name, text in (("viewer.js", viewer_script()), ("viewer.css", viewer_style())):
-        files.append(File.generated(config, f"try/{name}", content=text))
-    return files
 
 
 def on_post_page(output, page, **_):

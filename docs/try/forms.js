@@ -1,7 +1,7 @@
 // The forms for an engine's options: one to begin anew, one to fork. Both are made from the menu that
 // the engine gives, so an option is added there and nowhere else.
 
-import { h } from "./viewer.js";
+import { h } from "../live/viewer.js";
 
 const NAMES = {
   block_size: "tokens in a block", num_blocks: "blocks", max_num_batched_tokens: "tokens in a step, at most",

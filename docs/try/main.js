@@ -8,7 +8,7 @@ import { button, download, Kind, Options } from "./forms.js";
 import { Player } from "./player.js";
 import { PolicyEditor } from "./policy.js";
 import { Views } from "./views.js";
-import { h } from "./viewer.js";
+import { h } from "../live/viewer.js";
 
 const $ = (name) => document.getElementById(`try-${name}`);
 const FORKED = ["policy", "num_blocks", "block_size", "max_num_batched_tokens", "eviction", "prefix_cache", "speculation"];
@@ -42,7 +42,7 @@ function show() {
   $("run").setAttribute("aria-pressed", String(isRunning));
   $("abort").textContent = views.selected === null ? "End sequence" : `End sequence ${views.selected}`;
   showScene();
-  const more = { loading: " The model is loading (6 MB).", here: "", failed: " The model cannot be loaded." }[weights];
+  const more = { loading: " The model is loading (5 MB).", here: "", failed: " The model cannot be loaded." }[weights];
   status(`Live: ${KINDS[update.kind]}.${update.kind === "model" ? "" : more}`);
 }
 

@@ -3,7 +3,7 @@
 
 import { Ended } from "./engine.js";
 import { button } from "./forms.js";
-import { h } from "./viewer.js";
+import { h } from "../live/viewer.js";
 
 const LIMIT = 5000; // milliseconds that the worker may be silent
 

@@ -2,7 +2,7 @@
 //
 // It takes what nanovllm_edu/live/feed.py tells: at first a document, then what is new.
 
-import { h, mount } from "./viewer.js";
+import { h, mount } from "../live/viewer.js";
 
 class Column {
   constructor(onMove, onSelect, onLevel) {
