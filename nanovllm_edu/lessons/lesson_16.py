@@ -98,7 +98,7 @@ CAPACITY = 24.0
 """Requests a second that the server of `crowds.py` can do."""
 PROMISED = 1.0
 """Seconds to the first token that 99 of 100 of the served are promised."""
-CROWD_SECONDS = 5.0
+CROWD_SECONDS = 4.0
 
 
 class _Door:
