@@ -3,9 +3,10 @@
     python benchmarks/remote.py              # a minute; writes results/remote.md
     python benchmarks/remote.py --quick      # seconds, writes nothing
 
-Requests of equal length decode greedily. One process steps its own model; then an engine here steps
-the model of another process, step by step and one step ahead. Runs alternate, so that a busy
-machine slows everybody; a ratio is the median of the ratios of neighbouring runs.
+Requests of equal length decode greedily, planned one step ahead. One process steps its own model;
+then an engine here steps the model of another process. Wall clocks say little on a busy machine, so
+what each process takes of the CPU is counted, too: with a core or a machine of its own, the one
+that takes more is the one that is waited for. (Linux.)
 """
 
 import argparse
@@ -31,15 +32,15 @@ POOL = {"num_blocks": 600, "block_size": 16}
 
 
 @contextmanager
-def host() -> Iterator[str]:
-    """The model in a process of its own; its address."""
+def host() -> Iterator[tuple[str, int]]:
+    """The model in a process of its own; its address and its process id."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in POOL.items()]
     command = [sys.executable, "-m", "nanovllm_edu", "runner", "--port=0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         found = re.search(r"ws://[\d.:]+", process.stderr.readline())
         assert found is not None
-        yield found[0]
+        yield found[0], process.pid
         process.terminate()
 
 
@@ -54,34 +55,40 @@ def milliseconds_a_step(llm: LLM, batch: int, depth: int, num_tokens: int) -> fl
     return 1e3 * (perf_counter() - begin) / num_steps
 
 
-def measure(here: LLM, there: LLM, batch: int, num_runs: int, num_tokens: int) -> list[str]:
+def cpu_milliseconds(pid: int) -> float:
+    """What all threads of a process have taken of the CPU (Linux); others' work is not in it."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
+
+def measure(here: LLM, there: LLM, host_pid: int, batch: int, num_runs: int, num_tokens: int):
     """A row of the table."""
-    ways = ((here, 0), (here, 1), (there, 0), (there, 1))
-    times: list[list[float]] = [[] for _ in ways]
+    own, rows = os.getpid(), []
     for _ in range(num_runs + 1):  # the first one warms up
-        for (llm, depth), kept in zip(ways, times, strict=True):
-            kept.append(milliseconds_a_step(llm, batch, depth, num_tokens))
-    middle = [statistics.median(kept[1:]) for kept in times]
-    ratios = [
-        statistics.median(far / near for near, far in zip(near[1:], far[1:], strict=True))
-        for near, far in ((times[0], times[2]), (times[1], times[3]))
-    ]
-    return [str(batch), *(f"{one:.2f}" for one in middle), *(f"{one:.2f}" for one in ratios)]
+        before = cpu_milliseconds(own)
+        near = milliseconds_a_step(here, batch, 1, num_tokens)
+        middle, host_before = cpu_milliseconds(own), cpu_milliseconds(host_pid)
+        far = milliseconds_a_step(there, batch, 1, num_tokens)
+        taken = (middle - before, cpu_milliseconds(own) - middle,
+                 cpu_milliseconds(host_pid) - host_before)  # fmt: skip
+        rows.append((near, far, *(one / num_tokens for one in taken), taken[2] / taken[0]))
+    middles = [statistics.median(column) for column in zip(*rows[1:], strict=True)]
+    return [str(batch), *(f"{one:.2f}" for one in middles)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    num_runs, num_tokens = (2, 30) if quick else (9, 200)
+    num_runs, num_tokens = (1, 30) if quick else (5, 120)
     load = os.getloadavg()[0]
     rows = [
-        ["batch", "here, depth 0", "here, depth 1", "wire, depth 0", "wire, depth 1",
-         "wire / here at depth 0", "at depth 1"],
+        ["batch", "here", "wire", "CPU here", "CPU of the wire's engine", "CPU of its host",
+         "CPU of host / here"],
         ["---:"] * 7,
     ]  # fmt: skip
-    with host() as url, LLM(**POOL) as here, LLM(runner=RemoteRunner(url)) as there:
-        rows += [measure(here, there, batch, num_runs, num_tokens) for batch in BATCHES]
+    with host() as (url, pid), LLM(**POOL) as here, LLM(runner=RemoteRunner(url)) as there:
+        rows += [measure(here, there, pid, batch, num_runs, num_tokens) for batch in BATCHES]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     print(table)
     if not quick:
@@ -89,7 +96,9 @@ def main() -> None:
             "# What a wire costs\n\n"
             "The model in the box, greedy decode steps of equal requests: stepped by its own "
             "process (here), and by an engine whose model is in another process of the same "
-            "machine (wire: a WebSocket on loopback). Milliseconds a step, medians.\n\n"
+            "machine (wire: a WebSocket on loopback), one step ahead. Milliseconds a step: of the "
+            "clock, and of each process on the CPU; medians. With a core or a machine each, the "
+            "host is the one that is waited for.\n\n"
             f"{table}\n\n"
             f"`python benchmarks/remote.py`, {date.today()}: {os.cpu_count()} CPU cores, torch "
             f"{torch.__version__}, Python {sys.version.split()[0]}; load average of the machine "

@@ -53,7 +53,7 @@ RANK_OPTIONS = frozenset(
 )
 """Options that are a rank's, not the engine's."""
 
-MEET_SECONDS = 8.0
+MEET_SECONDS = 6.0
 """In a step all ranks do the same work: one that the others wait for so long has stopped."""
 
 PACKAGES = Path(__file__).parents[2]
