@@ -95,7 +95,7 @@ class Grammar(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Sequence:
     """One request: its tokens, its blocks, its progress.
 
@@ -155,6 +155,11 @@ class Sequence:
     logprobs: list[TokenLogprobs] = field(init=False)
     max_num_tokens: int = field(init=False)
     ending_token_ids: frozenset[int] = field(init=False)
+
+    def __repr__(self) -> str:
+        """Short: messages to learners show it."""
+        tokens = f"{len(self.token_ids)} tokens, {self.num_prompt_tokens} of them prompt"
+        return f"Sequence(seq_id={self.seq_id}, {self.status.value}, {tokens})"
 
     def __post_init__(self) -> None:
         asked = self.params.max_tokens

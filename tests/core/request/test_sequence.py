@@ -54,3 +54,7 @@ def test_a_restarted_sequence_keeps_its_tokens_and_nothing_else() -> None:
     twin.token_ids.append(9)
     twin.token_times.append(0.75)
     assert (list(seq.token_ids), seq.token_times) == ([1, 2, 8], [0.5])
+
+
+def test_it_shows_itself_in_a_line() -> None:
+    assert repr(request(7, [1, 2])) == "Sequence(seq_id=7, waiting, 2 tokens, 2 of them prompt)"
