@@ -126,7 +126,7 @@ class World:
             self.abort(self.random.choice(self.unfinished()))
         elif chance < 0.22 and not self.options.interrupt_rate:
             self.update(self.random.choice(self.unfinished()))
-        elif chance < 0.23 and not self.engine.num_steps_in_flight:
+        elif chance < 0.245 and not self.engine.num_steps_in_flight:
             self.fork()
         else:
             self.advance(self.random.choice((0, 0, 1, 1, 2, 3)))
