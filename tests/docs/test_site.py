@@ -11,6 +11,11 @@ from tests.docs.site_pages import NOTEBOOKS, ROOT
 # ------------------------------------------------------------------- links and what is loaded
 
 
+def themed(pages):
+    """Those of the theme; a lesson that runs in its page has a page of its own."""
+    return {path: page for path, page in pages.items() if path.parent.name != "live"}
+
+
 def test_internal_links_and_anchors_lead_somewhere(site, pages):
     broken = []
     for path, page in pages.items():
@@ -94,7 +99,7 @@ def test_no_two_pages_have_the_same_title(site):
 
 def test_a_link_to_a_page_shows_a_picture_elsewhere(site, pages):
     image = f'<meta property="og:image" content="{HOSTED["SITE_URL"]}assets/card.png">'
-    assert [path for path, page in pages.items() if image not in page.text] == []
+    assert [path for path, page in themed(pages).items() if image not in page.text] == []
     assert (site / "assets" / "card.png").exists()
 
 
@@ -110,8 +115,7 @@ def test_the_404_page_finds_everything_from_any_folder(site, pages):
 
 def test_pages_follow_one_another(pages):
     """Every page but the last has a next one, and nothing can be reached by search alone."""
-    themed = {path: page for path, page in pages.items() if path.parent.name != "live"}
-    without = [path.name for path, page in themed.items() if 'rel="next"' not in page.text]
+    without = [path.name for path, page in themed(pages).items() if 'rel="next"' not in page.text]
     assert sorted(without) == ["404.html", "glossary.html"]
 
 
