@@ -53,7 +53,8 @@ def fields_list(cls):
     meanings = attributes(cls)
     if not meanings:
         return f"Fields: {', '.join(f'`{name}`' for name in names)}."
-    return "\n".join(f"- `{name}`: {meanings[name]}" for name in names)
+    told = {name: f": {meanings[name]}" for name in names if name in meanings}
+    return "\n".join(f"- `{name}`{told.get(name, '')}" for name in names)  # inherited: bare
 
 
 def attributes(cls):
