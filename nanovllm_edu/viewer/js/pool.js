@@ -78,7 +78,7 @@ export class Pool {
       [block, state.blockState(block), (users.get(block) ?? []).join(" "), state.ref[block],
         state.hashOf(block) ?? ""]);
     const header = ["block", "state", "sequences", "ref count", "hash"];
-    this.table.replaceChildren(h("table", {}, h("caption", {}, "Block pool"),
+    this.table.replaceChildren(h("table.nv-rows", {}, h("caption", {}, "Block pool"),
       h("thead", {}, h("tr", {}, header.map((name) => h("th", {}, name)))),
       h("tbody", {}, rows.map((row) => h("tr", {}, row.map((value) => h("td", {}, String(value))))))));
   }
