@@ -88,6 +88,8 @@ def explain(error: Exception) -> str:
     where = _your_line(line)
     if isinstance(error, NanoVLLMError):
         return f"The engine refused: {error}{where}"
+    if isinstance(error, SyntaxError):
+        return f"Python cannot read it: {what}"
     if isinstance(error, RecursionError):
         caller = _last_line(error, 1)  # the last one had not got further than its `def`
         return f"Your code calls itself without end ({what}).{_your_line(caller)}"

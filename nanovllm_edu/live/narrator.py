@@ -63,5 +63,5 @@ class Narrator:
         if found is None:
             return None
         self._num_told += 1
-        number, why = self._num_told, found.why.rstrip(".")
+        number, why = self._num_told, found.why.removesuffix(".")
         return {"number": number, "of": len(self._captions), "text": caption.text, "why": why}

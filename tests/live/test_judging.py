@@ -38,7 +38,7 @@ def test_a_right_answer_is_right_and_a_wrong_one_is_told_why():
     [
         ("while True: pass", "Does this loop ever end?"),
         ("return None", "gave None"),
-        ("return [[*running, *waiting]", "SyntaxError"),
+        ("return [[*running, *waiting]", "Python cannot read it: SyntaxError"),
         ("raise KeyError('lunch')", "Your code raised KeyError: 'lunch'. Your line 3"),
         ("return [running[:1]]", "leaves it out"),
     ],

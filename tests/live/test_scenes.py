@@ -23,7 +23,7 @@ def test_each_caption_says_what_the_engine_did(name, kind):
         record = session._driven.main.record(update["last"])
         assert record is not None
         sentences = [event.why for event in (*record.events, record.blocked) if event]
-        assert told[-1]["why"] in [sentence.rstrip(".") for sentence in sentences]
+        assert told[-1]["why"] in [sentence.removesuffix(".") for sentence in sentences]
         check_words(told[-1]["text"], record, session._driven.main.recorder.engine)
     assert [caption["number"] for caption in told] == list(range(1, len(scene.captions) + 1))
     assert update["captions_left"] == 0
