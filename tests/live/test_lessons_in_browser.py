@@ -83,6 +83,18 @@ def test_a_bet_is_clicked_and_settled_and_a_view_steps(open_lesson: Callable):
     assert view.locator(".nv-step").inner_text() != before
 
 
+def test_the_buttons_of_a_view_stay_in_sight_below_the_header(open_lesson: Callable):
+    page = open_lesson("06", viewport={"width": 1400, "height": 500})
+    run(page, 20)
+    view = cell(page, 20).locator(".nv")
+    view.evaluate("view => scrollTo(0, view.getBoundingClientRect().top + scrollY + 150)")
+    header, bar = (
+        page.locator("body > header").bounding_box(),
+        view.locator(".nv-bar").bounding_box(),
+    )
+    assert header["y"] + header["height"] <= bar["y"] < 60
+
+
 def test_an_answer_is_written_with_the_keyboard_and_checked(open_lesson: Callable):
     page = open_lesson("06")
     assert "✗" in run(page, 16) and "rows worked while" in run(page, 16)
@@ -145,6 +157,16 @@ def test_no_script_of_a_value_runs(open_lesson: Callable):
     assert "shown" in run(page, 1)
     page.wait_for_timeout(200)
     assert page.title() == title
+
+
+def test_a_long_name_is_broken_on_a_phone(open_lesson: Callable):
+    page = open_lesson("13", viewport={"width": 390, "height": 844})
+    name = "FullyCachedPromptNotRecomputed.num_matchable_blocks"
+    cell(page, 1).locator("textarea").fill(
+        f"from nanovllm_edu.lessons import show_source\nfrom nanovllm_edu.lessons.bugs import *\nshow_source({name})"
+    )
+    assert name in run(page, 1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
