@@ -22,11 +22,12 @@ Read next: `intake.py`, which makes them; `sampling/edits.py`, which applies the
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any, Self
 
 from nanovllm_edu.core.request.structured_outputs import StructuredOutputsParams
+from nanovllm_edu.deep_stack import deeply
 from nanovllm_edu.errors import MissingPackageError, RequestError, shown
 
 NUM_KEPT = 64
@@ -92,7 +93,7 @@ class Grammars:
         self._eos_token_ids = sorted(eos_token_ids)
         self._vocabulary: Any = None
         self._lock = Lock()
-        self._compiled = lru_cache(NUM_KEPT)(self._compile)
+        self._compiled = lru_cache(NUM_KEPT)(self._compile_deeply)
 
     def of(self, wanted: StructuredOutputsParams) -> Grammar:
         """A grammar in front of the first token.
@@ -103,8 +104,11 @@ class Grammars:
         """
         return Grammar(self._compiled(wanted).deep_copy())
 
-    def _compile(self, wanted: StructuredOutputsParams) -> Any:
-        llguidance = _llguidance()
+    def _compile_deeply(self, wanted: StructuredOutputsParams) -> Any:
+        """The compiler recurses: thousands of rules, each of the next, would end the process."""
+        return deeply(partial(self._compile, _llguidance(), wanted))
+
+    def _compile(self, llguidance: Any, wanted: StructuredOutputsParams) -> Any:
         try:
             text = _grammar_text(llguidance, wanted)
         except ValueError as error:

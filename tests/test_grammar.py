@@ -1,6 +1,7 @@
 """Grammars: what they allow, at which position, through all that can happen to a sequence."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -283,6 +284,27 @@ def test_an_impossible_grammar_is_refused_and_nothing_else_is_harmed(
         engine.add_request(PROMPT, SamplingParams(structured_outputs=form))
     assert engine.unfinished_seq_ids() == {stranger}
     list(engine.run(0))
+
+
+CHAINS = """
+from nanovllm_edu.core.request.structured_outputs import StructuredOutputsParams
+from nanovllm_edu.grammar import Grammars
+from nanovllm_edu.models.folder import resolve_model_folder
+from nanovllm_edu.tokenizer import Tokenizer
+
+tokenizer = Tokenizer.load(resolve_model_folder("tiny"))
+grammars = Grammars(tokenizer, 2560, frozenset(tokenizer.eos_token_ids))
+rules = "".join(f"r{i}: r{i + 1}\\n" for i in range(12_000))
+grammars.of(StructuredOutputsParams(grammar=f'start: r0\\n{rules}r12000: "a"'))
+named = {f"a{i}": {"items": {"$ref": f"#/$defs/a{i + 1}"}} for i in range(4_000)}
+schema = {"$ref": "#/$defs/a0", "$defs": {**named, "a4000": {}}}
+grammars.of(StructuredOutputsParams(json=schema)).masks()
+"""
+
+
+def test_thousands_of_rules_each_of_the_next_do_not_end_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", CHAINS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_options_that_leave_nothing_end_their_request_and_no_other(llm: LLM) -> None:
