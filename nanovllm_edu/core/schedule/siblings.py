@@ -30,7 +30,8 @@ class Siblings:
 
     Args:
         running: All that run, by seq_id.
-        starts: Of those in the step that is being built: where their work in it begins.
+        starts: Of those in the step that is being built: how many of their tokens are surely in the
+            cache before it.
         block_size: Token slots in a block.
     """
 

@@ -59,7 +59,7 @@ class StepBuilder:
         budget: Tokens that still fit.
         limit: Whose budget that is, for people to read.
         spans: The work, in batch order, each as a plain tuple.
-        planned: seq_id -> where its span begins.
+        planned: seq_id of each span -> tokens that are surely in the cache before this step.
         siblings: What answers to one prompt have in common.
         copies: Blocks to copy first.
         masks: What may be drawn for rows with a grammar.
@@ -290,6 +290,8 @@ class StepBuilder:
         self.events += (admitted, found, *allocated)
         self.copies += copies
         self.add_span(seq, start + num_tokens, 0)
+        # What it found may be computed in this very step, by another: too late for a copy of it.
+        self.planned[seq.seq_id] = 0
         return None
 
     def why_blocked(

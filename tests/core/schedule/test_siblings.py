@@ -104,6 +104,21 @@ def test_a_stranger_with_the_same_prompt_does_not_wait() -> None:
     assert len(step(engine)[0].spans) == 2
 
 
+def test_what_is_computed_in_this_step_is_not_copied_in_it() -> None:
+    """A stranger computes their prompt; one finds its block at once, but it is still empty."""
+    engine = scheduler()
+    engine.add(request(7, [*PROMPT, 8, 9]))
+    one, two = add_siblings(engine, 2)
+    plan, _ = step(engine)
+    assert work(plan) == [(7, 0, 8), (0, 4, 6)]
+    assert plan.copies == ()
+    assert plan.blocked is not None
+    assert plan.blocked.seq_id == two.seq_id
+    plan, _ = step(engine)
+    assert work(plan)[-1] == (1, 5, 6)
+    assert one.block_table[0] == two.block_table[0]
+
+
 def test_what_the_cache_knows_is_taken_if_it_is_more() -> None:
     """Its own answer fills blocks that were published before it was preempted."""
     engine = scheduler()
