@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
@@ -12,6 +13,14 @@ from jaxtyping import install_import_hook
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's job in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_raise() -> None:
+    """Each test begins with the handler that Python begins with, whatever one before it left."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 SHAPE_CHECKED = tuple(
     f"nanovllm_edu.{name}"

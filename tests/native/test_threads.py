@@ -175,7 +175,7 @@ def test_an_engine_loads_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(torch.get_num_threads())
         return load_model(*arguments, **options)
 
-    monkeypatch.setattr("nanovllm_edu.llm.load_model", watched)
+    monkeypatch.setattr("nanovllm_edu.runners.load.load_model", watched)
     LLM(num_blocks=8).close()
     assert seen == [1]
 

@@ -153,7 +153,11 @@ class SamplingParams:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         if self.structured_outputs is not None:
             values["structured_outputs"] = self.structured_outputs.to_dict()
-        return values | {"stop": list(self.stop), "stop_token_ids": list(self.stop_token_ids)}
+        return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def sample_seed(seed: int, index: int) -> int:
