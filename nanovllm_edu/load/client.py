@@ -178,7 +178,10 @@ async def get(target: Target, path: str) -> bytes:
     except (OSError, TimeoutError) as error:
         raise WorkloadError(f"{target.url} cannot be reached: {error}; is it served?") from error
     if read.status != 200:
-        raise WorkloadError(f"{target.url} answers {path} with status {read.status}: {read.error}.")
+        raise WorkloadError(
+            f"{target.url} answers {path} with status {read.status}: {read.error}; give the "
+            "address that an OpenAI client takes, which mostly ends in /v1, and the key if it has one."
+        )
     return bytes(read.body)
 
 
