@@ -180,7 +180,7 @@ async def get(target: Target, path: str) -> bytes:
     if read.status != 200:
         raise WorkloadError(
             f"{target.url} answers {path} with status {read.status}: {read.error}; give the "
-            "address that an OpenAI client takes, which mostly ends in /v1, and the key if it has one."
+            "address that an OpenAI client takes, mostly with /v1 at its end, and its key."
         )
     return bytes(read.body)
 
