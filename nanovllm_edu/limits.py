@@ -22,6 +22,7 @@ WHO_HAS_THE_MODEL_DECIDES = (
     "attention_backend",
     "gpu_memory_utilization",
     "enforce_eager",
+    "tensor_parallel_size",
 )
 """Options that an engine cannot set for a runner that is there already."""
 

@@ -67,7 +67,8 @@ class _Load:
             return read_trace(given.trace, job)
         count = given.requests
         if count is None:
-            count = max(round(min(rate * given.seconds, MOST_JOBS + 1)), 1)
+            # The bound comes first: it is what `min` keeps if the other is no number.
+            count = round(max(1.0, min(MOST_JOBS + 1, rate * given.seconds)))
         if given.burst != 1:
             times = bursts(rate, count, given.burst, given.seed)
         else:

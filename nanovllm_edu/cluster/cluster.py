@@ -93,14 +93,15 @@ class Cluster:
         decisions: What was routed where, in order.
 
     Raises:
-        ConfigError: There are no engines, or one was used before.
+        ConfigError: There are no engines, one was used before, or one is there twice.
     """
 
     def __init__(self, engines: Sequence[LLMEngine], router: Router | Route) -> None:
-        if not engines or not all(engine.is_new for engine in engines):
+        num_new = len({id(engine) for engine in engines if engine.is_new})
+        if not engines or num_new < len(engines):
             raise ConfigError(
-                f"{len(engines)} engines, {sum(e.is_new for e in engines)} of them new; give at "
-                "least one, and only new ones."
+                f"{len(engines)} engines, {num_new} different new ones among them; give at least "
+                "one, all of them new, each only once."
             )
         self.replicas = [Replica(number, engine) for number, engine in enumerate(engines)]
         self.router = router
@@ -124,7 +125,9 @@ class Cluster:
                 replicas that never come back.
             RoutingError: The router named no replica that takes requests.
         """
-        coming, befalling = in_order(arrivals), deque(self._checked(incidents))
+        # An object for each request, by which it is told from others: one may be sent twice.
+        coming = (arrival._replace() for arrival in in_order(arrivals))
+        befalling = deque(self._checked(incidents))
         upcoming = next(coming, None)
         while True:
             busy = min((r for r in self.replicas if r.is_busy), key=lambda r: r.now, default=None)

@@ -178,7 +178,10 @@ async def get(target: Target, path: str) -> bytes:
     except (OSError, TimeoutError) as error:
         raise WorkloadError(f"{target.url} cannot be reached: {error}; is it served?") from error
     if read.status != 200:
-        raise WorkloadError(f"{target.url} answers {path} with status {read.status}: {read.error}.")
+        raise WorkloadError(
+            f"{target.url} answers {path} with status {read.status}: {read.error}; give the "
+            "address that an OpenAI client takes, mostly with /v1 at its end, and its key."
+        )
     return bytes(read.body)
 
 

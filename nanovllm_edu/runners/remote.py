@@ -30,6 +30,7 @@ from nanovllm_edu.errors import (
     EngineClosedError,
     RequestError,
     WireError,
+    shown,
 )
 from nanovllm_edu.runners.awaited import Awaited
 from nanovllm_edu.wire.messages import (
@@ -60,8 +61,8 @@ class RemoteRunner:
     def __init__(
         self, url: str, *, api_key: str | None = None, connect_seconds: float = 10.0
     ) -> None:
-        if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).hostname:
-            raise ConfigError(f"url={url!r:.200} is none of a runner; give ws://HOST:PORT.")
+        if not _is_of_a_runner(url):
+            raise ConfigError(f"url={shown(url)} is none of a runner; give ws://HOST:PORT.")
         self.url, self._api_key, self._connect_seconds = url, api_key, connect_seconds
         self._is_closed = False
         self._session: Session | None = self._connect()
@@ -215,6 +216,14 @@ class Session:
         """Ends the session; calling it again does nothing."""
         self._connection.close()
         self._thread.join()
+
+
+def _is_of_a_runner(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):  # a port beyond 65535, half an address; no text at all
+        return False
 
 
 def _received(connection: ClientConnection, timeout: float | None = 10.0) -> bytes:

@@ -125,7 +125,7 @@ def _read_line(line: str, number: int) -> Arrival:
             int(found["max_tokens"]),
             str(found.get("tenant", "")),
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
         raise TraceError(
             f"line {number} of the trace, {shown(line)}, is no request ({error}); write one as "
             '{"at": 0.25, "prompt": [1, 2, 3], "max_tokens": 40}.'

@@ -23,6 +23,17 @@ from nanovllm_edu.introspect.whole_file import write_whole
 from nanovllm_edu.virtual.work import NAMES, Work
 
 FORMAT, SCHEMA_VERSION = "nanovllm-edu calibration", 1
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)
+"""What Python says of a file in which something is of another type, missing or too large."""
+
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -124,10 +135,12 @@ def load(path: str | Path) -> Calibration:
                 f"{path} is {shown(header)}, not {(FORMAT, SCHEMA_VERSION)}; {remedy}."
             )
         sides = {name: _seconds(found.pop(name), name) for name in ("device", "host")}
-        return Calibration(**sides, **found)
+        calibration = Calibration(**sides, **found)
+        repr(calibration)  # its errors must be numbers
+        return calibration
     except CalibrationError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CalibrationError(f"{path} is no calibration ({error!r:.200}); {remedy}.") from error
 
 

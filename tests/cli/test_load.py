@@ -87,3 +87,9 @@ def test_bad_input_is_one_line_and_status_2(case: str, capsys: pytest.CaptureFix
 def test_a_key_that_is_wrong_is_told(url: str, capsys: pytest.CaptureFixture[str]):
     assert main(["load", "--url", url, "--api-key", "no"]) == 2
     assert "401 invalid_api_key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--rate", "nan"), ("--seconds", "nan")], ids=str)
+def test_no_number_is_refused(words: tuple[str, str], capsys: pytest.CaptureFixture[str]):
+    assert main(["load", "--url", "http://127.0.0.1:1/v1", *words]) == 2
+    assert "error: " in capsys.readouterr().err

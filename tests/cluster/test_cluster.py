@@ -48,6 +48,13 @@ def test_a_run_is_the_same_every_time():
     assert first.decisions == again.decisions
 
 
+def test_one_request_may_be_sent_several_times():
+    same = Arrival(0.0, [1, 2, 3] * 20, 10)
+    answers = list(cluster().serve([same] * 5, [Down(0.01, 0), Up(0.5, 0)]))
+    assert [r.answer.arrival for r in answers] == [same] * 5
+    assert sorted(r.num_tries for r in answers) == [1, 1, 1, 2, 2]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_nothing_is_lost_or_doubled_when_replicas_die_and_come_back(seed: int):
     one = cluster()
@@ -144,5 +151,7 @@ def test_engines_are_new():
         Cluster([], LeastTokens())
     engine = virtual_engine(calibration(), 20)
     engine.add_request([1])
-    with pytest.raises(ConfigError, match="0 of them new"):
+    with pytest.raises(ConfigError, match="0 different new ones"):
         Cluster([engine], LeastTokens())
+    with pytest.raises(ConfigError, match="each only once"):
+        Cluster([virtual_engine(calibration(), 20)] * 2, LeastTokens())

@@ -270,8 +270,12 @@ def test_a_closed_runner_says_so() -> None:
             runner.launch(StepPlan(0))
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8001", "http://127.0.0.1", "ws://", "ftp://a"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+WRONG = ["", "127.0.0.1:8001", "http://127.0.0.1", "ws://", "ftp://a"]
+WRONG += ["ws://127.0.0.1:99999", "ws://127.0.0.1:0", "ws://127.0.0.1:port", "ws://[::1"]
+
+
+@pytest.mark.parametrize("url", [*WRONG, None, 8001])
+def test_what_is_no_address_is_refused(url: Any) -> None:
     with pytest.raises(ConfigError, match="ws://HOST:PORT"):
         RemoteRunner(url)
 
@@ -281,7 +285,8 @@ def test_what_the_other_side_has_cannot_be_asked_for_differently() -> None:
         runner = RemoteRunner(host.url)
         assert config_for(runner, {}).max_num_seqs == 3
         assert config_for(runner, {"max_num_seqs": 2, "num_blocks": 32}).max_num_seqs == 2
-        for name, value in {"block_size": 8, "num_blocks": 31, "dtype": "float16"}.items():
+        others = {"block_size": 8, "num_blocks": 31, "dtype": "float16", "tensor_parallel_size": 2}
+        for name, value in others.items():
             with pytest.raises(ConfigError, match=f"{name}=.* leave it out"):
                 config_for(runner, {name: value})
         with pytest.raises(ConfigError, match=r"max_num_seqs=64, and .* has room for 3; lower it"):

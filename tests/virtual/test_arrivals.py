@@ -48,6 +48,7 @@ def test_a_trace_is_read_line_by_line(tmp_path: Path):
         ('{"at": -0.5, "prompt": [1], "max_tokens": 3}', "comes at -0.5 s"),
         ('{"at": NaN, "prompt": [1], "max_tokens": 3}', "comes at nan s"),
         ('{"at": 0.5, "prompt": [1]}', "line 1 of the trace"),
+        ('{"at": 0, "prompt": [1], "max_tokens": 1e400}', "line 1 of the trace"),
         ("[1]", "line 1 of the trace"),
         ("{", "line 1 of the trace"),
         ('{"at": 0, "prompt": 3, "max_tokens": 3}', "line 1 of the trace"),

@@ -32,6 +32,9 @@ def test_a_file_is_read_back_equal(tmp_path: Path):
         ({"host": {"sleep": 1.0}}, "is no calibration"),
         ({"device": None}, "is no calibration"),
         ({"surprise": 1}, "is no calibration"),
+        ({"device": {"steps": 10**400}}, "is no calibration"),
+        ({"step_error": "small"}, "is no calibration"),
+        ({"total_error": None}, "is no calibration"),
     ],
 )
 def test_a_damaged_file_is_refused_with_what_is_wrong(tmp_path: Path, change: dict, said: str):
