@@ -162,9 +162,8 @@ def test_no_script_of_a_value_runs(open_lesson: Callable):
 def test_a_long_name_is_broken_on_a_phone(open_lesson: Callable):
     page = open_lesson("13", viewport={"width": 390, "height": 844})
     name = "FullyCachedPromptNotRecomputed.num_matchable_blocks"
-    cell(page, 1).locator("textarea").fill(
-        f"from nanovllm_edu.lessons import show_source\nfrom nanovllm_edu.lessons.bugs import *\nshow_source({name})"
-    )
+    imports = "from nanovllm_edu.lessons import bugs, show_source"
+    cell(page, 1).locator("textarea").fill(f"{imports}\nshow_source(bugs.{name})")
     assert name in run(page, 1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
