@@ -34,6 +34,12 @@ from nanovllm_edu.runners.build import build_runner, choose_ops
 from nanovllm_edu.runners.defaults import device_defaults
 
 VOCABULARY = 10_000
+WORDS = """\
+Three kinds of requests, with random weights of Qwen3-0.6B's shape.
+Seconds: *start* until the engine is ready; *known* for 256 requests at once, 100 to 1,024 tokens
+in and out; *short* for 1,024 requests at once, 64 to 256 tokens in and out.
+Milliseconds: for 600 requests that come at 30 a second, 100 to 2,000 tokens in and 50 to 300 out,
+the time to the first token (*ttft*) and between two tokens (*gap*)."""
 Request = tuple[list[int], int]
 
 
@@ -135,7 +141,12 @@ def as_markdown(results: dict[str, dict[str, Any]]) -> str:
         lines.append(f"| {setting} | {' | '.join(numbers)} |")
     default = next(iter(results.values()))["options"]
     where = f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {date.today()}"
-    return "\n".join(["# Traffic", "", *lines, "", f"First row's options: {default}. {where}.", ""])
+    last = f"First row's options: {_written(default)}. {where}."
+    return "\n".join(["# Traffic", "", WORDS, "", *lines, "", last, ""])
+
+
+def _written(options: dict[str, Any]) -> str:
+    return ",".join(f"{name}={value}" for name, value in options.items())
 
 
 def main() -> None:

@@ -37,7 +37,8 @@ img-src 'self' data:; base-uri 'none'; form-action 'none'">
 <header>
 <p><a href="../index.html">nanovllm-edu</a> · \
 <a href="../learn/{stem}.html">this lesson to read</a></p>
-<p id="status" role="status">Python has not started yet.</p>
+<p id="status" role="status">Python has not started. From a disk it cannot: serve the folder, \
+<code>python -m http.server -d site</code></p>
 <button id="stop" type="button" disabled>Stop</button>
 </header>
 <main>

@@ -73,7 +73,8 @@ def _tidy(svg: str, words: str) -> str:
         r"^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL
     )
     svg = re.sub(r' id="[^"]*_[^"]*"| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?', "", svg)
-    svg = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.1f}", svg)
+    in_a_tag = r"-?\d+\.\d{3,}(?=[^<>]*>)"  # what is written keeps its digits
+    svg = re.sub(in_a_tag, lambda number: f"{float(number[0]):.1f}", svg)
     svg = re.sub(r"\s*\n\s*|<defs>\s*</defs>", " ", svg)
     svg = re.sub(r"> <|<g ?/>", lambda gap: "><" if gap[0] == "> <" else "", svg)
     for ink, percent in THINNED.items():

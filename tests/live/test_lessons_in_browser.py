@@ -71,6 +71,14 @@ def test_the_last_cell_runs_those_above_it_first(open_lesson: Callable, number: 
         assert picture.get_attribute("aria-label")
 
 
+def test_a_page_from_disk_says_what_it_needs(chromium: Any, folder: Path):
+    page = chromium.new_page()
+    page.goto((folder / "lesson_06.html").as_uri())
+    page.wait_for_timeout(300)
+    assert "python -m http.server" in page.locator("#status").inner_text()
+    page.close()
+
+
 def test_a_bet_is_clicked_and_settled_and_a_view_steps(open_lesson: Callable):
     page = open_lesson("06")
     run(page, 7)
@@ -162,9 +170,8 @@ def test_no_script_of_a_value_runs(open_lesson: Callable):
 def test_a_long_name_is_broken_on_a_phone(open_lesson: Callable):
     page = open_lesson("13", viewport={"width": 390, "height": 844})
     name = "FullyCachedPromptNotRecomputed.num_matchable_blocks"
-    cell(page, 1).locator("textarea").fill(
-        f"from nanovllm_edu.lessons import show_source\nfrom nanovllm_edu.lessons.bugs import *\nshow_source({name})"
-    )
+    imports = "from nanovllm_edu.lessons import bugs, show_source"
+    cell(page, 1).locator("textarea").fill(f"{imports}\nshow_source(bugs.{name})")
     assert name in run(page, 1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

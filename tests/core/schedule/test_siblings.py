@@ -105,7 +105,7 @@ def test_a_stranger_with_the_same_prompt_does_not_wait() -> None:
 
 
 def test_what_is_computed_in_this_step_is_not_copied_in_it() -> None:
-    """Two that were preempted. A stranger computes what the first finds: its block is still empty."""
+    """Two that were preempted. A stranger computes what the first finds: its block is empty yet."""
     engine = scheduler()
     engine.add(request(7, [*PROMPT, 8, 9]))
     _, two = add_siblings(engine, 2)
