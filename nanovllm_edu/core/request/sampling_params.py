@@ -157,7 +157,7 @@ class SamplingParams:
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [*map(_plain, cast(tuple[Any, ...], value))] if isinstance(value, tuple) else value
 
 
 def sample_seed(seed: int, index: int) -> int:
