@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.introspect.branch import Branch, Branches, fork_branch
 from nanovllm_edu.introspect.recorder import Recorder
@@ -92,7 +93,7 @@ class Session:
         """One step of each branch; nothing if nothing is left to do."""
         if self._driven.last + 1 >= MAX_STEPS:
             raise RequestError(f"{MAX_STEPS} steps are enough for one page; start again.")
-        records = self._driven.advance_to(self._driven.last + 1)
+        records = self._advance_to(self._driven.last + 1)
         newest = self._driven.main.record(self._driven.last)
         caption = self._narrator.tell(newest) if records and newest else None
         return self._update(caption)
@@ -157,7 +158,7 @@ class Session:
         self._drop_fork()
         self._driven.fork = Guided(fork, main.scenario, past)
         self._driven.since = at + 1
-        self._driven.advance_to(main.last)
+        self._advance_to(main.last)
         return self._update()
 
     def close_fork(self) -> Update:
@@ -194,6 +195,13 @@ class Session:
         for branch in self._driven:
             branch.scenario = scenario
             branch.admit()
+
+    def _advance_to(self, last: int) -> list[StepRecord]:
+        try:
+            return self._driven.advance_to(last)
+        except BaseException:
+            self._drop_fork()  # a learner's policy that fails goes; the engine goes on
+            raise
 
     def _drop_fork(self) -> None:
         fork, self._driven.fork = self._driven.fork, None

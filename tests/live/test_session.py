@@ -161,6 +161,14 @@ def test_a_policy_that_fails_is_quoted(page):
     page.ask("fork", at=0, options={}, source=source)
     said = page.refusal("step")
     assert "ZeroDivisionError" in said and "[1 / 0]" in said
+    assert len(page.ask("step")["branches"]) == 1, "it goes, and the engine goes on"
+
+
+def test_a_policy_that_fails_at_once_leaves_no_fork(page):
+    for _ in range(2):
+        page.ask("step")
+    page.refusal("fork", at=0, options={}, source=MINE.replace("[[*waiting, *running]]", "1 / 0"))
+    assert len(page.ask("step")["branches"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -98,13 +98,21 @@ def _text(name: str, value: Any) -> str:
 def _schema(name: str, value: Any) -> str:
     """As text, without the line breaks and spaces of its author."""
     try:
-        schema: object = json_module.loads(value) if isinstance(value, str) else value
-        text = json_module.dumps(schema)
+        text = json_module.dumps(json_module.loads(value) if isinstance(value, str) else value)
+        schema: object = json_module.loads(text, parse_int=_of_64_bits)
     except (ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{name}={shown(value)} is no JSON: {error!s:.200}.") from None
+        raise ConfigError(f"{name}={shown(value)} is no JSON schema: {error!s:.200}.") from None
     if not isinstance(schema, dict):
         raise ConfigError(f"{name}={shown(value)} is no schema; write {{'type': 'integer'}}.")
     return _text(name, text)
+
+
+def _of_64_bits(digits: str) -> int:
+    """The library's numbers end there, and it would not say so."""
+    value = int(digits)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{digits} is beyond 64 bits; leave it out or take a smaller one")
+    return value
 
 
 def _choice(name: str, value: Any) -> tuple[str, ...]:

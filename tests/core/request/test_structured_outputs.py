@@ -39,6 +39,7 @@ def test_sampling_params_take_it_as_a_dictionary_too_and_it_survives_json() -> N
         ({"regex": "\ud800"}, "half of a character"),
         ({"regex": "a" * (MAX_LENGTH + 1)}, "is no text of 1 to"),
         ({"json": "{"}, "is no JSON"),
+        ({"json": {"minimum": 10**30}}, "10{30} is beyond 64 bits; leave it out"),
         ({"json": [1]}, "is no schema"),
         ({"json": {"a": object()}}, "is no JSON"),
         ({"json": "[" * 100_000}, "is no JSON"),
