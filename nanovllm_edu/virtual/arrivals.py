@@ -57,12 +57,28 @@ def poisson(
         output_tokens: Fewest and most tokens of an answer.
         seed: The same one gives the same requests.
         prefix: Tokens that all prompts begin with.
+
+    Raises:
+        TraceError: The rate is not a positive number.
     """
+    if not 0 < rate < float("inf"):
+        raise TraceError(f"rate={shown(rate)} is not a number of requests a second above 0.")
+    return _poisson(rate, count, prompt_tokens, output_tokens, seed, prefix or [])
+
+
+def _poisson(
+    rate: float,
+    count: int,
+    prompt_tokens: tuple[int, int],
+    output_tokens: tuple[int, int],
+    seed: int,
+    prefix: list[int],
+) -> Iterator[Arrival]:
     random, now = Random(seed), 0.0
     for _ in range(count):
         now += random.expovariate(rate)
         prompt = draw_tokens(random, random.randint(*prompt_tokens))
-        yield Arrival(now, [*(prefix or ()), *prompt], random.randint(*output_tokens))
+        yield Arrival(now, [*prefix, *prompt], random.randint(*output_tokens))
 
 
 def draw_tokens(random: Random, length: int, vocab_size: int = VOCABULARY) -> list[int]:

@@ -69,3 +69,9 @@ def test_a_trace_that_is_not_there_is_refused(tmp_path: Path):
 def test_time_goes_forward():
     with pytest.raises(TraceError, match="request 2 comes at 1 s, and the one before it at 2 s"):
         list(in_order([Arrival(2, [1], 1), Arrival(1, [1], 1)]))
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused_at_once(rate):
+    with pytest.raises(TraceError, match=f"rate={rate}"):
+        poisson(rate, 3, (1, 2), (1, 2))
