@@ -58,8 +58,7 @@ HALVES = (f"{WEIGHTS}.even", f"{WEIGHTS}.odd")
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
 LEFT_OUT = (  # what needs torch, a terminal or a server
     *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
-    *(f"nanovllm_edu/{room}/" for room in ("cli", "cluster", "load", "paged", "serve")),
-    *(f"nanovllm_edu/{room}/" for room in ("virtual", "widgets")),
+    *(f"nanovllm_edu/{room}/" for room in ("cli", "load", "paged", "serve", "widgets")),
     *(f"nanovllm_edu/lessons/lesson_{n:02}.py" for n in range(100) if f"{n:02}" not in LESSONS),
     "nanovllm_edu/tiny/draft/",
     "nanovllm_edu/tiny/model/training_run.json",
