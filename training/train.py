@@ -57,20 +57,24 @@ class Settings:
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """A Qwen3 model of 3.6 million parameters with random weights."""
+    return random_qwen3(
+        tokenizer, hidden_size=256, intermediate_size=512, num_hidden_layers=5, head_dim=64
+    )
+
+
+def random_qwen3(tokenizer: PreTrainedTokenizerFast, **sizes: int) -> Qwen3ForCausalLM:
+    """A Qwen3 model with random weights: what the models in the box share, and sizes of its own."""
     config = Qwen3Config(
         vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=5,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=64,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         attn_implementation="sdpa",
+        **sizes,
     )
     return Qwen3ForCausalLM(config)
 

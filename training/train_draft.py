@@ -21,35 +21,30 @@ import transformers
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from training.acceptance import acceptance, table
 from training.model_card import write_draft_card
 from training.tokens import END_OF_TURN, START_OF_TURN
-from training.train import Settings, device_name, draw_corpus, fit, save, settings_of
+from training.train import (
+    Settings,
+    device_name,
+    draw_corpus,
+    fit,
+    random_qwen3,
+    save,
+    settings_of,
+)
 
 STEPS_BETWEEN_CHECKPOINTS = 250
 
 
 def new_draft(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """A Qwen3 model of 0.47 million parameters with random weights; half of them name tokens."""
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=96,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        attn_implementation="sdpa",
+    return random_qwen3(
+        tokenizer, hidden_size=96, intermediate_size=256, num_hidden_layers=2, head_dim=32
     )
-    return Qwen3ForCausalLM(config)
 
 
 def begin_with(model: Qwen3ForCausalLM, large: Tensor) -> None:
