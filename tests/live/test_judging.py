@@ -1,5 +1,7 @@
 """A learner's policy: the checks and messages of lesson 12, and its arena."""
 
+from inspect import getsource
+
 import pytest
 
 from nanovllm_edu import MixedPolicy
@@ -13,17 +15,9 @@ from nanovllm_edu.live.judging import (
     score,
     written_policy,
 )
+from tests.lessons.solutions.lesson_12 import ShortestFirst
 
-RIGHT = """
-class ShortestFirst:
-    def order(self, running, waiting):
-        decoding = [seq for seq in running if seq.is_decoding]
-        rest = [seq for seq in running if not seq.is_decoding] + list(waiting)
-        return [[*decoding, *sorted(rest, key=lambda seq: seq.num_remaining_tokens)]]
-
-    def victim(self, candidates):
-        return candidates[-1]
-"""
+RIGHT = getsource(ShortestFirst)
 
 
 def test_a_right_answer_is_right_and_a_wrong_one_is_told_why():
