@@ -66,7 +66,7 @@ class ModelProposer:
         )
         try:
             while any(seq.finish_reason is None for seq in seqs):
-                engine.advance()
+                engine.advance(depth=self.num_tokens)  # no step depends on what another one says
         finally:  # an interrupt, or a device that failed: nobody waits for them
             engine.drop(seq for seq in seqs if seq.finish_reason is None)
         guesses = iter(seqs)

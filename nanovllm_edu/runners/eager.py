@@ -238,7 +238,7 @@ class EagerRunner:
             )
         block_size = block_size or self.block_size
         backend, choice = self._backend_for(block_size)
-        return type(self).build(
+        return self._class_for(backend).build(
             self.model,
             backend,
             num_blocks=num_blocks or self.num_blocks,
@@ -256,6 +256,10 @@ class EagerRunner:
         config, device = self.model.config, self.model.embed_tokens.weight.device
         choice = select.choose(self.choice.asked, device, config.dtype, config.head_dim, block_size)
         return select.make(choice), choice
+
+    def _class_for(self, backend: AttentionBackend) -> "type[EagerRunner]":
+        """Who can run with this backend."""
+        return type(self)
 
     def close(self) -> None:
         """Lets go of cache and tables. Weights stay with whoever shares them."""
