@@ -22,6 +22,7 @@ from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.core.plan import Span, Spans, StepOutput, StepPlan, Tokens
 from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.native import mask
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
@@ -116,7 +117,7 @@ class EagerRunner:
         self.vocab_size = model.config.vocab_size
         self.max_model_len = tables.max_model_len
         self.threads = CpuThreads(model, backend.name)
-        self._sampler = Sampler()
+        self._sampler = Sampler(mask.faster_stages(tables.token_ids.device))
 
     @classmethod
     def build(
