@@ -1,7 +1,7 @@
 """A grammar's masks applied in C, for logits in float32 on a CPU.
 
-torch would look each byte of a mask up, write what is to be added to eight logits, and add it: three
-passes. Here it is one.
+torch would look each byte of a mask up, write what is to be added to eight logits, and add it:
+three passes. Here it is one.
 
 Read next: `mask.c`; the reference is `hold` in `sampling/edits.py`.
 """
