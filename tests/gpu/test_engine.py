@@ -171,7 +171,7 @@ def test_guesses_change_no_token(options):
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_the_small_model_guesses_on_a_gpu_too(options, temperature):
     """As often right as on a CPU: it is asked at each step, and answers from graphs of its own."""
-    proposer = ModelProposer(device="cuda", max_num_seqs=8, num_blocks=2048)
+    proposer = ModelProposer(device="cuda", max_num_seqs=8, num_blocks=256)
     given = ["Once upon a time", "What is a KV cache?", "Who lives in Willow Bay?"]
     params = [
         SamplingParams(temperature=temperature, seed=i, max_tokens=40, ignore_eos=True)
@@ -190,7 +190,13 @@ def test_the_small_model_guesses_on_a_gpu_too(options, temperature):
 
 
 @pytest.mark.parametrize(
-    "unusual", [{"model": "tiny-draft"}, {"attention_backend": "sdpa"}, {"block_size": 2}], ids=str
+    "unusual",
+    [
+        {"model": "tiny-draft"},
+        {"attention_backend": "sdpa", "dtype": "float32"},
+        {"block_size": 2, "dtype": "float32"},
+    ],
+    ids=str,
 )
 def test_a_model_or_a_cache_that_the_fused_kernels_do_not_fit(unusual):
     """Heads of 32 numbers from graphs without fused kernels; other attention without graphs."""
