@@ -208,8 +208,8 @@ def report(rows: list[Row], args: argparse.Namespace) -> str:
         f"{args.num_tokens} guesses a step, {LENGTH} tokens of each request. Tokens a step are "
         "those of one sequence. Time is per token of the batch; speed is the median of the ratios "
         f"to plain decoding, turn by turn, {args.repeats} turns. The oracle has heard what this "
-        "very run says (on a GPU a near tie may fall otherwise than in plain decoding), the liar is "
-        "always wrong: what can be won and lost at most.",
+        "very run says (on a GPU a near tie may fall otherwise than in plain decoding), the liar "
+        "is always wrong: what can be won and lost at most.",
         "",
         "| workload | batch | who guesses | accepted | tokens a step | ms per token | speed |",
         "|---|---:|---|---:|---:|---:|---:|",
