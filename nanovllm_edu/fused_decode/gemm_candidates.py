@@ -32,8 +32,8 @@ MOST_ROWS_IN_TRITON = 64
 # Of an H200. Bytes a second:
 FROM_MEMORY, FROM_L2, INTO_ONE = 4.2e12, 7e12, 64 * 1.755e9
 # The share of the memory's speed that a maker reaches, and seconds for a kernel:
-IN_TRITON, ON_HOPPER, IN_LIBRARY = (0.92, 3e-6), (0.88, 1.5e-6), (0.82, 3.5e-6)
-ROUND_SECONDS, SPLIT_SECONDS = 1.5e-6, 0.5e-6
+IN_TRITON, ON_HOPPER, IN_LIBRARY = (0.92, 3e-6), (0.7, 0.5e-6), (0.82, 3.5e-6)
+ROUND_SECONDS, SPLIT_SECONDS = 1e-6, 0.5e-6
 
 
 def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> list[AnyTiles]:
@@ -66,15 +66,13 @@ def triton_tiles(shape: GemmShape, num_rows: int) -> list[Tiles]:
         )
         return [Tiles(1, 4, 2048, 1, 1, 4, 1), step]
     adds = shape.kind == "ADD"
-    if num_rows <= 16:
-        shallow = Tiles(16, 16 if adds else 32, 256, 4, 3 if adds else 1, 4, 1)
-        deep = Tiles(16, 32, 128, 1, 4 if adds else 1, 4, 4)
-        return [shallow if shape.depth <= 4 * shallow.k * shallow.splits else deep]
-    if num_rows <= 32:
-        return [Tiles(32, 32, 128, 1, 4 if adds else 1, 4, 4)]
-    if adds or shape.kind == "PROJECT":
-        return [Tiles(64, 32, 128, 1, 4 if adds else 1, 4, 4)]
-    return [Tiles(64, 64, 64, 1, 1, 4, 4)]
+    m = next(m for m in (16, 32, 64) if m >= num_rows)
+    splits = 4 if adds else 1
+    if m == 16 and shape.depth <= 1024 * (3 if adds else 1):  # all of the depth at once
+        return [Tiles(16, 16 if adds else 32, 256, 4, 3 if adds else 1, 4, 1)]
+    if m == 64:
+        return [Tiles(64, 32, 128, 1, splits, 4, 4), Tiles(64, 64, 64, 1, splits, 4, 4)]
+    return [Tiles(m, 32, 128, 1, splits, 4, 4), Tiles(m, 64, 128, 1, splits, 4, 4)]
 
 
 # ------------------------------------------------------------------------------ Hopper

@@ -7,7 +7,10 @@ makes the same choice, and so the same bits.
 
     buckets of rows   256 ... 1, the largest first: its choice is a candidate of the next, so that
                       fewer rows are never slower than more
-    pairs of GEMMs    (o, gate_up), (down, qkv): the second reads the squares that the first leaves
+    whole layers      all four by one maker, because one that begins early wants neighbours that
+                      let it
+    pairs of GEMMs    from the best of those on: (o, gate_up), (down, qkv); the second reads the
+                      squares that the first leaves
 
 Read next: `layer_gemms.py`.
 """
@@ -19,7 +22,7 @@ from typing import Any
 
 from nanovllm_edu.errors import NanoVLLMError
 from nanovllm_edu.fused_decode.gemm_candidates import candidates, predicted_seconds
-from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, LIBRARY, GemmPlan, LayerShape
+from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, LIBRARY, AnyTiles, GemmPlan, LayerShape
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
 
@@ -41,17 +44,31 @@ def choose(layer: LayerShape, has_hopper: bool, seconds: Seconds) -> dict[int, G
     plan, plans = LIBRARY, {}
     for num_rows in reversed(BUCKETS):
         options = {name: candidates(shape, num_rows, has_hopper) for name, shape in layer.named()}
+        plan = _fastest([plan, *whole_layers(options)], num_rows, seconds)
         for first, second in PAIRS:
             plan = _best_pair(plan, first, second, options, num_rows, seconds)
         plans[num_rows] = plan
     return dict(sorted(plans.items()))
 
 
+def whole_layers(options: dict[str, list[AnyTiles]]) -> list[GemmPlan]:
+    """Plans in which one maker makes all four: its first choice of each, its second of each."""
+    plans = []
+    for maker in (Tiles, HopperTiles):
+        made = {
+            name: [tiles for tiles in found if isinstance(tiles, maker)]
+            for name, found in options.items()
+        }
+        for place in range(min(2, *map(len, made.values()))):
+            plans.append(GemmPlan(**{name: found[place] for name, found in made.items()}))
+    return [*plans, LIBRARY]
+
+
 def _best_pair(
     plan: GemmPlan,
     first: str,
     second: str,
-    options: dict[str, list[Any]],
+    options: dict[str, list[AnyTiles]],
     num_rows: int,
     seconds: Seconds,
 ) -> GemmPlan:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,16 +22,19 @@ from tqdm import tqdm
 
 from nanovllm_edu.fused_decode import gemm_candidates
 from nanovllm_edu.fused_decode.decoder import FusedDecoder
-from nanovllm_edu.fused_decode.gemm_candidates import hopper_tiles
+from nanovllm_edu.fused_decode.gemm_candidates import candidates
 from nanovllm_edu.fused_decode.gemm_choice import (
     UnreadablePlansError,
     choose,
     from_json,
     to_json,
+    whole_layers,
 )
-from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, GemmPlan, GemmPlans, LayerShape
+from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, GemmPlan, GemmPlans
 from nanovllm_edu.fused_decode.layer_gemms import Launch
 from nanovllm_edu.kernels.hopper import gemm
+from nanovllm_edu.kernels.hopper.gemm import HopperTiles
+from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.native.library import CompileError, cache_folder
 from nanovllm_edu.paged.kv_cache import KVCache
 
@@ -57,8 +61,8 @@ def find_plans(decoder: FusedDecoder) -> GemmPlans:
 
 
 def _try_out(decoder: FusedDecoder) -> dict[int, GemmPlan]:
-    if decoder.has_hopper:
-        _compile_side_by_side(decoder.layer, decoder.weights.embedding.device)
+    decoder = first_layers(decoder)
+    _compile_side_by_side(decoder)
     with tqdm(desc="Trying GEMMs out", total=len(BUCKETS), delay=1) as bar:
         trial = Trial(decoder, bar.update)
         return choose(decoder.layer, decoder.has_hopper, trial.seconds)
@@ -87,40 +91,58 @@ def _keep(file: Path, text: str) -> None:
     part.replace(file)
 
 
-def _compile_side_by_side(layer: LayerShape, device: torch.device) -> None:
-    """What will be tried in CUDA C++: the compiler lets go of Python's lock."""
-    work = {
-        (shape.kind, shape.depth, shape.num_columns, tiles, device.index)
-        for _, shape in layer.named()
+def _compile_side_by_side(decoder: FusedDecoder) -> None:
+    """What will be tried: most of a compiler's work is done without Python's lock."""
+    device, layer = decoder.weights.embedding.device, decoder.layer
+    options = {
+        num_rows: {n: candidates(s, num_rows, decoder.has_hopper) for n, s in layer.named()}
         for num_rows in BUCKETS
-        for tiles in hopper_tiles(shape, num_rows)[: gemm_candidates.NUM_MEASURED]
     }
+    in_cuda = {
+        (shape.kind, shape.depth, shape.num_columns, tiles, device.index)
+        for by_name in options.values()
+        for name, shape in layer.named()
+        for tiles in by_name[name]
+        if isinstance(tiles, HopperTiles)
+    }
+    in_triton = {
+        plan: num_rows
+        for num_rows, by_name in options.items()
+        for plan in whole_layers(by_name)
+        if isinstance(plan.qkv, Tiles)
+    }
+    work = [partial(gemm.compiled, *arguments) for arguments in in_cuda]
+    work += [partial(_launch_once, decoder, rows, plan) for plan, rows in in_triton.items()]
 
-    def compile_one(arguments: tuple) -> None:
+    def do(task: Callable[[], object]) -> None:
         torch.cuda.set_device(device)
         torch.zeros(1, device=device)  # gives this thread the device's context
-        gemm.compiled(*arguments)
+        task()
 
     with ThreadPoolExecutor() as pool:
-        list(tqdm(pool.map(compile_one, work), total=len(work), desc="Compiling", delay=1))
+        list(tqdm(pool.map(do, reversed(work)), total=len(work), desc="Compiling", delay=1))
+    torch.cuda.synchronize(device)
+
+
+def _launch_once(decoder: FusedDecoder, num_rows: int, plan: GemmPlan) -> None:
+    decoder.layers_of(num_rows, plan)()
 
 
 class Trial:
     """Times the layers of a step; remembers what it has timed.
 
     Args:
-        decoder: Its first layers are used, on padding rows.
+        decoder: Of few layers.
         next_bucket: Called when the first plan of another number of rows is timed.
     """
 
     def __init__(
         self, decoder: FusedDecoder, next_bucket: Callable[[], object] = lambda: None
     ) -> None:
-        self._decoder = first_layers(decoder)
+        self._decoder = decoder
         self._next_bucket = next_bucket
         self._seconds: dict[tuple[int, GemmPlan], float] = {}
         self._buckets = set[int]()
-        self._memory = torch.cuda.graph_pool_handle()
 
     def seconds(self, num_rows: int, plan: GemmPlan) -> float:
         """What the layers take with a plan: the median of several replays."""
@@ -136,7 +158,7 @@ class Trial:
         launch()  # compiles what Triton makes
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
+        with torch.cuda.graph(graph):
             launch()
         times = [_milliseconds(graph.replay) for _ in range(REPLAYS + 1)]
         return median(times[1:]) / 1e3
