@@ -14,14 +14,15 @@ Read next: `gemm_choice.py`.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
 from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmShape
 from nanovllm_edu.kernels.hopper.gemm import DEPTH, HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
 
-NUM_MEASURED = 4
-"""Cuts in CUDA C++ that are worth measuring."""
+NUM_MEASURED, NUM_ALIKE = 6, 2
+"""Cuts in CUDA C++ that are worth measuring, and how many of these may have tiles of one size."""
 
 MULTIPROCESSORS = 132
 SHARED_BYTES = 226 * 1024
@@ -40,7 +41,7 @@ def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> list[AnyTil
     """What is worth measuring, and what should be fastest first; the library is last."""
     ours: list[AnyTiles] = [*triton_tiles(shape, num_rows)]
     if has_hopper:
-        ours += hopper_tiles(shape, num_rows)[:NUM_MEASURED]
+        ours += best_hopper_tiles(shape, num_rows)
     return [*sorted(ours, key=lambda tiles: predicted_seconds(tiles, shape, num_rows)), None]
 
 
@@ -75,6 +76,17 @@ def triton_tiles(shape: GemmShape, num_rows: int) -> list[Tiles]:
     return [Tiles(m, 32, 128, 1, splits, 4, 4), Tiles(m, 64, 128, 1, splits, 4, 4)]
 
 
+def _tiles_of_one_row(depth: int) -> list[Tiles]:
+    """In one step if that is not too deep, in a few long ones, in steps that divide the depth."""
+    whole = {1024: Tiles(1, 16, 1024, 1, 1, 4, 1), 2048: Tiles(1, 8, 2048, 1, 1, 4, 1)}
+    in_one = next(
+        (tiles for k, tiles in whole.items() if k >= depth), Tiles(1, 8, 4096, 1, 1, 8, 1)
+    )
+    evenly = Tiles(1, 16, 512, 1, 1, 4, 1) if depth % 1024 else Tiles(1, 8, 1024, 1, 1, 4, 1)
+    found = [in_one] if depth <= 4096 else []
+    return [*found, Tiles(1, 4, 2048, 1, 1, 4, 1), evenly]
+
+
 # ------------------------------------------------------------------------------ Hopper
 
 
@@ -82,6 +94,18 @@ def hopper_tiles(shape: GemmShape, num_rows: int) -> list[HopperTiles]:
     """The cuts that `gemm.cu` can make, what should be fastest first."""
     found = [tiles for tiles in _all_cuts(shape, num_rows) if is_possible(tiles, shape, num_rows)]
     return sorted(found, key=lambda tiles: _predicted_on_hopper(tiles, shape, num_rows))
+
+
+def best_hopper_tiles(shape: GemmShape, num_rows: int) -> list[HopperTiles]:
+    """Those that are worth measuring: not only the first, whose likes are as good or as bad."""
+    found: list[HopperTiles] = []
+    sizes = Counter[tuple[int, int, int]]()
+    for tiles in hopper_tiles(shape, num_rows):
+        size = tiles.m, tiles.n, tiles.splits
+        sizes[size] += 1
+        if sizes[size] <= NUM_ALIKE:
+            found.append(tiles)
+    return found[:NUM_MEASURED]
 
 
 def _all_cuts(shape: GemmShape, num_rows: int) -> Iterator[HopperTiles]:
@@ -129,4 +153,10 @@ def _predicted_on_hopper(tiles: HopperTiles, shape: GemmShape, num_rows: int) ->
         -(-num_blocks // MULTIPROCESSORS) * column_bytes * (tiles.m + tiles.n) / INTO_ONE,
     )
     num_rounds = -(-num_blocks // (at_once * MULTIPROCESSORS))
-    return max(ways) + seconds + num_rounds * ROUND_SECONDS + SPLIT_SECONDS * (tiles.splits > 1)
+    return (
+        max(ways)
+        + ways[1] / 10
+        + seconds
+        + num_rounds * ROUND_SECONDS
+        + SPLIT_SECONDS * (tiles.splits > 1)
+    )

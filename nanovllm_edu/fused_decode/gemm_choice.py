@@ -52,14 +52,14 @@ def choose(layer: LayerShape, has_hopper: bool, seconds: Seconds) -> dict[int, G
 
 
 def whole_layers(options: dict[str, list[AnyTiles]]) -> list[GemmPlan]:
-    """Plans in which one maker makes all four: its first choice of each, its second of each."""
+    """Plans in which one maker makes all four: its first choice of each, its second of each ..."""
     plans = []
     for maker in (Tiles, HopperTiles):
         made = {
             name: [tiles for tiles in found if isinstance(tiles, maker)]
             for name, found in options.items()
         }
-        for place in range(min(2, *map(len, made.values()))):
+        for place in range(min(3, *map(len, made.values()))):
             plans.append(GemmPlan(**{name: found[place] for name, found in made.items()}))
     return [*plans, LIBRARY]
 

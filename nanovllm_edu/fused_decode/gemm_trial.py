@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from functools import partial
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -19,8 +19,10 @@ import torch
 import triton
 import xxhash
 from tqdm import tqdm
+from triton.runtime.errors import OutOfResources
 
 from nanovllm_edu.fused_decode import gemm_candidates
+from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.fused_decode.decoder import FusedDecoder
 from nanovllm_edu.fused_decode.gemm_candidates import candidates
 from nanovllm_edu.fused_decode.gemm_choice import (
@@ -28,13 +30,11 @@ from nanovllm_edu.fused_decode.gemm_choice import (
     choose,
     from_json,
     to_json,
-    whole_layers,
 )
 from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, GemmPlan, GemmPlans
 from nanovllm_edu.fused_decode.layer_gemms import Launch
 from nanovllm_edu.kernels.hopper import gemm
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
-from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.native.library import CompileError, cache_folder
 from nanovllm_edu.paged.kv_cache import KVCache
 
@@ -92,40 +92,23 @@ def _keep(file: Path, text: str) -> None:
 
 
 def _compile_side_by_side(decoder: FusedDecoder) -> None:
-    """What will be tried: most of a compiler's work is done without Python's lock."""
-    device, layer = decoder.weights.embedding.device, decoder.layer
-    options = {
-        num_rows: {n: candidates(s, num_rows, decoder.has_hopper) for n, s in layer.named()}
-        for num_rows in BUCKETS
-    }
-    in_cuda = {
+    """What will be tried in CUDA C++: its compiler lets go of Python's lock."""
+    device = decoder.weights.embedding.device
+    work = {
         (shape.kind, shape.depth, shape.num_columns, tiles, device.index)
-        for by_name in options.values()
-        for name, shape in layer.named()
-        for tiles in by_name[name]
+        for _, shape in decoder.layer.named()
+        for num_rows in BUCKETS
+        for tiles in candidates(shape, num_rows, decoder.has_hopper)
         if isinstance(tiles, HopperTiles)
     }
-    in_triton = {
-        plan: num_rows
-        for num_rows, by_name in options.items()
-        for plan in whole_layers(by_name)
-        if isinstance(plan.qkv, Tiles)
-    }
-    work = [partial(gemm.compiled, *arguments) for arguments in in_cuda]
-    work += [partial(_launch_once, decoder, rows, plan) for plan, rows in in_triton.items()]
 
-    def do(task: Callable[[], object]) -> None:
+    def compile_one(arguments: tuple) -> None:
         torch.cuda.set_device(device)
         torch.zeros(1, device=device)  # gives this thread the device's context
-        task()
+        gemm.compiled(*arguments)
 
     with ThreadPoolExecutor() as pool:
-        list(tqdm(pool.map(do, reversed(work)), total=len(work), desc="Compiling", delay=1))
-    torch.cuda.synchronize(device)
-
-
-def _launch_once(decoder: FusedDecoder, num_rows: int, plan: GemmPlan) -> None:
-    decoder.layers_of(num_rows, plan)()
+        list(tqdm(pool.map(compile_one, work), total=len(work), desc="Compiling", delay=1))
 
 
 class Trial:
@@ -151,7 +134,10 @@ class Trial:
             self._next_bucket()
         key = num_rows, plan
         if key not in self._seconds:
-            self._seconds[key] = self._time(self._decoder.layers_of(num_rows, plan))
+            try:
+                self._seconds[key] = self._time(self._decoder.layers_of(num_rows, plan))
+            except OutOfResources:  # a smaller GPU: not everything can be cut so
+                self._seconds[key] = inf
         return self._seconds[key]
 
     def _time(self, launch: Launch) -> float:
@@ -174,12 +160,32 @@ def _milliseconds(work: Launch) -> float:
 
 
 def first_layers(decoder: FusedDecoder) -> FusedDecoder:
-    """A decoder of as few layers as do not fit into a cache, over the same memory."""
+    """A decoder of as few layers as do not fit into a cache, with rows enough for every bucket."""
     weights, cache = decoder.weights, decoder.kv_cache
     layer_bytes = sum(shape.weight_bytes for _, shape in decoder.layer.named())
     count = min(len(weights.layers), max(4, -(-int(BYTES_OF_LAYERS) // layer_bytes)))
     return FusedDecoder(
         replace(weights, layers=weights.layers[:count]),
         KVCache(cache.data[:count], cache.host[:count]),
-        decoder.inputs,
+        padding(max(BUCKETS), cache),
+    )
+
+
+def padding(num_rows: int, cache: KVCache) -> DecodeInputs:
+    """Rows of one token, all of which store their keys and values in the scratch block."""
+    device = cache.data.device
+    longs = torch.zeros(num_rows, dtype=torch.int64, device=device)
+    ints, floats = longs.int(), longs.float()
+    return DecodeInputs(
+        token_table=torch.zeros(1, 2, dtype=torch.int64, device=device),
+        block_tables=torch.full((1, 1), cache.scratch_block, dtype=torch.int32, device=device),
+        table_rows=longs,
+        context_lens=ints + 1,
+        advances=ints,
+        seeds=longs,
+        temperatures=floats,
+        top_ks=ints,
+        top_ps=floats + 1,
+        min_ps=floats,
+        sampled=longs.clone(),
     )

@@ -69,7 +69,6 @@ class DecodeGraphs:
     def choose_gemms(self) -> None:
         """Finds who makes the GEMMs of a fused step; before the first graph is recorded."""
         if self._decoder is not None and not self._sampled:
-            self.inputs.clear()
             self._decoder.plans = find_plans(self._decoder)
 
     def describe(self) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nanovllm_edu.fused_decode import gemm_trial
+from nanovllm_edu.fused_decode.decoder import FusedDecoder
 from nanovllm_edu.fused_decode.gemm_candidates import (
     NUM_MEASURED,
     candidates,
@@ -31,8 +32,11 @@ from nanovllm_edu.fused_decode.gemm_plan import (
     GemmShape,
     LayerShape,
 )
+from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
+from tests.attention.batches import cache_of
+from tests.kernels.test_fused_decode import small_model
 
 SHARED_BYTES = 227 * 1024
 """What a block may have on a Hopper GPU."""
@@ -94,7 +98,7 @@ def test_every_cut_in_triton_leaves_no_ragged_edge(shape, num_rows):
 def test_few_candidates_the_best_first_and_the_library_last(shape, num_rows, has_hopper):
     *ours, last = candidates(shape, num_rows, has_hopper)
     assert last is None
-    assert len(ours) <= NUM_MEASURED + 2
+    assert len(ours) <= NUM_MEASURED + 3
     assert has_hopper or not any(isinstance(tiles, HopperTiles) for tiles in ours)
     times = [predicted_seconds(tiles, shape, num_rows) for tiles in ours]
     assert times == sorted(times)
@@ -166,7 +170,7 @@ def test_the_choice_tries_few_plans():
     seconds, asked = clock(lambda *_: 1.0)
     plans = choose(LAYERS["8B"], True, seconds)
     assert set(plans.values()) == {LIBRARY}  # no faster is not faster
-    assert len(set(asked)) < 40 * len(BUCKETS)
+    assert len(set(asked)) < 50 * len(BUCKETS)
 
 
 @pytest.mark.parametrize("has_hopper", [False, True])
@@ -246,3 +250,13 @@ class TestKeeping:
         folder.chmod(0o777)
         assert "not kept: others can write" in gemm_trial.find_plans(decoder).why
         assert list(folder.iterdir()) == []
+
+
+def test_padding_rows_are_a_step_and_touch_only_the_scratch_block(device):
+    weights = ModelWeights.collect(small_model(device))
+    cache = cache_of(torch.zeros(2, 2, 4, 8, 2, 64, device=device))
+    decoder = gemm_trial.first_layers(FusedDecoder(weights, cache, None, is_overlapped=False))
+    assert len(decoder.weights.layers) == 2  # all: there are no more
+    decoder.step(5)
+    assert bool(cache.data[:, :, cache.scratch_block].any())
+    assert not bool(cache.data[:, :, : cache.scratch_block].any())
