@@ -90,6 +90,7 @@ class CudaGraphRunner(EagerRunner):
         Graphs of the other kinds are captured when a request first needs them.
         """
         assert self._graphs is not None
+        self._graphs.choose_gemms()
         works: list[Any] = [partial(self._graphs.sampled, n) for n in self._graphs.sizes[::-1]]
         if self._prefill is not None:
             prefills = [partial(self._prefill.warm_up, n) for n in sizes(max_num_tokens)[::-1]]

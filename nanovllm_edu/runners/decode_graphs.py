@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.fused_decode.decoder import FusedDecoder, why_not_fused
+from nanovllm_edu.fused_decode.gemm_trial import find_plans
 from nanovllm_edu.fused_decode.sampling import sample
 from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -64,6 +65,11 @@ class DecodeGraphs:
         self._sampled: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._pool = pool
+
+    def choose_gemms(self) -> None:
+        """Finds who makes the GEMMs of a fused step; before the first graph is recorded."""
+        if self._decoder is not None and not self._sampled:
+            self._decoder.plans = find_plans(self._decoder)
 
     def describe(self) -> tuple[str, str]:
         """What a decode step is made of, and why; for people to read."""
