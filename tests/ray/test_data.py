@@ -30,7 +30,7 @@ def test_every_row_is_there_once_though_an_actor_was_killed_in_the_middle(cluste
     answered = generate(
         ray.data.from_items(asked), sampling_params=FEW, num_engines=2, batch_size=50
     )
-    coming = answered.iter_rows()
+    coming = iter(answered.iter_rows())
     first = [next(coming) for _ in range(200)]
     kill("MapWorker(MapBatches(EngineActor))")
     got = [*first, *coming]
