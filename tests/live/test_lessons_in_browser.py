@@ -71,6 +71,12 @@ def test_the_last_cell_runs_those_above_it_first(open_lesson: Callable, number: 
         assert picture.get_attribute("aria-label")
 
 
+@pytest.mark.parametrize("number", LESSONS)
+def test_a_page_is_as_wide_as_a_phone(open_lesson: Callable, number: str):
+    page = open_lesson(number, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_a_page_from_disk_says_what_it_needs(chromium: Any, folder: Path):
     page = chromium.new_page()
     page.goto((folder / "lesson_06.html").as_uri())
