@@ -3,8 +3,9 @@
 Python's library comes as source, and so does our package. Compiling them anew at each start would
 take more than half of the time until an engine is there. So modules that a page imports become
 bytecode here: those of the library instead of their source, without docstrings; ours beside it, for
-`show_source` shows it. What is seldom imported stays source, which is smaller. Left out is what needs
-processes, sockets or a terminal, old encodings, and what stands in for modules in C.
+`show_source` shows it. What is seldom imported stays source, which is smaller.
+
+Left out is what needs processes, sockets or a terminal, old encodings, and what stands in for C.
 """
 
 import sys
