@@ -19,8 +19,8 @@ from nanovllm_edu.errors import (
 )
 from nanovllm_edu.fleet import Fleet, Reply
 from nanovllm_edu.load.client import Target
+from tests.engine.faulty_runner import FaultyRunner
 from tests.proof.small_llm import right
-from tests.ray.test_stage import Flaky
 from tests.serve.servers import serving
 
 FEW = SamplingParams(max_tokens=4, temperature=0)
@@ -112,7 +112,9 @@ def test_what_is_wrong_with_a_request_is_said_and_tried_nowhere_else(urls, body,
 
 
 def test_a_step_that_failed_is_an_error_of_its_request():
-    with serving(runner=Flaky(16, 4)) as server, pytest.raises(StepFailedError, match="status 500"):
+    runner = FaultyRunner(16, 4)
+    runner.fail(in_launch=[1])
+    with serving(runner=runner) as server, pytest.raises(StepFailedError, match="status 500"):
         asked(Fleet([f"{server.url}/v1"], RoundRobin()), request())
 
 

@@ -3,22 +3,10 @@ import pytest
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.ray.stage import Answer, Stage
-from nanovllm_edu.runners.checksum import ChecksumRunner
+from tests.engine.faulty_runner import FaultyRunner
 from tests.proof.small_llm import right, small_llm
 
 FEW = SamplingParams(max_tokens=4, temperature=0)
-
-
-class Flaky(ChecksumRunner):
-    """One step of it fails."""
-
-    num_launched = 0
-
-    def launch(self, plan):
-        self.num_launched += 1
-        if self.num_launched == 2:
-            raise RuntimeError("a cosmic ray")
-        return super().launch(plan)
 
 
 def test_answers_are_those_of_an_engine_and_in_order():
@@ -61,10 +49,12 @@ def test_a_conversation_goes_through_the_chat_template():
 
 
 def test_a_step_that_fails_is_the_error_of_its_rows_and_the_next_batch_is_answered():
-    llm = small_llm(runner=Flaky(16, 4))
+    runner = FaultyRunner(16, 4)
+    runner.fail(in_launch=[1])
+    llm = small_llm(runner=runner)
     with llm, Stage(llm, FEW) as stage:
         failed, answered = stage.answers([[1, 2]]), stage.answers([[1, 2]])
-    assert failed[0].error and "a cosmic ray" in failed[0].error
+    assert failed[0].error and "middle of a launch" in failed[0].error
     assert answered == [
         Answer("".join(map(chr, right([1, 2], FEW))), right([1, 2], FEW), "length", 2)
     ]
