@@ -32,12 +32,6 @@ static_assert(B % STEP == 0);     // a step lies in one block of the cache
 
 // ---------------------------------------------------------------- what has no name in C++
 
-__device__ float exp2_of(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 // The cache is read once: nothing of it stays in L1. Not `ld.global.nc`, whose loads the compiler
 // moves behind the wait for the predecessor.
 __device__ uint4 load_once(const uint4* p) {
