@@ -87,7 +87,7 @@ def test_arguments_are_passed_by_their_places():
 
 @pytest.mark.parametrize(
     ("num_heads", "block_size", "reason"),
-    [(16, 256, None), (16, 32, None), (16, 48, "block_size=48"), (40, 256, "5 query heads")],
+    [(16, 256, None), (16, 16, None), (16, 24, "block_size=24"), (40, 256, "5 query heads")],
 )
 def test_which_attention_fits_the_kernel(monkeypatch, num_heads, block_size, reason):
     monkeypatch.setattr(compiler, "why_unavailable", lambda *_: None)

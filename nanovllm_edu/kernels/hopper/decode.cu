@@ -18,7 +18,7 @@
 //
 // The first step's keys and values are loaded before the kernel that makes qkv has ended.
 //
-// Constants in capitals come from `decode.py`; what both of our CUDA C++ kernels use is in
+// Constants in capitals come from `decode.py`; what several CUDA C++ kernels use is in
 // `hopper.cuh`. Source: flash-decoding (Dao et al., 2023).
 
 constexpr int LANES = D / 8;        // of a token

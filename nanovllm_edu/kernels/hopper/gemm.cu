@@ -27,7 +27,7 @@
 //     ADD       residual += x w^T, and its squares
 //
 // The constants in capitals, and WGMMA, the one instruction whose text depends on BN, come from
-// `gemm.py`; what both of our CUDA C++ kernels use is in `hopper.cuh`. Needs compute
+// `gemm.py`; what several CUDA C++ kernels use is in `hopper.cuh`. Needs compute
 // capability 9.0. Source: CUTLASS's warp-specialised kernels, PTX manual on wgmma, mbarrier and
 // cp.async.bulk.tensor.
 

@@ -36,7 +36,6 @@ constexpr int TILE_BYTES = BN * D * 2, QUERY_BYTES = BM * D * 2, JOBS = 2;
 constexpr int HEAD_GROUPS = H / HEADS;
 constexpr u32 ALL = 0xFFFFFFFFu;
 constexpr float LOWEST = -1e30f;  // finite: minus infinity less itself is not a number
-constexpr float MINUS_INFINITY = -__builtin_huge_valf();
 static_assert(BOXES * HALVES <= 32 && B % BOX == 0 && BN % BOX == 0);
 
 // ---------------------------------------------------------------- what has no name in C++
@@ -70,6 +69,21 @@ __device__ void named_wait(int barrier, int threads) {
 }
 __device__ void named_arrive(int barrier, int threads) {
     asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// What ordinary stores have written, for the matrix units to read.
+__device__ void clear_16_bytes(u32 address) {
+    asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(address), "r"(0) : "memory");
+}
+__device__ void show_stores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ void show_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+// The producer needs few registers, and leaves its share to the consumers.
+__device__ void give_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(PRODUCER_REGISTERS));
+}
+__device__ void take_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(CONSUMER_REGISTERS));
 }
 
 // ---------------------------------------------------------------- places that are filled in turn
@@ -275,7 +289,7 @@ struct Consumer {
             for (int i = 0; i < BN / 4; i++) {
                 int column = i / 2 * 8 + i % 2;
                 float& score = s[i / 2 * 4 + 2 * half + i % 2];
-                if (column > left) score = MINUS_INFINITY;
+                if (column > left) score = __int_as_float(0xFF800000);  // minus infinity
             }
         }
     }
@@ -306,11 +320,9 @@ struct Consumer {
 
     // Values behind the context are somebody else's, and 0 times what is there may be no number.
     __device__ void clear_values(u32 v, int first) const {
-        for (int i = threadIdx.x % 128; i < (BN - first) * 8 * HALVES; i += 128) {
-            u32 to = v + i % HALVES * BN * 128 + first * 128 + i / HALVES * 16;
-            asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(to), "r"(0) : "memory");
-        }
-        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        for (int i = threadIdx.x % 128; i < (BN - first) * 8 * HALVES; i += 128)
+            clear_16_bytes(v + i % HALVES * BN * 128 + first * 128 + i / HALVES * 16);
+        show_stores();
         named_wait(1 + GROUPS + group, 128);
     }
 
@@ -390,16 +402,16 @@ hopper_prefill(
     Ring<PLACES> tiles(shared_address(memory) + JOBS * QUERY_BYTES, TILE_BYTES, of_tiles);
     if (threadIdx.x == 0) {
         jobs.init(), tiles.init();
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        show_barriers();
     }
     __syncthreads();
     if (threadIdx.x >= 128 * GROUPS) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(PRODUCER_REGISTERS));
+        give_registers();
         if (threadIdx.x >= 128 * GROUPS + 32) return;
         Producer producer{&q_map, &key_map, &value_map, tables, table_stride, jobs, tiles, board};
         producer.run(Jobs(starts, context_lens, num_sequences), counter);
     } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(CONSUMER_REGISTERS));
+        take_registers();
         Consumer consumer;
         consumer.scale = scale;
         consumer.run(jobs, board, tiles, out);

@@ -23,13 +23,11 @@ KEYS = 128
 HEAD_DIMS = (64, 128)
 BLOCK_SIZE_MULTIPLE = 16
 """A copy's rows lie in one block of the cache, and shared memory repeats its pattern every 8."""
-MAX_GROUP = 64
-"""Query heads that share a key-value head: rows of one tile."""
 
 
 @dataclass(frozen=True)
 class HopperPrefillTiles:
-    """How the work is cut. Measured by `benchmarks/gpu_kernels.py`.
+    """How the work is cut.
 
     Attributes:
         groups: Of four warps, with 64 rows of queries each: 2 or 3.
@@ -40,7 +38,6 @@ class HopperPrefillTiles:
     groups: int
     places: int
     take_turns: bool = True
-    heads: int = 0
 
     def shared_bytes(self, head_dim: int) -> int:
         """Of a block: two tiles of queries, and the ring of keys and values."""
@@ -59,17 +56,17 @@ TILES = {128: HopperPrefillTiles(2, 4), 64: HopperPrefillTiles(3, 8)}
 class HopperPrefill:
     """The kernel, and the counter that its blocks take their work from.
 
-    Launches must follow each other: two at once would share the counter.
+    It belongs to the current device. Launches must follow each other: two at once would share the
+    counter.
 
     Args:
-        device: Where it runs.
         tiles: How to cut the work; by default `TILES`.
     """
 
-    def __init__(self, device: torch.device, tiles: HopperPrefillTiles | None = None) -> None:
-        self._counter = torch.zeros(1, dtype=torch.int32, device=device)
+    def __init__(self, tiles: HopperPrefillTiles | None = None) -> None:
+        self._counter = torch.zeros(1, dtype=torch.int32, device="cuda")
         self._tiles = tiles
-        self._num_processors = torch.cuda.get_device_properties(device).multi_processor_count
+        self._num_processors = torch.cuda.get_device_properties().multi_processor_count
 
     def __call__(
         self,
@@ -95,7 +92,7 @@ class HopperPrefill:
         _, _, block_size, num_kv_heads, _ = cache_layer.shape
         tiles = self._tiles or TILES[head_dim]
         kernel = compiled(num_heads, num_kv_heads, head_dim, block_size, tiles, q.device.index)
-        heads = tiles.heads or num_heads // num_kv_heads
+        heads = num_heads // num_kv_heads
         tokens = 64 * tiles.groups // heads
         num_tiles = min(num_tokens, num_tokens // tokens + len(context_lens)) * num_heads // heads
         width = num_kv_heads * head_dim
@@ -176,16 +173,23 @@ def compiled(
 ) -> HopperKernel:
     """The kernel for one shape, loaded on a device, which is the current one."""
     assert device == torch.cuda.current_device()
+    constants = constants_for(num_heads, num_kv_heads, head_dim, block_size, tiles)
+    head = wgmma(KEYS) + wgmma_from_registers(head_dim)
+    return HopperKernel("prefill", constants, head, tiles.shared_bytes(head_dim))
+
+
+def constants_for(
+    num_heads: int, num_kv_heads: int, head_dim: int, block_size: int, tiles: HopperPrefillTiles
+) -> dict[str, object]:
+    """What the source calls by names in capitals."""
     assert num_heads % num_kv_heads == 0
     producer, consumer = tiles.registers
-    constants = {
-        "H": num_heads, "KH": num_kv_heads, "HEADS": tiles.heads or num_heads // num_kv_heads, "D": head_dim,
+    return {
+        "H": num_heads, "KH": num_kv_heads, "HEADS": num_heads // num_kv_heads, "D": head_dim,
         "B": block_size, "BOX": box_rows(block_size), "GROUPS": tiles.groups,
         "PLACES": tiles.places, "TAKE_TURNS": int(tiles.take_turns),
         "PRODUCER_REGISTERS": producer, "CONSUMER_REGISTERS": consumer,
     }  # fmt: skip
-    head = wgmma(KEYS) + wgmma_from_registers(head_dim)
-    return HopperKernel("prefill", constants, head, tiles.shared_bytes(head_dim))
 
 
 def wgmma_from_registers(n: int) -> str:
