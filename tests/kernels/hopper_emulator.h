@@ -282,7 +282,7 @@ static bool run_block(int index, int num_threads, int shared_bytes) {
         makecontext(&thread->context, enter, 0);
         mine.threads.push_back(std::move(thread));
     }
-    for (long turn = 0; turn < 3000000; turn++) {
+    for (long turn = 0; turn < 200000; turn++) {
         bool is_done = true;
         for (auto& thread : mine.threads)
             if (!thread->is_done) {

@@ -1,4 +1,4 @@
-"""Runs `prefill.cu` on a CPU: the kernel's own source, and `hopper_emulator.h` for what C++ lacks."""
+"""Runs `prefill.cu` on a CPU: its own source, with `hopper_emulator.h` for what C++ lacks."""
 
 import ctypes
 import re

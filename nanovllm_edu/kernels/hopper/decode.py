@@ -126,6 +126,12 @@ def compiled(
         "KH": num_kv_heads, "G": group, "D": head_dim, "B": block_size, "HIDDEN": hidden,
         "HAS_BIAS": int(has_bias), "HAS_QK_NORM": int(has_qk_norm),
         "SPLITS": tiles.splits, "WARPS": tiles.warps, "BLOCKS": tiles.blocks,
-        "TOKENS": min(1 << (SCORES // group).bit_length() - 1, BLOCK_SIZE_MULTIPLE * head_dim // 256),
+        "TOKENS": tokens_of_a_step(group, head_dim),
     }  # fmt: skip
     return HopperKernel("decode", constants)
+
+
+def tokens_of_a_step(group: int, head_dim: int) -> int:
+    """Of one group of lanes: a power of two; `256 / head_dim` groups make a warp's step."""
+    for_registers = 1 << (SCORES // group).bit_length() - 1
+    return min(for_registers, BLOCK_SIZE_MULTIPLE * head_dim // 256)
