@@ -25,9 +25,20 @@ def run(attend, case):
     return out
 
 
-@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (8, 4), (6, 2), (8, 2), (16, 2)])
-@pytest.mark.parametrize("head_dim", [64, 128])
-@pytest.mark.parametrize("block_size", [16, 48, 64, 256])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "head_dim", "block_size"),
+    [
+        (4, 4, 128, 16),
+        (8, 4, 128, 256),
+        (6, 2, 128, 48),
+        (8, 2, 128, 64),
+        (16, 2, 128, 128),
+        (4, 4, 64, 80),
+        (8, 4, 64, 256),
+        (6, 2, 64, 16),
+        (16, 2, 64, 32),
+    ],
+)
 def test_every_shape(heads, kv_heads, head_dim, block_size):
     case, reference = on_gpu(heads, kv_heads, head_dim, block_size)
     out = run(HopperPrefill(), case)

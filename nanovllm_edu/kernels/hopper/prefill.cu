@@ -26,11 +26,11 @@
 // Constants in capitals, and the two matrix instructions, come from `prefill.py`; what several kernels
 // use is in `hopper.cuh`. Needs compute capability 9.0. Source: FlashAttention-3 (Shah et al., 2024).
 
-constexpr int BM = 64 * GROUPS;             // rows of a tile of queries
-constexpr int BN = 128;                     // keys of a tile
-constexpr int TOKENS = BM / HEADS;          // whose HEADS heads are a tile's rows; a few may be nobody's
-constexpr int HALVES = D / 64;              // tiles lie in shared memory in columns of 64: 128 bytes
-constexpr int BOXES = BN / BOX;             // pieces of a tile, each of one block of the cache
+constexpr int BM = 64 * GROUPS;     // rows of a tile of queries
+constexpr int BN = 128;             // keys of a tile
+constexpr int TOKENS = BM / HEADS;  // whose HEADS heads are a tile's rows; a few may be nobody's
+constexpr int HALVES = D / 64;      // tiles lie in shared memory in columns of 64: 128 bytes
+constexpr int BOXES = BN / BOX;     // pieces of a tile, each of one block of the cache
 constexpr int THREADS = 128 * (GROUPS + 1);  // the producer's warp, and three that go home
 constexpr int TILE_BYTES = BN * D * 2, QUERY_BYTES = BM * D * 2, JOBS = 2;
 constexpr int HEAD_GROUPS = H / HEADS;
