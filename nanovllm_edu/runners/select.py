@@ -22,7 +22,7 @@ TRITON_MIN_BLOCK_SIZE = 4
 PREFERENCES = {"cuda": ("flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
 """Best first, by type of device; the last of them runs everywhere."""
 
-RECORDABLE = ("flash", "triton")
+RECORDABLE = ("flash", "triton", "hopper")
 """These read lengths on the device, so one CUDA graph serves every step; others on the host."""
 
 WHAT_IT_IS = {

@@ -46,7 +46,7 @@ def test_why_it_is_not_used_here():
     assert not FusedDecoder(weights, SimpleNamespace(block_size=256), None).has_hopper
 
 
-@pytest.mark.parametrize("head_dim", [64, 128])
+@pytest.mark.parametrize("head_dim", [32, 64, 128])
 @pytest.mark.parametrize("group", [1, 2, 3, 4])
 def test_a_warps_step_of_attention_lies_in_one_block(group, head_dim):
     tokens = tokens_of_a_step(group, head_dim)

@@ -66,6 +66,7 @@ def test_hopper_is_used_when_asked_for_and_says_why_it_cannot_be(
         select.choose("hopper", CPU, torch.bfloat16, 128, 16)
     monkeypatch.setattr(compiler, "why_unavailable", lambda *_: None)
     assert select.choose("hopper", GPU, torch.bfloat16, 128, 16).name == "hopper"
+    assert "hopper" in select.RECORDABLE
     with pytest.raises(BackendUnavailableError, match=r"multiple of 16, not 24; use 'triton'"):
         select.choose("hopper", GPU, torch.bfloat16, 128, 24)
     monkeypatch.setattr(compiler, "why_unavailable", lambda *_: "it is for other GPUs")
