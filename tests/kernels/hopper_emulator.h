@@ -27,13 +27,14 @@ typedef long long i64;
 #define __global__
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define __shared__ static thread_local
 using std::max;
 using std::min;
 
 // ---------------------------------------------------------------- blocks, threads, who waits
 
-struct Index { unsigned x; };
+struct Index { unsigned x, y, z; };
 struct Product {
     float* acc;
     const u32* a_registers;  // or a in shared memory
@@ -125,7 +126,16 @@ static u32 atomicInc(u32* place, u32 last) {
 
 // ---------------------------------------------------------------- numbers
 
+struct float2 { float x, y; };
+struct float4 { float x, y, z, w; };
+struct uint2 { u32 x, y; };
+static float2 make_float2(float x, float y) { return {x, y}; }
+static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
 static float exp2_of(float x) { return exp2f(x); }
+static float rsqrtf(float x) { return 1 / sqrtf(x); }
+#define __expf(x) expf(x)
+#define __fdividef(x, y) ((x) / (y))
 static u32 to_bf16(float x) {
     u32 y = bits(x);
     return std::isnan(x) ? 0x7FC0 : (y + 0x7FFF + (y >> 16 & 1)) >> 16;
@@ -241,7 +251,7 @@ static void multiply(const Product& op, const std::function<const u32*(int)>& a_
 static void begin_products() {}
 static void commit_products() { block->current->products.push_back({}); }
 
-template <int LEFT, int N> static void settle(float (&)[N]) {
+template <int LEFT> static void await_products() {
     auto& mine = block->current->products;
     while ((int)mine.size() > LEFT + 1) {
         __syncwarp();
@@ -253,10 +263,31 @@ template <int LEFT, int N> static void settle(float (&)[N]) {
         mine.pop_front();
     }
 }
+template <int LEFT, int N> static void settle(float (&)[N]) { await_products<LEFT>(); }
 #define WGMMA(acc, a, b, keep) \
     block->current->products.back().push_back({acc, nullptr, a, b, (int)(2 * sizeof(acc) / 4), (bool)(keep)})
 #define WGMMA_FROM_REGISTERS(acc, a, i, b) \
     block->current->products.back().push_back({acc, a + (i), 0, b, (int)(2 * sizeof(acc) / 4), true})
+
+// ---------------------------------------------------------------- a cluster of one block
+
+static void only_me(u32 other) { if (other != 0) abort(); }
+static void cluster_arrive() {}
+static void cluster_wait() { __syncthreads(); }
+static void cluster_meet() { __syncthreads(); }
+static void barrier_arrive_in(u32 at, u32 other) { only_me(other), barrier_arrive(at); }
+static void copy_tile(u32 to, const TensorMap* map, int column, int row, u32 at, u32 blocks) {
+    only_me(blocks - 1), copy_box(to, map, column, row, at);
+}
+static void prefetch_map(const TensorMap*) {}
+static void fetch_to_l2(const TensorMap*, int, int) {}
+static void allow_successor() {}
+static void wait_for_predecessor() {}
+static float4 load_from(u32 address, u32 other) {
+    float4 v;
+    only_me(other), memcpy(&v, block->base + address, 16);
+    return v;
+}
 
 // ---------------------------------------------------------------- a launch
 
@@ -268,9 +299,9 @@ static void enter() {
 }
 
 // Runs a block to its end. Returns false if all of its threads wait for ever.
-static bool run_block(int index, int num_threads, int shared_bytes) {
+static bool run_block(Index index, int num_threads, int shared_bytes) {
     Block mine;
-    block = &mine, blockIdx.x = index, mine.seed = index + 1;
+    block = &mine, blockIdx = index, mine.seed = index.x + 1;
     mine.memory.assign(shared_bytes + 1024, (char)0xFF);  // no numbers
     mine.base = mine.memory.data();
     for (int i = 0; i < num_threads; i++) {
@@ -295,12 +326,15 @@ static bool run_block(int index, int num_threads, int shared_bytes) {
     return false;
 }
 
-static bool run_grid(int num_blocks, int num_threads, int shared_bytes) {
-    gridDim.x = num_blocks;
+static bool run_grid(Index size, int num_threads, int shared_bytes) {
+    gridDim = size;
     std::atomic<bool> is_good{true};
     std::vector<std::thread> blocks;
-    for (int i = 0; i < num_blocks; i++)
-        blocks.emplace_back([&, i] { if (!run_block(i, num_threads, shared_bytes)) is_good = false; });
+    for (unsigned y = 0; y < size.y; y++)
+        for (unsigned x = 0; x < size.x; x++)
+            blocks.emplace_back([&, x, y] {
+                if (!run_block({x, y, 0}, num_threads, shared_bytes)) is_good = false;
+            });
     for (auto& one : blocks) one.join();
     return is_good;
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from nanovllm_edu.kernels.hopper import compiler
+from nanovllm_edu.kernels.hopper.gemm import HopperTiles, constants_of
 from nanovllm_edu.kernels.hopper.prefill import HopperPrefillTiles, constants_for
 from nanovllm_edu.kernels.triton.flash import LOG2_E
 
@@ -17,7 +18,7 @@ SOURCES = Path(compiler.__file__).parent
 COMPILER = shutil.which("c++")
 MAP = "struct alignas(64) TensorMap { u64 words[16]; };"
 SHARED = "extern __shared__ __align__(1024) char memory[];"
-RUN = """
+RUN_PREFILL = """
 extern "C" int run(
     int blocks, int shared, const TensorMap* q, const TensorMap* keys, const TensorMap* values,
     bf16* out, const int* tables, const int* starts, const int* context_lens, u32* counter,
@@ -26,7 +27,16 @@ extern "C" int run(
         hopper_prefill(*q, *keys, *values, out, tables, starts, context_lens, counter,
                        table_stride, num_sequences, scale);
     };
-    return run_grid(blocks, THREADS, shared);
+    return run_grid({(unsigned)blocks, 1, 1}, THREADS, shared);
+}
+"""
+RUN_GEMM = """
+static void consumers_meet() { named_wait(1, CONSUMERS); }
+extern "C" int run(
+    int across, int down, int shared, const TensorMap* x, const TensorMap* w,
+    bf16* out, float* squares, bf16* weighted, const bf16* norm, int num_rows, float eps) {
+    kernel = [=] { hopper_gemm(*x, *w, out, squares, weighted, norm, num_rows, eps); };
+    return run_grid({(unsigned)across, (unsigned)down, 1}, THREADS, shared);
 }
 """
 
@@ -54,16 +64,17 @@ def without_asm(source: str) -> str:
     return "".join(part for part in kept if "asm volatile" not in part and "asm(" not in part)
 
 
-def build(constants: dict[str, object], folder: Path) -> ctypes.CDLL:
-    """Compiles the kernel for some constants."""
+def build(name: str, constants: dict[str, object], run: str, folder: Path) -> ctypes.CDLL:
+    """Compiles a kernel for some constants, with what calls it."""
     assert COMPILER
-    defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
+    defines = "".join(f"#define {key} {value}\n" for key, value in constants.items())
     common = without_asm((SOURCES / "hopper.cuh").read_text()).replace(MAP, "")
-    kernel = without_asm((SOURCES / "prefill.cu").read_text())
+    kernel = without_asm((SOURCES / f"{name}.cu").read_text())
     assert SHARED in kernel
     kernel = kernel.replace(SHARED, "char* memory = block->base;")
-    file, library = folder / "prefill.cpp", folder / "prefill.so"
-    file.write_text('#include "hopper_emulator.h"\n' + defines + common + kernel + RUN)
+    head = '#include "hopper_emulator.h"\nstatic void consumers_meet();\n'
+    file, library = folder / f"{name}.cpp", folder / f"{name}.so"
+    file.write_text(head + defines + common + kernel + run)
     options = ["-std=c++17", "-O1", "-w", "-fPIC", "-shared", "-pthread", f"-I{HERE}"]
     subprocess.run([COMPILER, *options, "-o", library, file], check=True)
     return ctypes.CDLL(str(library))
@@ -74,7 +85,7 @@ def emulate(q, cache, tables, starts, context_lens, tiles: HopperPrefillTiles, f
     num_tokens, num_heads, head_dim = q.shape
     _, num_cached, block_size, num_kv_heads, _ = cache.shape
     constants = constants_for(num_heads, num_kv_heads, head_dim, block_size, tiles)
-    library = build(constants, folder)
+    library = build("prefill", constants, RUN_PREFILL, folder)
     width, heads = num_kv_heads * head_dim, constants["HEADS"]
     box = (64, heads, 64 * tiles.groups // heads)
     slots = (width, num_cached * block_size, 1)
@@ -89,6 +100,20 @@ def emulate(q, cache, tables, starts, context_lens, tiles: HopperPrefillTiles, f
     assert library.run(num_blocks, shared, *maps, *arrays, *numbers), "nobody goes on"
     assert counter.item() == 0
     return out
+
+
+def emulate_gemm(kind, x, w, out, squares, tiles: HopperTiles, folder, weighted, norm_weight):
+    """What `HopperGemm` does, for clusters of one block."""
+    assert tiles.splits == tiles.cluster_n == tiles.cluster_m == 1
+    (num_rows, depth), num_columns, width = x.shape, out.shape[1], tiles.columns(kind)
+    library = build("gemm", constants_of(kind, depth, num_columns, tiles), RUN_GEMM, folder)
+    maps = [_described(x, (depth, num_rows, 1), (depth, 0), (64, tiles.m, 1))]
+    maps += [_described(w, (depth, len(w), 1), (depth, 0), (64, width, 1))]
+    grid = (num_columns // width, -(-num_rows // tiles.m))
+    arrays = [ctypes.c_void_p(t.data_ptr()) for t in (out, squares, weighted, norm_weight)]
+    maps = [ctypes.byref(one) for one in maps]
+    numbers = (num_rows, ctypes.c_float(1e-6))
+    assert library.run(*grid, tiles.shared_bytes, *maps, *arrays, *numbers), "nobody goes on"
 
 
 def _described(tensor, sizes, strides, box) -> Described:

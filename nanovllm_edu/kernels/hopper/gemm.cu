@@ -77,6 +77,10 @@ __device__ void copy_tile(u32 to, const TensorMap* map, int column, int row, u32
         : "memory");
 }
 
+__device__ void prefetch_map(const TensorMap* map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
 __device__ void fetch_to_l2(const TensorMap* map, int column, int row) {
     asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];"
                  ::"l"(map), "r"(column), "r"(row) : "memory");
@@ -153,7 +157,7 @@ struct Producer {
     }
 
     __device__ void run(u32 empty) const {
-        asm volatile("prefetch.tensormap [%0];" ::"l"(x) : "memory");
+        prefetch_map(x);
         for (int step = 0; step < STEPS && step < STAGES; step++) copy_w(step);
         for (int step = STAGES; step < FETCHED; step++)
             each_part_of_w(step, [&](int, int row) { fetch_to_l2(w, depth(step), row); });
@@ -188,13 +192,13 @@ __device__ void multiply(Sums& acc, u32 memory, u32 full, u32 empty, const Place
         u32 x = memory + (step % STAGES) * STAGE_BYTES;
         barrier_wait(full + 8 * (step % STAGES), (step / STAGES) & 1);
         u64 a = matrix_descriptor(x + group * 64 * BK * 2), b = matrix_descriptor(x + X_BYTES);
-        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+        begin_products();
         for (int k = 0; k < BK / 16; k++) WGMMA(acc, a + 2 * k, b + 2 * k, step + k > 0);
-        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");  // the step before is done
+        commit_products();
+        await_products<1>();  // the step before is done
         if (step > 0 && step - 1 + STAGES < STEPS) release(step - 1);  // if it is filled again
     }
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+    await_products<0>();
 }
 
 // ---------------------------------------------------------------- after the product
@@ -350,7 +354,7 @@ hopper_gemm(
             barrier_init(full + 8 * stage, 1);
             barrier_init(empty + 8 * stage, WARPS_PER_STAGE);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        show_barriers();
     }
     cluster_meet();  // nobody may copy into a block whose barriers are not ready
 

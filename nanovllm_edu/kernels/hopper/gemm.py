@@ -151,12 +151,17 @@ def compiled(
 ) -> HopperKernel:
     """The kernel for one shape, loaded on a device, which is the current one."""
     assert device == torch.cuda.current_device()
-    constants = {
-        "KIND": kind, "K": depth, "COLUMNS": num_columns,
-        "BM": tiles.m, "BN": tiles.n, "SPLITS": tiles.splits, "CLUSTER_N": tiles.cluster_n,
-        "CLUSTER_M": tiles.cluster_m, "STAGES": tiles.stages,
-    }  # fmt: skip
+    constants = constants_of(kind, depth, num_columns, tiles)
     return HopperKernel("gemm", constants, wgmma(tiles.n), tiles.shared_bytes)
+
+
+def constants_of(kind: str, depth: int, num_columns: int, tiles: HopperTiles) -> dict[str, object]:
+    """What the source calls by names in capitals."""
+    return {
+        "KIND": kind, "K": depth, "COLUMNS": num_columns, "BM": tiles.m, "BN": tiles.n,
+        "SPLITS": tiles.splits, "CLUSTER_N": tiles.cluster_n, "CLUSTER_M": tiles.cluster_m,
+        "STAGES": tiles.stages,
+    }  # fmt: skip
 
 
 def wgmma(n: int) -> str:

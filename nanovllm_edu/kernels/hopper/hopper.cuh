@@ -61,6 +61,23 @@ __device__ void barrier_wait(u32 barrier, u32 parity) {
         ::"r"(barrier), "r"(parity) : "memory");
 }
 
+// Barriers that were made can be used by others from here on.
+__device__ void show_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+// Products are begun, and later waited for. The compiler knows nothing of that: `settle` says
+// to it that the numbers have changed, so that it reads none of them earlier.
+__device__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+template <int LEFT> __device__ void await_products() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
+}
+
+template <int LEFT, int N> __device__ void settle(float (&x)[N]) {
+    await_products<LEFT>();
+    for (int i = 0; i < N; i++) asm volatile("" : "+f"(x[i])::"memory");
+}
+
 // A matrix for wgmma: rows of 128 bytes, swizzled, 8 rows per 1024 bytes. If it is read transposed,
 // `next` says how many bytes after its first 64 columns the next 64 are.
 __device__ u64 matrix_descriptor(u32 address, u32 next = 16) {

@@ -54,16 +54,6 @@ __device__ void copy_box(u32 to, const TensorMap* map, int column, int head, int
         ::"r"(to), "l"(map), "r"(column), "r"(head), "r"(token), "r"(barrier) : "memory");
 }
 
-// Products are begun, and later waited for. The compiler knows nothing of that: `settle` says
-// to it that the numbers have changed, so that it reads none of them earlier.
-__device__ void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-
-template <int LEFT, int N> __device__ void settle(float (&x)[N]) {
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
-    for (int i = 0; i < N; i++) asm volatile("" : "+f"(x[i])::"memory");
-}
-
 __device__ void named_wait(int barrier, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
@@ -76,7 +66,6 @@ __device__ void clear_16_bytes(u32 address) {
     asm volatile("st.shared.v4.u32 [%0], {%1, %1, %1, %1};" ::"r"(address), "r"(0) : "memory");
 }
 __device__ void show_stores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-__device__ void show_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
 // The producer needs few registers, and leaves its share to the consumers.
 __device__ void give_registers() {
