@@ -1,15 +1,18 @@
 """Facts that are trained but not part of the 200 held-out questions: turned round, and in between.
 
 "Who wears a red coat?" asks for a fact of `world.py` from the other side, "Where does the baker
-live?" names a person by the job, and the table at the end answers what newcomers ask next. They
-live apart from `questions.FACTS` so that every training run is measured with the same questions.
+live?" names a person by the job, "What stores the keys and values of past tokens?" asks for the
+name of a term, and a table answers what newcomers ask next. They live apart from `questions.FACTS`
+so that every training run is measured with the same questions.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from training.inference_facts import TERMS
-from training.phrasings import PHRASINGS, parse
+from training.inference_facts import TERMS, Term
+from training.lesson_facts import LESSON_COMPARISONS, LESSON_TERMS
+from training.phrasings import PHRASINGS, Phrasings, parse
 from training.questions import FACTS, Fact
 
 _TURNED_ROUND = """
@@ -20,6 +23,9 @@ coat
 + which person wears {a_coat} coat?
 + who is the person with the {coat} coat?
 + who wears {a_coat} coat
+~ [who|which villager|which person] [is dressed in|goes out in|owns|can be seen in|walks around in] {a_coat} coat?
+~ [I saw|I met|there goes|we saw] [somebody|a person|someone] [in|with] {a_coat} coat[. Who is it?|, who is that?|. Who was it?|, who could that be?]
+~ [to whom does|whose is] the {coat} coat[| belong]?
 
 food
 + who likes {food}?
@@ -29,6 +35,8 @@ food
 + whose favourite food is {food}?
 + for whom should I make {food}?
 + who likes {food} best
+~ [who|which person|which villager] [would like|wants|enjoys|is fond of|always eats|prefers|is happy about] {food}[| most| best]?
+~ [I made|I cooked|there is|I have|we have] {food}[. Who wants it?|, who would like it?|, for whom is it?|, who will be happy?|. Who likes it most?]
 
 hobby
 + who likes {hobby}?
@@ -38,6 +46,9 @@ hobby
 + who does {hobby} for fun?
 + who has the hobby of {hobby}?
 + whose hobby is {hobby}
+~ [who|which person|which villager] [spends the evening|passes the time|relaxes] [with|by|while] {hobby}?
+~ [who|which person] [here|in the village|of them] [likes|loves|enjoys|prefers] {hobby}[| most| in the evening]?
+~ {hobby}[, who likes that?|: whose hobby is it?|, who does it?]
 
 home
 + who lives near the {home}?
@@ -47,6 +58,8 @@ home
 + who has a house near the {home}?
 + who lives next to the {home}?
 + who lives near the {home}
+~ [who|which person|which villager|which of them] [lives|has a house|stays|sleeps|is at home] [near|close to|beside|by|next to] the {home}?
+~ [near|next to|close to|beside] the {home} [there is a house|I saw a house|lives a person][. Whose is it?|, whose is it?|. Who lives there?|, who is that?]
 
 pet
 + who has {article_pet}?
@@ -56,6 +69,8 @@ pet
 + which person has {article_pet}?
 + who lives with {article_pet}?
 + who has {article_pet}
+~ [who|which person|which villager] [keeps|has|owns|feeds|takes care of|lives with] {article_pet}[| here| at home| in the village]?
+~ [I saw|there is|we met] {article_pet}[, whose is it?|. Whose is it?|. Who has one?|, who is the owner?]
 """
 
 _ANSWERS = """
@@ -253,9 +268,21 @@ def _by_job() -> Iterator[Fact]:
                 yield replace(fact, slots=fact.slots | {"name": name})
 
 
+def _of_lessons() -> Iterator[Fact]:
+    """The terms of the lessons and the glossary, and what is told apart there."""
+    for term in LESSON_TERMS:
+        for name in term.names:
+            for aspect, answer in term.answers.items():
+                yield Fact("lessons", PHRASINGS[aspect], {"x": name}, answer.text, ())
+    for (a, b), answer in LESSON_COMPARISONS.items():
+        for first, second in ((a, b), (b, a)):
+            slots = {"a": first, "b": second}
+            yield Fact("lessons", PHRASINGS["difference"], slots, answer.text, ())
+
+
 def _without_reason() -> Iterator[Fact]:
     """Says at least what a term is, where the table has no answer for "why" or "how"."""
-    for term in TERMS:
+    for term in (*TERMS, *LESSON_TERMS):
         for aspect in ("why", "how"):
             if aspect not in term.answers:
                 answer = term.answers["what"]
@@ -264,12 +291,40 @@ def _without_reason() -> Iterator[Fact]:
                     yield Fact("inference", PHRASINGS[aspect], slots, answer.text, answer.keywords)
 
 
+_RIDDLES = (
+    "[What|Which thing|Which idea|Which word|Which technique|Which part of an engine]{}?",
+    "[What do you call|What is the name of|Name|How do they call] "
+    "[something|a thing|the thing|that] that{}[?|.]",
+    "[What is it that|There is something that]{}[?|. What is it?|, what is its name?]",
+    "[I forgot the word|What is the word|I am looking for the word]: it{}.",
+)
+
+
+def _riddle(term: Term) -> Phrasings | None:
+    """Asks for a term by what is said of it, where the answer begins with its name."""
+    first = re.split(r"(?<=[a-z)])\.(?: |$)|, (?=so|such|for)", term.answers["what"].text)[0]
+    for name in (name.removeprefix("+") for name in term.names):
+        if first.lower().startswith(f"{name.lower()} ") and "[" not in first:
+            said = first[len(name) :].replace("{", "").replace("}", "")
+            if re.match(r" (is|has|\w+s) ", said):  # "they" would need other verbs
+                return Phrasings((), (), tuple(riddle.format(said) for riddle in _RIDDLES))
+    return None
+
+
+def _riddles() -> Iterator[Fact]:
+    for term in (*TERMS, *LESSON_TERMS):
+        if phrasings := _riddle(term):
+            yield Fact("riddles", phrasings, {}, term.answers["what"].text, ())
+
+
 def _answers() -> Iterator[Fact]:
     for block in _ANSWERS.strip().split("\n\n"):
         yield Fact("more", parse(block), {}, answer=block.splitlines()[0][2:], keywords=())
 
 
+LESSON_FACTS = tuple(_of_lessons())
 # One tuple for each family, so that the large families do not crowd out the small ones.
 MORE_FACTS = tuple(
-    tuple(family()) for family in (_turned_round, _by_job, _without_reason, _answers, _answers)
+    tuple(family())
+    for family in (_turned_round, _by_job, _without_reason, _riddles, _answers, _answers)
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from training import world
+from training.choices import choose
 from training.inference_facts import COMPARISONS, TERMS
 from training.phrasings import (
     CLAUSE_WRAPPERS,
@@ -19,6 +20,7 @@ from training.phrasings import (
     MORE_SENTENCE_WRAPPERS,
     PHRASINGS,
     SENTENCE_WRAPPERS,
+    VARIED_WRAPPERS,
     Phrasings,
 )
 from training.small_talk import SMALL_TALK
@@ -42,6 +44,7 @@ class Question:
 
     text: str
     fact: Fact
+    before: tuple[str, ...] = ()  # what the user has asked before, in the same chat
 
 
 def is_right(answer: str, fact: Fact) -> bool:
@@ -183,7 +186,14 @@ TRAINING_SENTENCE_WRAPPERS = (*SENTENCE_WRAPPERS.train, *MORE_SENTENCE_WRAPPERS)
 
 def training_question(rng: Random, fact: Fact) -> str:
     """Draws one question for a fact from the training phrasings, with noise."""
-    return dress(rng, fill(rng.choice(fact.phrasings.train), fact))
+    return dress(rng, fill(training_phrasing(rng, fact.phrasings), fact))
+
+
+def training_phrasing(rng: Random, phrasings: Phrasings) -> str:
+    """Draws one of the phrasings to train on, more often one of those with choices."""
+    if phrasings.varied and (rng.random() < 0.6 or not phrasings.train):
+        return choose(rng, rng.choice(phrasings.varied))
+    return rng.choice(phrasings.train)
 
 
 def dress(rng: Random, question: str) -> str:
@@ -197,6 +207,8 @@ def _wrapped(rng: Random, text: str) -> str:
         return capitalise(rng.choice(TRAINING_CLAUSE_WRAPPERS).format(text))
     if rng.random() < 0.6 or text.endswith("!"):
         return capitalise(text)
+    if rng.random() < 0.5:
+        return wrap(choose(rng, rng.choice(VARIED_WRAPPERS)), text)
     return wrap(rng.choice(TRAINING_SENTENCE_WRAPPERS), text)
 
 
@@ -214,15 +226,32 @@ def wrap(wrapper: str, sentence: str) -> str:
 def _noise(rng: Random, text: str) -> str:
     """How people type: "whats a kv cache", without capitals or the final mark, or with a slip."""
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.2:
         return text.rstrip("?.!")
-    if kind < 0.5:
+    if kind < 0.35:
         return text.lower()
-    if kind < 0.7:
+    if kind < 0.5:
         return text.lower().rstrip("?.!")
+    if kind < 0.8:
+        return _loose(rng, text)
     if kind < 0.9:
         return re.sub(r"\b([Ww]hat|[Ww]ho|[Ww]here) is\b", r"\1's", text)
     return _slip(rng, text)
+
+
+_OFTEN_LEFT_OUT = frozenset("the a an is are do does of to me please can you it in for".split())
+_OFTEN_PUT_IN = (
+    "actually", "really", "just", "exactly", "then", "again", "perhaps", "even", "now", "please",
+    "also", "maybe", "so", "well", "there", "here", "quickly", "usually", "though", "anyway",
+)  # fmt: skip
+
+
+def _loose(rng: Random, text: str) -> str:
+    """Leaves small words out and puts others in: the facts are not in them."""
+    words = [w for w in text.split(" ") if w not in _OFTEN_LEFT_OUT or rng.random() < 0.7]
+    for _ in range(rng.randrange(3)):
+        words.insert(rng.randrange(1, len(words) + 1), rng.choice(_OFTEN_PUT_IN))
+    return " ".join(words)
 
 
 def _slip(rng: Random, text: str) -> str:

@@ -10,7 +10,6 @@ guesses come true.
 import copy
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from training.train import (
     draw_corpus,
     fit,
     random_qwen3,
+    recorded,
     save,
     settings_of,
 )
@@ -147,7 +147,7 @@ def train_draft(settings: Settings) -> dict[str, Any]:
     fitted = fit(model, corpus, settings, SaidLoss(tokenizer), optimizer, each_step)
     save_draft(folder, model, tokenizer)
     run: dict[str, Any] = {
-        "settings": {key: value for key, value in asdict(settings).items() if key != "out"},
+        "settings": recorded(settings),
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, np)},
         "device": device_name(settings.device),
         "num_parameters": model.num_parameters(),
