@@ -8,7 +8,7 @@ see `tokens.py`.
 
 from random import Random
 
-from training.follow_ups import follow_ups
+from training.follow_ups import follow_ups, introduced
 from training.held_out import has_held_out_wording
 from training.inference_facts import TERMS
 from training.lesson_facts import LESSON_TERMS
@@ -44,8 +44,8 @@ _KINDS = {
     "long_chat": 4,
 }  # fmt: skip
 _EXCHANGES = {
-    "world": 22, "inference": 20, "lessons": 19, "small talk": 5, "more": 13, "story": 6,
-    "pattern": 5, "unknown": 10,
+    "world": 19, "inference": 17, "lessons": 16, "small talk": 6, "more": 20, "story": 5,
+    "pattern": 4, "unknown": 8, "introduced": 5,
 }  # fmt: skip
 
 _FACTS = FACTS | {"lessons": LESSON_FACTS}
@@ -59,7 +59,7 @@ def _draw(rng: Random, shares: dict[str, int]) -> str:
 def exchange(rng: Random) -> Exchange:
     """Draws a question and its answer."""
     kind = _draw(rng, _EXCHANGES)
-    makers = {"pattern": pattern, "unknown": unknown}
+    makers = {"pattern": pattern, "unknown": unknown, "introduced": introduced}
     if kind == "story":
         request, text = story_request(rng)
         return dress(rng, request), text

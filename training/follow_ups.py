@@ -10,7 +10,15 @@ from random import Random
 from training.choices import choose
 from training.more_facts import LESSON_FACTS
 from training.phrasings import PHRASINGS
-from training.questions import FACTS, Fact, dress, training_phrasing, training_question
+from training.questions import (
+    FACTS,
+    Fact,
+    capitalise,
+    dress,
+    is_sentence,
+    training_phrasing,
+    training_question,
+)
 
 _PERSONAL = ("job", "home", "food", "hobby", "pet", "friend", "coat", "pet_name")
 _STARTS = ("{}", "{}", "{}", "And {}", "And, {}", "So {}")
@@ -23,7 +31,7 @@ _SHORT = {
     "|What for|What is it good for|And what is it good for|What is that good for|Why that"
     "|What is the use of it|What is the point|Which problem does it solve|Why is it useful]?",
     "how": "[And how|How|How does it work|How is it done|How does that work|And how does it work"
-    "|How exactly|How is that done|And how is it done|How does it do that]?",
+    "|How exactly|How is that done|How is it used|How do I use it|How does one use that|And how is it done|How does it do that]?",
 }
 _MORE = (
     "[Tell me more|More, please|Go on|Can you say more|Say more|More about it, please|Continue]."
@@ -117,6 +125,31 @@ def _same_question(rng: Random) -> list[tuple[str, str]]:
     for fact in facts[1:]:
         exchanges.append((dress(rng, choose(rng, _OTHER).format(_subject(fact))), fact.answer))
     return exchanges
+
+
+_INTRODUCTIONS = {
+    "name": "[Suppose|Imagine|Say|If|When|As soon as|Now that|Because] {} [comes over|is hungry|is "
+    "tired|goes out|has a free hour|is gone|has a birthday|waits outside|gets up|closes the door|has"
+    " visitors|is happy|sits down|comes home|stops working|feels lonely|needs something|is bored],",
+    "x": "[I read about|Everybody talks about|We use|I see|They praise|They mentioned|Our engine has"
+    "|There is|You mentioned|I do not get|The lesson is about|I have to present|My topic is] {}[.|"
+    "| on this page.| in the text.| at work.| all the time.]",
+    "place": "[I go to|We walk to|Tomorrow I will be at|They talk about|Everybody likes] the {}.",
+    "a_animal": "[There is|I see|We have|Imagine|I will buy|My aunt has] {}.",
+}
+
+
+def introduced(rng: Random) -> tuple[str, str]:
+    """One question whose subject is named before: "If Tom is tired, what does he like to do?"."""
+    while True:
+        key = rng.choice(("name", "name", "x", "x", "place", "a_animal"))
+        fact = rng.choice(rng.choice(_FAMILIES[key]))
+        template = training_phrasing(rng, fact.phrasings)
+        text = _with_pronouns(fact, template)
+        if text and is_sentence(text):
+            start = choose(rng, _INTRODUCTIONS[key]).format(fact.slots[key])
+            text = text[0].lower() + text[1:] if start.endswith(",") else capitalise(text)
+            return dress(rng, f"{start} {text}"), fact.answer
 
 
 def follow_ups(rng: Random) -> list[tuple[str, str]]:

@@ -9,9 +9,11 @@ so that every training run is measured with the same questions.
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
-from training.inference_facts import TERMS, Term
-from training.lesson_facts import LESSON_COMPARISONS, LESSON_TERMS
+from training.inference_facts import COMPARISONS, TERMS, Term
+from training import world
+from training.lesson_facts import ALIASES, LESSON_COMPARISONS, LESSON_TERMS
 from training.phrasings import PHRASINGS, Phrasings, parse
 from training.questions import FACTS, Fact
 
@@ -73,6 +75,27 @@ pet
 ~ [I saw|there is|we met] {article_pet}[, whose is it?|. Whose is it?|. Who has one?|, who is the owner?]
 """
 
+_OF_MANY = """
+sound
+~ [what|which] [sound|noise|cry] do {animals} make[| all day| in the morning]?
+~ what do {animals} [say|call|shout|tell you|sing]?
+~ how do {animals} [sound|go|call|talk]?
+~ [if|when] [you were one of the|I was one of the|we listen to] {animals}, what [would|do] [you|I|we] [say|hear]?
+~ {animals}[: which sound?| say what?|, what do they say?|, how do they sound?]
+
+diet
+~ what do {animals} [eat|like to eat|feed on|want to eat|live on|eat most][| in the morning| every day| here]?
+~ [what|which] food [do {animals} like|is right for {animals}|is good for {animals}|do I give to {animals}]?
+~ what [should|do|can] [I|you|we|one] [give|feed|bring|offer] [to |]{animals}?
+~ {animals}[: what do they eat?| eat what?|, what is their food?| are hungry, what do they get?]
+
+lair
+~ where do {animals} [live|sleep|rest|stay|have a bed|make a home][| here| at night| in winter]?
+~ where [can|could|do|would] [I|we|you|one] [find|see|meet] {animals}[| at night| here]?
+~ where is the [home|place|house|bed] of {animals}?
+~ {animals}[, where do they live?| live where?|: where are they at home?|, where do they sleep?]
+"""  # noqa: E501
+
 _ANSWERS = """
 = When no block is free, the scheduler preempts a sequence: it frees the blocks and computes their tokens again later.
 + What happens when no block is free?
@@ -85,6 +108,8 @@ _ANSWERS = """
 + When does preemption happen?
 + what happens when the engine runs out of memory
 + what happens when the blocks run out
+~ [when|at what moment|in which case] [does|will|would] [the engine|the scheduler|an engine] [preempt|stop|pause] [a sequence|a request|one of them|somebody]?
+~ what [does the engine do|happens|is done|follows] [if|when|once] [there is no|it finds no|nobody gives a] free block[| left| any more]?
 
 = Decode is limited by memory bandwidth, because every step reads all weights to make one token per sequence.
 + Why is decode slow?
@@ -94,6 +119,9 @@ _ANSWERS = """
 + Is decode limited by compute or by memory?
 + why decode is slow
 + what limits decode
+~ [what|which thing] [limits|slows down|holds up|bounds|stops] [decode|decoding|the decode phase|the making of tokens][| most| in speed]?
+~ [decode|decoding] is [limited|bounded|slowed down] by [what|something, but what|which thing]?
+~ [why can|why does] [decode|decoding] [not go faster|not be faster|take so long|go so slowly]?
 
 = Prefill is limited by compute, because all tokens of the prompt are computed in parallel.
 + Why is prefill fast?
@@ -101,6 +129,9 @@ _ANSWERS = """
 + Why is prefill limited by compute?
 + Is prefill limited by compute or by memory?
 + what limits prefill
+~ [what|which thing] [limits|slows down|bounds|stops] [prefill|prefilling|the prefill phase|the reading of a prompt][| most| in speed]?
+~ [prefill|prefilling] is [limited|bounded|slowed down] by [what|which thing|compute or memory]?
+~ [what|which units] does prefill [wait for|need most|keep busy]?
 
 = A batch makes better use of the GPU, because the weights are read once for many sequences.
 + Why do we batch requests?
@@ -113,6 +144,7 @@ _ANSWERS = """
 + Why are many requests faster together?
 + why we batch requests
 + why requests are batched
+~ why [is it|would it be] [good|better|faster|cheaper] to [batch|compute together|run together] [many|several|all] [requests|sequences]?
 
 = Two requests can share the blocks of a common prefix, because equal prefixes have equal keys and values.
 + How can two requests share a prompt?
@@ -123,6 +155,7 @@ _ANSWERS = """
 + How do requests share a system prompt?
 + how requests share blocks
 + why blocks can be shared
+~ [can|may|could|when can] [two|several|many] [requests|sequences|users|prompts] [share|have|use] [the same|one and the same|common] [blocks|memory|keys and values]?
 
 = A KV cache stores keys and values of one sequence. A prefix cache lets other sequences reuse them.
 + What is the difference between a KV cache and a prefix cache?
@@ -143,12 +176,16 @@ _ANSWERS = """
 + What if I set the temperature to zero?
 + What happens at temperature zero?
 + what temperature zero does
+~ [what|which text|which token] [comes|follows|do I get|happens] [with|at|from|if I set] [a temperature of|temperature] [zero|0]?
+~ [temperature|a temperature of] [zero|0][: what does it do?|, what happens?|: which token comes?| means what?]
 
 = With a high temperature, the model picks unlikely tokens more often, so the text is more surprising.
 + What happens if the temperature is high?
 + What does a high temperature do?
 + What if I set a high temperature?
 + what a high temperature does
+~ what [happens|changes|do I see|becomes of the answer] [with|at|if I take|when I set] a [high|higher|larger|big] temperature?
+~ [how|what] does [raising|increasing] the temperature [change the text|do|help]?
 
 = In each step, the engine plans which tokens to compute, runs the model once, and commits the new tokens.
 + What is a step?
@@ -158,6 +195,7 @@ _ANSWERS = """
 + What does the engine do in each step?
 + What happens in every step?
 + what happens in one step
+~ [what|which things|which parts] [does|makes up|belong to|are in] [a step|one step|each step][| of the engine| do]?
 
 = A block often holds 16 tokens. The block size says how many.
 + How big is a block?
@@ -258,6 +296,20 @@ def _turned_round() -> Iterator[Fact]:
             yield replace(fact, phrasings=questions[kinds[0]])
 
 
+_PLURALS = {"sheep": "sheep", "mouse": "mice"}
+
+
+def _of_many_animals() -> Iterator[Fact]:
+    """The same of "cows" as of "a cow"."""
+    questions = {b.splitlines()[0]: parse(b) for b in _OF_MANY.strip().split("\n\n")}
+    for animal in world.ANIMALS:
+        slots = {"animals": _PLURALS.get(animal.name, f"{animal.name}s")}
+        for fact in FACTS["world"]:
+            if fact.slots.get("a_animal") == world.article(animal.name):
+                kind = next(kind for kind in questions if fact.phrasings is PHRASINGS[kind])
+                yield replace(fact, phrasings=questions[kind], slots=slots)
+
+
 def _by_job() -> Iterator[Fact]:
     """The same facts, asked about "the baker" or "Mira the baker"."""
     kinds = [PHRASINGS[kind] for kind in ("home", "food", "hobby", "pet", "friend", "coat")]
@@ -268,16 +320,30 @@ def _by_job() -> Iterator[Fact]:
                 yield replace(fact, slots=fact.slots | {"name": name})
 
 
+def _called(name: str) -> list[str]:
+    """A name and the other names of the same term, but for those of many."""
+    for term in (*TERMS, *LESSON_TERMS):
+        if name in term.names:
+            others = {*term.names, *_names_alike(term)} - {name}
+            return [name, *sorted(other for other in others if other[0] != "+")][:5]
+    return [name]
+
+
 def _of_lessons() -> Iterator[Fact]:
     """The terms of the lessons and the glossary, and what is told apart there."""
     for term in LESSON_TERMS:
         for name in term.names:
             for aspect, answer in term.answers.items():
                 yield Fact("lessons", PHRASINGS[aspect], {"x": name}, answer.text, ())
-    for (a, b), answer in LESSON_COMPARISONS.items():
-        for first, second in ((a, b), (b, a)):
-            slots = {"a": first, "b": second}
-            yield Fact("lessons", PHRASINGS["difference"], slots, answer.text, ())
+
+
+def _compared() -> Iterator[Fact]:
+    """What is told apart, under all names."""
+    for (a, b), answer in (COMPARISONS | LESSON_COMPARISONS).items():
+        for pair in product(_called(a), _called(b)):
+            for first, second in (pair, pair[::-1]):
+                slots = {"a": first, "b": second}
+                yield Fact("lessons", PHRASINGS["difference"], slots, answer.text, ())
 
 
 def _without_reason() -> Iterator[Fact]:
@@ -289,6 +355,28 @@ def _without_reason() -> Iterator[Fact]:
                 for name in term.names:
                     slots = {"x": name}
                     yield Fact("inference", PHRASINGS[aspect], slots, answer.text, answer.keywords)
+
+
+def _names_alike(term: Term) -> set[str]:
+    """Other names of a term: of many, and without an article."""
+    names = set(ALIASES.get(term.names[0], ()))
+    for name in term.names:
+        article, _, bare = name.partition(" ")
+        if article in ("a", "an", "the") and " of " not in name:
+            names.add(bare)
+        if article in ("a", "an") and " of " not in name and not bare.endswith("ing"):
+            names.add(
+                "+" + re.sub(r"y$", "ie", bare) + ("es" if bare.endswith(("h", "x")) else "s")
+            )
+    return names - {*term.names, *(f"+{name}" for name in term.names)}
+
+
+def _other_names() -> Iterator[Fact]:
+    for term in (*TERMS, *LESSON_TERMS):
+        for name in sorted(_names_alike(term)):
+            for aspect in ("what", "why", "how"):
+                answer = term.answers.get(aspect, term.answers["what"])
+                yield Fact("inference", PHRASINGS[aspect], {"x": name}, answer.text, ())
 
 
 _RIDDLES = (
@@ -326,5 +414,9 @@ LESSON_FACTS = tuple(_of_lessons())
 # One tuple for each family, so that the large families do not crowd out the small ones.
 MORE_FACTS = tuple(
     tuple(family())
-    for family in (_turned_round, _by_job, _without_reason, _riddles, _answers, _answers)
+    for family in (
+        *(_turned_round, _by_job, _of_many_animals, _without_reason, _other_names, _other_names),
+        *(_compared, _compared),
+        *(_riddles, _riddles, _riddles, _answers, _answers),
+    )
 )

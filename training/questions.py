@@ -48,12 +48,16 @@ class Question:
 
 
 def is_right(answer: str, fact: Fact) -> bool:
-    """Whether an answer has every key word of the fact and no rival value (case ignored)."""
+    """Whether an answer has every key word of the fact and no rival value (case ignored).
+
+    A key word "ids/pairs" is there if one of both is.
+    """
 
     def has(phrase: str) -> bool:
         return re.search(rf"(?<!\w){re.escape(phrase.lower())}", answer.lower()) is not None
 
-    return all(map(has, fact.keywords)) and not any(map(has, fact.mistakes))
+    found = all(any(map(has, keyword.split("/"))) for keyword in fact.keywords)
+    return found and not any(map(has, fact.mistakes))
 
 
 def _person_facts(person: world.Person) -> Iterator[tuple[str, str, str]]:
@@ -186,7 +190,27 @@ TRAINING_SENTENCE_WRAPPERS = (*SENTENCE_WRAPPERS.train, *MORE_SENTENCE_WRAPPERS)
 
 def training_question(rng: Random, fact: Fact) -> str:
     """Draws one question for a fact from the training phrasings, with noise."""
-    return dress(rng, fill(training_phrasing(rng, fact.phrasings), fact))
+    question = dress(rng, fill(training_phrasing(rng, fact.phrasings), fact))
+    return with_aside(rng, question, fact)
+
+
+_ASIDES = (
+    "[I know|I know all about|Forget|Not|I do not mean|I have read about|We talked about|I am done "
+    "with|Somebody explained|You explained|Everybody speaks of|First I saw|I understand|I like"
+    "|This is not about|Yesterday it was] {y}[.|, fine.|, but now:|. Now:|, so:|, good.|. But:] {}",
+    "{} [I do not mean|Not|I am not asking about|And not|Please do not explain|I know] {y}.",
+    "[In the chapter on|With|While reading about|Talking of|Next to|Because of] {y}: {}",
+)
+
+
+def with_aside(rng: Random, question: str, fact: Fact) -> str:
+    """Mentions another person or term in front of a question, or behind it."""
+    key = next((key for key in ("x", "name") if key in fact.slots), None)
+    if key is None or rng.random() > 0.12:
+        return question
+    other = rng.choice(FACTS["inference" if key == "x" else "world"]).slots.get(key, "Tom")
+    aside = choose(rng, rng.choice(_ASIDES)).replace("{y}", other.removeprefix("+"))
+    return aside.replace("{}", capitalise(question))
 
 
 def training_phrasing(rng: Random, phrasings: Phrasings) -> str:
@@ -199,7 +223,7 @@ def training_phrasing(rng: Random, phrasings: Phrasings) -> str:
 def dress(rng: Random, question: str) -> str:
     """Puts polite words around a question, at times, and types it as people do."""
     text = _wrapped(rng, question)
-    return _noise(rng, text) if rng.random() < 0.4 else text
+    return _noise(rng, text) if rng.random() < 0.5 else text
 
 
 def _wrapped(rng: Random, text: str) -> str:
@@ -226,11 +250,11 @@ def wrap(wrapper: str, sentence: str) -> str:
 def _noise(rng: Random, text: str) -> str:
     """How people type: "whats a kv cache", without capitals or the final mark, or with a slip."""
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.15:
         return text.rstrip("?.!")
-    if kind < 0.35:
+    if kind < 0.25:
         return text.lower()
-    if kind < 0.5:
+    if kind < 0.35:
         return text.lower().rstrip("?.!")
     if kind < 0.8:
         return _loose(rng, text)
@@ -244,11 +268,75 @@ _OFTEN_PUT_IN = (
     "actually", "really", "just", "exactly", "then", "again", "perhaps", "even", "now", "please",
     "also", "maybe", "so", "well", "there", "here", "quickly", "usually", "though", "anyway",
 )  # fmt: skip
+_ALIKE = {
+    word: alike.split("|")
+    for line in """
+use: employ|apply|take
+keep: hold|store|retain
+find: locate|spot|discover|see
+choose: pick|select
+picks: chooses|selects
+decides: determines|chooses|settles
+big: large|huge|great
+small: little|tiny
+stops: halts|interrupts|pauses
+compute: calculate|work out
+computed: calculated|worked out
+lives: resides|dwells|stays
+live: reside|dwell|stay
+likes: loves|enjoys|adores|is fond of
+like: love|enjoy|adore
+eat: chew|munch|consume|swallow
+tell: inform|let
+explain: clarify|make clear|unfold
+means: signifies|says|expresses
+mean: signify|say|express
+many: several|lots of|a lot of
+fast: quick|rapid|speedy
+slow: sluggish|not fast
+useful: handy|of use|valuable
+needed: required|necessary|called for
+need: require|want
+memory: storage|RAM
+user: customer|client|visitor
+users: customers|clients|people
+answer: reply|response
+begins: starts
+guesses: predicts|proposes
+checks: verifies|tests
+stores: keeps|holds|saves
+holds: contains|keeps|stores
+takes: grabs|picks|gets
+splits: cuts|divides|breaks
+gives: hands|passes
+waits: queues|stands in line|hangs around
+text: output|writing
+sound: noise|cry
+friend: buddy|pal|mate
+job: occupation|profession|craft|trade
+house: home|place|cottage
+village: town|place
+favourite: preferred|beloved|dearest
+difference: distinction|contrast
+purpose: goal|aim|sense
+happens: goes on|takes place|occurs
+works: functions|operates
+work: function|operate
+idea: thought|principle|concept
+who: which one|what person
+why: how come|what for|for what cause
+thing: matter|stuff|item
+called: named
+name: title
+""".strip().splitlines()
+    for word, _, alike in [line.partition(": ")]
+}
 
 
 def _loose(rng: Random, text: str) -> str:
-    """Leaves small words out and puts others in: the facts are not in them."""
+    """Says it in other words, leaves small ones out and puts others in: no fact is in them."""
     words = [w for w in text.split(" ") if w not in _OFTEN_LEFT_OUT or rng.random() < 0.7]
+    words = [rng.choice(_ALIKE[w]) if w in _ALIKE and rng.random() < 0.5 else w for w in words]
     for _ in range(rng.randrange(3)):
         words.insert(rng.randrange(1, len(words) + 1), rng.choice(_OFTEN_PUT_IN))
     return " ".join(words)

@@ -154,9 +154,17 @@ def train_draft(settings: Settings) -> dict[str, Any]:
         "num_corpus_tokens": sum(rows.size for rows in corpus.values()),
         "model": model.config.to_diff_dict(),
         **fitted,
-        "acceptance": acceptance(folder, settings.num_questions),
     }
     (folder / "training_run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    return run
+
+
+def measure_draft(folder: Path) -> dict[str, Any]:
+    """Counts how many guesses come true; adds that to the record, and writes the card."""
+    record = folder / "training_run.json"
+    run = json.loads(record.read_text(encoding="utf-8"))
+    run["acceptance"] = acceptance(folder, run["settings"]["num_questions"])
+    record.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     write_draft_card(folder, run, table(run["acceptance"]))
     print(table(run["acceptance"]))
     return run
@@ -175,8 +183,10 @@ DEFAULTS = Settings(
 
 
 def main() -> None:
-    """Reads the command line and trains; every field of `Settings` is an option."""
-    train_draft(settings_of("Train the draft model in the box.", DEFAULTS))
+    """Reads the command line, trains and measures; every field of `Settings` is an option."""
+    settings = settings_of("Train the draft model in the box.", DEFAULTS)
+    train_draft(settings)
+    measure_draft(Path(settings.out))
 
 
 if __name__ == "__main__":

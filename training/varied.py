@@ -15,6 +15,7 @@ what is {name} [by trade|by profession|in the village|in Willow Bay|for a living
 [which|what] [craft|trade|profession] is {name}'s?
 does {name} have a job[|, and which one| of some kind]?
 [I met|I saw|I know|I like] {name}[. What is the job?|. What work is that?|, which job is it?|, but what does {name} do?]
+[what|which work] [keeps {name} busy|brings {name} money|fills {name}'s day|puts bread on {name}'s table]?
 {name}'s [job|profession|work|trade|occupation][?|, please.| is what?|, what is it?]
 
 who_job
@@ -25,6 +26,7 @@ who [is|works as|acts as|has work as|serves as|is employed as] the {job}[| here|
 [somebody|one person|someone] here is the {job}[, who?|. Who is it?|, but who?]
 the {job} [is who?|is called what?|has which name?|, who is that?]
 [name|tell me] the {job}[| of Willow Bay| of the village].
+[something|my house|my garden|my boat|my letter|my cake] [is broken|needs help|is lost|needs care]. [Who|Which villager] is the {job}?
 whom [do|should|can] I ask for [the|a] {job}?
 [whose job is|who does the work of] the {job}?
 
@@ -46,6 +48,7 @@ what does {name} [like|love|want|prefer|enjoy|choose] to eat[| best| most| most 
 what [should|could|can|do|must|would] [I|we|you|one] [cook|make|bake|prepare|serve|bring|give|offer] [for |]{name}[| to eat| for dinner| tonight| on a birthday]?
 what [makes|would make] {name} [happy|glad|smile] at [dinner|lunch|the table]?
 [I invite|I invited|I want to cook for|I have dinner with|we cook for] {name}[. What should I make?|. What do I cook?|, what should there be to eat?|, what do I put on the table?]
+{name} [must be|is always|looks] [fond of|happy with] [which|what] [food|meal]?
 {name} is [hungry|coming to dinner|here to eat][, what now?|, what do I cook?|. What does {name} like?|, which food is right?|. What should I make?]
 what [is on|lies on|do you see on] {name}'s [plate|table]?
 {name}'s [favourite|best loved|preferred] [food|dish|meal][?| is what?|, what is it?]
@@ -60,6 +63,8 @@ what [does|would|will] {name} do [for fun|in the evening|after work|with free ti
 [when|after] work is [done|over][, what does {name} do?|, how does {name} relax?]
 {name} has [a free evening|time|nothing to do|a day off][, what will happen?|. What will {name} do?|, what does {name} like to do?]
 {name}'s [hobby|pastime|free time][?| is what?|, what is it?]
+what [would|will|might] {name} [start|begin|go for] [once|when|as soon as] [the door is closed|the day is over|nobody is watching|it gets dark]?
+[where|how|with what] [can|do] I see {name} [happy|relaxed|busy] [in the evening|at night]?
 what {name} does [for fun|after work|in the evening]
 
 pet
@@ -70,6 +75,8 @@ does {name} [have|own|keep|feed] [a pet|an animal|any pet][|, and which one| at 
 what [kind|sort] of [pet|animal] is {name}'s?
 [who|which animal] [keeps {name} company|waits at home for {name}|lives in {name}'s house]?
 {name}'s [pet|animal][?| is what?|, what is it?]
+[which|what] [creature|animal|beast|sort of animal|four legs or wings] [sleeps|lives|eats|stays] [in|at] {name}'s [house|home|place]?
+does {name} [have|keep|own] [a dog|a cat|a bird|a horse|a fish][| or something else| or which pet]?
 which pet {name} [has|keeps|owns]
 
 pet_name
@@ -101,6 +108,8 @@ who is {name}'s [best |closest |dearest |good |]friend?
 does {name} have a [best |close |good |]friend[|, and who is it| here]?
 [who|which person] [knows|understands] {name} [best|better than others]?
 [which|what] [friend|best friend] does {name} have?
+[who|which villager|which person] does {name} [get on with|understand|meet|talk to|visit] [best|most]?
+[who|which person] is [closest|dearest|nearest] to {name}?
 {name}'s [best |closest |]friend[?| is who?|, who is it?|, what is the name?]
 [who|whom] should I ask about {name}'s best friend?
 whom {name} [likes best|calls a best friend|is friends with]
@@ -135,6 +144,9 @@ where [is|stands|lies|can I find|do I find|would I find|should I look for] the {
 the {place}[, where is it?| is where?|: where does it stand?|, please: where?]
 [excuse me, |sorry, |]is the {place} [near|far]?
 what is the [place|position|location] of the {place}?
+[direct|guide|lead|bring|send] me to the {place}[|, please].
+[I am lost|I am a stranger here|my map is bad], [which way is|where is|how do I get to] the {place}?
+to [reach|find|see] the {place}[, where do I go?|, which way do I take?]
 where the {place} [can be found|stands|lies]
 
 feature
@@ -147,6 +159,8 @@ why [should|would|do|does] [I|one|we|people|anybody] [visit|go to|walk to|look a
 [describe|show me|tell me about] the {place}[|, please| a little].
 what [does it look like|is it like] at the {place}?
 what do [people|visitors|guests] [come to see|look at|find] at the {place}?
+[is|would] [it|a visit|a walk] [worth it|good|nice] to go to the {place}[, and what is there?| and why?|, what do I see?]
+[my children|my guests|we|my friends] want to see the {place}[. What is there?|. What will they find?|, what do they see?]
 
 sound
 [what|which] [sound|noise|call] does {a_animal} [make|give|have]?
@@ -239,6 +253,8 @@ how [is|does] {a} [different from|differ from|unlike|not the same as|not like] {
 [why|when] [is|would] {a} not [the same as|be] {b}?
 [where|what] is the difference[, |: ]{a} or {b}?
 how {a} and {b} are different
+{a} [and|or] {b}[: are they alike?|, is that one thing?|: where do they part?|: which is which?|, is there a difference?|, which does what?]
+[when|why] [would|should|do] I [take|say|use|choose] {a} [rather than|instead of|and not|over] {b}?
 
 next_day
 [which|what] day [comes|is|follows] [right |just |directly |]after {day}?
