@@ -223,6 +223,8 @@ def training_phrasing(rng: Random, phrasings: Phrasings) -> str:
 def dress(rng: Random, question: str) -> str:
     """Puts polite words around a question, at times, and types it as people do."""
     text = _wrapped(rng, question)
+    if rng.random() < 0.2:
+        text = _chatty(rng, text)
     return _noise(rng, text) if rng.random() < 0.5 else text
 
 
@@ -261,6 +263,36 @@ def _noise(rng: Random, text: str) -> str:
     if kind < 0.9:
         return re.sub(r"\b([Ww]hat|[Ww]ho|[Ww]here) is\b", r"\1's", text)
     return _slip(rng, text)
+
+
+_SAID_BESIDES = (
+    """
+if you like|at lunch|in the end|they say|of all things|once and for all|as far as you know|honestly
+so to speak|for heaven's sake|my dear|all the time|these days|on a bad day|from your point of view
+you know|I mean|if at all|as they say|to be honest|strange as it is|with all its parts|more or less
+or so|and so on|in a few words|as a rule|to begin with|by the way|in that case|out of interest|right
+in the picture|on this screen|in our talk|at school|over coffee|last summer|late at night|at home
+like everybody|like my sister|for a change|before I forget|after all|in theory|in real life|oh dear
+without maths|without big words|step by step|to my surprise|to make it short|if I may ask|as usual
+in case you know it|the one and only|that famous one|which is new to me|whatever it is|poor me
+as an example|in general|roughly|of course|sooner or later|on the whole|at first sight|no joke
+while I wait|on the train|during the talk|with a smile|in the morning|under load|on my machine
+that I keep hearing|that everybody praises|which sounds odd|as you call it|seriously|word for word
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+
+
+def _chatty(rng: Random, text: str) -> str:
+    """Puts in what people say besides, and what no answer depends on."""
+    besides, words = rng.choice(_SAID_BESIDES), text.split(" ")
+    at = rng.choice((0, len(words), rng.randrange(len(words))))
+    if at == 0:
+        return f"{capitalise(besides)}, {text}"
+    if at == len(words):
+        return f"{text[:-1]}, {besides}{text[-1]}"
+    return " ".join([*words[:at], f"{besides},", *words[at:]])
 
 
 _OFTEN_LEFT_OUT = frozenset("the a an is are do does of to me please can you it in for".split())
