@@ -258,6 +258,16 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in asdict(settings).items() if key not in paths}
 
 
+def earlier_runs(settings: Settings) -> list[dict[str, Any]]:
+    """The records of what came before, without what those models answered."""
+    record = Path(settings.weights) / "training_run.json"
+    if not settings.weights or not record.exists():
+        return []
+    run = json.loads(record.read_text(encoding="utf-8"))
+    before = run.pop("before", [])
+    return [*before, {key: value for key, value in run.items() if key != "evaluation"}]
+
+
 def train(settings: Settings) -> dict[str, Any]:
     """The whole run; returns the record that it also writes to `training_run.json`."""
     torch.manual_seed(settings.seed)
@@ -277,6 +287,7 @@ def train(settings: Settings) -> dict[str, Any]:
         "num_corpus_tokens": sum(rows.size for rows in corpus.values()),
         "model": model.config.to_diff_dict(),
         **fitted,
+        "before": earlier_runs(settings),
         "evaluation": evaluate_folder(folder, settings),
     }
     (folder / "training_run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
