@@ -31,7 +31,8 @@ _SHORT = {
     "|What for|What is it good for|And what is it good for|What is that good for|Why that"
     "|What is the use of it|What is the point|Which problem does it solve|Why is it useful]?",
     "how": "[And how|How|How does it work|How is it done|How does that work|And how does it work"
-    "|How exactly|How is that done|How is it used|How do I use it|How does one use that|And how is it done|How does it do that]?",
+    "|How exactly|How is that done|How is it used|How do I use it|How does one use that"
+    "|And how is it done|How does it do that]?",
 }
 _MORE = (
     "[Tell me more|More, please|Go on|Can you say more|Say more|More about it, please|Continue]."
@@ -129,10 +130,10 @@ def _same_question(rng: Random) -> list[tuple[str, str]]:
 
 _INTRODUCTIONS = {
     "name": "[Suppose|Imagine|Say|If|When|As soon as|Now that|Because] {} [comes over|is hungry|is "
-    "tired|goes out|has a free hour|is gone|has a birthday|waits outside|gets up|closes the door|has"
-    " visitors|is happy|sits down|comes home|stops working|feels lonely|needs something|is bored],",
-    "x": "[I read about|Everybody talks about|We use|I see|They praise|They mentioned|Our engine has"
-    "|There is|You mentioned|I do not get|The lesson is about|I have to present|My topic is] {}[.|"
+    "tired|goes out|has a free hour|is gone|has a birthday|waits outside|gets up|closes the door"
+    "|has visitors|is happy|sits down|comes home|stops working|feels lonely|needs something|is bored],",
+    "x": "[I read about|Everybody talks about|We use|I see|They praise|They mentioned"
+    "|Our engine has|There is|You mentioned|I do not get|The lesson is about|I have to present|My topic is] {}[.|"
     "| on this page.| in the text.| at work.| all the time.]",
     "place": "[I go to|We walk to|Tomorrow I will be at|They talk about|Everybody likes] the {}.",
     "a_animal": "[There is|I see|We have|Imagine|I will buy|My aunt has] {}.",

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from training.inference_facts import COMPARISONS, TERMS, Term
 from training import world
+from training.choices import split_outside
+from training.inference_facts import COMPARISONS, TERMS, Term
 from training.lesson_facts import ALIASES, LESSON_COMPARISONS, LESSON_TERMS
 from training.phrasings import PHRASINGS, Phrasings, parse
 from training.questions import FACTS, Fact
@@ -73,6 +74,25 @@ pet
 + who has {article_pet}
 ~ [who|which person|which villager] [keeps|has|owns|feeds|takes care of|lives with] {article_pet}[| here| at home| in the village]?
 ~ [I saw|there is|we met] {article_pet}[, whose is it?|. Whose is it?|. Who has one?|, who is the owner?]
+"""  # noqa: E501 - a table reads best with one phrasing per line
+
+_WORK = """
+baker: bakes [bread|cakes|rolls|the bread]|makes [bread|cakes]
+fisherman: catches [fish|the fish]|goes out to sea
+teacher: teaches [the children|reading|at the school]|works at the school
+gardener: waters the [roses|flowers]|takes care of the [garden|plants]
+doctor: heals [the sick|people]|looks after the [ill|sick]
+lighthouse keeper: lights the lamp [at night|on the cliff]|watches over the ships
+librarian: lends [books|the books]|takes care of the books
+clockmaker: [makes|mends|builds] [clocks|watches]
+farmer: grows [corn|vegetables|potatoes]|milks the cows|works on the farm
+blacksmith: makes [horseshoes|nails]|works with iron
+tailor: sews [coats|clothes|trousers]|makes [coats|clothes]
+mail carrier: brings [the letters|letters|the mail|parcels]|carries the mail
+beekeeper: looks after the bees|makes [honey|the honey]
+carpenter: builds [tables|chairs|houses]|works with wood
+musician: [makes|plays] [music|songs] [for a living|at the theatre]
+cook: cooks [at the inn|soup for the guests|for the guests]
 """
 
 _OF_MANY = """
@@ -94,7 +114,7 @@ lair
 ~ where [can|could|do|would] [I|we|you|one] [find|see|meet] {animals}[| at night| here]?
 ~ where is the [home|place|house|bed] of {animals}?
 ~ {animals}[, where do they live?| live where?|: where are they at home?|, where do they sleep?]
-"""  # noqa: E501
+"""  # noqa: E501 - a table reads best with one phrasing per line
 
 _ANSWERS = """
 = When no block is free, the scheduler preempts a sequence: it frees the blocks and computes their tokens again later.
@@ -296,6 +316,19 @@ def _turned_round() -> Iterator[Fact]:
             yield replace(fact, phrasings=questions[kinds[0]])
 
 
+def _by_work() -> Iterator[Fact]:
+    """Who bakes bread? The baker, whose name is asked for."""
+    works = dict(line.split(": ") for line in _WORK.strip().splitlines())
+    for fact in FACTS["world"]:
+        if fact.phrasings is PHRASINGS["who_job"]:
+            asked = tuple(
+                f"[who|who|which villager|which person|whose job is it: who] {work}"
+                "[| here| in Willow Bay| in the village| for us| for the people]?"
+                for work in split_outside(works[fact.slots["job"]])
+            )
+            yield replace(fact, phrasings=Phrasings((), (), asked))
+
+
 _PLURALS = {"sheep": "sheep", "mouse": "mice"}
 
 
@@ -415,7 +448,15 @@ LESSON_FACTS = tuple(_of_lessons())
 MORE_FACTS = tuple(
     tuple(family())
     for family in (
-        *(_turned_round, _by_job, _of_many_animals, _without_reason, _other_names, _other_names),
+        *(
+            _turned_round,
+            _by_job,
+            _by_work,
+            _of_many_animals,
+            _without_reason,
+            _other_names,
+            _other_names,
+        ),
         *(_compared, _compared),
         *(_riddles, _riddles, _riddles, _answers, _answers),
     )

@@ -295,7 +295,26 @@ def _chatty(rng: Random, text: str) -> str:
     return " ".join([*words[:at], f"{besides},", *words[at:]])
 
 
-_OFTEN_LEFT_OUT = frozenset("the a an is are do does of to me please can you it in for".split())
+_OFTEN_LEFT_OUT = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "is",
+        "are",
+        "do",
+        "does",
+        "of",
+        "to",
+        "me",
+        "please",
+        "can",
+        "you",
+        "it",
+        "in",
+        "for",
+    ]
+)
 _OFTEN_PUT_IN = (
     "actually", "really", "just", "exactly", "then", "again", "perhaps", "even", "now", "please",
     "also", "maybe", "so", "well", "there", "here", "quickly", "usually", "though", "anyway",

@@ -69,6 +69,7 @@ def _about(person: world.Person, friend: world.Person) -> dict[str, str]:
     return {key: str(value) for key, value in vars(person).items()} | {
         "Name": person.name, "he": person.pronoun, "He": capital, "him": him, "his": his,
         "His": his.title(), "a_job": world.article(person.job), "a_pet": world.article(person.pet),
+        "woman": {"she": "woman", "he": "man"}[person.pronoun],
         "friend_job": friend.job, "friend_food": friend.food,
         "friend_his": _PRONOUNS[friend.pronoun][2],
     }  # fmt: skip

@@ -13,7 +13,8 @@ from training.questions import dress, is_sentence
 _PEOPLE = (
     "[Who|Who exactly|Who on earth] is {}[| anyway]?", "Where [does {} live|can I find {}]?",
     "What [is {}'s job|is {}'s hobby|does {} do|does {} like to eat|do you know about {}]?",
-    "Does {} have [a pet|a friend|a house|a dog]?", "[Tell me|Tell me more|Say something] about {}.",
+    "Does {} have [a pet|a friend|a house|a dog]?", "[Tell me|Tell me more"
+    "|Say something] about {}.",
     "Who is {}'s best friend?", "What colour is {}'s coat?", "[Do you know|Have you met] {}?",
     "[Describe|Introduce|I am looking for] {}.", "Which [pet|hobby|job|food] does {} have?",
 )  # fmt: skip
@@ -76,7 +77,8 @@ _ANYTHING = (
     f"|build|use|feed|plant|paint|catch|understand|study] {_NOUN}?",
     f"[How much|How many|How old|How big|How far|How heavy|How hot|How fast|How tall|How deep] "
     f"[is|are|does it take to see|costs] {_NOUN}?",
-    f"[Which|What] is the [best|largest|oldest|fastest|cheapest|longest|highest|smallest|most famous"
+    f"[Which|What] is the [best|largest|oldest|fastest|cheapest|longest|highest|smallest"
+    f"|most famous"
     "|richest|deepest] [film|book|song|city|country|river|mountain|animal|car|phone|planet|lake"
     "|restaurant|hotel|game|band|tower|building|ocean|language|company][| in the world| on earth"
     f"| in {_COUNTRY}]?",
@@ -96,7 +98,7 @@ _ANYTHING = (
     f"{_CODE} [code|function|program|script|class|loop|example] [that|which|and it] {_TASK}.",
     f"[Write|Show|Create|Implement] [me |]a [function|program|script|class|method|query] "
     f"[that|which] {_TASK}[| in {_CODE}].",
-    f"[Fix|Debug|Explain|Improve|Review|Run|Test] [my|this|the following] [code|program|bug|error"
+    "[Fix|Debug|Explain|Improve|Review|Run|Test] [my|this|the following] [code|program|bug|error"
     "|function|script|class][.|, please.|: print(x)|: x = 1|: def f(): return 0|: int main() {|"
     ": for (;;) {|: SELECT a FROM b|: import os]",
     f"How do I [write|learn|install|run|use|compile|debug] {_CODE}?",
@@ -110,22 +112,28 @@ _ANYTHING = (
     "|integral of x|derivative of a function|boiling point of [iron|oil]|answer to everything]?",
     "[Solve|Calculate|Compute|Simplify] [this equation|x + 3 = 7|the integral|12 * 17|3 / 4|the "
     "puzzle|my homework|this sum|sin of x][.|, please.]",
-    "[How do I|How can I|Can you help me to|I want to] [lose weight|sleep better|find a job|get rich"
-    "|learn to swim|fix my bike|book a table|buy a house|cook dinner|plan a trip|make friends|cut my"
+    "[How do I|How can I|Can you help me to|I want to] [lose weight|sleep better|find a job"
+    "|get rich"
+    "|learn to swim|fix my bike|book a table|buy a house|cook dinner|plan a trip|make friends"
+    "|cut my"
     " hair|wash a shirt|write a book|play the piano|stop smoking|pass my exam|grow tomatoes|bake a "
     "cake|tie a knot|change a tyre|open a bank account|find a doctor in town|learn to drive][?|.]",
-    "[I have|My friend has|My child has] [a headache|a cold|a broken leg|a problem at work|a fever|no"
-    " money|a question about taxes|back pain|the flu]. [What should I do?|Can you help?|Which doctor "
+    "[I have|My friend has|My child has] [a headache|a cold|a broken leg|a problem at work"
+    "|a fever|no"
+    " money|a question about taxes|back pain|the flu]. [What should I do?|Can you help?"
+    "|Which doctor "
     "is good?|What helps?|Should I worry?]",
     "[Which|What] [party|phone|car|shoes|laptop|religion|team|film|book|holiday|stock|school] "
     "[should I|do you|would you|must I] [buy|vote for|like|choose|recommend|watch|read|take]?",
-    "[Play|Sing|Draw|Paint|Book|Order|Buy|Open|Send|Call|Search|Show me|Find] [a game|a song|a picture"
+    "[Play|Sing|Draw|Paint|Book|Order|Buy|Open|Send|Call|Search|Show me|Find] [a game|a song"
+    "|a picture"
     "|a table|a pizza|a ticket|the door|an email|a photo|my mother|the web|a map|a film|a taxi].",
     "[Why|How] do [birds|fish|people|cats|dogs|bees|stars|planes|ships|babies|trees|whales|bats] "
     "[fly|sleep|swim|die|sing|shine|breathe|cry|grow|see at night|dance|talk|laugh|fall in love]?",
     "Why [is|are] [the sky|the sea|grass|snow|blood|fire|leaves|a rainbow|the night|bananas] "
     "[blue|green|white|red|so hot|yellow|colourful|dark|salty|curved]?",
-    "[To be or not to be?|Who am I?|What am I thinking?|Is there a God?|What is love?|Guess my name."
+    "[To be or not to be?|Who am I?|What am I thinking?|Is there a God?|What is love?"
+    "|Guess my name."
     "|How old am I?|What is your phone number?|How much money do you have?|Do aliens exist?"
     "|Are ghosts real?|Who will win the election?|What comes after death?|When does the world end?"
     "|Who won the world cup?|What happened in 1969?|Who wrote Hamlet?|Who painted the Mona Lisa?"
@@ -134,7 +142,8 @@ _ANYTHING = (
 _INSULTS = (
     f"[You are|You're|You are so|You are really|You are very|This is|This model is|Your answer is"
     f"|Your answers are|What you say is] {_INSULT}[.|!|, you know.|, model.|]",
-    "[Shut up|Go away|I cannot stand you|I do not like you|Get lost|You suck|What a stupid model|Stupid bot"
+    "[Shut up|Go away|I cannot stand you|I do not like you|Get lost|You suck|What a stupid model"
+    "|Stupid bot"
     "|What nonsense|That is nonsense|Nonsense|You know nothing|You are no use|Damn you|Idiot|Fool"
     "|What an awful answer|You do not understand anything|Be quiet|Stop talking|I will delete you"
     "|Nobody likes you|You dumb thing|Stupid machine|What a bad answer|Your mother|Loser][.|!|]",
