@@ -9,11 +9,11 @@ from random import Random
 
 from training.choices import choose
 from training.more_facts import LESSON_FACTS
+from training.noise import capitalise
 from training.phrasings import PHRASINGS
 from training.questions import (
     FACTS,
     Fact,
-    capitalise,
     dress,
     is_sentence,
     training_phrasing,
@@ -129,12 +129,13 @@ def _same_question(rng: Random) -> list[tuple[str, str]]:
 
 
 _INTRODUCTIONS = {
-    "name": "[Suppose|Imagine|Say|If|When|As soon as|Now that|Because] {} [comes over|is hungry|is "
-    "tired|goes out|has a free hour|is gone|has a birthday|waits outside|gets up|closes the door"
-    "|has visitors|is happy|sits down|comes home|stops working|feels lonely|needs something|is bored],",
-    "x": "[I read about|Everybody talks about|We use|I see|They praise|They mentioned"
-    "|Our engine has|There is|You mentioned|I do not get|The lesson is about|I have to present|My topic is] {}[.|"
-    "| on this page.| in the text.| at work.| all the time.]",
+    "name": "[Suppose|Imagine|Say|If|When|As soon as|Now that|Because] {} "
+    "[comes over|is hungry|is tired|goes out|has a free hour|is gone|has a birthday|waits outside"
+    "|gets up|closes the door|has visitors|is happy|sits down|comes home|stops working|feels lonely"
+    "|needs something|is bored],",
+    "x": "[I read about|Everybody talks about|We use|I see|They praise|They mentioned|There is"
+    "|Our engine has|You mentioned|I do not get|The lesson is about|I have to present|My topic is]"
+    " {}[.|| on this page.| in the text.| at work.| all the time.]",
     "place": "[I go to|We walk to|Tomorrow I will be at|They talk about|Everybody likes] the {}.",
     "a_animal": "[There is|I see|We have|Imagine|I will buy|My aunt has] {}.",
 }

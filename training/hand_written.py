@@ -5,9 +5,9 @@ model misreads costs several points, and their mistakes have guided the training
 of these were made in the same way. They guided it once, by kind and not by wording: after the first
 run, more names, small talk and asides were added.
 
-Each line of `hand_written.txt` holds the question and, after `|`, the words that a right answer must
-contain (`/`: one of them is enough); `//` stands between what a user says first and what follows
-it. Keep them out of the training text: `held_out.py` does.
+Each line of `hand_written.txt` holds the question and, after `|`, the words that a right answer
+must contain (`/`: one of them is enough); `//` stands between what a user says first and what
+follows it. Keep them out of the training text: `held_out.py` does.
 """
 
 from pathlib import Path
