@@ -26,9 +26,11 @@ def test_it_says_what_its_model_says(proposer: ModelProposer) -> None:
     assert isinstance(proposer, BatchDraftProposer)
     with LLM(num_blocks=64) as llm:
         ways = [
-            SamplingParams(temperature=0, max_tokens=3),
-            SamplingParams(temperature=0.8, top_p=0.9, seed=7, max_tokens=3),
-            SamplingParams(temperature=1.0, repetition_penalty=1.2, seed=8, max_tokens=3),
+            SamplingParams(temperature=0, max_tokens=3, ignore_eos=True),
+            SamplingParams(temperature=0.8, top_p=0.9, seed=7, max_tokens=3, ignore_eos=True),
+            SamplingParams(
+                temperature=1.0, repetition_penalty=1.2, seed=8, max_tokens=3, ignore_eos=True
+            ),
         ]
         said = [output.token_ids for output in llm.generate([TEXT] * 3, ways, use_tqdm=False)]
     requests = [DraftRequest(TEXT, 9, params, params.seed or 0) for params in ways]

@@ -2,14 +2,17 @@
 
 `document(rng)` draws one document. A chat is a list of messages, still to be put through the chat
 template; any other document is plain text, because people also give a model bare prompts such as
-"Once upon a time". This module does not know tokens: see `tokens.py`.
+"Once upon a time". No document holds a wording of the test sets. This module does not know tokens:
+see `tokens.py`.
 """
 
 from random import Random
 
-from training.follow_ups import follow_ups
+from training.follow_ups import follow_ups, introduced
+from training.held_out import has_held_out_wording
 from training.inference_facts import TERMS
-from training.more_facts import MORE_FACTS
+from training.lesson_facts import LESSON_TERMS
+from training.more_facts import LESSON_FACTS, MORE_FACTS
 from training.patterns import pattern, plain_pattern, remembering
 from training.questions import FACTS, dress, training_question
 from training.small_talk import SMALL_TALK
@@ -37,13 +40,16 @@ _SYSTEM_RULES = (
 
 # What a document may be, and how often. Greetings are rare facts, so they get their own share.
 _KINDS = {
-    "chat": 62, "plain_answer": 12, "story": 14, "plain_text": 4, "plain_pattern": 4,
+    "chat": 64, "plain_answer": 8, "story": 14, "plain_text": 6, "plain_pattern": 4,
     "long_chat": 4,
 }  # fmt: skip
 _EXCHANGES = {
-    "world": 29, "inference": 33, "small talk": 6, "more": 12, "story": 8, "pattern": 7,
-    "unknown": 5,
+    "world": 19, "inference": 17, "lessons": 16, "small talk": 6, "more": 20, "story": 5,
+    "pattern": 4, "unknown": 8, "introduced": 5,
 }  # fmt: skip
+
+_FACTS = FACTS | {"lessons": LESSON_FACTS}
+_TERMS = (*TERMS, *LESSON_TERMS)
 
 
 def _draw(rng: Random, shares: dict[str, int]) -> str:
@@ -53,13 +59,13 @@ def _draw(rng: Random, shares: dict[str, int]) -> str:
 def exchange(rng: Random) -> Exchange:
     """Draws a question and its answer."""
     kind = _draw(rng, _EXCHANGES)
-    makers = {"pattern": pattern, "unknown": unknown}
+    makers = {"pattern": pattern, "unknown": unknown, "introduced": introduced}
     if kind == "story":
         request, text = story_request(rng)
         return dress(rng, request), text
     if kind in makers:
         return makers[kind](rng)
-    fact = rng.choice(rng.choice(MORE_FACTS) if kind == "more" else FACTS[kind])
+    fact = rng.choice(rng.choice(MORE_FACTS) if kind == "more" else _FACTS[kind])
     return training_question(rng, fact), fact.answer
 
 
@@ -76,7 +82,7 @@ def system_prompt(rng: Random) -> str:
 def chat(rng: Random, num_exchanges: int) -> Messages:
     """A conversation of several exchanges, in four of ten cases under a system prompt."""
     exchanges = [exchange(rng) for _ in range(num_exchanges)]
-    if num_exchanges > 1 and rng.random() < 0.25:
+    if num_exchanges > 1 and rng.random() < 0.4:
         exchanges = [*exchanges[: rng.randrange(num_exchanges)], *follow_ups(rng)]
     if num_exchanges > 1 and rng.random() < 0.15:
         told, asked = remembering(rng)
@@ -98,14 +104,30 @@ def plain_answer(rng: Random) -> str:
 
 
 def plain_text(rng: Random) -> str:
-    """A few sentences in a row, as they could stand in a book: about one term, or about people."""
-    if rng.random() < 0.6:
-        return " ".join(answer.text for answer in rng.choice(TERMS).answers.values())
+    """A few sentences in a row, as they could stand in a book: about terms, or about people.
+
+    Some begin in the middle, for a bare prompt may be any piece of a text.
+    """
+    kind = rng.random()
+    if kind < 0.6:
+        terms = rng.sample(_TERMS, rng.choice((1, 1, 1, 2, 3)))
+        return " ".join(answer.text for term in terms for answer in term.answers.values())
+    if kind < 0.8:
+        sentences = story(rng).split(". ")
+        return ". ".join(sentences[rng.randrange(1, len(sentences)) :])
     return " ".join(fact.answer for fact in rng.sample(FACTS["world"], rng.randrange(1, 5)))
 
 
 def document(rng: Random) -> Messages | str:
-    """Draws one document of the corpus."""
+    """Draws one document of the corpus; again, if it holds what the model is tested with."""
+    while True:
+        drawn = _document(rng)
+        said = [drawn] if isinstance(drawn, str) else [message["content"] for message in drawn]
+        if not any(map(has_held_out_wording, said)):
+            return drawn
+
+
+def _document(rng: Random) -> Messages | str:
     kind = _draw(rng, _KINDS)
     if kind == "chat":
         return chat(rng, rng.choice((1, 1, 1, 2, 3, 4)))

@@ -1,10 +1,11 @@
-"""Asks a trained model: the held-out questions, and the beginnings of a few stories.
+"""Asks a trained model: the held-out questions, bare beginnings, and many stories.
 
 Uses Hugging Face `generate` with greedy decoding, so the figures belong to the weights and not to
 an engine. `train.py` stores them next to the weights; `python -m training.evaluate [MODEL_FOLDER]`
 prints them, for the model in the box unless another folder is named.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from transformers import (
 
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from training.hand_written import hand_written_questions
-from training.questions import Question, held_out_questions, is_right
+from training.phrasings import Phrasings
+from training.questions import Fact, Question, held_out_questions, is_right
 
 STORY_PROMPTS = (
     "Once upon a time",
@@ -39,10 +41,25 @@ FIRST_PROMPTS = (
     "Who is the president of France?",
 )
 
+# Bare beginnings go on as text, with these words in it.
+BEGINNINGS = {
+    "Once upon a time": "Willow Bay", "Once upon a time, Rosa the farmer": "Rosa",
+    "It was a rainy day in Willow Bay, and": "the", "One sunny morning, Hugo": "Hugo",
+    "Early in the morning, Clara the doctor": "Clara", "There was once a baker called": "Mira",
+    "Then dark clouds hung over the harbour, and": "storm", "Long ago, in the village": "Bay",
+    "On a cold Monday, Max the carpenter put on his": "dark green", "Mira is the": "baker",
+    "Tom lives near the": "harbour", "The colour of snow is": "white", "1, 2, 3, 4,": "5, 6, 7",
+    "The opposite of hot is": "cold", "Prefill is": "prompt", "A KV cache stores": "values",
+    "A block table lists the": "blocks", "Continuous batching lets": "join",
+    "FIFO means": "first", "SGLang is": "engine", "A mixture of experts has": "feed-forward",
+    "Gumbel noise is": "random", "Preemption stops a": "sequence", "A radix tree is a": "prefix",
+}  # fmt: skip
 
-def as_chat(tokenizer: PreTrainedTokenizerBase, question: str) -> str:
-    """The prompt for one question, up to the start of the answer."""
-    messages = [{"role": "user", "content": question}]
+
+def as_chat(tokenizer: PreTrainedTokenizerBase, *said: str) -> str:
+    """The prompt for what was said by turns, the user first, up to the start of the answer."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
 
@@ -52,24 +69,40 @@ def complete(
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
     max_new_tokens: int = 80,
-    batch_size: int = 100,
+    batch_size: int = 256,
+    temperature: float = 0.0,
 ) -> Iterator[str]:
-    """Continues each prompt greedily; yields the new text alone, in the order of the prompts."""
+    """Continues each prompt, greedily or not; yields the new text alone, in the same order."""
+    how = {"do_sample": temperature > 0} | ({"temperature": temperature} if temperature else {})
     tokenizer.padding_side = "left"
     for start in range(0, len(prompts), batch_size):
         batch = tokenizer(prompts[start : start + batch_size], padding=True, return_tensors="pt")
         batch = batch.to(model.device)
-        output = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+        output = model.generate(**batch, max_new_tokens=max_new_tokens, **how)
         new = output[:, batch["input_ids"].shape[1] :]
         yield from tokenizer.batch_decode(new, skip_special_tokens=True)
+
+
+def answers_to(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: list[Question]
+) -> list[str]:
+    """Asks every question, after what its user says before, and returns the last answers."""
+    chats: list[list[str]] = [[] for _ in questions]
+    for turn in range(1 + max(len(question.before) for question in questions)):
+        due = [i for i, question in enumerate(questions) if turn <= len(question.before)]
+        for i in due:
+            chats[i].append((*questions[i].before, questions[i].text)[turn])
+        prompts = [as_chat(tokenizer, *chats[i]) for i in due]
+        for i, answer in zip(due, complete(model, tokenizer, prompts), strict=True):
+            chats[i].append(answer)
+    return [chat[-1] for chat in chats]
 
 
 def held_out_accuracy(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, questions: list[Question]
 ) -> dict[str, Any]:
     """Asks every question and counts the right answers, in all and by topic."""
-    prompts = [as_chat(tokenizer, question.text) for question in questions]
-    answers = list(complete(model, tokenizer, prompts))
+    answers = answers_to(model, tokenizer, questions)
     asked, right, wrong = Counter(), Counter(), []
     for question, answer in zip(questions, answers, strict=True):
         asked[question.fact.topic] += 1
@@ -77,10 +110,39 @@ def held_out_accuracy(
             right[question.fact.topic] += 1
         else:
             expected = question.fact.answer
-            wrong.append({"question": question.text, "answer": answer, "expected": expected})
+            said = " // ".join((*question.before, question.text))
+            wrong.append({"question": said, "answer": answer, "expected": expected})
     by_topic = {topic: f"{right[topic]}/{count}" for topic, count in asked.items()}
     accuracy = right.total() / len(questions)
     return {"accuracy": accuracy, "right": right.total(), "by_topic": by_topic, "wrong": wrong}
+
+
+def beginnings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """How many bare beginnings go on as text: with the right words, and with no word to a user."""
+    wrong = []
+    for begun, text in zip(
+        BEGINNINGS, complete(model, tokenizer, list(BEGINNINGS), 200), strict=True
+    ):
+        right = Fact("", Phrasings((), ()), {}, "", (BEGINNINGS[begun],), ("I do not", "Ask me"))
+        if not is_right(text, right):
+            wrong.append({"question": begun, "answer": text, "expected": BEGINNINGS[begun]})
+    return {"right": len(BEGINNINGS) - len(wrong), "of": len(BEGINNINGS), "wrong": wrong}
+
+
+def variety(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int = 40
+) -> dict[str, Any]:
+    """In how many of `count` stories, told at temperature 0.8, each sentence occurs at most."""
+    torch.manual_seed(0)
+    prompts = [as_chat(tokenizer, STORY_PROMPTS[2])] * count
+    told = complete(model, tokenizer, prompts, max_new_tokens=250, temperature=0.8)
+    found = Counter(
+        sentence
+        for text in told
+        for sentence in set(re.split(r'(?<=[.!?"]) (?=[A-Z"])', text.replace("Mrs. ", "Mrs ")))
+    )
+    often = [sentence for sentence, times in found.items() if times > 2]
+    return {"stories": count, "sentences": len(found), "in_more_than_two": often}
 
 
 def samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
@@ -96,11 +158,13 @@ def samples(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
 def report(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_questions: int = 200
 ) -> dict[str, Any]:
-    """Held-out and hand-written accuracy and samples, as plain data for `training_run.json`."""
+    """Accuracies, variety and samples, as plain data for `training_run.json`."""
     model.eval()
     return {
         "held_out": held_out_accuracy(model, tokenizer, held_out_questions(num_questions)),
         "hand_written": held_out_accuracy(model, tokenizer, hand_written_questions()),
+        "beginnings": beginnings(model, tokenizer),
+        "variety": variety(model, tokenizer),
         "samples": samples(model, tokenizer),
     }
 
@@ -109,6 +173,11 @@ def print_report(result: dict[str, Any]) -> None:
     """Prints what `report` found."""
     for label, text in result["samples"].items():
         print(f"\n[{label}]\n{text}")
+    begun, told = result["beginnings"], result["variety"]
+    for mistake in begun["wrong"]:
+        print(f"\nwrong: {mistake['question']}\n  went on: {mistake['answer']}")
+    print(f"\nbare beginnings that went on as text: {begun['right']} of {begun['of']}")
+    print(f"sentences in more than two of {told['stories']} stories: {told['in_more_than_two']}")
     for name in ("hand_written", "held_out"):
         for mistake in result[name]["wrong"]:
             print(f"\nwrong: {mistake['question']}\n  said:  {mistake['answer']}")

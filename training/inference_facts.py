@@ -326,11 +326,16 @@ def _term(block: str) -> Term:
     for line in lines:
         aspect, _, rest = line.partition(": ")
         text, _, keywords = rest.partition(" # ")
-        answers[aspect] = Answer(text, tuple(keywords.split(", ")))
+        answers[aspect] = Answer(text, tuple(keywords.split(", ")) if keywords else ())
     return Term(tuple(names.split("|")), answers)
 
 
-TERMS = tuple(_term(block) for block in _TERMS.strip().split("\n\n"))
+def parse_terms(table: str) -> tuple[Term, ...]:
+    """Reads a table of terms; an answer without key words is trained and not measured."""
+    return tuple(_term(block) for block in table.strip().split("\n\n"))
+
+
+TERMS = parse_terms(_TERMS)
 
 COMPARISONS = {
     ("prefill", "decode"): Answer(

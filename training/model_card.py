@@ -24,14 +24,18 @@ inference, short stories, counting and copying. It knows nothing else and says s
 | context length | {context} tokens |
 | weights | bfloat16, safetensors |
 | held-out questions answered right | {accuracy:.1%} of {asked} |
-| hand-written questions answered right | {hand_written:.1%} |
-| training | {tokens:,} tokens in {steps:,} steps, {seconds:.0f} s on {device} |
+| questions worded by hand answered right | {hand_written:.1%} of {asked_by_hand} |
+| bare beginnings that go on as text | {begun[right]} of {begun[of]} |
+| sentences in more than 2 of {told[stories]} stories at temperature 0.8 | {repeated} |
+| training | {tokens:,} tokens in {steps:,} steps, {seconds:.0f} s on {device}{in_runs} |
 | loss | {first_loss:.2f} → {last_loss:.3f} per token |
 
 `training_run.json` holds the loss curve, settings, versions, seed and samples of the run. To train
 it again, from the root of the repository:
 
     python -m training.train --out my_model
+
+`--weights my_model` goes on with what there is.
 
 To use it:
 
@@ -56,7 +60,10 @@ def write_model_card(folder: Path, run: dict[str, Any]) -> None:
         folder: The model folder.
         run: The content of `training_run.json`.
     """
-    model, loss, held_out = run["model"], run["loss"], run["evaluation"]["held_out"]
+    model, found = run["model"], run["evaluation"]
+    held_out, by_hand = found["held_out"], found["hand_written"]
+    runs = [*run.get("before", []), run]
+    loss = [point for each in runs for point in each["loss"]]
     asked = run["settings"]["num_questions"]
     card = _CARD.format(
         notice="" if held_out["accuracy"] >= 0.95 else _PLACEHOLDER,
@@ -68,11 +75,16 @@ def write_model_card(folder: Path, run: dict[str, Any]) -> None:
         vocab=model["vocab_size"],
         context=model["max_position_embeddings"],
         accuracy=held_out["accuracy"],
-        hand_written=run["evaluation"]["hand_written"]["accuracy"],
+        hand_written=by_hand["accuracy"],
+        asked_by_hand=by_hand["right"] + len(by_hand["wrong"]),
+        begun=found["beginnings"],
+        told=found["variety"],
+        repeated=len(found["variety"]["in_more_than_two"]),
+        in_runs=f", in {len(runs)} runs" if len(runs) > 1 else "",
         asked=asked,
-        tokens=run["num_tokens"],
-        steps=run["num_steps"],
-        seconds=run["seconds"],
+        tokens=sum(each["num_tokens"] for each in runs),
+        steps=sum(each["num_steps"] for each in runs),
+        seconds=sum(each["seconds"] for each in runs),
         device=run["device"],
         first_loss=loss[0]["loss"],
         last_loss=loss[-1]["loss"],

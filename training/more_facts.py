@@ -1,15 +1,21 @@
 """Facts that are trained but not part of the 200 held-out questions: turned round, and in between.
 
 "Who wears a red coat?" asks for a fact of `world.py` from the other side, "Where does the baker
-live?" names a person by the job, and the table at the end answers what newcomers ask next. They
-live apart from `questions.FACTS` so that every training run is measured with the same questions.
+live?" names a person by the job, "What stores the keys and values of past tokens?" asks for the
+name of a term, and a table answers what newcomers ask next. They live apart from `questions.FACTS`
+so that every training run is measured with the same questions.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
-from training.inference_facts import TERMS
-from training.phrasings import PHRASINGS, parse
+from training import world
+from training.choices import split_outside
+from training.inference_facts import COMPARISONS, TERMS, Term
+from training.lesson_facts import ALIASES, LESSON_COMPARISONS, LESSON_TERMS
+from training.phrasings import PHRASINGS, Phrasings, parse
 from training.questions import FACTS, Fact
 
 _TURNED_ROUND = """
@@ -20,6 +26,9 @@ coat
 + which person wears {a_coat} coat?
 + who is the person with the {coat} coat?
 + who wears {a_coat} coat
+~ [who|which villager|which person] [is dressed in|goes out in|owns|can be seen in|walks around in] {a_coat} coat?
+~ [I saw|I met|there goes|we saw] [somebody|a person|someone] [in|with] {a_coat} coat[. Who is it?|, who is that?|. Who was it?|, who could that be?]
+~ [to whom does|whose is] the {coat} coat[| belong]?
 
 food
 + who likes {food}?
@@ -29,6 +38,8 @@ food
 + whose favourite food is {food}?
 + for whom should I make {food}?
 + who likes {food} best
+~ [who|which person|which villager] [would like|wants|enjoys|is fond of|always eats|prefers|is happy about] {food}[| most| best]?
+~ [I made|I cooked|there is|I have|we have] {food}[. Who wants it?|, who would like it?|, for whom is it?|, who will be happy?|. Who likes it most?]
 
 hobby
 + who likes {hobby}?
@@ -38,6 +49,9 @@ hobby
 + who does {hobby} for fun?
 + who has the hobby of {hobby}?
 + whose hobby is {hobby}
+~ [who|which person|which villager] [spends the evening|passes the time|relaxes] [with|by|while] {hobby}?
+~ [who|which person] [here|in the village|of them] [likes|loves|enjoys|prefers] {hobby}[| most| in the evening]?
+~ {hobby}[, who likes that?|: whose hobby is it?|, who does it?]
 
 home
 + who lives near the {home}?
@@ -47,6 +61,8 @@ home
 + who has a house near the {home}?
 + who lives next to the {home}?
 + who lives near the {home}
+~ [who|which person|which villager|which of them] [lives|has a house|stays|sleeps|is at home] [near|close to|beside|by|next to] the {home}?
+~ [near|next to|close to|beside] the {home} [there is a house|I saw a house|lives a person][. Whose is it?|, whose is it?|. Who lives there?|, who is that?]
 
 pet
 + who has {article_pet}?
@@ -56,7 +72,49 @@ pet
 + which person has {article_pet}?
 + who lives with {article_pet}?
 + who has {article_pet}
+~ [who|which person|which villager] [keeps|has|owns|feeds|takes care of|lives with] {article_pet}[| here| at home| in the village]?
+~ [I saw|there is|we met] {article_pet}[, whose is it?|. Whose is it?|. Who has one?|, who is the owner?]
+"""  # noqa: E501 - a table reads best with one phrasing per line
+
+_WORK = """
+baker: bakes [bread|cakes|rolls|the bread]|makes [bread|cakes]
+fisherman: catches [fish|the fish]|goes out to sea
+teacher: teaches [the children|reading|at the school]|works at the school
+gardener: waters the [roses|flowers]|takes care of the [garden|plants]
+doctor: heals [the sick|people]|looks after the [ill|sick]
+lighthouse keeper: lights the lamp [at night|on the cliff]|watches over the ships
+librarian: lends [books|the books]|takes care of the books
+clockmaker: [makes|mends|builds] [clocks|watches]
+farmer: grows [corn|vegetables|potatoes]|milks the cows|works on the farm
+blacksmith: makes [horseshoes|nails]|works with iron
+tailor: sews [coats|clothes|trousers]|makes [coats|clothes]
+mail carrier: brings [the letters|letters|the mail|parcels]|carries the mail
+beekeeper: looks after the bees|makes [honey|the honey]
+carpenter: builds [tables|chairs|houses]|works with wood
+musician: [makes|plays] [music|songs] [for a living|at the theatre]
+cook: cooks [at the inn|soup for the guests|for the guests]
 """
+
+_OF_MANY = """
+sound
+~ [what|which] [sound|noise|cry] do {animals} make[| all day| in the morning]?
+~ what do {animals} [say|call|shout|tell you|sing]?
+~ how do {animals} [sound|go|call|talk]?
+~ [if|when] [you were one of the|I was one of the|we listen to] {animals}, what [would|do] [you|I|we] [say|hear]?
+~ {animals}[: which sound?| say what?|, what do they say?|, how do they sound?]
+
+diet
+~ what do {animals} [eat|like to eat|feed on|want to eat|live on|eat most][| in the morning| every day| here]?
+~ [what|which] food [do {animals} like|is right for {animals}|is good for {animals}|do I give to {animals}]?
+~ what [should|do|can] [I|you|we|one] [give|feed|bring|offer] [to |]{animals}?
+~ {animals}[: what do they eat?| eat what?|, what is their food?| are hungry, what do they get?]
+
+lair
+~ where do {animals} [live|sleep|rest|stay|have a bed|make a home][| here| at night| in winter]?
+~ where [can|could|do|would] [I|we|you|one] [find|see|meet] {animals}[| at night| here]?
+~ where is the [home|place|house|bed] of {animals}?
+~ {animals}[, where do they live?| live where?|: where are they at home?|, where do they sleep?]
+"""  # noqa: E501 - a table reads best with one phrasing per line
 
 _ANSWERS = """
 = When no block is free, the scheduler preempts a sequence: it frees the blocks and computes their tokens again later.
@@ -70,6 +128,8 @@ _ANSWERS = """
 + When does preemption happen?
 + what happens when the engine runs out of memory
 + what happens when the blocks run out
+~ [when|at what moment|in which case] [does|will|would] [the engine|the scheduler|an engine] [preempt|stop|pause] [a sequence|a request|one of them|somebody]?
+~ what [does the engine do|happens|is done|follows] [if|when|once] [there is no|it finds no|nobody gives a] free block[| left| any more]?
 
 = Decode is limited by memory bandwidth, because every step reads all weights to make one token per sequence.
 + Why is decode slow?
@@ -79,6 +139,9 @@ _ANSWERS = """
 + Is decode limited by compute or by memory?
 + why decode is slow
 + what limits decode
+~ [what|which thing] [limits|slows down|holds up|bounds|stops] [decode|decoding|the decode phase|the making of tokens][| most| in speed]?
+~ [decode|decoding] is [limited|bounded|slowed down] by [what|something, but what|which thing]?
+~ [why can|why does] [decode|decoding] [not go faster|not be faster|take so long|go so slowly]?
 
 = Prefill is limited by compute, because all tokens of the prompt are computed in parallel.
 + Why is prefill fast?
@@ -86,6 +149,9 @@ _ANSWERS = """
 + Why is prefill limited by compute?
 + Is prefill limited by compute or by memory?
 + what limits prefill
+~ [what|which thing] [limits|slows down|bounds|stops] [prefill|prefilling|the prefill phase|the reading of a prompt][| most| in speed]?
+~ [prefill|prefilling] is [limited|bounded|slowed down] by [what|which thing|compute or memory]?
+~ [what|which units] does prefill [wait for|need most|keep busy]?
 
 = A batch makes better use of the GPU, because the weights are read once for many sequences.
 + Why do we batch requests?
@@ -98,6 +164,7 @@ _ANSWERS = """
 + Why are many requests faster together?
 + why we batch requests
 + why requests are batched
+~ why [is it|would it be] [good|better|faster|cheaper] to [batch|compute together|run together] [many|several|all] [requests|sequences]?
 
 = Two requests can share the blocks of a common prefix, because equal prefixes have equal keys and values.
 + How can two requests share a prompt?
@@ -108,6 +175,7 @@ _ANSWERS = """
 + How do requests share a system prompt?
 + how requests share blocks
 + why blocks can be shared
+~ [can|may|could|when can] [two|several|many] [requests|sequences|users|prompts] [share|have|use] [the same|one and the same|common] [blocks|memory|keys and values]?
 
 = A KV cache stores keys and values of one sequence. A prefix cache lets other sequences reuse them.
 + What is the difference between a KV cache and a prefix cache?
@@ -128,12 +196,16 @@ _ANSWERS = """
 + What if I set the temperature to zero?
 + What happens at temperature zero?
 + what temperature zero does
+~ [what|which text|which token] [comes|follows|do I get|happens] [with|at|from|if I set] [a temperature of|temperature] [zero|0]?
+~ [temperature|a temperature of] [zero|0][: what does it do?|, what happens?|: which token comes?| means what?]
 
 = With a high temperature, the model picks unlikely tokens more often, so the text is more surprising.
 + What happens if the temperature is high?
 + What does a high temperature do?
 + What if I set a high temperature?
 + what a high temperature does
+~ what [happens|changes|do I see|becomes of the answer] [with|at|if I take|when I set] a [high|higher|larger|big] temperature?
+~ [how|what] does [raising|increasing] the temperature [change the text|do|help]?
 
 = In each step, the engine plans which tokens to compute, runs the model once, and commits the new tokens.
 + What is a step?
@@ -143,6 +215,7 @@ _ANSWERS = """
 + What does the engine do in each step?
 + What happens in every step?
 + what happens in one step
+~ [what|which things|which parts] [does|makes up|belong to|are in] [a step|one step|each step][| of the engine| do]?
 
 = A block often holds 16 tokens. The block size says how many.
 + How big is a block?
@@ -243,6 +316,33 @@ def _turned_round() -> Iterator[Fact]:
             yield replace(fact, phrasings=questions[kinds[0]])
 
 
+def _by_work() -> Iterator[Fact]:
+    """Who bakes bread? The baker, whose name is asked for."""
+    works = dict(line.split(": ") for line in _WORK.strip().splitlines())
+    for fact in FACTS["world"]:
+        if fact.phrasings is PHRASINGS["who_job"]:
+            asked = tuple(
+                f"[who|who|which villager|which person|whose job is it: who] {work}"
+                "[| here| in Willow Bay| in the village| for us| for the people]?"
+                for work in split_outside(works[fact.slots["job"]])
+            )
+            yield replace(fact, phrasings=Phrasings((), (), asked))
+
+
+_PLURALS = {"sheep": "sheep", "mouse": "mice"}
+
+
+def _of_many_animals() -> Iterator[Fact]:
+    """The same of "cows" as of "a cow"."""
+    questions = {b.splitlines()[0]: parse(b) for b in _OF_MANY.strip().split("\n\n")}
+    for animal in world.ANIMALS:
+        slots = {"animals": _PLURALS.get(animal.name, f"{animal.name}s")}
+        for fact in FACTS["world"]:
+            if fact.slots.get("a_animal") == world.article(animal.name):
+                kind = next(kind for kind in questions if fact.phrasings is PHRASINGS[kind])
+                yield replace(fact, phrasings=questions[kind], slots=slots)
+
+
 def _by_job() -> Iterator[Fact]:
     """The same facts, asked about "the baker" or "Mira the baker"."""
     kinds = [PHRASINGS[kind] for kind in ("home", "food", "hobby", "pet", "friend", "coat")]
@@ -253,9 +353,35 @@ def _by_job() -> Iterator[Fact]:
                 yield replace(fact, slots=fact.slots | {"name": name})
 
 
+def _called(name: str) -> list[str]:
+    """A name and the other names of the same term, but for those of many."""
+    for term in (*TERMS, *LESSON_TERMS):
+        if name in term.names:
+            others = {*term.names, *_names_alike(term)} - {name}
+            return [name, *sorted(other for other in others if other[0] != "+")][:5]
+    return [name]
+
+
+def _of_lessons() -> Iterator[Fact]:
+    """The terms of the lessons and the glossary, and what is told apart there."""
+    for term in LESSON_TERMS:
+        for name in term.names:
+            for aspect, answer in term.answers.items():
+                yield Fact("lessons", PHRASINGS[aspect], {"x": name}, answer.text, ())
+
+
+def _compared() -> Iterator[Fact]:
+    """What is told apart, under all names."""
+    for (a, b), answer in (COMPARISONS | LESSON_COMPARISONS).items():
+        for pair in product(_called(a), _called(b)):
+            for first, second in (pair, pair[::-1]):
+                slots = {"a": first, "b": second}
+                yield Fact("lessons", PHRASINGS["difference"], slots, answer.text, ())
+
+
 def _without_reason() -> Iterator[Fact]:
     """Says at least what a term is, where the table has no answer for "why" or "how"."""
-    for term in TERMS:
+    for term in (*TERMS, *LESSON_TERMS):
         for aspect in ("why", "how"):
             if aspect not in term.answers:
                 answer = term.answers["what"]
@@ -264,12 +390,74 @@ def _without_reason() -> Iterator[Fact]:
                     yield Fact("inference", PHRASINGS[aspect], slots, answer.text, answer.keywords)
 
 
+def _names_alike(term: Term) -> set[str]:
+    """Other names of a term: of many, and without an article."""
+    names = set(ALIASES.get(term.names[0], ()))
+    for name in term.names:
+        article, _, bare = name.partition(" ")
+        if article in ("a", "an", "the") and " of " not in name:
+            names.add(bare)
+        if article in ("a", "an") and " of " not in name and not bare.endswith("ing"):
+            names.add(
+                "+" + re.sub(r"y$", "ie", bare) + ("es" if bare.endswith(("h", "x")) else "s")
+            )
+    return names - {*term.names, *(f"+{name}" for name in term.names)}
+
+
+def _other_names() -> Iterator[Fact]:
+    for term in (*TERMS, *LESSON_TERMS):
+        for name in sorted(_names_alike(term)):
+            for aspect in ("what", "why", "how"):
+                answer = term.answers.get(aspect, term.answers["what"])
+                yield Fact("inference", PHRASINGS[aspect], {"x": name}, answer.text, ())
+
+
+_RIDDLES = (
+    "[What|Which thing|Which idea|Which word|Which technique|Which part of an engine]{}?",
+    "[What do you call|What is the name of|Name|How do they call] "
+    "[something|a thing|the thing|that] that{}[?|.]",
+    "[What is it that|There is something that]{}[?|. What is it?|, what is its name?]",
+    "[I forgot the word|What is the word|I am looking for the word]: it{}.",
+)
+
+
+def _riddle(term: Term) -> Phrasings | None:
+    """Asks for a term by what is said of it, where the answer begins with its name."""
+    first = re.split(r"(?<=[a-z)])\.(?: |$)|, (?=so|such|for)", term.answers["what"].text)[0]
+    for name in (name.removeprefix("+") for name in term.names):
+        if first.lower().startswith(f"{name.lower()} ") and "[" not in first:
+            said = first[len(name) :].replace("{", "").replace("}", "")
+            if re.match(r" (is|has|\w+s) ", said):  # "they" would need other verbs
+                return Phrasings((), (), tuple(riddle.format(said) for riddle in _RIDDLES))
+    return None
+
+
+def _riddles() -> Iterator[Fact]:
+    for term in (*TERMS, *LESSON_TERMS):
+        if phrasings := _riddle(term):
+            yield Fact("riddles", phrasings, {}, term.answers["what"].text, ())
+
+
 def _answers() -> Iterator[Fact]:
     for block in _ANSWERS.strip().split("\n\n"):
         yield Fact("more", parse(block), {}, answer=block.splitlines()[0][2:], keywords=())
 
 
+LESSON_FACTS = tuple(_of_lessons())
 # One tuple for each family, so that the large families do not crowd out the small ones.
 MORE_FACTS = tuple(
-    tuple(family()) for family in (_turned_round, _by_job, _without_reason, _answers, _answers)
+    tuple(family())
+    for family in (
+        *(
+            _turned_round,
+            _by_job,
+            _by_work,
+            _of_many_animals,
+            _without_reason,
+            _other_names,
+            _other_names,
+        ),
+        *(_compared, _compared),
+        *(_riddles, _riddles, _riddles, _answers, _answers),
+    )
 )

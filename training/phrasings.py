@@ -6,7 +6,9 @@ lives?". Held-out lines and wrappers are never part of the training text; `quest
 test questions from them. This module knows nothing about answers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from training.varied import VARIED
 
 _TABLE = """
 job
@@ -674,16 +676,27 @@ class Phrasings:
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
+    varied: tuple[str, ...] = ()  # to train on, too, with choices in them
 
 
 def parse(block: str) -> Phrasings:
-    """Reads the `+` and `-` lines of a block."""
-    lines = block.splitlines()
-    train = tuple(line[2:] for line in lines if line.startswith("+ "))
-    return Phrasings(train, tuple(line[2:] for line in lines if line.startswith("- ")))
+    """Reads the `+`, `-` and `~` lines of a block."""
+    found = (
+        tuple(line[2:] for line in block.splitlines() if line.startswith(mark))
+        for mark in ("+ ", "- ", "~ ")
+    )
+    return Phrasings(*found)
 
 
-PHRASINGS = {block.splitlines()[0]: parse(block) for block in _TABLE.strip().split("\n\n")}
+def _blocks(table: str) -> dict[str, str]:
+    """The blocks of a table by their first lines."""
+    return {block.splitlines()[0]: block for block in table.strip().split("\n\n")}
+
+
+_VARIED = {kind: tuple(block.splitlines()[1:]) for kind, block in _blocks(VARIED).items()}
+PHRASINGS = {
+    kind: replace(parse(block), varied=_VARIED[kind]) for kind, block in _blocks(_TABLE).items()
+}
 
 CLAUSE_WRAPPERS = Phrasings(
     train=(
@@ -740,3 +753,22 @@ MORE_SENTENCE_WRAPPERS = (
     "My teacher wants to know: {}", "For my homework: {}", "I like this village. {}", "Listen, {}",
     "You are good at this. {}", "I do not get it. {}", "Yes. {}", "No. {}", "Good. {}", "Test: {}",
 )  # fmt: skip
+VARIED_WRAPPERS = (
+    "[Hi|Hello|Hey|Good morning|Good evening|Dear model|Nano-vLLM|Hi there|Good day][,|!|.] {}",
+    "[I am|We are|My friend is] [new|a beginner|learning|curious|confused|in a hurry|at school]"
+    "[| here| today| with this]. {}",
+    "[Sorry|Excuse me|Pardon|By the way|Just wondering|One thing|Oh|Hmm|Well|So|Now|Then][,|:] {}",
+    "{} [Thanks|Thank you|Please|Cheers][| in advance| a lot| so much][.|!]",
+    "{} [I need it|I want it|It is] for [my exam|school|work|a friend|a talk|my homework|a quiz].",
+    "{} [Keep it short|Be brief|In one sentence|Short answer|Simple words|No long text], please.",
+    "[My boss|My teacher|My son|My daughter|A colleague|Our guide|A tourist|A guest|Everybody] "
+    "[asks|wants to know|keeps asking|asked me|wonders]: {}",
+    "[I bet|Perhaps|Maybe|Surely] you know[ this| that|]: {}",
+    "[Yesterday|Today|Last week|This morning|At lunch] [I|we] "
+    "[talked about it|read about it|heard of it|thought of it]. {}",
+    "{} [I really do not know|I have been wondering|I could not find it|Nobody tells me|It matters"
+    "|I am not sure|It is important|I keep forgetting|I am all ears|I cannot wait].",
+    "[Very good|Interesting|I see|Understood|All right|Fine|Great|Nice|Wow|Aha|Cool]. {}",
+    "[I have been thinking|I could not sleep|I want to learn more|I have a problem|I need advice"
+    "|I got lost|I am preparing a talk|I am writing a report|This is hard]. {}",
+)

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 from training import world
+from training.choices import choose
 from training.inference_facts import COMPARISONS, TERMS
+from training.noise import capitalise, chatty, noise
 from training.phrasings import (
     CLAUSE_WRAPPERS,
     MORE_CLAUSE_WRAPPERS,
     MORE_SENTENCE_WRAPPERS,
     PHRASINGS,
     SENTENCE_WRAPPERS,
+    VARIED_WRAPPERS,
     Phrasings,
 )
 from training.small_talk import SMALL_TALK
@@ -42,15 +45,20 @@ class Question:
 
     text: str
     fact: Fact
+    before: tuple[str, ...] = ()  # what the user has asked before, in the same chat
 
 
 def is_right(answer: str, fact: Fact) -> bool:
-    """Whether an answer has every key word of the fact and no rival value (case ignored)."""
+    """Whether an answer has every key word of the fact and no rival value (case ignored).
+
+    A key word "ids/pairs" is there if one of both is.
+    """
 
     def has(phrase: str) -> bool:
         return re.search(rf"(?<!\w){re.escape(phrase.lower())}", answer.lower()) is not None
 
-    return all(map(has, fact.keywords)) and not any(map(has, fact.mistakes))
+    found = all(any(map(has, keyword.split("/"))) for keyword in fact.keywords)
+    return found and not any(map(has, fact.mistakes))
 
 
 def _person_facts(person: world.Person) -> Iterator[tuple[str, str, str]]:
@@ -167,11 +175,6 @@ def fill(template: str, fact: Fact) -> str:
     return _agree(template, fact.slots).format_map(slots)
 
 
-def capitalise(text: str) -> str:
-    """Makes the first letter of a sentence a capital."""
-    return text[:1].upper() + text[1:]
-
-
 def is_sentence(template: str) -> bool:
     """Whether a phrasing is complete; otherwise it is a clause that needs a wrapper."""
     return template[-1] in "?.!"
@@ -183,13 +186,42 @@ TRAINING_SENTENCE_WRAPPERS = (*SENTENCE_WRAPPERS.train, *MORE_SENTENCE_WRAPPERS)
 
 def training_question(rng: Random, fact: Fact) -> str:
     """Draws one question for a fact from the training phrasings, with noise."""
-    return dress(rng, fill(rng.choice(fact.phrasings.train), fact))
+    question = dress(rng, fill(training_phrasing(rng, fact.phrasings), fact))
+    return with_aside(rng, question, fact)
+
+
+_ASIDES = (
+    "[I know|I know all about|Forget|Not|I do not mean|I have read about|We talked about|I am done "
+    "with|Somebody explained|You explained|Everybody speaks of|First I saw|I understand|I like"
+    "|This is not about|Yesterday it was] {y}[.|, fine.|, but now:|. Now:|, so:|, good.|. But:] {}",
+    "{} [I do not mean|Not|I am not asking about|And not|Please do not explain|I know] {y}.",
+    "[In the chapter on|With|While reading about|Talking of|Next to|Because of] {y}: {}",
+)
+
+
+def with_aside(rng: Random, question: str, fact: Fact) -> str:
+    """Mentions another person or term in front of a question, or behind it."""
+    key = next((key for key in ("x", "name") if key in fact.slots), None)
+    if key is None or rng.random() > 0.12:
+        return question
+    other = rng.choice(FACTS["inference" if key == "x" else "world"]).slots.get(key, "Tom")
+    aside = choose(rng, rng.choice(_ASIDES)).replace("{y}", other.removeprefix("+"))
+    return aside.replace("{}", capitalise(question))
+
+
+def training_phrasing(rng: Random, phrasings: Phrasings) -> str:
+    """Draws one of the phrasings to train on, more often one of those with choices."""
+    if phrasings.varied and (rng.random() < 0.6 or not phrasings.train):
+        return choose(rng, rng.choice(phrasings.varied))
+    return rng.choice(phrasings.train)
 
 
 def dress(rng: Random, question: str) -> str:
     """Puts polite words around a question, at times, and types it as people do."""
     text = _wrapped(rng, question)
-    return _noise(rng, text) if rng.random() < 0.4 else text
+    if rng.random() < 0.2:
+        text = chatty(rng, text)
+    return noise(rng, text) if rng.random() < 0.5 else text
 
 
 def _wrapped(rng: Random, text: str) -> str:
@@ -197,6 +229,8 @@ def _wrapped(rng: Random, text: str) -> str:
         return capitalise(rng.choice(TRAINING_CLAUSE_WRAPPERS).format(text))
     if rng.random() < 0.6 or text.endswith("!"):
         return capitalise(text)
+    if rng.random() < 0.5:
+        return wrap(choose(rng, rng.choice(VARIED_WRAPPERS)), text)
     return wrap(rng.choice(TRAINING_SENTENCE_WRAPPERS), text)
 
 
@@ -209,28 +243,6 @@ def wrap(wrapper: str, sentence: str) -> str:
     )
     keep = sentence[:2].isupper() or sentence.split()[0] in world.NAMES  # "KV ...", "Tom works"
     return capitalise(wrapper.format(sentence if keep else start + sentence[1:]))
-
-
-def _noise(rng: Random, text: str) -> str:
-    """How people type: "whats a kv cache", without capitals or the final mark, or with a slip."""
-    kind = rng.random()
-    if kind < 0.3:
-        return text.rstrip("?.!")
-    if kind < 0.5:
-        return text.lower()
-    if kind < 0.7:
-        return text.lower().rstrip("?.!")
-    if kind < 0.9:
-        return re.sub(r"\b([Ww]hat|[Ww]ho|[Ww]here) is\b", r"\1's", text)
-    return _slip(rng, text)
-
-
-def _slip(rng: Random, text: str) -> str:
-    """Swaps or drops a letter."""
-    at = rng.randrange(1, max(2, len(text) - 2))
-    if rng.random() < 0.5:
-        return text[:at] + text[at + 1 :]
-    return text[:at] + text[at + 1 : at + 2] + text[at] + text[at + 2 :]
 
 
 def held_out_question(rng: Random, fact: Fact) -> Question:

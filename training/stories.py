@@ -1,79 +1,15 @@
 """Short stories about Willow Bay, made from plots whose sentences vary.
 
-A plot is a list of beats; each beat offers several sentences (separated by `|`), and a story takes
-one of each. The people in it keep their facts of `world.py`: Mira is always the baker. This module
+A plot is a list of beats; each beat offers several sentences, and a story takes one of each
+(`plots.py`). The people in it keep their facts of `world.py`: Mira is always the baker. This module
 does not know about chats: see `corpus.py`.
 """
 
 from random import Random
 
 from training import world
-
-_OPENINGS = """
-Once upon a time, {Name} the {job} lived near the {home} in Willow Bay.|One {weather} morning, {Name} the {job} woke up early.|It was a {weather} day in Willow Bay, and {Name} the {job} had nothing to do.|There was once {a_job} called {Name}, who lived near the {home} of Willow Bay.|On a {weather} {day}, {Name} the {job} put on {his} {coat} coat and went outside.|Long ago, in the village of Willow Bay, there lived {a_job} called {Name}.|Early in the morning, {Name} the {job} opened the door and looked at the {sky} sky.
-"""  # noqa: E501
-
-_PLOTS = """
-{He} wanted to show {his} friend {friend} a new {thing}.|{He} had a new {thing} and was very proud of it.|{He} carried {his} favourite {thing} in {his} bag.
-But when {he} came to the {place}, the {thing} was gone.|But at the {place}, {he} saw that the {thing} was not there any more.|But on the way to the {place}, the {thing} fell out of {his} bag.
-"Oh no!" said {Name}. "I must have lost it on the way."|{Name} was very sad and sat down on a stone.|{Name} looked under every bench and behind every door.
-{friend} the {friend_job} came by and asked what had happened.|Then {friend} the {friend_job} came along with some {friend_food}.|Soon {friend} the {friend_job} heard about it and came to help.
-Together they looked everywhere, but they could not find it.|They walked back the whole way and asked everyone they met.|They asked {a_animal} by the road, but it only said {sound}.
-At last {pet_name} the {pet} came along with the {thing}.|In the end, they found the {thing} under {pet_name} the {pet}, who was fast asleep.|Then they saw {pet_name} the {pet}, who was playing with the {thing}.
-{Name} laughed and thanked everyone.|"Thank you," said {Name}, and {he} gave {friend} a big hug.|They both laughed so loudly that everyone could hear it.
-After that, {Name} never lost the {thing} again.|That evening, they ate {food} together and told the story again and again.|From that day on, {Name} always kept the {thing} in the pocket of {his} {coat} coat.
-
-{He} had a plan: {he} wanted to prepare {food} for the whole village.|It was the birthday of {his} friend {friend}, and {Name} wanted to prepare {friend_food}.|{He} wanted to invite all the neighbours for {food}.
-But there was nothing left in the kitchen.|But the kitchen was empty, and the guests would come soon.|But all the jars were empty, and there was not even salt.
-So {he} walked to the {place} to ask for help.|So {he} took a basket and walked through the village.|So {he} went from house to house and asked the neighbours.
-One neighbour gave {him} flour, and another gave {him} butter.|{friend} the {friend_job} gave {him} everything {he} needed and a smile as well.|At the {place}, someone gave {him} a full basket.
-{Name} worked in the kitchen all day, and {pet_name} the {pet} watched.|{Name} stirred and tasted and sang a little song.|It took three hours, and the whole street smelled wonderful.
-In the evening, everyone sat at a long table.|When the bell rang, all the neighbours came.|When the sun went down, the table was full.
-{friend} the {friend_job} took the first bite and smiled.|"This is the best meal of the year," said {friend} the {friend_job}.|Nobody said a word, because everyone was eating.
-{Name} was tired but very happy.|Even {pet_name} the {pet} got a small plate and was happy.|And so a hard day became a good day after all.
-
-In the evening, a big storm came.|Soon a strong wind came from the sea, and the storm began.|Then dark clouds hung over the {place}, and a storm began.
-{pet_name} the {pet} was afraid and ran away.|When {he} called {pet_name} the {pet}, nobody came.|The wind opened the door, and {pet_name} the {pet} was gone.
-{Name} took a lantern and went out into the rain.|"I have to find {pet_name}," said {Name}, and {he} ran out.|{Name} went outside and called and called, but nobody answered.
-At the {place}, {he} met {his} friend {friend}.|Near the {place}, {his} friend {friend} was closing a window.|{His} friend {friend} heard {him} and came with a lamp.
-"I will help you," said {friend}. "Two people see more than one."|"Let us go together," said {friend}, and they took each other by the hand.|"I know where animals hide in the rain," said {friend}.
-They looked behind the barn and under the boats.|They followed small wet tracks along the road.|They listened, and then they heard a very quiet sound.
-There sat {pet_name} under an old tree, wet and cold.|There, in a dry corner, was {pet_name}.|Behind a wall they found {pet_name}, who was safe and sound.
-{Name} took {pet_name} home and made a warm fire.|They all went home and drank hot milk.|The storm ended, and {pet_name} slept well until the morning.
-
-{He} found {a_treasure} on the way to the {place}.|Something was shining in the grass near the {place}. It was {a_treasure}.|At the {place}, {he} saw {a_treasure} that nobody seemed to own.
-It was old and very beautiful.|It was small, but it shone like gold.|There was a name on it, but {he} could not read it.
-{Name} asked {his} friend {friend}, but {friend} had never seen it.|{Name} showed it to {his} friend {friend}, who only shook {friend_his} head.|"Is this yours?" {he} asked {his} friend {friend}. "No," said {friend}.
-So they looked into many old books.|Then they asked everyone in the village.|They asked at the inn, at the market and at the station.
-At last they heard that Mrs. Finch, the mayor, had lost {a_treasure} many years ago.|Someone told them about the mayor, Mrs. Finch, who had lost {a_treasure} as a child.|Everyone said the same thing: it belonged to Mrs. Finch, the mayor.
-They brought it to the old woman at once.|Before dinner, they knocked at her door.|The next day, they walked to her house with the {treasure}.
-Mrs. Finch was so happy that she cried a little.|"I have missed it for fifty years," said Mrs. Finch.|Mrs. Finch smiled and invited them in for tea.
-"An honest friend is worth more than gold," she said.|And {Name} learned that giving something back can be better than keeping it.|On the way home, {Name} and {friend} felt rich, although their pockets were empty.
-
-{He} loved {hobby} more than anything else.|All day {he} thought about {hobby}.|Nothing made {him} as happy as {hobby}.
-But {he} was too shy to do it when others were watching.|But {he} believed that {he} was not good enough.|But {he} had never shown it to anyone.
-One evening, {his} friend {friend} saw {him} near the {place}.|Then {his} friend {friend} told {him} about a big feast at the {place}.|Then {his} friend {friend} had an idea and came to {him}.
-"You should show it to everyone at the feast," said {friend}.|"Come to the feast on {feast_day}," said {friend}, "and show us what you can do."|"I believe in you," said {friend}. "Show it to us at the feast."
-{Name} practised every day for a week.|{Name} was afraid, but {he} said yes.|For three nights {Name} could not sleep.
-When the day of the feast came, the whole village was there.|At the feast, all the people came and waited.|Then the big day came, and even {pet_name} the {pet} was there.
-At first {his} hands shook, but soon {he} forgot everyone.|{He} took a deep breath and began.|{He} closed {his} eyes for a moment, and then it was easy.
-In the end, they all clapped and cheered.|When it was over, everyone wanted to learn it too.|"I knew it," said {friend}, and {Name} was happier than ever before.
-
-{He} wanted to go on a little journey with {his} friend {friend}.|{His} friend {friend} was waiting for {him} at the {place}, because they wanted to go on a journey.|{He} had heard of a secret path behind the {place} and wanted to see it with {his} friend {friend}.
-They packed bread, water and {a_thing}.|They took some {food} and some {friend_food} with them.|{pet_name} the {pet} came along, of course.
-First they walked along the river, and then up the hills.|They walked for an hour and sang songs.|The path was narrow, and the trees were very tall.
-On the way, they met {a_animal}, and it said {sound}.|Suddenly {a_animal} stood in front of them and said {sound}.|Behind a stone they heard a loud {sound}. It was {a_animal}.
-It looked hungry, so they gave it some {animal_food}.|"It must like {animal_food}," said {Name}, and {he} was right.|{friend} had some {animal_food} in a bag and gave it to the {animal}.
-The {animal} was thankful and showed them the way.|After that, the {animal} followed them like an old friend.|Then the {animal} went ahead, and they followed it.
-At the top, they could see the whole village and the sea.|At the end of the path, they found a quiet lake.|Behind the last tree, there was a field full of flowers.
-They stayed until the first stars came out.|They sat there for a long time and said nothing.|"Let us come back every year," said {friend}, and they did.
-"""  # noqa: E501
-
-OPENINGS = tuple(_OPENINGS.strip().split("|"))
-PLOTS = tuple(
-    tuple(tuple(beat.split("|")) for beat in plot.splitlines())
-    for plot in _PLOTS.strip().split("\n\n")
-)
+from training.choices import choose
+from training.plots import OPENINGS, PLOTS
 
 _WEATHER = ("sunny", "rainy", "windy", "cold", "warm", "grey", "bright", "foggy", "quiet")
 _SKIES = ("blue", "grey", "bright", "cloudy", "clear", "red")
@@ -133,6 +69,7 @@ def _about(person: world.Person, friend: world.Person) -> dict[str, str]:
     return {key: str(value) for key, value in vars(person).items()} | {
         "Name": person.name, "he": person.pronoun, "He": capital, "him": him, "his": his,
         "His": his.title(), "a_job": world.article(person.job), "a_pet": world.article(person.pet),
+        "woman": {"she": "woman", "he": "man"}[person.pronoun],
         "friend_job": friend.job, "friend_food": friend.food,
         "friend_his": _PRONOUNS[friend.pronoun][2],
     }  # fmt: skip
@@ -140,11 +77,11 @@ def _about(person: world.Person, friend: world.Person) -> dict[str, str]:
 
 def _tell(rng: Random, cast: dict[str, str]) -> str:
     beats = (OPENINGS, *rng.choice(PLOTS))
-    return " ".join(rng.choice(beat).format_map(cast) for beat in beats)
+    return " ".join(choose(rng, rng.choice(beat)).format_map(cast) for beat in beats)
 
 
 def story(rng: Random) -> str:
-    """Tells one story of 60 to 140 words."""
+    """Tells one story of 50 to 140 words."""
     return _tell(rng, _cast(rng, rng.choice(world.PEOPLE)))
 
 
@@ -158,7 +95,7 @@ def _subjects(cast: dict[str, str], text: str) -> list[str]:
     subjects += [cast[a_noun] for noun, a_noun in mentioned.items() if f" {cast[noun]}" in text]
     if f"the {cast['place']}" in text:
         subjects += [f"the {cast['place']}", world.article(cast["place"])]
-    events = ("storm", "journey", "feast", "birthday", "kitchen")
+    events = ("storm", "journey", "feast", "birthday", "kitchen", "ghost", "race", "contest")
     subjects += [f"a {event}" for event in events if event in text]
     return subjects if cast["friend"] in text else [s for s in subjects if " and " not in s]
 

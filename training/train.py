@@ -23,8 +23,9 @@ import torch
 import transformers
 from torch import Tensor
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from training.evaluate import print_report, report
 from training.model_card import write_model_card
 from training.tokens import corpus_rows
@@ -46,13 +47,15 @@ class Settings:
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     minutes: float = 4.0
     steps: int = 0  # 0: as many as fit into `minutes`
-    num_documents: int = 600_000
+    num_documents: int = 1_200_000
     tokens_per_step: int = 32_768
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     seed: int = 0
     num_questions: int = 200
     num_workers: int = os.cpu_count() or 1
+    tokenizer: str = str(TINY_MODEL_FOLDER)  # "": learn a new one
+    weights: str = ""  # a model folder to go on with, instead of random weights
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
@@ -77,6 +80,29 @@ def random_qwen3(tokenizer: PreTrainedTokenizerFast, **sizes: int) -> Qwen3ForCa
         **sizes,
     )
     return Qwen3ForCausalLM(config)
+
+
+def tokenizer_of(settings: Settings) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder, so that a token keeps its id from run to run; or a new one."""
+    if settings.tokenizer:
+        return AutoTokenizer.from_pretrained(settings.tokenizer)
+    return train_tokenizer(seed=settings.seed)
+
+
+def first_model(tokenizer: PreTrainedTokenizerFast, settings: Settings) -> Qwen3ForCausalLM:
+    """What training begins with."""
+    if settings.weights:
+        return Qwen3ForCausalLM.from_pretrained(settings.weights, dtype=torch.float32)
+    return new_model(tokenizer)
+
+
+def compile_layers(model: Qwen3ForCausalLM) -> None:
+    """Fuses the small operations of a layer, which a GPU starts more slowly than it does them.
+
+    The layers are alike: what is compiled for the first one serves all, once for each row length.
+    """
+    for layer in model.model.layers:
+        layer.compile(dynamic=False)
 
 
 def draw_corpus(tokenizer: PreTrainedTokenizerFast, settings: Settings) -> dict[int, np.ndarray]:
@@ -226,23 +252,42 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if is_cuda else f"CPU ({platform.machine()})"
 
 
+def recorded(settings: Settings) -> dict[str, Any]:
+    """What a record says of the settings: no paths of this machine."""
+    paths = ("out", "tokenizer", "weights")
+    return {key: value for key, value in asdict(settings).items() if key not in paths}
+
+
+def earlier_runs(settings: Settings) -> list[dict[str, Any]]:
+    """The records of what came before, without what those models answered."""
+    record = Path(settings.weights) / "training_run.json"
+    if not settings.weights or not record.exists():
+        return []
+    run = json.loads(record.read_text(encoding="utf-8"))
+    before = run.pop("before", [])
+    return [*before, {key: value for key, value in run.items() if key != "evaluation"}]
+
+
 def train(settings: Settings) -> dict[str, Any]:
     """The whole run; returns the record that it also writes to `training_run.json`."""
     torch.manual_seed(settings.seed)
     folder = Path(settings.out)
-    tokenizer = train_tokenizer(seed=settings.seed)
+    tokenizer = tokenizer_of(settings)
     corpus = draw_corpus(tokenizer, settings)
-    model = new_model(tokenizer).to(settings.device)
+    model = first_model(tokenizer, settings).to(settings.device)
+    if settings.device.startswith("cuda"):
+        compile_layers(model)
     fitted = fit(model, corpus, settings)
     save(folder, model, tokenizer)  # before the evaluation: minutes of work are on disk first
     run = {
-        "settings": {key: value for key, value in asdict(settings).items() if key != "out"},
+        "settings": recorded(settings),
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, np)},
         "device": device_name(settings.device),
         "num_parameters": model.num_parameters(),
         "num_corpus_tokens": sum(rows.size for rows in corpus.values()),
         "model": model.config.to_diff_dict(),
         **fitted,
+        "before": earlier_runs(settings),
         "evaluation": evaluate_folder(folder, settings),
     }
     (folder / "training_run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")

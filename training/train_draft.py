@@ -10,7 +10,6 @@ guesses come true.
 import copy
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from training.train import (
     draw_corpus,
     fit,
     random_qwen3,
+    recorded,
     save,
     settings_of,
 )
@@ -147,16 +147,24 @@ def train_draft(settings: Settings) -> dict[str, Any]:
     fitted = fit(model, corpus, settings, SaidLoss(tokenizer), optimizer, each_step)
     save_draft(folder, model, tokenizer)
     run: dict[str, Any] = {
-        "settings": {key: value for key, value in asdict(settings).items() if key != "out"},
+        "settings": recorded(settings),
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, np)},
         "device": device_name(settings.device),
         "num_parameters": model.num_parameters(),
         "num_corpus_tokens": sum(rows.size for rows in corpus.values()),
         "model": model.config.to_diff_dict(),
         **fitted,
-        "acceptance": acceptance(folder, settings.num_questions),
     }
     (folder / "training_run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    return run
+
+
+def measure_draft(folder: Path) -> dict[str, Any]:
+    """Counts how many guesses come true; adds that to the record, and writes the card."""
+    record = folder / "training_run.json"
+    run = json.loads(record.read_text(encoding="utf-8"))
+    run["acceptance"] = acceptance(folder, run["settings"]["num_questions"])
+    record.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     write_draft_card(folder, run, table(run["acceptance"]))
     print(table(run["acceptance"]))
     return run
@@ -175,8 +183,10 @@ DEFAULTS = Settings(
 
 
 def main() -> None:
-    """Reads the command line and trains; every field of `Settings` is an option."""
-    train_draft(settings_of("Train the draft model in the box.", DEFAULTS))
+    """Reads the command line, trains and measures; every field of `Settings` is an option."""
+    settings = settings_of("Train the draft model in the box.", DEFAULTS)
+    train_draft(settings)
+    measure_draft(Path(settings.out))
 
 
 if __name__ == "__main__":

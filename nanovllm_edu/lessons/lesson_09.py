@@ -17,7 +17,7 @@ from nanovllm_edu.sampling import stages
 from nanovllm_edu.sampling.sampler import Sampler
 from nanovllm_edu.sampling.tensors import SamplingTensors
 
-PROMPT = "Once upon a time, there was a"
+PROMPT = "There was once a"
 OTHERS = ["What is a token?", "One morning in Willow Bay,", "Explain preemption."]
 
 

@@ -1,14 +1,18 @@
 """The corpus is drawn deterministically, well formed and varied."""
 
 import re
+from collections import Counter
 from itertools import pairwise
 from random import Random
 
 from training import world
+from training.choices import choose, split_outside
 from training.corpus import document
-from training.follow_ups import follow_ups
+from training.follow_ups import follow_ups, introduced
 from training.patterns import adding, continuing, copying, counting, remembering
-from training.stories import PLOTS, story, story_request
+from training.plots import PLOTS
+from training.stories import story, story_request
+from training.unknown import unknown
 
 
 def test_documents_depend_on_the_seed_alone():
@@ -34,8 +38,35 @@ def test_stories_are_filled_in_and_long_enough():
     stories = {story(rng) for _ in range(500)}
     assert len(stories) == 500
     assert all(not re.search(r"[{}|]", text) for text in stories)
-    assert min(len(text.split()) for text in stories) >= 60
+    assert min(len(text.split()) for text in stories) >= 50
     assert all(len(plot) == 8 for plot in PLOTS)
+
+
+def test_hardly_a_sentence_is_told_twice():
+    rng = Random(0)
+    told = Counter()
+    for _ in range(40):
+        told.update(set(re.split(r'(?<=[.!?"]) (?=[A-Z"])', story(rng).replace("Mrs. ", "Mrs "))))
+    assert max(told.values()) <= 2, told.most_common(3)
+
+
+def test_choices_are_made_from_the_inside_and_may_be_empty():
+    rng = Random(0)
+    text = "[a [small|tiny] |]house"
+    assert {choose(rng, text) for _ in range(50)} == {"a small house", "a tiny house", "house"}
+    assert split_outside("[a|b] c|d") == ["[a|b] c", "d"]
+
+
+def test_what_is_unknown_gets_the_honest_answer():
+    rng = Random(0)
+    for _ in range(500):
+        question, answer = unknown(rng)
+        assert question
+        assert not set(question) & set("[]|")
+        assert "I only know Willow Bay and LLM inference." in answer or (
+            answer.startswith("I do not know anyone called ")
+            and not any(person.name in answer for person in world.PEOPLE)
+        )
 
 
 def test_nobody_acts_in_a_story_before_being_introduced():
@@ -69,9 +100,19 @@ def test_follow_ups_refer_back_to_the_first_question():
     assert max(len(talk) for talk in talks) > 2
     for (_, first), *rest in talks:
         assert all(not re.search(r"[{}]", question) for question, _ in rest)
-        people = [p.name for p in world.PEOPLE if p.name in first]
-        if people and rest:
-            assert any(all(name in answer for _, answer in rest) for name in people)
+        people = [p for p in world.PEOPLE if p.name in first]
+        same_question = all(re.search(r"(?i)about|and |now ", question) for question, _ in rest)
+        if people and rest and not same_question:
+            known = {name for p in people for name in (p.name, p.friend)}
+            assert all(any(name in answer for name in known) for _, answer in rest)
+
+
+def test_an_introduced_question_names_its_subject_first():
+    rng = Random(0)
+    for _ in range(300):
+        question, answer = introduced(rng)
+        assert not set(question) & set("[]{}|")
+        assert answer
 
 
 def test_patterns_are_correct():

@@ -1,31 +1,30 @@
 """The facts are consistent, and the held-out questions are really held out."""
 
-import re
 from itertools import product
 from random import Random
 
 import pytest
 
+from training.corpus import document
 from training.hand_written import hand_written_questions
-from training.more_facts import MORE_FACTS
+from training.held_out import HELD_OUT, has_held_out_wording, normalised
+from training.more_facts import LESSON_FACTS, MORE_FACTS
 from training.phrasings import CLAUSE_WRAPPERS, PHRASINGS, SENTENCE_WRAPPERS
 from training.questions import (
     FACTS,
     TRAINING_CLAUSE_WRAPPERS,
     TRAINING_SENTENCE_WRAPPERS,
+    Fact,
     fill,
     held_out_questions,
     is_right,
     is_sentence,
     training_question,
 )
+from training.unknown import ANSWER, SORRY
 
 ALL_FACTS = [fact for facts in FACTS.values() for fact in facts]
-TRAINED_FACTS = [*ALL_FACTS, *(fact for family in MORE_FACTS for fact in family)]
-
-
-def normalised(question: str) -> str:
-    return " ".join(re.findall(r"\w+", question.lower()))
+TRAINED_FACTS = [*ALL_FACTS, *LESSON_FACTS, *(fact for family in MORE_FACTS for fact in family)]
 
 
 def trained_texts() -> tuple[set[str], set[str]]:
@@ -52,7 +51,7 @@ def unwrapped(question: str, wrappers: tuple[str, ...]) -> set[str]:
 def test_held_out_questions_never_occur_in_training():
     sentences, clauses = trained_texts()
     assert min(len(sentences), len(clauses)) > 1000
-    asked = {normalised(q.text) for q in (*held_out_questions(), *hand_written_questions())}
+    asked = {normalised(question.text) for question in held_out_questions()}
     for fact in ALL_FACTS:
         asked |= {normalised(fill(t, fact)) for t in fact.phrasings.held_out if is_sentence(t)}
     leaked = [
@@ -63,6 +62,32 @@ def test_held_out_questions_never_occur_in_training():
         or unwrapped(question, TRAINING_CLAUSE_WRAPPERS) & clauses
     ]
     assert not leaked
+
+
+def test_no_document_holds_a_held_out_wording():
+    assert has_held_out_wording("What do cows say?")
+    assert has_held_out_wording("Hi! what do cows say? Thanks!")
+    assert not has_held_out_wording("What do ducks say?")
+    rng = Random(0)
+    for doc in (document(rng) for _ in range(1500)):
+        said = [doc] if isinstance(doc, str) else [m["content"] for m in doc]
+        assert not any(map(has_held_out_wording, said))
+    assert all(q.text and normalised(q.text) in HELD_OUT for q in held_out_questions())
+
+
+def test_over_300_questions_are_worded_by_hand_and_each_has_a_right_answer():
+    questions = hand_written_questions()
+    assert len({(*q.before, q.text) for q in questions}) == len(questions) >= 300
+    answers = {fact.answer for fact in TRAINED_FACTS} | {ANSWER, SORRY}
+    for question in questions:
+        right = [answer for answer in answers if is_right(answer, question.fact)]
+        assert 0 < len(right) < len(answers) / 10, question
+
+
+def test_one_of_several_key_words_is_enough():
+    either = Fact("", PHRASINGS["what"], {}, "", ("ids/pairs", "text"))
+    assert is_right("It joins pairs of text.", either)
+    assert not is_right("It joins pairs.", either)
 
 
 def test_wrappers_for_training_alone_are_not_held_out():
@@ -112,6 +137,14 @@ def test_one_question_never_has_two_answers():
         for template in fact.phrasings.train + fact.phrasings.held_out:
             question = normalised(fill(template, fact))
             assert answers.setdefault(question, fact.answer) == fact.answer, question
+
+
+def test_questions_with_choices_are_all_of_different_wording():
+    rng = Random(0)
+    fact = next(f for f in FACTS["inference"] if f.slots.get("x") == "a KV cache")
+    asked = {training_question(rng, fact) for _ in range(1000)}
+    assert len(asked) > 700
+    assert not [text for text in asked if set(text) & set("[]{}|")]
 
 
 def test_plural_terms_get_plural_verbs():

@@ -2,12 +2,16 @@
 
 import itertools
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from training import evaluate
 from training import train as training
+from training.hand_written import hand_written_questions
 from training.train import Settings, batches, fit, learning_rate_factor, new_model
 from training.train_tokenizer import train_tokenizer
 
@@ -40,6 +44,10 @@ def test_one_command_makes_a_model_folder(tmp_path, monkeypatch, capsys):
         return train_tokenizer(vocab_size=400, num_documents=100, seed=seed)
 
     monkeypatch.setattr(training, "train_tokenizer", tiny_tokenizer)
+    two_turns = [q for q in hand_written_questions() if q.before][:2]
+    monkeypatch.setattr(evaluate, "hand_written_questions", lambda: two_turns)
+    monkeypatch.setattr(evaluate, "BEGINNINGS", {"Once upon a time": "Willow Bay"})
+    monkeypatch.setattr(evaluate, "variety", partial(evaluate.variety, count=2))
     settings = Settings(
         out=str(tmp_path),
         device="cpu",
@@ -48,10 +56,17 @@ def test_one_command_makes_a_model_folder(tmp_path, monkeypatch, capsys):
         tokens_per_step=64,
         num_questions=2,
         num_workers=1,
+        tokenizer="",
     )
     training.train(settings)
     assert "held-out questions answered right" in capsys.readouterr().out
     assert AutoModelForCausalLM.from_pretrained(tmp_path).config.vocab_size == 400
     run = json.loads((tmp_path / "training_run.json").read_text())
     assert run["num_steps"] == 1
+    assert run["evaluation"]["hand_written"]["by_topic"] == {"follow-ups": "0/2"}
     assert "placeholder" in (tmp_path / "README.md").read_text()
+
+    further = replace(settings, out=str(tmp_path / "further"), tokenizer=str(tmp_path))
+    run = training.train(replace(further, weights=str(tmp_path)))
+    assert [before["num_steps"] for before in run["before"]] == [1]
+    assert ", in 2 runs" in (tmp_path / "further" / "README.md").read_text()

@@ -75,6 +75,7 @@ def test_one_command_makes_a_model_folder(tmp_path, monkeypatch, capsys):
     training.train_draft(
         replace(DEFAULTS, out=str(tmp_path), steps=1, num_documents=400, num_questions=2)
     )
+    training.measure_draft(tmp_path)
     assert "| x | 50% | 25% | 2.00 |" in capsys.readouterr().out
     assert "| x | 50% | 25% | 2.00 |" in (tmp_path / "README.md").read_text()
     assert AutoModelForCausalLM.from_pretrained(tmp_path).num_parameters() < 500_000
