@@ -10,6 +10,8 @@ Three can make them, and `gemm_plan.py` says who makes which, by the number of r
     library  cuBLAS: with many rows there is more arithmetic for each byte, and that is what the
              library's GEMMs are made for
 
+Where several GPUs share the model, what `o` and `down` make is a part of a sum, which follows.
+
 The library multiplies what it is given, so a norm has to fit around its GEMM. Its weight is folded
 into the matrix (`weights.py`), and the division by the row's rms, which commutes with the GEMM, is
 made by whoever reads the result: attention, or the gate. They compute the rms from the residual
@@ -19,7 +21,7 @@ Read next: `layer_attention.py`, `decoder.py`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,13 +32,15 @@ from nanovllm_edu.fused_decode.gemm_plan import HOPPER_PLANS, GemmPlan
 from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
 from nanovllm_edu.kernels.hopper import compiler
 from nanovllm_edu.kernels.hopper.gemm import HopperGemm, HopperTiles
+from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 from nanovllm_edu.kernels.triton.activation import silu_and_mul
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.kernels.triton.launch import launch_options
 from nanovllm_edu.kernels.triton.norm_gate_up import norm_gate_up
 from nanovllm_edu.kernels.triton.norm_project import norm_project
-from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add
+from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add, project_part
 from nanovllm_edu.kernels.triton.residual import Residual
+from nanovllm_edu.layers.split import Place
 
 Launch = Callable[[], object]
 
@@ -60,40 +64,55 @@ class Operands:
         qkv: [M, (H + 2 KH) D]
         attention: [M, H, D]
         activation: [M, I]
+        o_part: [M, hidden], where `o` leaves its part of a sum; None if it adds to the residual.
+        down_part: Likewise.
     """
 
     residual: Residual
     qkv: Tensor
     attention: Tensor
     activation: Tensor
+    o_part: Tensor | None = None
+    down_part: Tensor | None = None
 
     @classmethod
-    def allocate(cls, weights: ModelWeights, num_rows: int, num_parts: int) -> "Operands":
-        """Uninitialised memory. `o` and `down` write the residual in `num_parts` tiles."""
+    def allocate(
+        cls, weights: ModelWeights, num_rows: int, num_parts: int, sums: PeerSums | None = None
+    ) -> "Operands":
+        """Uninitialised memory; each row of the residual has `num_parts` sums of squares."""
         dtype, device = weights.embedding.dtype, weights.embedding.device
 
         def rows(*shape: int) -> Tensor:
             return torch.empty(num_rows, *shape, dtype=dtype, device=device)
+
+        def part(place: Place) -> Tensor | None:
+            return None if sums is None else sums.part(place, num_rows, weights.hidden_size)
 
         return cls(
             residual=Residual.allocate(num_rows, weights.hidden_size, num_parts, dtype, device),
             qkv=rows(weights.layers[0].qkv.shape[0]),
             attention=rows(weights.num_heads, weights.head_dim),
             activation=rows(weights.intermediate_size),
+            o_part=part(Place.ATTENTION),
+            down_part=part(Place.MLP),
         )
 
 
 def bind(
-    weights: ModelWeights, operands: Operands, plan: GemmPlan, is_overlapped: bool
+    weights: ModelWeights,
+    operands: Operands,
+    plan: GemmPlan,
+    is_overlapped: bool,
+    sums: PeerSums | None = None,
 ) -> tuple[LayerGemms, ...]:
-    """The GEMMs of every layer."""
+    """The GEMMs of every layer; with `sums`, those that follow two of them too."""
     makers: dict[type, _Maker] = {
         Tiles: _Triton(operands, weights.eps, plan, is_overlapped),
         HopperTiles: _Hopper(operands, weights.eps, is_overlapped),
         type(None): _Library(operands, weights.eps, is_overlapped),
     }
     norms = [None] * (len(weights.layers) - 1) + [weights.final_norm]
-    return tuple(
+    gemms = [
         LayerGemms(
             qkv=makers[type(plan.qkv)].qkv(layer, plan.qkv),
             o=makers[type(plan.o)].o(layer, plan.o),
@@ -101,7 +120,32 @@ def bind(
             down=makers[type(plan.down)].down(layer, plan.down, norm),
         )
         for layer, norm in zip(weights.layers, norms, strict=True)
+    ]
+    if sums is None:
+        return tuple(gemms)
+    into = partial(
+        sums.into,
+        operands.residual,
+        is_added=True,
+        has_squares=plan.down is not None or plan.o is not None,
+        is_overlapped=is_overlapped,
     )
+    return tuple(
+        replace(
+            one,
+            o=_both(one.o, into(Place.ATTENTION)),
+            down=_both(one.down, into(Place.MLP, norm_weight=norm)),
+        )
+        for one, norm in zip(gemms, norms, strict=True)
+    )
+
+
+def _both(first: Launch, second: Launch) -> Launch:
+    def launch() -> None:
+        first()
+        second()
+
+    return launch
 
 
 def why_not_hopper(weights: ModelWeights) -> str | None:
@@ -145,9 +189,15 @@ class _Triton:
         scratch: Any = (
             SplitScratch.allocate(num_rows, hidden, tuple(tiles), device) if tiles else None
         )
-        self._add = partial(
-            project_add, residual=self._residual, scratch=scratch, options=self._options
-        )
+        self._rest = {"scratch": scratch, "options": self._options}
+
+    def _add(
+        self, x: Tensor, w: Tensor, tiles: Tiles, part: Tensor | None, norm: Tensor | None
+    ) -> Launch:
+        if part is not None:
+            return partial(project_part, x, w, part, tiles=tiles, **self._rest)
+        residual = self._residual
+        return partial(project_add, x, w, residual, tiles=tiles, norm_weight=norm, **self._rest)
 
     def qkv(self, layer: LayerWeights, tiles: Tiles) -> Launch:
         out = self._operands.qkv
@@ -156,7 +206,8 @@ class _Triton:
         )
 
     def o(self, layer: LayerWeights, tiles: Tiles) -> Launch:
-        return partial(self._add, self._operands.attention.flatten(1), layer.o, tiles=tiles)
+        operands = self._operands
+        return self._add(operands.attention.flatten(1), layer.o, tiles, operands.o_part, None)
 
     def gate_up(self, layer: LayerWeights, tiles: Tiles) -> Launch:
         out = self._operands.activation
@@ -165,8 +216,8 @@ class _Triton:
         )
 
     def down(self, layer: LayerWeights, tiles: Tiles, last_norm: Tensor | None) -> Launch:
-        x = self._operands.activation
-        return partial(self._add, x, layer.down, tiles=tiles, norm_weight=last_norm)
+        operands = self._operands
+        return self._add(operands.activation, layer.down, tiles, operands.down_part, last_norm)
 
 
 class _Hopper:
@@ -183,7 +234,9 @@ class _Hopper:
         return self._launch("PROJECT", self._residual, layer.qkv, out, tiles, eps=self._eps)
 
     def o(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
-        x = self._operands.attention.flatten(1)
+        x, part = self._operands.attention.flatten(1), self._operands.o_part
+        if part is not None:
+            return self._launch("PART", x, layer.o, part, tiles)
         return self._launch("ADD", x, layer.o, self._residual, tiles)
 
     def gate_up(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
@@ -191,8 +244,11 @@ class _Hopper:
         return self._launch("GATE_UP", self._residual, layer.gate_up, out, tiles, eps=self._eps)
 
     def down(self, layer: LayerWeights, tiles: HopperTiles, last_norm: Tensor | None) -> Launch:
+        x, part = self._operands.activation, self._operands.down_part
+        if part is not None:
+            return self._launch("PART", x, layer.down, part, tiles)
         return self._launch(
-            "ADD", self._operands.activation, layer.down, self._residual, tiles,
+            "ADD", x, layer.down, self._residual, tiles,
             weighted=self._operands.residual.weighted, norm_weight=last_norm,
         )  # fmt: skip
 
@@ -206,7 +262,7 @@ class _Library:
         return partial(torch.mm, self._residual, layer.qkv.T, out=self._operands.qkv)
 
     def o(self, layer: LayerWeights, tiles: None) -> Launch:
-        return partial(self._residual.addmm_, self._operands.attention.flatten(1), layer.o.T)
+        return self._add(self._operands.attention.flatten(1), layer.o, self._operands.o_part)
 
     def gate_up(self, layer: LayerWeights, tiles: None) -> Launch:
         def launch() -> None:
@@ -221,4 +277,9 @@ class _Library:
         return launch
 
     def down(self, layer: LayerWeights, tiles: None, last_norm: Tensor | None) -> Launch:
-        return partial(self._residual.addmm_, self._operands.activation, layer.down.T)
+        return self._add(self._operands.activation, layer.down, self._operands.down_part)
+
+    def _add(self, x: Tensor, w: Tensor, part: Tensor | None) -> Launch:
+        if part is not None:
+            return partial(torch.mm, x, w.T, out=part)
+        return partial(self._residual.addmm_, x, w.T)

@@ -21,6 +21,7 @@ from torch import Tensor
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.fused_decode.decoder import FusedDecoder, why_not_fused
 from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.layers.split import SplitEmbedding
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
@@ -53,7 +54,9 @@ class DecodeGraphs:
     ) -> None:
         self.inputs = GraphInputs(tables)
         self.sizes = batch_sizes(tables.max_num_seqs)
-        self.why_not_fused = why_not_fused(model.config)
+        vocabulary = model.lm_head
+        ranks = vocabulary.ranks if isinstance(vocabulary, SplitEmbedding) else None
+        self.why_not_fused = why_not_fused(model.config, ranks)
         self._model, self._backend, self._kv_cache = model, backend, kv_cache
         self._decoder = None
         if self.why_not_fused is None:

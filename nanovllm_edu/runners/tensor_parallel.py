@@ -22,7 +22,7 @@ import sys
 import tempfile
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Thread
@@ -49,6 +49,7 @@ RANK_OPTIONS = frozenset(
         "device",
         "attention_backend",
         "gpu_memory_utilization",
+        "enforce_eager",
     }
 )
 """Options that are a rank's, not the engine's."""
@@ -119,6 +120,8 @@ class TensorParallelRunner:
         self.eos_token_ids = frozenset(hello.eos_token_ids)
         why = "asked for by tensor_parallel_size; what is below is of rank 0, which has such a part"
         self.choices = {"ranks": (str(len(hellos)), why), **hello.choices}
+        for number, one in enumerate(hellos):
+            self.choices[f"rank {number}"] = one.choices[f"rank {number}"]
 
     def _hear(self) -> list[Hello]:
         """What the ranks say when all of them have their parts."""
@@ -151,12 +154,17 @@ class TensorParallelRunner:
 
     def _receive(self) -> None:
         """Takes in outputs until a rank ends."""
-        pipes: list[Any] = [rank.pipe for rank in self._ranks]
+        numbers: dict[Any, int] = {rank.pipe: rank.number for rank in self._ranks}
+        heard: dict[int, dict[int, StepOutput]] = {}
         try:
             while True:
-                for pipe in wait(pipes):
+                for pipe in wait(list(numbers)):
                     assert isinstance(pipe, Connection)
-                    self._awaited.arrive(*decode_output(pipe.recv_bytes(MAX_BYTES)))
+                    step_id, output = decode_output(pipe.recv_bytes(MAX_BYTES))
+                    outputs = heard.setdefault(step_id, {})
+                    outputs[numbers[pipe]] = output
+                    if len(outputs) == len(numbers):
+                        self._awaited.arrive(step_id, merged(heard.pop(step_id)))
         except (EOFError, OSError, WireError) as error:
             self._awaited.lose(self._ended(error))
 
@@ -199,6 +207,14 @@ class TensorParallelRunner:
 
     def __repr__(self) -> str:
         return f"TensorParallelRunner({len(self._ranks)} ranks)"
+
+
+def merged(outputs: dict[int, StepOutput]) -> StepOutput:
+    """What rank 0 says of a step, with the times of all."""
+    first = outputs[0]
+    times = tuple(outputs[rank].timings for rank in range(len(outputs)))
+    timings = {phase: seconds for phase, seconds in first.timings.items() if phase != "all-reduce"}
+    return replace(first, timings=timings, rank_timings=times)
 
 
 @dataclass(slots=True)

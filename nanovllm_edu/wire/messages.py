@@ -33,7 +33,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE, TokenLogprobs
 from nanovllm_edu.errors import ConfigError, WireError
 
-VERSION = 1
+VERSION = 2
 """Of the format: both sides must have the same. It grows with every change of a message."""
 
 MAX_BYTES = 2**26
@@ -75,6 +75,7 @@ class Output(Message, frozen=True):
     logprobs: dict[int, tuple[TokenLogprobs, ...]]
     errors: dict[int, str]
     timings: dict[str, float]
+    rank_timings: tuple[dict[str, float], ...]
 
 
 class Hello(Message, frozen=True):
@@ -262,7 +263,8 @@ _DEFAULTS = SamplingParams().to_dict()
 def encode_output(step_id: int, output: StepOutput) -> bytes:
     """What came out of a step, as bytes."""
     columns = dict(output.tokens), dict(output.logprobs), dict(output.errors)
-    return encode(Output(step_id, *columns, dict(output.timings)))
+    ranks = tuple(map(dict, output.rank_timings))
+    return encode(Output(step_id, *columns, dict(output.timings), ranks))
 
 
 def decode_output(data: bytes) -> tuple[int, StepOutput]:
@@ -272,5 +274,4 @@ def decode_output(data: bytes) -> tuple[int, StepOutput]:
         WireError: As in `decode`.
     """
     message = decode(data, Output)
-    output = StepOutput(message.tokens, message.logprobs, message.errors, message.timings)
-    return message.step_id, output
+    return message.step_id, StepOutput(*msgspec.structs.astuple(message)[1:])

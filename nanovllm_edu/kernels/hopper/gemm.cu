@@ -25,6 +25,7 @@
 //     PROJECT   out = x w^T / rms                       rms from `squares`
 //     GATE_UP   out = silu(gate) * up                   w's rows: N gates, then N ups
 //     ADD       residual += x w^T, and its squares
+//     PART      out = x w^T                             other GPUs have the rest of x and w
 //
 // The constants in capitals, and WGMMA, the one instruction whose text depends on BN, come from
 // `gemm.py`; what both of our CUDA C++ kernels use is in `hopper.cuh`. Needs compute
@@ -33,7 +34,7 @@
 
 struct alignas(64) TensorMap { u64 words[16]; };
 
-enum { PROJECT, GATE_UP, ADD };
+enum { PROJECT, GATE_UP, ADD, PART };
 
 constexpr int BK = 64;  // 128 bytes: one row of a swizzled tile
 constexpr int GROUPS = BM / 64;
@@ -258,7 +259,7 @@ struct Finisher {
         if (KIND == ADD) {
             for (int turn = 0; turn < TURNS; turn++)
                 stream[turn] = is_mine(turn) ? *(uint2*)(out + cell(turn)) : make_uint2(0, 0);
-        } else {
+        } else if (KIND != PART) {
             for (int turn = 0; turn < NORMS; turn++) {
                 int row = at.row + at.split * ROWS + index(turn) / 4;
                 const float4* from = (float4*)(squares + min(row, num_rows - 1) * SQUARES);
@@ -269,7 +270,7 @@ struct Finisher {
 
     // Each row's 1 / rms, to shared memory.
     __device__ void leave_scales(float* scales, float eps) const {
-        if (KIND == ADD) return;
+        if (KIND == ADD || KIND == PART) return;
         for (int turn = 0; turn < NORMS; turn++) {
             float sum = 0;
             for (float4 v : parts[turn]) sum += v.x + v.y + v.z + v.w;
@@ -305,7 +306,7 @@ struct Finisher {
     __device__ void scale_and_store(const float4 (&total)[TURNS][TILES], const float* scales) const {
         uint2 pairs[TURNS];
         for (int turn = 0; turn < TURNS; turn++) {
-            float scale = scales[min(local_row(turn), ROWS - 1)];
+            float scale = KIND == PART ? 1 : scales[min(local_row(turn), ROWS - 1)];
             float4 v = total[turn][0];
             v.x *= scale, v.y *= scale, v.z *= scale, v.w *= scale;
             if (KIND == GATE_UP) {

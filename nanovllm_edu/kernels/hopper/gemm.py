@@ -65,7 +65,7 @@ class HopperGemm:
     """One GEMM bound to its operands.
 
     Args:
-        kind: "PROJECT", "GATE_UP" or "ADD".
+        kind: "PROJECT", "GATE_UP", "ADD" or "PART".
         x: bf16 [M, K].
         w: bf16 [N, K]; for GATE_UP [2 N, K], all gates first.
         out: bf16 [M, N]; for ADD the residual stream, which is added to.
