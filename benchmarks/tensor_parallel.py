@@ -6,19 +6,16 @@
 
 Random weights. The floor of a decode step is the time in which each GPU streams its part of the
 weights and of the live keys and values at the copy bandwidth measured here; sums come on top, and
-`sums` says what one takes: our own kernel and NCCL's, both from a CUDA graph. Results go to
+`peer_sums.py` says what one takes. Results go to
 `benchmarks/results/tensor_parallel.json` and `.md`.
 """
 
 import argparse
 import gc
 import json
-import os
 import random
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +25,7 @@ from typing import Any
 
 import torch
 from gpu import copy_bandwidth, workload
+from peer_sums import measure_sums
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import save
@@ -36,11 +34,9 @@ from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.layers.split import Place
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from nanovllm_edu.models.registry import read_config
 from nanovllm_edu.runners.load import load_runner
-from nanovllm_edu.runners.meeting import Meeting
 from nanovllm_edu.runners.tensor_parallel import TensorParallelRunner
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -64,10 +60,6 @@ PUBLISHED = {  # 8B's shape on two H200, with the tools named
     "nano-vllm": {"workload": 12.9},
     "target": {"workload": 7.4, 1: 2.5, 8: 2.6, 32: 2.9, 128: 3.9},
 }
-SUM_ROWS = (1, 8, 32, 64, 128, 512)
-"""Of 4096 bfloat16 numbers: 64 of them are half a megabyte."""
-
-
 # ---------------------------------------------------------------------------------- a checkpoint
 
 
@@ -89,7 +81,7 @@ def save_random(folder: Path, shape: dict[str, Any]) -> None:
     rest = {"model.embed_tokens.weight": table, "model.norm.weight": torch.ones(hidden)}
     if not shape["tie_word_embeddings"]:
         rest["lm_head.weight"] = table.clone()
-    index = {name: "rest.safetensors" for name in rest}
+    index = dict.fromkeys(rest, "rest.safetensors")
     (folder / "rest.safetensors").write_bytes(save({n: t.bfloat16() for n, t in rest.items()}))
 
     def save_layer(number: int) -> None:
@@ -151,7 +143,9 @@ class Bench:
     def decode(self, batch_size: int, context: int, num_steps: int) -> dict[str, float]:
         """Milliseconds of a decode step, and how much of it rank 0 spends in sums."""
         vocabulary = min(10_000, self.engine.runner.vocab_size)
-        prompts = [[random.randrange(vocabulary) for _ in range(context)] for _ in range(batch_size)]
+        prompts = [
+            [random.randrange(vocabulary) for _ in range(context)] for _ in range(batch_size)
+        ]
         params = SamplingParams(temperature=0.6, ignore_eos=True, max_tokens=num_steps + 1)
         runs, sums = [], []
         for _ in range(2):
@@ -175,103 +169,6 @@ def floor_ms(folder: Path, num_ranks: int, tokens_in_cache: float, bandwidth: fl
     weights = shape.num_parameters - (0 if shape.tie_word_embeddings else head)
     kv = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim
     return 2 * (weights + tokens_in_cache * kv) / num_ranks / bandwidth * 1e3
-
-
-# ---------------------------------------------------------------------------------- one sum
-
-
-def measure_sums(num_ranks: int) -> dict[str, Any]:
-    """Microseconds of one sum over all ranks, by rows of 4096 numbers; in processes of their own."""
-    with tempfile.TemporaryDirectory() as meeting:
-        order = {"num_ranks": num_ranks, "meeting": f"{meeting}/meeting", "meet_seconds": 6.0,
-                 "options": {}}  # fmt: skip
-        command = [sys.executable, __file__, "--one-rank"]
-        ranks = [
-            subprocess.Popen(
-                [*command, json.dumps(order | {"rank": rank})], stdout=subprocess.PIPE, text=True
-            )
-            for rank in range(num_ranks)
-        ]
-        texts = [rank.communicate(timeout=120)[0] for rank in ranks]
-    lines = [line for line in texts[0].splitlines() if line.startswith("RESULT ")]
-    return json.loads(lines[0].removeprefix("RESULT ")) if lines else {"error": texts[0][-500:]}
-
-
-def one_rank(order: dict[str, Any]) -> None:
-    """Checks and measures sums; rank 0 prints what it found."""
-    import torch.distributed as dist
-
-    from nanovllm_edu.kernels.hopper.peer_sum import reference
-    from nanovllm_edu.kernels.triton.residual import Residual
-
-    meeting = Meeting.join(order)
-    found: dict[str, Any] = {"who": " ".join(meeting.why_sums)}
-    sums, device, ranks = meeting.sums, meeting.device, order["num_ranks"]
-    torch.manual_seed(order["rank"])
-    for rows in SUM_ROWS:
-        x = torch.randn(rows, 4096, device=device).bfloat16()
-        library = x.clone()
-
-        def by_library() -> None:
-            for _ in range(40):
-                dist.all_reduce(library)
-                library.mul_(0.5)  # or it grows without bound; subtracted below
-
-        def halve() -> None:
-            for _ in range(40):
-                library.mul_(0.5)
-
-        times = {"NCCL": (_graph_us(by_library) - _graph_us(halve)) / 40}
-        if sums is not None:
-            residual = Residual.allocate(rows, 4096, 64, torch.bfloat16, device)
-            launches = []
-            for place in (Place.ATTENTION, Place.MLP):
-                sums.part(place, rows, 4096).copy_(x)
-                launches.append(
-                    sums.into(residual, place, is_added=True, has_squares=True, is_overlapped=True)
-                )
-            residual.values.zero_()
-            launches[0]()
-            parts = [torch.empty_like(x) for _ in range(ranks)]
-            dist.all_gather(parts, x)
-            assert torch.equal(residual.values, reference(parts)), f"{rows} rows differ"
-            squares = residual.values.float().square().unflatten(1, (64, -1)).sum(2)
-            torch.testing.assert_close(residual.squares, squares, rtol=1e-4, atol=1e-3)
-
-            def by_peers() -> None:
-                for _ in range(20):
-                    launches[0]()
-                    launches[1]()
-
-            times["ours"] = _graph_us(by_peers) / 40
-        found[str(rows)] = times
-    dist.barrier()
-    if order["rank"] == 0:
-        print("RESULT " + json.dumps(found), flush=True)
-    torch.cuda.synchronize()
-    dist.barrier()
-    torch.cuda.synchronize()
-    os._exit(0)
-
-
-def _graph_us(work: Any) -> float:
-    """Median microseconds of a replay."""
-    side = torch.cuda.Stream()
-    with torch.cuda.stream(side):
-        work()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=side):
-        work()
-    times = []
-    for _ in range(12):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end) * 1e3)
-    return statistics.median(times[2:])
 
 
 # ---------------------------------------------------------------------------------- all together
@@ -343,11 +240,8 @@ def main() -> None:
     parser.add_argument("--sections", nargs="*", default=["sums", "workload"])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--one-rank", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
-    if args.one_rank:
-        one_rank(args.one_rank)
     has_gpus = not args.quick and torch.cuda.device_count() >= args.ranks
     if not has_gpus and not args.quick:
         raise SystemExit(f"there are not {args.ranks} GPUs here; --quick runs on CPUs")

@@ -1,10 +1,12 @@
 """A recording as a trace for ui.perfetto.dev and chrome://tracing.
 
-Two processes, or three. "engine" has what the host does (the phases, in the order they happened), the steps
+Two processes. "engine" has what the host does (the phases, in the order they happened), the steps
 from plan to commit (in as many rows as overlap), and the counters. "sequences" has one track per
-sequence: waiting, prefill, decode, verify, and a mark where it was preempted. "ranks", if several share the model, has a track for each, with
-what it spent in sums over all ranks as one piece at the beginning of its forward pass; really it is
-many, spread over it. Times are measured.
+sequence: waiting, prefill, decode, verify, and a mark where it was preempted. Times are measured.
+
+If several ranks share the model, there is a third process, "ranks", with a track for each. What it
+spent in sums over all ranks is one piece at the beginning of its forward pass; really it is many,
+spread over it.
 
 Source of the format: "Trace Event Format" (the Chromium project's public description): complete
 events (X), instants (i), counters (C) and metadata (M), times in microseconds.
@@ -51,7 +53,6 @@ def _names(recording: Recording) -> Iterator[TraceEvent]:
         yield _metadata("thread_name", ENGINE, STEPS + row, "steps in flight" if row else "steps")
     for seq_id in sorted(recording.requests):
         yield _metadata("thread_name", SEQUENCES, seq_id + 1, f"seq {seq_id}")
-
 
     num_ranks = max((len(record.rank_timings) for record in recording), default=0)
     if num_ranks:

@@ -16,7 +16,6 @@ from itertools import pairwise
 from nanovllm_edu.introspect.journal import Resumed, Stepped
 from nanovllm_edu.introspect.recording import Recording
 
-
 Phases = tuple[tuple[str, float, float], ...]
 """(phase, begin, end), one after the other."""
 

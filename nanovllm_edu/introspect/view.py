@@ -21,6 +21,7 @@ from nanovllm_edu.introspect.codec import (
     encode_ranks,
     encode_times,
     list_change,
+    micros,
 )
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.frame import encode_params, encode_request, hash_to_text

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -21,7 +22,7 @@ SUMS = {
     "NCCL": {1: 6.98, 8: 7.44, 32: 8.88, 64: 10.36, 128: 14.08, 512: 32.48},
 }
 """Microseconds of one sum over two H200, in a CUDA graph, by rows of 4096 bfloat16 numbers:
-`benchmarks/tensor_parallel.py`, 2026-11-29. Kept in `benchmarks/results/tensor_parallel.md`."""
+`benchmarks/peer_sums.py`, 2026-11-29. Kept in `benchmarks/results/tensor_parallel.md`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ QWEN3_06B = Shape(1.19e9, 2 * 28 * 8 * 128 * 2, 57, 1024)
 def sum_seconds(rows: int, hidden_size: int, who: str = "our own kernel") -> float:
     """Of one sum over two H200: between the sizes that were measured, on a straight line."""
     size, known = rows * hidden_size / 4096, sorted(SUMS[who].items())
-    for (few, short), (many, long) in zip(known, known[1:], strict=False):
+    for (few, short), (many, long) in pairwise(known):
         if size <= many:
             share = max(0.0, size - few) / (many - few)
             return (short + share * (long - short)) / 1e6
@@ -88,10 +89,7 @@ def _check_shard(shard: Cut, random: Random) -> str:
         generator = torch.Generator().manual_seed(random.randrange(2**31))
         shapes = {"gate_proj": (width, hidden), "up_proj": (width, hidden),
                   "down_proj": (hidden, width)}  # fmt: skip
-        whole = {
-            name: torch.randn(*size, generator=generator)
-            for name, size in shapes.items()
-        }
+        whole = {name: torch.randn(*size, generator=generator) for name, size in shapes.items()}
         x = torch.randn(3, hidden, generator=generator)
         parts = [_part_of(shard, whole, rank, num_ranks) for rank in range(num_ranks)]
         total = torch.stack([mlp(x, part) for part in parts]).sum(0)
@@ -104,9 +102,7 @@ def _check_shard(shard: Cut, random: Random) -> str:
     return f"{len(CUTS) + 1} MLPs in parts: each rank computes its own, and the sums are right."
 
 
-def _part_of(
-    shard: Cut, whole: dict[str, Tensor], rank: int, num_ranks: int
-) -> dict[str, Tensor]:
+def _part_of(shard: Cut, whole: dict[str, Tensor], rank: int, num_ranks: int) -> dict[str, Tensor]:
     """A rank's three matrices, if they fit together."""
     part: dict[str, Tensor] = {}
     for name in MATRICES:
@@ -142,7 +138,7 @@ SHARD = Exercise(
     "shard",
     "medium",
     (
-        "A weight is [outputs, inputs]. Which numbers can a rank compute alone, from a whole token? "
+        "A weight is [outputs, inputs]. What can a rank compute alone, from a whole token? "
         "And which matrix then reads only what this rank has?",
         "gate_proj and up_proj are cut by rows, so a rank makes a part of the width; down_proj by "
         "columns, so it reads just that part. What it gives is then a part of a sum.",
@@ -223,10 +219,10 @@ PAYS_FROM = Exercise(
     (
         "One GPU streams weights_mb + batch * kv_mb at 4.2 MB a microsecond. What does each of two "
         "stream, and what comes on top?",
-        "Half of it, and num_sums * (sum_us + batch * row_us). Try the batch sizes from 1 to 1024 "
+        "Half of it, and num_sums * (sum_us + batch * row_us). Try the sizes from 1 to 1024 "
         "and return the first at which two are faster; 0 if there is none.",
-        "for b in range(1, 1025): alone = (weights_mb + b * kv_mb) / 4.2; if alone / 2 + num_sums * "
-        "(sum_us + b * row_us) < alone: return b. After the loop: return 0.",
+        "for b in range(1, 1025): alone = (weights_mb + b * kv_mb) / 4.2; if alone / 2 + num_sums "
+        "* (sum_us + b * row_us) < alone: return b. After the loop: return 0.",
     ),
     _check_pays_from,
 )

@@ -90,9 +90,7 @@ def _part(
     with device:
         for layer in model.layers:
             assert isinstance(layer, Qwen3DecoderLayer)
-            layer.self_attn.o_proj = SummedLinear(
-                layer.self_attn.o_proj, ranks, Place.ATTENTION
-            )
+            layer.self_attn.o_proj = SummedLinear(layer.self_attn.o_proj, ranks, Place.ATTENTION)
             layer.mlp.down_proj = SummedLinear(layer.mlp.down_proj, ranks, Place.MLP)
         model.embed_tokens = head = _vocabulary(shard, ranks)
         model.lm_head = head if shard.whole.tie_word_embeddings else _vocabulary(shard, ranks)

@@ -1,4 +1,4 @@
-"""Ranks that share a model: their times are kept, go through a file, and have tracks of their own."""
+"""Ranks that share a model: their times are kept, go through a file, and have their own tracks."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -81,7 +81,9 @@ def test_a_rank_does_one_step_after_the_other(recording):
 def test_the_trace_has_a_track_for_each_rank(recording):
     trace = to_trace(recording)
     check_trace(trace)
-    names = [e["args"]["name"] for e in trace["traceEvents"] if e["ph"] == "M" and e["pid"] == RANKS]
+    names = [
+        e["args"]["name"] for e in trace["traceEvents"] if e["ph"] == "M" and e["pid"] == RANKS
+    ]
     assert names == ["ranks", "rank 0", "rank 1"]
     sums = [e for e in trace["traceEvents"] if e["name"] == "all-reduce"]
     assert len(sums) == 2 * len(recording)

@@ -102,9 +102,7 @@ def test_two_ranks_sample_the_models_tokens(device, plan, is_filtered):
     expected = []
     for step in range(2):
         moved = [length + step for length in lengths]
-        expected.append(
-            model_step(model, cache, inputs.token_table, inputs, moved, is_filtered)
-        )
+        expected.append(model_step(model, cache, inputs.token_table, inputs, moved, is_filtered))
     assert found == [expected, expected]
 
 

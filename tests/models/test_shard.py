@@ -44,9 +44,7 @@ def test_parts_give_what_the_whole_gives(seed: int, tmp_path: Path) -> None:
     store_at_random(tmp_path, configuration, seed)
     whole = logits_of(tmp_path)
     for num_ranks in fitting(configuration.changes):
-        parts = together(
-            num_ranks, lambda rank, table: logits_of(tmp_path, Threads(rank, table))
-        )
+        parts = together(num_ranks, lambda rank, table: logits_of(tmp_path, Threads(rank, table)))
         for part in parts:
             assert torch.equal(part, parts[0])  # so each draws the same
         assert torch.allclose(parts[0], whole, atol=2e-4, rtol=1e-3)
@@ -95,3 +93,10 @@ def test_every_row_and_column_is_somebodys(num_ranks: int) -> None:
 def test_ranks_that_cannot_share_the_heads_are_refused(num_ranks: int) -> None:
     with pytest.raises(ConfigError, match="2 key-value heads; 1, 2, 4, 8 ranks can share them"):
         Shard(0, num_ranks, SHAPE)
+
+
+def test_a_shard_says_what_it_has() -> None:
+    assert Shard(1, 2, SHAPE).describe() == (
+        "query heads 4 to 7, key-value heads 1, MLP columns 25 to 49, vocabulary rows 52 to 102"
+    )
+    assert Shard(7, 8, SHAPE).describe().startswith("query heads 7, key-value heads 1, MLP ")

@@ -102,7 +102,12 @@ def is_there(pid: int) -> bool:
 def test_two_ranks_say_what_one_process_says(
     pair: TensorParallelRunner, right: list[list[int]], options: dict[str, Any]
 ) -> None:
-    assert tokens_of(pair, **options) == right
+    told: list[StepRecord] = []
+    assert tokens_of(pair, told=told, **options) == right
+    for record in told:
+        for times in record.rank_timings:
+            assert 0 <= times["all-reduce"] <= times.get("forward", 0.0) + 1e-3
+        assert len(record.rank_timings) == 2
 
 
 def test_whoever_is_preempted_says_the_same(
@@ -130,6 +135,9 @@ def test_four_ranks_share_two_key_value_heads(tmp_path: Path) -> None:
 def test_an_llm_says_who_shares_its_model() -> None:
     with LLM(num_blocks=40, tensor_parallel_size=2) as llm:
         assert llm.info.choices["ranks"][0] == "2"
+        assert "query heads 0 to 1, key-value heads 0, " in llm.info.choices["rank 0"][0]
+        assert "query heads 2 to 3, key-value heads 1, " in llm.info.choices["rank 1"][0]
+        assert llm.info.choices["sums"][0] == "gloo"
         assert llm.engine.config.tensor_parallel_size == 2
         both = llm.generate("Once upon a time", GREEDY, use_tqdm=False)[0].text
         with pytest.raises(RequestError, match="tensor_parallel_size=1"):

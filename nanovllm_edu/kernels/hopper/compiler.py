@@ -137,6 +137,7 @@ def _cubin(name: str, source: str) -> bytes:
 
 @cache
 def cuda_driver() -> Any:
+    """CUDA's driver API."""
     from cuda.bindings import driver
 
     return driver

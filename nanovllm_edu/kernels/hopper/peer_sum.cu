@@ -89,7 +89,8 @@ __device__ void leave_squares(const float (&v)[8], float* squares, u64 i, bool i
     if (is_mine && i % LANES == 0) squares[i / LANES] = sum;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) hopper_peer_sum(
+extern "C" __global__ void __launch_bounds__(THREADS)
+hopper_peer_sum(
     const Addresses memories, u64 slot, bf16* residual, float* squares, bf16* weighted,
     const bf16* norm, u64 num_eights) {
     allow_successor();  // it fetches its weights while this one waits for the others

@@ -50,7 +50,8 @@ def _project_add_kernel(
     x_ptr, w_ptr, residual_ptr, weighted_ptr, squares_ptr, norm_weight_ptr,
     partial_ptr, arrivals_ptr, num_rows,
     N: tl.constexpr, K: tl.constexpr, SPLITS: tl.constexpr, HAS_NORM: tl.constexpr,
-    IS_PART: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
+    IS_PART: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
     IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip

@@ -5,7 +5,7 @@ from tests.lessons.wrong_answers import wrong
 
 @wrong("19.1", "Cut the other axis")
 def all_by_rows(name, weight, rank, num_ranks):
-    return weight[rank :: num_ranks] if name == "down_proj" else weight.chunk(num_ranks)[rank]
+    return weight[rank::num_ranks] if name == "down_proj" else weight.chunk(num_ranks)[rank]
 
 
 @wrong("19.1", "reads all")
