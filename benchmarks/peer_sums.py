@@ -60,7 +60,7 @@ def one_rank(order: dict[str, Any]) -> None:
         halve = partial(repeat, COUNT, [partial(x.mul_, 0.5)])
         both = partial(repeat, COUNT, [partial(dist.all_reduce, x), partial(x.mul_, 0.5)])
         found[str(rows)] = {"NCCL": (graph_us(both) - graph_us(halve)) / COUNT}
-        if meeting.sums is not None:
+        if meeting.ranks.sums is not None:
             found[str(rows)]["ours"] = ours(meeting, rows)
     if order["rank"] == 0:
         print("RESULT " + json.dumps(found), flush=True)
@@ -71,10 +71,10 @@ def one_rank(order: dict[str, Any]) -> None:
 
 def ours(meeting: Meeting, rows: int) -> float:
     """Microseconds of our own sum, once it was found right."""
-    from nanovllm_edu.kernels.hopper.peer_sum import reference
+    from nanovllm_edu.kernels.hopper.peer_sum import PeerSums, reference
 
-    sums = meeting.sums
-    assert sums is not None
+    sums = meeting.ranks.sums
+    assert isinstance(sums, PeerSums)
     x = torch.randn(rows, WIDTH, device=meeting.device).bfloat16()
     residual = Residual.allocate(rows, WIDTH, WIDTH // 64, torch.bfloat16, meeting.device)
     residual.values.zero_()

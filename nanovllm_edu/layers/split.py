@@ -35,6 +35,15 @@ class Sums(Protocol):
 
     most_bytes: int
 
+    @property
+    def spent(self) -> Tensor:
+        """int64 [], nanoseconds spent in sums on the device so far."""
+        ...
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Sets how long a rank is waited for; after that the process ends with an error."""
+        ...
+
     def sum(self, x: Tensor, place: Place) -> Tensor:
         """The sum of everybody's `x`, in place."""
         ...

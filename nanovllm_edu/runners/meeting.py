@@ -15,17 +15,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nanovllm_edu.layers.split import Ranks
+from nanovllm_edu.kernels.hopper.peers import PeerMemory, why_not_shared
+from nanovllm_edu.layers.split import Ranks, Sums
 from nanovllm_edu.runners.build import choose_device
-
-if TYPE_CHECKING:
-    from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 
 START_SECONDS = 600
 """Ranks load their parts at their own speed, and wait for one another."""
@@ -78,26 +76,20 @@ class Meeting:
             why = ("our own kernel, NCCL above 8 MiB", "these GPUs read each other's memory")
         return cls(device, replace(ranks, sums=sums), seconds, why)
 
-    @property
-    def sums(self) -> "PeerSums | None":
-        """Our own kernel."""
-        found: Any = self.ranks.sums
-        return found
-
     def begin(self) -> None:
         """Waits until all are ready; from here on nobody waits long."""
         dist.barrier()
-        if self.sums is not None:
-            self.sums.wait_at_most(self.seconds)
+        if self.ranks.sums is not None:
+            self.ranks.sums.wait_at_most(self.seconds)
         if self.device.type == "cuda":
             dist.distributed_c10d._set_pg_timeout(timedelta(seconds=self.seconds))
 
     def lap(self) -> Callable[[], float]:
         """What tells the seconds in sums of the step just launched, once it is done."""
-        if self.sums is None:
+        if self.ranks.sums is None:
             seconds = self.ranks.stopwatch.take()
             return lambda: seconds
-        spent = self.sums.spent.to("cpu", non_blocking=True, copy=True)
+        spent = self.ranks.sums.spent.to("cpu", non_blocking=True, copy=True)
         done = torch.cuda.Event()
         done.record()
         return partial(self._since_last, done, spent)
@@ -114,10 +106,8 @@ def _stay_off_multicast() -> None:
     os.environ["TORCH_SYMM_MEM_DISABLE_MULTICAST"] = "1"
 
 
-def _peer_sums(device: torch.device, ranks: Ranks) -> "tuple[PeerSums | None, str | None]":
+def _peer_sums(device: torch.device, ranks: Ranks) -> tuple[Sums | None, str | None]:
     """Our own sums; or why not. All ranks decide alike."""
-    from nanovllm_edu.kernels.hopper.peers import PeerMemory, why_not_shared
-
     sums, why_not = None, why_not_shared(device, ranks.num_ranks)
     if not _any(why_not is not None, device):
         from nanovllm_edu.kernels.hopper.peer_sum import NUM_BYTES, PeerSums

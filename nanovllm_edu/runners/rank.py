@@ -27,6 +27,7 @@ from typing import Any
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.model_runner import Ticket
+from nanovllm_edu.errors import WireError
 from nanovllm_edu.layers.split import Ranks
 from nanovllm_edu.models.registry import read_config
 from nanovllm_edu.models.shard import Shard
@@ -35,11 +36,17 @@ from nanovllm_edu.runners.load import load_runner
 from nanovllm_edu.runners.meeting import Meeting
 from nanovllm_edu.wire.messages import (
     MAX_BYTES,
+    Drop,
     Failure,
+    Fork,
     Hello,
-    decode_plan,
+    Message,
+    Plan,
+    Turn,
+    decode,
     encode,
     encode_output,
+    plan_of,
 )
 
 Launched = tuple[int, Ticket, Any]
@@ -54,11 +61,22 @@ def main(pipe: Connection, order: dict[str, Any]) -> None:
     try:
         meeting = Meeting.join(order)
         runner, hello = _load(order, meeting)
+        runners, turn = {0: runner}, 0
         pipe.send_bytes(encode(hello))
         answers.start()
         while data := pipe.recv_bytes(MAX_BYTES):  # an empty one says good-bye
-            plan = decode_plan(data)
-            launched.put((plan.step_id, runner.launch(plan), meeting.lap()))
+            match message := decode(data, Message):
+                case Turn():
+                    turn = message.number
+                case Fork(number, parent, num_blocks, block_size):
+                    runners[number] = runners[parent].fork(num_blocks, block_size)
+                case Drop():
+                    runners.pop(message.number).close()
+                case Plan():
+                    plan = plan_of(message)
+                    launched.put((plan.step_id, runners[turn].launch(plan), meeting.lap()))
+                case _:
+                    raise WireError(f"a {type(message).__name__} is nothing that a rank does.")
         launched.put(None)
     except (EOFError, BrokenPipeError):
         return

@@ -130,6 +130,27 @@ class Hello(Message, frozen=True):
         return msgspec.structs.astuple(self)[:-1]
 
 
+class Turn(Message, frozen=True):
+    """To a rank: the plans that follow are for its runner with this number."""
+
+    number: Count
+
+
+class Fork(Message, frozen=True):
+    """To a rank: make one more runner, with a copy of a cache or a blank other one."""
+
+    number: Count
+    parent: Count
+    num_blocks: Count | None
+    block_size: Count | None
+
+
+class Drop(Message, frozen=True):
+    """To a rank: nobody uses this runner any more."""
+
+    number: Count
+
+
 class Failure(Message, frozen=True):
     """The last word: what went wrong over there."""
 
@@ -147,7 +168,7 @@ def _as_list(value: Any) -> Any:
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_as_list)
-_DECODER = msgspec.msgpack.Decoder(Plan | Output | Hello | Failure)
+_DECODER = msgspec.msgpack.Decoder(Plan | Output | Hello | Failure | Turn | Fork | Drop)
 
 
 def encode(message: Message) -> bytes:
@@ -225,7 +246,15 @@ def decode_plan(data: bytes) -> StepPlan:
         WireError: As in `decode`; or its columns are not equally long, or a sampling option is
             refused.
     """
-    message = decode(data, Plan)
+    return plan_of(decode(data, Plan))
+
+
+def plan_of(message: Plan) -> StepPlan:
+    """The plan in a message.
+
+    Raises:
+        WireError: Its columns are not equally long, or a sampling option is refused.
+    """
     if len(set(map(len, message.spans))) != 1:
         raise WireError("a plan is damaged: its spans have columns of different lengths.")
     return StepPlan(

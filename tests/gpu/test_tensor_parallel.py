@@ -166,7 +166,7 @@ def test_a_rank_that_is_gone_ends_all(folder, how):
         engine.add_request(prompt, SamplingParams(ignore_eos=True, max_tokens=300))
     for _ in range(5):
         engine.step()
-    os.kill(runner._ranks[1].process.pid, how)
+    os.kill(runner.ranks[1].process.pid, how)
     with pytest.raises(DeviceLostError):
         for _ in engine.run(1):
             pass
