@@ -1,12 +1,14 @@
 """How fast is the engine on this GPU, and how far from what its memory allows?
 
     python benchmarks/gpu.py                          # every section, Qwen3-0.6B's shape
-    python benchmarks/gpu.py --sections main --repeats 1
+    python benchmarks/gpu.py --shape qwen3-8b --sections main small
     python benchmarks/gpu.py --nano-vllm PATH         # the same workload on a checkout of nano-vllm
 
-Random weights; speed does not depend on their values. The floor of a decode step is the time to
-stream every weight once and every live sequence's keys and values once, at the copy bandwidth that
-this very run measures. Results go to `benchmarks/results/gpu.json` and `gpu.md`.
+Random weights, default options; other options are named in the results. The floor of a decode step
+is the time to stream every weight once and every live sequence's keys and values once, at the copy
+bandwidth that this very run measures. Results go to `benchmarks/results/gpu.json` and `gpu.md`;
+other shapes have files of their own. What others take is from one H200, measured there one after
+the other; a host counts too, so compare orders of magnitude.
 """
 
 import argparse
@@ -22,52 +24,58 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from gpu_shapes import SOURCES, shape
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.loader import build_random_model
 from nanovllm_edu.runners.build import build_runner, choose_ops
+from nanovllm_edu.runners.defaults import device_defaults
 
-SECTIONS = ("main", "small", "prefill", "prefix", "records")
-PUBLISHED = {  # measured on one H200 with the tools named, for comparison
-    "main": {"vLLM 0.24": 5.8, "nano-vllm": 7.0, "HF continuous batching": 7.9, "target": 4.7},
-    "small": {
-        "vLLM 0.24": {1: 1.76, 8: 2.65, 32: 3.20, 128: 3.90},
-        "nano-vllm": {1: 2.16, 8: 2.06, 32: 2.14, 128: 3.50},
-        "target": {1: 0.75, 8: 0.80, 32: 1.0, 128: 1.9},
+SECTIONS = ("main", "small", "prefill", "long", "prefix", "records")
+BATCHES = (1, 8, 32, 128)
+
+
+def by_batch(*milliseconds: float) -> dict[int, float]:
+    return dict(zip(BATCHES, milliseconds, strict=True))
+
+
+OTHERS = {  # shape -> section -> who -> measured, or to be reached
+    "qwen3-0.6b": {
+        "main": {"goal": 4.3, "vLLM": 5.73, "nano-vllm": 7.23},
+        "small": {
+            "goal": by_batch(0.75, 0.80, 1.0, 1.9),
+            "vLLM": by_batch(1.76, 2.65, 3.20, 3.90),
+            "nano-vllm": by_batch(2.16, 2.06, 2.14, 3.50),
+        },
+        "prefill": {"goal": 0.30, "vLLM": 0.37, "nano-vllm": 0.39},
+        "long": {"goal": 2.2, "vLLM": 2.66},
+        "prefix": {"goal": 0.06, "vLLM": 0.165, "nano-vllm": 0.066},
     },
-    "prefill": {"vLLM 0.24": 0.37, "nano-vllm": 0.39, "target": 0.30},
-    "prefix": {"vLLM 0.24": 0.165, "nano-vllm": 0.066, "target": 0.06},
+    "qwen3-4b": {
+        "main": {"goal": 8.9, "vLLM": 11.0, "nano-vllm": 12.3},
+        "small": {
+            "goal": by_batch(2.3, 2.4, 2.8, 4.1),
+            "vLLM": by_batch(3.6, 3.8, 4.2, 6.0),
+            "nano-vllm": by_batch(4.3, 4.3, 4.4, 6.1),
+        },
+    },
+    "qwen3-8b": {
+        "main": {"goal": 12.4, "vLLM": 14.7},
+        "small": {"goal": by_batch(4.2, 4.3, 4.7, 6.3), "vLLM": by_batch(5.2, 5.5, 5.8, 7.8)},
+    },
+    "llama-3.2-1b": {
+        "main": {"goal": 2.3, "vLLM": 3.75},
+        "small": {
+            "goal": by_batch(0.70, 0.75, 0.85, 1.25),
+            "vLLM": by_batch(1.39, 1.53, 1.85, 2.86),
+        },
+    },
 }
-
-
-def qwen3_0_6b() -> ModelConfig:
-    """The shape of Qwen3-0.6B."""
-    from transformers import Qwen3Config
-
-    from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-
-    source = Qwen3Config(
-        vocab_size=151_936,
-        hidden_size=1024,
-        num_hidden_layers=28,
-        num_attention_heads=16,
-        num_key_value_heads=8,
-        head_dim=128,
-        intermediate_size=3072,
-        max_position_embeddings=40_960,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
-        dtype="bfloat16",
-        architectures=["Qwen3ForCausalLM"],
-    )
-    return Qwen3ForCausalLM.read_config(source)
 
 
 def workload() -> tuple[list[list[int]], list[int]]:
@@ -98,27 +106,22 @@ class Bench:
     """One engine, and the sections measured on it."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.shape = qwen3_0_6b()
+        self.shape = shape(args.shape)
         device = torch.device("cuda")
         self.bandwidth = copy_bandwidth()
         ops, why = choose_ops(device, torch.bfloat16)
         model = build_random_model(
-            self.shape, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=4096
+            self.shape, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=20_000
         )
         self.weight_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
         self.kv_bytes_per_token = (
             2 * self.shape.num_layers * self.shape.num_kv_heads * self.shape.head_dim * 2
         )
-        policy = {"mixed": MixedPolicy, "phases": PhaseSeparatedPolicy}[args.policy]()
-        self.config = EngineConfig(
-            block_size=args.block_size,
-            max_num_seqs=256,
-            max_num_batched_tokens=args.max_num_batched_tokens,
-            max_model_len=4096,
-            policy=policy,
-            attention_backend=args.attention,
-            enforce_eager=args.eager,
-        )
+        self.options = {
+            name: value for name, (value, _) in device_defaults(device, self.shape).items()
+        }
+        self.options |= args.options
+        self.config = EngineConfig(max_model_len=20_000, **self.options)
         begin = time.perf_counter()
         reasons = {"device": "benchmark", "dtype": "benchmark", "ops": why}
         runner, self.info = build_runner(model, self.config, frozenset(), reasons)
@@ -181,7 +184,7 @@ class Bench:
     def small(self) -> dict:
         """Milliseconds per decode step of small batches, context 128 to 384."""
         result = {}
-        for batch_size in (1, 8, 32, 128):
+        for batch_size in BATCHES:
             prompts = [[random.randrange(10_000) for _ in range(128)] for _ in range(batch_size)]
             runs = []
             for _ in range(self.repeats + 1):
@@ -209,6 +212,13 @@ class Bench:
             "runs": runs,
             "tokens": sum(map(len, prompts)),
         }
+
+    def long(self) -> dict:
+        """First token of 32 prompts of 16,384 tokens."""
+        random.seed(0)
+        prompts = [[random.randrange(10_000) for _ in range(16_384)] for _ in range(32)]
+        runs = [self._generate(prompts, [1] * 32)[0] for _ in range(2)]
+        return {"seconds": runs[-1], "runs": runs, "tokens": sum(map(len, prompts))}
 
     def prefix(self) -> dict:
         """First token of 256 requests that share a warm prefix of 1,024 tokens."""
@@ -256,24 +266,12 @@ def nano_vllm(checkout: Path, repeats: int) -> dict:
     """The same workload on nano-vllm, in a process of its own on the same machine."""
     import tempfile
 
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoTokenizer, Qwen3ForCausalLM
 
     from nanovllm_edu.models.folder import resolve_model_folder
 
     with tempfile.TemporaryDirectory() as folder:
-        shape = qwen3_0_6b()
-        config = Qwen3Config(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.num_layers,
-            num_attention_heads=shape.num_heads,
-            num_key_value_heads=shape.num_kv_heads,
-            head_dim=shape.head_dim,
-            intermediate_size=shape.intermediate_size,
-            max_position_embeddings=shape.max_position_embeddings,
-            tie_word_embeddings=True,
-            dtype="bfloat16",
-        )
+        config = SOURCES["qwen3-0.6b"]()
         with torch.device("cuda"):
             Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
         torch.cuda.empty_cache()
@@ -307,47 +305,41 @@ def machine(bench: Bench) -> dict:
         "command": "python benchmarks/gpu.py " + " ".join(sys.argv[1:]),
         "copy_bandwidth_tb_s": bench.bandwidth / 1e12,
         "start_seconds": bench.start_seconds,
+        "options": bench.options,
         "engine": {k: f"{v} ({why})" for k, (v, why) in bench.info.choices.items()},
     }
 
 
-def show(results: dict, console: Console) -> None:
-    """Prints what was measured next to published figures and targets."""
+def show(results: dict, others: dict, console: Console) -> None:
+    """Prints what was measured, next to what others take."""
     table = Table(title="GPU benchmark", title_justify="left")
-    for column in ("what", "measured", "floor", "target", "vLLM 0.24", "nano-vllm"):
+    columns = ("what", "measured", "floor", "goal", "vLLM", "nano-vllm")
+    for column in columns:
         table.add_column(column, justify="right" if column != "what" else "left")
 
-    def published(section: str, who: str, size: int | None = None) -> str:
-        value = PUBLISHED[section].get(who, "")
-        return str(value[size] if size is not None else value)
+    def add(section: str, what: str, measured: str, floor: str = "", batch: int = 0) -> None:
+        known = others.get(section, {})
+        values = [known.get(who, "") for who in columns[3:]]
+        cells = [value.get(batch, "") if isinstance(value, dict) else value for value in values]
+        table.add_row(what, measured, floor, *map(str, cells))
 
     if "main" in results:
         r = results["main"]
-        table.add_row(
-            "256 requests, 133,966 tokens, s",
-            f"{r['seconds']:.2f} ({r['tokens_per_second']:,.0f} tok/s)",
-            f"{r['floor_seconds']:.2f} ({r['floor_fraction']:.0%})",
-            *(published("main", who) for who in ("target", "vLLM 0.24", "nano-vllm")),
-        )
+        measured = f"{r['seconds']:.2f} ({r['tokens_per_second']:,.0f} tok/s)"
+        floor = f"{r['floor_seconds']:.2f} ({r['floor_fraction']:.0%})"
+        add("main", "256 requests, 133,966 tokens, s", measured, floor)
     for size, r in results.get("small", {}).items():
-        table.add_row(
-            f"decode step, batch {size}, ms",
-            f"{r['ms']:.3f}",
-            f"{r['floor_ms']:.2f}",
-            *(published("small", who, int(size)) for who in ("target", "vLLM 0.24", "nano-vllm")),
-        )
-    for section in ("prefill", "prefix"):
-        if section in results:
-            table.add_row(
-                {"prefill": "prefill of 256 prompts, s", "prefix": "256 on a warm prefix, s"}[
-                    section
-                ],
-                f"{results[section]['seconds']:.3f}",
-                "",
-                *(published(section, who) for who in ("target", "vLLM 0.24", "nano-vllm")),
-            )
+        what = f"decode step, batch {size}, ms"
+        add("small", what, f"{r['ms']:.3f}", f"{r['floor_ms']:.2f}", int(size))
+    names = {
+        "prefill": "prefill of 256 prompts, s",
+        "long": "prefill of 32 prompts of 16,384 tokens, s",
+        "prefix": "256 on a warm prefix, s",
+    }
+    for section in names.keys() & results:
+        add(section, names[section], f"{results[section]['seconds']:.3f}")
     if "records" in results:
-        table.add_row("keeping every StepRecord", f"{results['records']['cost']:+.1%}", "", "2%")
+        add("records", "keeping every StepRecord", f"{results['records']['cost']:+.1%}")
     if "nano_vllm" in results and "seconds" in results["nano_vllm"] and "main" in results:
         nano = results["nano_vllm"]["seconds"]
         ratio = nano / results["main"]["seconds"]
@@ -355,18 +347,22 @@ def show(results: dict, console: Console) -> None:
     console.print(table)
 
 
+def option(text: str) -> tuple[str, int]:
+    """`max_num_seqs=256` as a pair."""
+    name, value = text.split("=")
+    return name, int(value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--attention", default="auto")
-    parser.add_argument("--block-size", type=int, default=256)
-    parser.add_argument("--policy", choices=("phases", "mixed"), default="phases")
-    parser.add_argument("--max-num-batched-tokens", type=int, default=32_768)
-    parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--shape", choices=SOURCES, default="qwen3-0.6b")
+    parser.add_argument("--options", nargs="*", type=option, default=[], metavar="NAME=NUMBER")
     parser.add_argument("--nano-vllm", type=Path, help="a checkout to measure in the same run")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
+    args.options = dict(args.options)
     results: dict = {}
     if args.nano_vllm:
         results["nano_vllm"] = nano_vllm(args.nano_vllm, args.repeats)
@@ -375,11 +371,12 @@ def main() -> None:
     for section in tqdm(args.sections, desc="Sections"):
         results[section] = getattr(bench, section)()
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "gpu.json").write_text(json.dumps(results, indent=1) + "\n")
+    name = "gpu" if args.shape == "qwen3-0.6b" else f"gpu_{args.shape}"
+    (args.out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     console = Console(record=True, width=110)
     console.print(json.dumps(results["machine"], indent=1))
-    show(results, console)
-    (args.out / "gpu.md").write_text(
+    show(results, OTHERS[args.shape], console)
+    (args.out / f"{name}.md").write_text(
         "# GPU benchmark\n\n```text\n" + console.export_text() + "```\n"
     )
 

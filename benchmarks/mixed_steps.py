@@ -1,7 +1,7 @@
 """What a step costs a GPU, by what is in it: a chunk of a prompt, and rows that decode beside it.
 
     python benchmarks/mixed_steps.py              # Qwen3-0.6B's shape
-    python benchmarks/mixed_steps.py --shape 4b   # that of Qwen3-4B
+    python benchmarks/mixed_steps.py --shape qwen3-4b   # that of Qwen3-4B
 
 Random weights. A chunk of so many tokens alone, eagerly and from a graph; and
 beside rows that decode, which ride along in the prefill graph or have a decode graph of their own.
@@ -12,10 +12,9 @@ the device waits for the host. `runners/parts.py` was written from the second ta
 import argparse
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
-from gpu import qwen3_0_6b
+from gpu_shapes import SOURCES, shape
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.plan import BlockUpdate, Joined, Span, Spans, StepPlan
@@ -31,17 +30,11 @@ CHUNKS = (64, 256, 512, 1024, 2048, 4096, 8192)
 ROWS, CONTEXTS = (8, 32, 63), (256, 1024, 2048, 4096)
 
 
-def shape_of(name: str) -> ModelConfig:
-    small = qwen3_0_6b()
-    sizes = {"hidden_size": 2560, "num_layers": 36, "num_heads": 32, "intermediate_size": 9728}
-    return replace(small, **sizes) if name == "4b" else small
-
-
-def make_runner(shape: ModelConfig) -> CudaGraphRunner:
+def make_runner(config: ModelConfig) -> CudaGraphRunner:
     device = torch.device("cuda")
     ops, why = choose_ops(device, torch.bfloat16)
     model = build_random_model(
-        shape, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=MAX_LEN
+        config, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=MAX_LEN
     )
     config = EngineConfig(
         device="cuda", max_num_seqs=MAX_ROWS, max_model_len=MAX_LEN, block_size=BLOCK_SIZE,
@@ -83,8 +76,8 @@ def milliseconds(work: Callable[[], object], repeats: int = 15) -> float:
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", choices=("0.6b", "4b"), default="0.6b")
-    runner = make_runner(shape_of(parser.parse_args().shape))
+    parser.add_argument("--shape", choices=SOURCES, default="qwen3-0.6b")
+    runner = make_runner(shape(parser.parse_args().shape))
     join(runner)
     graphs, prefill = runner._graphs, runner._prefill
     assert graphs is not None

@@ -76,20 +76,18 @@ def ours(meeting: Meeting, rows: int) -> float:
     sums = meeting.ranks.sums
     assert isinstance(sums, PeerSums)
     x = torch.randn(rows, WIDTH, device=meeting.device).bfloat16()
-    residual = Residual.allocate(rows, WIDTH, WIDTH // 64, torch.bfloat16, meeting.device)
-    residual.values.zero_()
+    squares = torch.empty(rows, WIDTH // 64, device=meeting.device)
+    residual = Residual(torch.zeros_like(x), torch.empty_like(x), squares)
     launches: list[Callable[[], object]] = []
     for place in (Place.ATTENTION, Place.MLP):
         sums.part(place, rows, WIDTH).copy_(x)
-        launches.append(
-            sums.into(residual, place, is_added=True, has_squares=True, is_overlapped=True)
-        )
+        launches.append(sums.into(residual, place, is_added=True, is_overlapped=True))
     launches[0]()
     parts = x.new_empty(meeting.ranks.num_ranks, *x.shape)
     dist.all_gather(list(parts), x)
     assert torch.equal(residual.values, reference(list(parts))), f"{rows} rows differ"
-    squares = residual.values.float().square().unflatten(1, (WIDTH // 64, -1)).sum(2)
-    torch.testing.assert_close(residual.squares, squares, rtol=1e-4, atol=1e-3)
+    expected = residual.values.float().square().unflatten(1, (WIDTH // 64, -1)).sum(2)
+    torch.testing.assert_close(residual.squares, expected, rtol=1e-4, atol=1e-3)
     return graph_us(partial(repeat, COUNT // 2, launches)) / COUNT
 
 

@@ -91,8 +91,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", type=int, nargs="+", default=[256, 128, 8])
     arguments = parser.parse_args()
-    options = {"block_size": 256, "max_num_batched_tokens": 16_384, "policy": "phases"}
-    bench = Bench(SimpleNamespace(**options, attention="auto", eager=False, repeats=1))
+    options = {"block_size": 256, "max_num_batched_tokens": 16_384}
+    bench = Bench(SimpleNamespace(shape="qwen3-0.6b", options=options, repeats=1))
     lines = table("prefill, 16,384 tokens", *run_to_end(bench, 256, 1, skip=0))
     for rows in arguments.rows:
         lines += table(f"decode, {rows} rows", *run_to_end(bench, rows, 60, skip=20))

@@ -157,8 +157,8 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     record_run(args.out / "gpu_run.json.gz")
-    options = {"block_size": 256, "max_num_batched_tokens": 16_384, "policy": "phases"}
-    bench = Bench(SimpleNamespace(**options, attention="auto", eager=False, repeats=1))
+    options = {"block_size": 256, "max_num_batched_tokens": 16_384}
+    bench = Bench(SimpleNamespace(shape="qwen3-0.6b", options=options, repeats=1))
     for depth in (0, 1):
         timeline(bench, depth)  # warm
     document = {

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu import qwen3_0_6b
+from gpu_shapes import shape
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
@@ -107,12 +107,12 @@ def measure(setting: str, repeats: int) -> dict[str, Any]:
         pairs = (part.split("=") for part in setting.split(","))
         given = {name: int(value) for name, value in pairs}
     device = torch.device("cuda")
-    shape = qwen3_0_6b()
-    options = {k: v for k, (v, _) in device_defaults(device, shape).items()} | given
+    model_config = shape("qwen3-0.6b")
+    options = {k: v for k, (v, _) in device_defaults(device, model_config).items()} | given
     config = EngineConfig(device="cuda", max_model_len=4096, **options)
     ops, why = choose_ops(device, torch.bfloat16)
     model = build_random_model(
-        shape, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=4096
+        model_config, dtype=torch.bfloat16, device=device, ops=ops, max_model_len=4096
     )
     begin = time.perf_counter()
     reasons = {"device": "benchmark", "dtype": "benchmark", "ops": why}

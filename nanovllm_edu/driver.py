@@ -99,9 +99,33 @@ class Driver:
         arrival: float,
         client: Hashable = None,
     ) -> None:
-        """Queues requests, all or none; what comes of them goes to the mailbox."""
+        """Queues requests, all or none; what comes of them goes to the mailbox.
+
+        A grammar is compiled in a thread of its own: no step waits for it, and it is no waiting in
+        the queue.
+        """
         self.pending[mailbox] = num_answers(read, params)
-        self.do(partial(self._add, mailbox, read, params, arrival, client))
+        each = params if isinstance(params, (list, tuple)) else [params]
+        preparations = [*filter(None, map(self.engine.preparation, each))]
+        add = partial(self._add, mailbox, read, params, arrival, client)
+        if preparations:
+            Thread(target=self._prepare, args=(preparations, add, mailbox), daemon=True).start()
+        else:
+            self.do(partial(add, ready=arrival))
+
+    def _prepare(
+        self,
+        preparations: list[Callable[[], object]],
+        add: Callable[..., None],
+        mailbox: Mailbox,
+    ) -> None:
+        try:
+            for prepare in preparations:
+                prepare()
+        except Exception as error:
+            self.do(partial(self._refuse, mailbox, error))
+        else:
+            self.do(partial(add, ready=perf_counter()))
 
     def cancel(self, mailbox: Mailbox) -> None:
         """Ends the requests of a call before the next step; nothing more is posted."""
@@ -129,8 +153,10 @@ class Driver:
         params: Params,
         arrival: float,
         client: Hashable,
+        ready: float,
     ) -> None:
-        del self.pending[mailbox]
+        if self.pending.pop(mailbox, None) is None:
+            return  # cancelled while its grammar was compiled
         requests = Requests(self.engine, self.llm.depth)
         try:
             self.check_open()
@@ -139,14 +165,19 @@ class Driver:
             self._letters.append(Letter(mailbox, error=error))
             return
         self._live[mailbox], self._arrivals[mailbox] = requests, arrival
-        self._room.enter(mailbox, arrival)
+        self._room.enter(mailbox, ready)
         self.tally.num_requests += len(requests.answers)
         for answer in requests.answers:  # before any step: a policy finds it from the first one on
             answer.seq.client = client
         request_ids = tuple(request.request_id for request in requests.listed)
         self._letters.append(Letter(mailbox, request_ids=request_ids))
 
+    def _refuse(self, mailbox: Mailbox, error: Exception) -> None:
+        if self.pending.pop(mailbox, None) is not None:
+            self._letters.append(Letter(mailbox, error=error))
+
     def _cancel(self, mailbox: Mailbox) -> None:
+        self.pending.pop(mailbox, None)
         if requests := self._live.pop(mailbox, None):
             self._abort(requests)
             self._count_ending(mailbox, requests)

@@ -85,6 +85,7 @@ class LLMEngine:
             self.config.seed,
             self.config.max_num_seqs,
             Grammars(tokenizer, runner.vocab_size, runner.eos_token_ids),
+            runner.eos_token_ids,
         )
         self.scheduler = build_scheduler(self.config, runner)
         self.max_model_len = self.scheduler.max_model_len
@@ -148,6 +149,13 @@ class LLMEngine:
         except BaseException:  # an interrupt that waited: nobody will ever know these numbers
             self.drop(seqs)
             raise
+
+    def preparation(self, params: SamplingParams | None) -> Callable[[], object] | None:
+        """What `add_requests` would wait for, to be called in another thread before; None: nothing.
+
+        A grammar takes milliseconds to compile, or seconds if it is large.
+        """
+        return self._intake.preparation(params)
 
     def abort_request(self, seq_id: int) -> tuple[Event, ...]:
         """Ends a request now and frees its blocks.

@@ -21,17 +21,25 @@ Read next: `intake.py`, which makes them; `sampling/edits.py`, which applies the
 """
 
 import json
-from collections.abc import Sequence
-from functools import lru_cache, partial
-from threading import Lock
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from threading import BoundedSemaphore, Lock
 from typing import Any, Self
 
 from nanovllm_edu.core.request.structured_outputs import StructuredOutputsParams
-from nanovllm_edu.deep_stack import deeply
+from nanovllm_edu.deep_stack import start_deeply
 from nanovllm_edu.errors import MissingPackageError, RequestError, shown
 
 NUM_KEPT = 64
 """So many compiled grammars are remembered: requests often share one."""
+
+MAX_SECONDS = 5.0
+"""So long a request waits for its grammar to be compiled: most take milliseconds."""
+
+NUM_AT_ONCE = 2
+"""So many grammars are compiled side by side, those included that nobody waits for any more."""
 
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """As `json.dumps` writes. Free white space is a trap: a small model may fill its answer with it."""
@@ -66,6 +74,22 @@ class Grammar:
             masks.append(matcher.compute_bitmask())
         return tuple(masks)
 
+    def can_begin(self, allowed: Collection[int] | None, forbidden: Collection[int]) -> bool:
+        """Whether any token may come next.
+
+        Args:
+            allowed: Which ones other options allow; None: all.
+            forbidden: Which ones they forbid.
+        """
+        mask = self._matcher.compute_bitmask()
+
+        def num_of(token_ids: Collection[int]) -> int:
+            return sum(mask[i // 8] >> i % 8 & 1 for i in token_ids)
+
+        if allowed is not None:
+            return num_of({*allowed} - {*forbidden}) > 0
+        return int.from_bytes(mask, "little").bit_count() > num_of({*forbidden})
+
     def num_allowed(self, token_ids: Sequence[int]) -> int:
         """How many of these tokens, from the first on, may come next."""
         return self._matcher.validate_tokens(list(token_ids))
@@ -92,21 +116,48 @@ class Grammars:
         self._vocab_size = vocab_size
         self._eos_token_ids = sorted(eos_token_ids)
         self._vocabulary: Any = None
+        self._vocabulary_lock = Lock()
         self._lock = Lock()
-        self._compiled = lru_cache(NUM_KEPT)(self._compile_deeply)
+        self._compiled: OrderedDict[StructuredOutputsParams, Future[Any]] = OrderedDict()
+        self._room = BoundedSemaphore(NUM_AT_ONCE)
 
     def of(self, wanted: StructuredOutputsParams) -> Grammar:
-        """A grammar in front of the first token.
+        """A grammar in front of the first token; waits while it is compiled.
 
         Raises:
-            RequestError: No answer can have this form, or it cannot be read.
+            RequestError: No answer can have this form, it cannot be read, or compiling it takes
+                longer than `MAX_SECONDS`.
             MissingPackageError: llguidance is not installed.
         """
-        return Grammar(self._compiled(wanted).deep_copy())
+        compiled = self._start(wanted)
+        try:
+            return Grammar(compiled.result(MAX_SECONDS).deep_copy())
+        except (TimeoutError, CancelledError):
+            compiled.cancel()  # if it has not begun; else whoever asks later may find it done
+            raise RequestError(
+                f"structured_outputs={shown(wanted.to_dict())} was not compiled within "
+                f"{MAX_SECONDS:g} s; make it smaller (fewer properties or rules), or, if other "
+                "grammars are being compiled, try again."
+            ) from None
 
-    def _compile_deeply(self, wanted: StructuredOutputsParams) -> Any:
-        """The compiler recurses: thousands of rules, each of the next, would end the process."""
-        return deeply(partial(self._compile, _llguidance(), wanted))
+    def is_ready(self, wanted: StructuredOutputsParams) -> bool:
+        """Whether `of` waits for nothing."""
+        with self._lock:
+            found = self._compiled.get(wanted)
+            return found is not None and found.done() and not _has_failed(found)
+
+    def _start(self, wanted: StructuredOutputsParams) -> Future[Any]:
+        """Who is compiled, is being compiled, or begins to be; what has failed begins anew."""
+        with self._lock:
+            found = self._compiled.pop(wanted, None)
+            if found is None or _has_failed(found):
+                # It recurses: thousands of rules, each of the next, would end the process.
+                compile_it = partial(self._compile, _llguidance(), wanted)
+                found = start_deeply(compile_it, self._room)
+            self._compiled[wanted] = found  # the newest; the one that was longest idle goes
+            while len(self._compiled) > NUM_KEPT:
+                self._compiled.popitem(last=False)
+            return found
 
     def _compile(self, llguidance: Any, wanted: StructuredOutputsParams) -> Any:
         try:
@@ -122,7 +173,7 @@ class Grammars:
 
     def _vocabulary_of(self, llguidance: Any) -> Any:
         """All tokens as bytes; read once, which takes a tenth of a second or more."""
-        with self._lock:
+        with self._vocabulary_lock:
             if self._vocabulary is None:
                 described = getattr(self._tokenizer, "to_json", lambda: None)()
                 if described is None:
@@ -134,6 +185,10 @@ class Grammars:
                     described, n_vocab=self._vocab_size, eos_token=self._eos_token_ids or None
                 )
             return self._vocabulary
+
+
+def _has_failed(compiled: Future[Any]) -> bool:
+    return compiled.cancelled() or (compiled.done() and compiled.exception() is not None)
 
 
 def _llguidance() -> Any:
@@ -158,7 +213,9 @@ def _grammar_text(llguidance: Any, wanted: StructuredOutputsParams) -> str:
     if wanted.regex is not None:
         return llguidance.grammar_from("regex", wanted.regex)
     if wanted.choice is not None:
-        return llguidance.grammar_from("choice", json.dumps(wanted.choice))
+        # One terminal of many texts is compiled in no time; as many rules of one text are not.
+        texts = " | ".join(json.dumps(text, ensure_ascii=False) for text in wanted.choice)
+        return llguidance.grammar_from("grammar", f"start: CHOICE\nCHOICE: {texts}")
     return llguidance.grammar_from("grammar", wanted.grammar)
 
 

@@ -11,8 +11,9 @@ Read next: `prompt.py`, `text_judge.py`, `grammar.py`; then `engine.py`.
 # (a user's value may be of any type)
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -40,6 +41,7 @@ class Intake:
         seed: Requests without a seed of their own get one derived from this and their seq_id.
         max_num_seqs: So many answers to one prompt can run side by side.
         grammars: Compiles what `structured_outputs` asks for; None refuses it.
+        eos_token_ids: Tokens by which the model ends.
     """
 
     tokenizer: Tokenizer | None
@@ -47,6 +49,14 @@ class Intake:
     seed: int
     max_num_seqs: int = 64
     grammars: Grammars | None = None
+    eos_token_ids: frozenset[int] = frozenset()
+
+    def preparation(self, params: SamplingParams | None) -> Callable[[], object] | None:
+        """What `read` would wait for, to be done elsewhere before: its grammar. None: nothing."""
+        wanted = getattr(params, "structured_outputs", None)
+        if wanted is None or self.grammars is None or self.grammars.is_ready(wanted):
+            return None
+        return partial(self.grammars.of, wanted)
 
     def read(
         self, requests: Iterable[tuple[Prompt, SamplingParams | None]]
@@ -77,14 +87,33 @@ class Intake:
                 f"n={params.n} answers to one prompt run side by side, and max_num_seqs="
                 f"{self.max_num_seqs} sequences can; ask for fewer, or raise max_num_seqs."
             )
-        if params.structured_outputs is not None:
-            self._grammar(params.structured_outputs)  # an impossible one is refused here
         if params.stop and self.tokenizer is None:
             raise RequestError(f"stop={shown(params.stop)} needs a tokenizer; use stop_token_ids.")
-        if not params.bad_words:
-            return params
-        runs = params.bad_words_token_ids + tuple(self._runs_of(params.bad_words))
-        return replace(params, bad_words_token_ids=tuple(dict.fromkeys(runs)))
+        if params.bad_words:
+            runs = params.bad_words_token_ids + tuple(self._runs_of(params.bad_words))
+            params = replace(params, bad_words_token_ids=tuple(dict.fromkeys(runs)))
+        if params.structured_outputs is not None:
+            self._check_beginning(params, params.structured_outputs)
+        return params
+
+    def _check_beginning(self, params: SamplingParams, wanted: StructuredOutputsParams) -> None:
+        """Refuses an impossible form, and options under which it cannot even begin."""
+        grammar = self._grammar(wanted)
+        forbidden = {words[0] for words in params.bad_words_token_ids if len(words) == 1}
+        if params.min_tokens:
+            forbidden |= {*params.stop_token_ids}
+            forbidden |= set() if params.ignore_eos else self.eos_token_ids
+        if not grammar.can_begin(params.allowed_token_ids, forbidden):
+            options = {
+                "allowed_token_ids": params.allowed_token_ids,
+                "bad_words": params.bad_words_token_ids,
+                "min_tokens": params.min_tokens,
+            }
+            given = ", ".join(f"{name}={shown(one)}" for name, one in options.items() if one)
+            raise RequestError(
+                f"structured_outputs={shown(wanted.to_dict())} cannot begin: none of the tokens "
+                f"that it may begin with is left by {given}; change one of them."
+            )
 
     def _check_tokens(self, params: SamplingParams) -> None:
         """Refuses a token that does not exist."""

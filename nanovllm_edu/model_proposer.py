@@ -21,9 +21,11 @@ from nanovllm_edu.core.request.option_checks import integer
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.draft_proposer import DraftRequest
 from nanovllm_edu.llm import LLM
+from nanovllm_edu.runners.build import choose_device
 
-DEFAULTS = {"gpu_memory_utilization": 0.1, "block_size": 4}
-"""A GPU's memory is for the large model; of small blocks little is computed anew."""
+BLOCK_SIZES = {"cpu": 4, "cuda": 16}
+"""Of small blocks little is computed anew. A GPU computes a few tokens more in no time; there the
+news of each block, which the host must send, cost more."""
 
 
 class ModelProposer:
@@ -45,7 +47,10 @@ class ModelProposer:
     ) -> None:
         self.num_tokens: int = integer(1, "give at least 1")("num_tokens", num_tokens)
         self.model = model
-        self.llm = LLM(model, **(DEFAULTS | options))
+        device, _ = choose_device(options.get("device", "auto"))
+        # A GPU's memory is for the large model.
+        defaults = {"gpu_memory_utilization": 0.1, "block_size": BLOCK_SIZES[device.type]}
+        self.llm = LLM(model, **(defaults | options))
 
     @property
     def vocab_size(self) -> int:
@@ -66,7 +71,7 @@ class ModelProposer:
         )
         try:
             while any(seq.finish_reason is None for seq in seqs):
-                engine.advance()
+                engine.advance(depth=self.num_tokens)  # no step depends on what another one says
         finally:  # an interrupt, or a device that failed: nobody waits for them
             engine.drop(seq for seq in seqs if seq.finish_reason is None)
         guesses = iter(seqs)

@@ -460,3 +460,85 @@ def test_the_queue_is_full_of_answers_too() -> None:
             check_empty(llm)
 
     asyncio.run(main())
+
+
+# ------------------------------------------------------------------- what takes its time before
+
+
+def prepared(llm: AsyncLLM, monkeypatch: pytest.MonkeyPatch, work: Any) -> SamplingParams:
+    """Options whose request has this work to be done before it can be read."""
+    slow = SamplingParams(temperature=0, max_tokens=6, seed=77)
+    engine = llm.llm.engine
+    monkeypatch.setattr(engine, "preparation", lambda params: work if params is slow else None)
+    return slow
+
+
+def test_no_step_waits_for_a_grammar_and_it_is_no_waiting_in_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leave = threading.Event()
+
+    async def main() -> None:
+        async with AsyncLLM(small_llm(), max_queue_seconds=0.05) as llm:
+            slow = prepared(llm, monkeypatch, lambda: leave.wait(20))
+            waiting = llm.stream(PROMPTS[0], slow)
+            assert llm.num_waiting == 1
+            output = await llm.generate(PROMPTS[1], GREEDY)  # meanwhile
+            assert output.token_ids == right(PROMPTS[1], GREEDY)
+            await asyncio.sleep(0.1)  # longer than anybody may wait in the queue
+            leave.set()
+            assert (await waiting.output()).token_ids == right(PROMPTS[0], GREEDY)
+            check_empty(llm)
+            assert llm.num_waiting == 0
+
+    asyncio.run(main())
+
+
+def test_a_grammar_that_cannot_be_compiled_is_the_requests_own_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise RequestError("it cannot be met")
+
+    async def main() -> None:
+        async with async_llm() as llm:
+            slow = prepared(llm, monkeypatch, fail)
+            with pytest.raises(RequestError, match="it cannot be met"):
+                await llm.generate(PROMPTS[0], slow)
+            assert llm.num_waiting == 0
+            assert (await llm.generate(PROMPTS[1], GREEDY)).token_ids == right(PROMPTS[1], GREEDY)
+
+    asyncio.run(main())
+
+
+def test_who_leaves_while_its_grammar_is_compiled_is_never_queued(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leave = threading.Event()
+
+    async def main() -> None:
+        async with async_llm() as llm:
+            slow = prepared(llm, monkeypatch, lambda: leave.wait(20))
+            llm.stream(PROMPTS[0], slow).cancel()
+            await until(lambda: llm.num_waiting == 0)
+            leave.set()
+            assert (await llm.generate(PROMPTS[1], GREEDY)).token_ids == right(PROMPTS[1], GREEDY)
+            check_empty(llm)
+            assert llm.metrics().num_requests == 1
+
+    asyncio.run(main())
+
+
+def test_closing_ends_who_still_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = threading.Event()
+
+    async def main() -> None:
+        llm = async_llm()
+        slow = prepared(llm, monkeypatch, lambda: leave.wait(20))
+        waiting = llm.stream(PROMPTS[0], slow)
+        await asyncio.to_thread(llm.close)
+        leave.set()
+        with pytest.raises(EngineClosedError):
+            await waiting.output()
+
+    asyncio.run(main())

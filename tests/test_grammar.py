@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
@@ -12,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from nanovllm_edu import LLM, EngineConfig, LLMEngine, SamplingParams, StructuredOutputsParams
+from nanovllm_edu import grammar as grammar_module
 from nanovllm_edu.errors import MissingPackageError, RequestError
 from nanovllm_edu.grammar import Grammars
 from nanovllm_edu.live.engine import make_engine
@@ -305,6 +307,110 @@ grammars.of(StructuredOutputsParams(json=schema)).masks()
 def test_thousands_of_rules_each_of_the_next_do_not_end_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", CHAINS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_grammar_that_takes_too_long_is_refused_and_holds_up_no_other(
+    llm: LLM, grammars: Grammars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread cannot be ended, but there are two at most; whoever asks later finds it done."""
+    leave, compile_it = threading.Event(), Grammars._compile
+    hostile = [StructuredOutputsParams(regex=f"x{i}") for i in range(3)]
+
+    def slow(self: Grammars, llguidance: Any, wanted: StructuredOutputsParams) -> Any:
+        assert wanted not in hostile or leave.wait(20)
+        return compile_it(self, llguidance, wanted)
+
+    monkeypatch.setattr(Grammars, "_compile", slow)
+    monkeypatch.setattr(grammar_module, "MAX_SECONDS", 0.05)
+    fresh = Grammars(llm.tokenizer, 2560, llm.engine.runner.eos_token_ids)
+    for wanted in hostile[:1]:
+        with pytest.raises(
+            RequestError, match=r"'x0'.*not compiled within 0.05 s; make it smaller"
+        ):
+            fresh.of(wanted)
+    monkeypatch.setattr(grammar_module, "MAX_SECONDS", 5.0)
+    assert fresh.of(PHONE).masks() == grammars.of(PHONE).masks()
+    monkeypatch.setattr(grammar_module, "MAX_SECONDS", 0.05)
+    for wanted in hostile[1:]:  # the last of them does not even begin
+        with pytest.raises(RequestError, match="try again"):
+            fresh.of(wanted)
+    assert fresh._compiled[hostile[2]].cancelled()
+    leave.set()
+    monkeypatch.setattr(grammar_module, "MAX_SECONDS", 5.0)
+    for wanted in hostile:
+        assert fresh.of(wanted).masks() == grammars.of(wanted).masks()
+        assert fresh.is_ready(wanted)
+
+
+def test_many_choices_are_compiled_in_no_time(llm: LLM, grammars: Grammars) -> None:
+    choices = [f"{i * 7919 % 30_000:x}" for i in range(30_000)]
+    form = grammars.of(StructuredOutputsParams(choice=choices))
+    assert form.accept(ids(llm, "752f")) == len(ids(llm, "752f"))
+    assert form.is_complete
+    assert grammars.of(StructuredOutputsParams(choice=choices)).accept(ids(llm, "g")) == 0
+
+
+def test_choices_are_texts_whatever_is_in_them(llm: LLM, grammars: Grammars) -> None:
+    texts = [
+        'say "a|b"',
+        "a\\b",
+        "/x/i",
+        "tab\t, line\n",
+        "日本 né",
+        "\x00",
+        "<[3]>",
+        "a.c",
+        "\u2028",
+    ]
+    form = StructuredOutputsParams(choice=texts)
+    for text in texts:
+        one = grammars.of(form)
+        tokens = ids(llm, text)
+        assert one.accept(tokens) == len(tokens), text
+        assert one.is_complete, text
+    assert grammars.of(form).accept(ids(llm, "abc")) < len(ids(llm, "abc"))
+
+
+def test_what_cannot_even_begin_is_refused(llm: LLM) -> None:
+    seven, eos = ids(llm, "7"), llm.engine.runner.eos_token_ids
+    digits = [i for i in range(2560) if llm.tokenizer.decode([i]).isdigit()]
+    for form, options in (
+        (PHONE, {"allowed_token_ids": ids(llm, "a")}),
+        (PHONE, {"allowed_token_ids": seven, "bad_words": ["7"]}),
+        (PHONE, {"bad_words_token_ids": [[i] for i in digits]}),
+        (StructuredOutputsParams(regex="7"), {"min_tokens": 1, "stop_token_ids": seven}),
+        (StructuredOutputsParams(regex="a{0}"), {"min_tokens": 1}),
+    ):
+        name = next(iter(options)).removesuffix("_token_ids")
+        with pytest.raises(RequestError, match=rf"cannot begin: none.*is left by .*{name}"):
+            llm.engine.add_request(PROMPT, SamplingParams(structured_outputs=form, **options))
+    assert not llm.engine.has_unfinished_requests()
+    for form, options in (
+        (PHONE, {"allowed_token_ids": digits}),
+        (StructuredOutputsParams(regex="a{0}"), {}),
+        (StructuredOutputsParams(regex="a{0}"), {"min_tokens": 1, "ignore_eos": True}),
+    ):
+        params = SamplingParams(structured_outputs=form, max_tokens=2, **options)
+        (seq,) = llm.engine.add_requests([(PROMPT, params)])
+        list(llm.engine.run(0))
+        assert seq.finish_reason in ("stop", "length")
+        assert form is PHONE or set(seq.output_token_ids) <= eos
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_form_that_is_complete_ends_its_request_before_min_tokens(llm: LLM, depth: int) -> None:
+    """It cannot go on, whatever else was asked for; one that can go on does so."""
+    engine = llm.engine
+    closed = SamplingParams(structured_outputs={"choice": ["yes"]}, min_tokens=40, seed=1)
+    opened = SamplingParams(
+        structured_outputs={"regex": "[0-9]+"}, min_tokens=20, max_tokens=40, seed=2
+    )
+    seqs = engine.add_requests([(PROMPT, closed), (PROMPT, opened)])
+    list(engine.run(depth))
+    assert llm.tokenizer.decode(seqs[0].output_token_ids) == "yes"
+    assert (seqs[0].finish_reason, seqs[0].finish_detail) == ("stop", "its grammar is complete")
+    assert len(seqs[1].output_token_ids) >= 20
+    assert llm.tokenizer.decode(seqs[1].output_token_ids, skip_special_tokens=True).isdigit()
 
 
 def test_options_that_leave_nothing_end_their_request_and_no_other(llm: LLM) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from nanovllm_edu import LLM, ChecksumRunner, EngineConfig, LLMEngine, ModelProposer, SamplingParams
+from nanovllm_edu.core.model_runner import Ticket
+from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.core.schedule.draft_proposer import BatchDraftProposer, DraftRequest
 from nanovllm_edu.errors import ConfigError, ModelLoadError
 from tests.first_layers import first_layers
@@ -51,6 +53,33 @@ def test_what_it_computed_before_is_found_by_content(proposer: ModelProposer) ->
     engine.add_request([*text, *guesses[:2]], SamplingParams(temperature=0, max_tokens=1))
     record = engine.step()
     assert sum(span.num_tokens for span in record.spans) <= engine.runner.block_size
+
+
+def test_no_step_waits_for_what_the_step_before_it_said(
+    proposer: ModelProposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device gets all steps of a question at once, and feeds its tokens back to itself."""
+    runner, log = proposer.llm.engine.runner, list[str]()
+    launch = runner.launch
+
+    class Noted:
+        def __init__(self, ticket: Ticket) -> None:
+            self.ticket = ticket
+
+        def wait(self) -> StepOutput:
+            log.append("wait")
+            return self.ticket.wait()
+
+    def noted(plan: StepPlan) -> Noted:
+        log.append("launch")
+        return Noted(launch(plan))
+
+    texts = [list(range(500, 507)), list(range(600, 603))]
+    expected = [proposer.propose(text, 3) for text in texts]
+    monkeypatch.setattr(runner, "launch", noted)
+    requests = [DraftRequest(text, 3, SamplingParams(temperature=0), 0) for text in texts]
+    assert proposer.propose_many(requests) == expected
+    assert log == ["launch"] * 3 + ["wait"] * 3
 
 
 def test_a_text_that_has_outgrown_it_gets_no_guess() -> None:

@@ -29,17 +29,13 @@ from functools import partial
 
 from nanovllm_edu.fused_decode import layer_attention
 from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
-from nanovllm_edu.fused_decode.gemm_plan import GemmPlan, head_tiles, plan_for
+from nanovllm_edu.fused_decode.gemm_choice import predicted
+from nanovllm_edu.fused_decode.gemm_plan import GemmPlan, GemmPlans, LayerShape, head_tiles
 from nanovllm_edu.fused_decode.layer_attention import LayerAttention
-from nanovllm_edu.fused_decode.layer_gemms import (
-    Launch,
-    LayerGemms,
-    Operands,
-    bind,
-    why_not_hopper,
-)
+from nanovllm_edu.fused_decode.layer_gemms import Launch, LayerGemms, Operands, bind
 from nanovllm_edu.fused_decode.sampling import best_of_all, sample_from
 from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.kernels.hopper import compiler
 from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 from nanovllm_edu.kernels.triton.embed import embed
 from nanovllm_edu.kernels.triton.gemm import Tiles
@@ -51,11 +47,8 @@ from nanovllm_edu.layers.split import Place, Ranks
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.paged.kv_cache import KVCache
 
-COLUMNS_PER_SQUARE = 64
-"""Of a sum of squares, where a sum over all ranks leaves them."""
-
 COLUMNS_MULTIPLE = 128
-"""Every Triton tile of `gemm_plan.py` divides it, so no GEMM has a ragged edge."""
+"""Every tile of `gemm_candidates.py` divides it, so no GEMM has a ragged edge."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +79,11 @@ class FusedDecoder:
         inputs: What a step reads and writes besides.
         is_overlapped: Let kernels start before their predecessors have ended; by default if the
             device can.
+
+    Attributes:
+        layer: The shapes of its GEMMs.
+        plans: Who makes them. The first are predicted; `gemm_trial.py` puts better ones here,
+            before the first step.
     """
 
     def __init__(
@@ -101,23 +99,32 @@ class FusedDecoder:
         self.inputs = inputs
         self._is_overlapped = is_overlap_wanted(is_overlapped, weights.embedding.device)
         self._options = launch_options(self._is_overlapped)
-        self._has_hopper = why_not_hopper(weights) is None
         self._sums: PeerSums | None = None
         if weights.ranks is not None:
             assert isinstance(weights.ranks.sums, PeerSums)  # `why_not_fused` sees to it
             self._sums = weights.ranks.sums
+        self.layer = LayerShape.of(weights)
+        self.plans = GemmPlans(predicted(self.layer, self.has_hopper), "predicted from the shape")
         self._buffers: dict[int, _Buffers] = {}
+
+    @property
+    def has_hopper(self) -> bool:
+        """Whether GEMMs may be made in CUDA C++."""
+        embedding = self.weights.embedding
+        return compiler.why_unavailable(embedding.device, embedding.dtype) is None
 
     def describe(self) -> tuple[str, str]:
         """What the larger kernels of a step are written in, and why; for people to read."""
-        problems = {
-            "attention": layer_attention.why_not_hopper(self.weights, self.kv_cache),
-            "products": why_not_hopper(self.weights),
-        }
-        languages = {what: "Triton" if why else "CUDA C++" for what, why in problems.items()}
-        value = ", ".join(f"{what} in {language}" for what, language in languages.items())
-        whys = [f"{what} not in CUDA C++: {why}" for what, why in problems.items() if why]
-        return value, "; ".join(whys) or "fused kernels; the GPU is a Hopper, the shapes are usual"
+        problem = layer_attention.why_not_hopper(self.weights, self.kv_cache)
+        attention = "Triton" if problem else "CUDA C++"
+        value = f"attention in {attention}; GEMMs of {self.plans.describe()}"
+        why = f"attention not in CUDA C++: {problem}" if problem else "the GPU is a Hopper"
+        return value, f"{why}; GEMMs {self.plans.why}"
+
+    def layers_of(self, num_rows: int, plan: GemmPlan) -> Launch:
+        """What launches the layers alone of a step with some plan: for trying it out."""
+        buffers = self._allocate(num_rows, plan)
+        return lambda: self._layers(buffers)
 
     def step(
         self,
@@ -133,31 +140,31 @@ class FusedDecoder:
 
         Args:
             num_rows: Rows of the inputs to use.
-            plan: Who makes the GEMMs, if not as in the table (for measuring).
+            plan: Who makes the GEMMs, if not as in `plans` (for measuring).
             is_filtered: Apply top-k, top-p and min-p, at the price of logits in memory.
         """
         if plan is not None or num_rows not in self._buffers:
-            plan = plan or plan_for(num_rows, self._has_hopper)
+            plan = plan or self.plans.plan_for(num_rows)
             self._buffers[num_rows] = self._allocate(num_rows, plan)
         buffers = self._buffers[num_rows]
         buffers.embed()
+        self._layers(buffers)
+        if buffers.head is None or is_filtered:
+            sample_from(buffers.operands.residual.values, self.weights, self.inputs, is_filtered)
+        else:
+            self._sample(buffers.operands.residual, buffers.head)
+
+    def _layers(self, buffers: _Buffers) -> None:
         for gemms, attend in zip(buffers.gemms, buffers.attention, strict=True):
             gemms.qkv()
             attend()
             gemms.o()
             gemms.gate_up()
             gemms.down()
-        if buffers.head is None or is_filtered:
-            sample_from(buffers.operands.residual.values, self.weights, self.inputs, is_filtered)
-        else:
-            self._sample(buffers.operands.residual, buffers.head)
 
     def _allocate(self, num_rows: int, plan: GemmPlan) -> _Buffers:
         weights, sums = self.weights, self._sums
-        num_parts = plan.num_parts(weights.hidden_size)
-        if sums is not None:
-            num_parts = weights.hidden_size // COLUMNS_PER_SQUARE
-        operands = Operands.allocate(weights, num_rows, num_parts, sums)
+        operands = Operands.allocate(weights, num_rows, plan, sums)
         # The library leaves the division by a row's rms to attention, which needs the row for it.
         residual = operands.residual.values if plan.qkv is None else None
         attention = LayerAttention(
@@ -185,11 +192,7 @@ class FusedDecoder:
             return partial(embed, *tables, residual.values, residual.squares, self._options)
         part = self._sums.part(Place.VOCABULARY, num_rows, weights.hidden_size)
         add_up = self._sums.into(
-            residual,
-            Place.VOCABULARY,
-            is_added=False,
-            has_squares=True,
-            is_overlapped=self._is_overlapped,
+            residual, Place.VOCABULARY, is_added=False, is_overlapped=self._is_overlapped
         )
 
         def launch() -> None:

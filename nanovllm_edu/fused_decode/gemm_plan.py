@@ -1,132 +1,134 @@
-"""Who makes what in a decode step of so many rows, and how it is cut: tables of measured constants.
+"""`GemmPlan`: who makes each of a layer's four GEMMs in a step, and how it is cut.
 
-The best tile depends on the number of rows, which decides what is scarce: with few rows, programs
-to keep the memory busy; with many, the way between the L2 cache and the multiprocessors.
-`benchmarks/gpu_kernels.py` tries a handful of tiles per shape on a GPU and prints the best; what it
-found on an H200 for Qwen3-0.6B's shapes is written down here. Nothing is tuned at run time, so a
-result never depends on a race between timings.
+The best choice depends on the shape and on the number of rows, which decide what is scarce: with
+few rows, programs that keep the memory busy; with many, the way between the L2 cache and the
+multiprocessors; with more still, arithmetic. So a plan belongs to one shape, and to the steps of up
+to so many rows. `gemm_candidates.py` says what comes into question, `gemm_choice.py` measures it.
 
-Tiles of the Hopper kernels were chosen inside a whole decode step (`benchmarks/hopper_tiles.py`),
-because there a kernel also pays for the room that it takes from its neighbours: 64 blocks with all
-of a multiprocessor's shared memory each leave the other multiprocessors to the next kernel's first
-weights, and beat 128 smaller ones.
-
-Read next: `decoder.py`.
+Read next: `gemm_candidates.py`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
+from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.measured import entry_for
 from nanovllm_edu.kernels.triton.gemm import Tiles
 
+AnyTiles = Tiles | HopperTiles | None
+"""In Triton, in CUDA C++ for Hopper, or by the library, which cuts as it likes."""
+
+MAKERS = {Tiles: "Triton", HopperTiles: "CUDA C++", type(None): "the library"}
+
+
+@dataclass(frozen=True)
+class GemmShape:
+    """One of a layer's GEMMs.
+
+    Attributes:
+        kind: "PROJECT", "GATE_UP" or "ADD", as in `kernels/hopper/gemm.cu`.
+        num_columns: Of the result.
+        depth: Columns of what is multiplied.
+    """
+
+    kind: str
+    num_columns: int
+    depth: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the matrix: for each column of the result there are a gate and an up."""
+        return 2 * self.depth * self.num_columns * (2 if self.kind == "GATE_UP" else 1)
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """The four GEMMs of a decoder layer."""
+
+    qkv: GemmShape
+    o: GemmShape
+    gate_up: GemmShape
+    down: GemmShape
+
+    @classmethod
+    def of(cls, weights: ModelWeights) -> "LayerShape":
+        """The shapes of a model's layers, which are all alike."""
+        layer, hidden, inner = weights.layers[0], weights.hidden_size, weights.intermediate_size
+        return cls(
+            qkv=GemmShape("PROJECT", *layer.qkv.shape),
+            o=GemmShape("ADD", *layer.o.shape),
+            gate_up=GemmShape("GATE_UP", inner, hidden),
+            down=GemmShape("ADD", hidden, inner),
+        )
+
+    def named(self) -> Iterator[tuple[str, GemmShape]]:
+        """(name, shape), in the order of a layer."""
+        return ((field.name, getattr(self, field.name)) for field in fields(self))
+
 
 @dataclass(frozen=True)
 class GemmPlan:
-    """Who makes a layer's four GEMMs, and how they are cut: None is for the library to decide.
+    """Who makes a layer's four GEMMs, and how they are cut.
 
-    Our own kernels read a norm's sums of squares from the one of them that wrote the residual; the
-    library leaves none.
+    `qkv` and `gate_up` begin with a norm. Our own kernels read its sums of squares, which `down`
+    and `o` leave beside the residual if they are in the same language; the library leaves none.
     """
 
-    qkv: Tiles | HopperTiles | None = None
-    o: Tiles | HopperTiles | None = None
-    gate_up: Tiles | HopperTiles | None = None
-    down: Tiles | HopperTiles | None = None
+    qkv: AnyTiles = None
+    o: AnyTiles = None
+    gate_up: AnyTiles = None
+    down: AnyTiles = None
 
-    def __post_init__(self) -> None:
-        assert self.qkv is None or self.down is not None
-        assert self.gate_up is None or self.o is not None
-        assert self.o is None or self.down is None or self.o.n == self.down.n
+    @property
+    def is_possible(self) -> bool:
+        """Whether everybody finds what it reads."""
+        pairs = ((self.down, self.qkv), (self.o, self.gate_up))
+        return all(second is None or type(first) is type(second) for first, second in pairs)
 
-    def num_parts(self, hidden_size: int) -> int:
-        """Sums of squares of a row: one per tile of whoever writes the residual."""
-        tiles = self.o or self.down
-        return 1 if tiles is None else hidden_size // tiles.n
+    def describe(self) -> str:
+        """Who makes what, for people: "Triton", or "gate_up and o in Triton, ..."."""
+        makers: dict[str, list[str]] = {}
+        for field in fields(self):
+            makers.setdefault(MAKERS[type(getattr(self, field.name))], []).append(field.name)
+        if len(makers) == 1:
+            return next(iter(makers))
+        return ", ".join(f"{' and '.join(names)} by {maker}" for maker, names in makers.items())
 
 
 LIBRARY = GemmPlan()
 
-
-# rows: (m, n, k, lanes, splits, num_warps, num_stages)
-_TRITON_PLANS: dict[int, GemmPlan] = {
-    1: GemmPlan(
-        qkv=Tiles(1, 16, 1024, 1, 1, 4, 1),
-        o=Tiles(1, 8, 2048, 1, 1, 4, 1),
-        gate_up=Tiles(1, 16, 1024, 1, 1, 4, 1),
-        down=Tiles(1, 8, 4096, 1, 1, 8, 1),
-    ),
-    8: GemmPlan(
-        qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
-        o=Tiles(16, 16, 256, 4, 2, 4, 1),
-        gate_up=Tiles(16, 32, 256, 4, 1, 4, 1),
-        down=Tiles(16, 16, 256, 4, 3, 4, 1),
-    ),
-    16: GemmPlan(
-        qkv=Tiles(16, 32, 256, 4, 1, 4, 1),
-        o=Tiles(16, 16, 256, 4, 2, 4, 1),
-        gate_up=Tiles(16, 16, 256, 4, 1, 4, 1),
-        down=Tiles(16, 16, 256, 4, 3, 4, 1),
-    ),
-    32: GemmPlan(
-        qkv=Tiles(32, 32, 128, 1, 1, 4, 4),
-        o=Tiles(32, 32, 128, 1, 4, 4, 4),
-        gate_up=Tiles(32, 32, 128, 1, 1, 4, 4),
-        down=Tiles(32, 32, 128, 1, 4, 4, 4),
-    ),
-    64: GemmPlan(
-        qkv=Tiles(64, 32, 128, 1, 1, 4, 4),
-        o=Tiles(64, 32, 128, 1, 4, 4, 4),
-        gate_up=Tiles(64, 64, 64, 1, 1, 4, 4),
-        down=Tiles(64, 32, 128, 1, 4, 4, 4),
-    ),
-}
+BUCKETS = (1, 4, 16, 32, 64, 96, 128, 192, 256)
+"""Steps of up to so many rows have a plan of their own; larger ones are for the library."""
 
 
-# rows: (m, n, splits, cluster_n, cluster_m, stages)
-HOPPER_PLANS: dict[int, GemmPlan] = {
-    8: GemmPlan(
-        qkv=HopperTiles(64, 64, 1, 2, 1, 14),
-        o=HopperTiles(64, 64, 4, 2, 1, 8),
-        gate_up=HopperTiles(64, 48, 1, 4, 1, 16),
-        down=HopperTiles(64, 64, 4, 2, 1, 12),
-    ),
-    64: GemmPlan(
-        qkv=HopperTiles(64, 64, 1, 2, 1, 14),
-        o=HopperTiles(64, 64, 4, 2, 1, 7),
-        gate_up=HopperTiles(64, 96, 1, 2, 1, 11),
-        down=HopperTiles(64, 64, 4, 2, 1, 12),
-    ),
-    96: GemmPlan(
-        qkv=HopperTiles(64, 64, 1, 4, 2, 7),
-        o=HopperTiles(64, 64, 4, 2, 1, 7),
-        gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
-        down=HopperTiles(128, 64, 4, 2, 1, 9),
-    ),
-    128: GemmPlan(
-        qkv=HopperTiles(128, 64, 1, 2, 1, 9),
-        o=HopperTiles(64, 64, 2, 2, 2, 14),
-        gate_up=HopperTiles(128, 64, 1, 4, 1, 9),
-        down=HopperTiles(128, 64, 4, 2, 1, 9),
-    ),
-    192: GemmPlan(
-        o=HopperTiles(64, 64, 2, 4, 1, 14),
-        gate_up=HopperTiles(128, 128, 1, 4, 2, 6),
-    ),
-    256: GemmPlan(
-        o=HopperTiles(128, 64, 2, 2, 2, 9),
-        gate_up=HopperTiles(128, 128, 1, 4, 2, 6),
-    ),
-}
+@dataclass(frozen=True)
+class GemmPlans:
+    """The plans of one shape.
 
-MIN_HOPPER_ROWS = 5
-"""With fewer rows Triton's GEMMs are faster."""
+    Attributes:
+        plans: Number of rows, of `BUCKETS` -> plan.
+        why: Where they come from; for people to read.
+    """
 
+    plans: dict[int, GemmPlan]
+    why: str
 
-def plan_for(num_rows: int, has_hopper: bool = False) -> GemmPlan:
-    """The plan of the smallest bucket that holds `num_rows`; more rows are for the library."""
-    is_for_hopper = has_hopper and num_rows >= MIN_HOPPER_ROWS
-    return entry_for(HOPPER_PLANS if is_for_hopper else _TRITON_PLANS, num_rows, LIBRARY)
+    def plan_for(self, num_rows: int) -> GemmPlan:
+        """The plan of the smallest bucket that holds `num_rows`."""
+        return entry_for(self.plans, num_rows, LIBRARY)
+
+    def describe(self) -> str:
+        """Who makes the GEMMs of how many rows; for people to read."""
+        texts = [(rows, plan.describe()) for rows, plan in self.plans.items()]
+        texts.append((0, LIBRARY.describe()))
+        parts, first = [], 1
+        for (rows, text), (_, next_text) in pairwise(texts):
+            if text != next_text:
+                parts.append(f"{first} to {rows} rows: {text}")
+                first = rows + 1
+        return "; ".join([*parts, f"more: {LIBRARY.describe()}"])
 
 
 _HEAD_TILES: dict[int, Tiles] = {

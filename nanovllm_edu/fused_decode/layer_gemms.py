@@ -3,7 +3,7 @@
     residual  -> qkv  (-> attention)  -> residual  -> activation -> residual
               qkv                     o            gate_up       down
 
-Three can make them, and `gemm_plan.py` says who makes which, by the number of rows:
+Three can make them, and a `GemmPlan` says who makes which:
 
     Triton   `kernels/triton/`: any GPU, few rows
     Hopper   `kernels/hopper/gemm.cu`: Hopper GPUs, up to 256 rows
@@ -28,10 +28,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from nanovllm_edu.fused_decode.gemm_plan import HOPPER_PLANS, GemmPlan
+from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmPlan
 from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
-from nanovllm_edu.kernels.hopper import compiler
-from nanovllm_edu.kernels.hopper.gemm import HopperGemm, HopperTiles
+from nanovllm_edu.kernels.hopper.gemm import PART, HopperGemm, HopperTiles
 from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 from nanovllm_edu.kernels.triton.activation import silu_and_mul
 from nanovllm_edu.kernels.triton.gemm import Tiles
@@ -60,7 +59,9 @@ class Operands:
     """What flows between the kernels of a step of M rows; layers take turns in it.
 
     Attributes:
-        residual: The residual stream.
+        residual: The residual stream as `down` leaves it and `qkv` reads it.
+        middle: The same stream as `o` leaves it and `gate_up` reads it: the sums of squares are
+            others, because the two who write it are cut differently.
         qkv: [M, (H + 2 KH) D]
         attention: [M, H, D]
         activation: [M, I]
@@ -69,6 +70,7 @@ class Operands:
     """
 
     residual: Residual
+    middle: Residual
     qkv: Tensor
     attention: Tensor
     activation: Tensor
@@ -77,19 +79,27 @@ class Operands:
 
     @classmethod
     def allocate(
-        cls, weights: ModelWeights, num_rows: int, num_parts: int, sums: PeerSums | None = None
+        cls, weights: ModelWeights, num_rows: int, plan: GemmPlan, sums: PeerSums | None = None
     ) -> "Operands":
-        """Uninitialised memory; each row of the residual has `num_parts` sums of squares."""
+        """Uninitialised memory; `sums` write the residual, if several GPUs share the model."""
+        hidden = weights.hidden_size
         dtype, device = weights.embedding.dtype, weights.embedding.device
 
         def rows(*shape: int) -> Tensor:
             return torch.empty(num_rows, *shape, dtype=dtype, device=device)
 
-        def part(place: Place) -> Tensor | None:
-            return None if sums is None else sums.part(place, num_rows, weights.hidden_size)
+        def squares(tiles: AnyTiles) -> Tensor:
+            width = PART if isinstance(tiles, HopperTiles) else tiles.n if tiles else hidden
+            width = PART if sums is not None else width
+            return torch.empty(num_rows, hidden // width, dtype=torch.float32, device=device)
 
+        def part(place: Place) -> Tensor | None:
+            return None if sums is None else sums.part(place, num_rows, hidden)
+
+        values, weighted = rows(hidden), rows(hidden)
         return cls(
-            residual=Residual.allocate(num_rows, weights.hidden_size, num_parts, dtype, device),
+            residual=Residual(values, weighted, squares(plan.down)),
+            middle=Residual(values, weighted, squares(plan.o)),
             qkv=rows(weights.layers[0].qkv.shape[0]),
             attention=rows(weights.num_heads, weights.head_dim),
             activation=rows(weights.intermediate_size),
@@ -123,18 +133,13 @@ def bind(
     ]
     if sums is None:
         return tuple(gemms)
-    into = partial(
-        sums.into,
-        operands.residual,
-        is_added=True,
-        has_squares=plan.down is not None or plan.o is not None,
-        is_overlapped=is_overlapped,
-    )
+    into = partial(sums.into, is_added=True, is_overlapped=is_overlapped)
+    middle, residual = operands.middle, operands.residual
     return tuple(
         replace(
             one,
-            o=_both(one.o, into(Place.ATTENTION)),
-            down=_both(one.down, into(Place.MLP, norm_weight=norm)),
+            o=_both(one.o, into(middle, Place.ATTENTION)),
+            down=_both(one.down, into(residual, Place.MLP, norm_weight=norm)),
         )
         for one, norm in zip(gemms, norms, strict=True)
     )
@@ -148,27 +153,6 @@ def _both(first: Launch, second: Launch) -> Launch:
     return launch
 
 
-def why_not_hopper(weights: ModelWeights) -> str | None:
-    """The reason why a model's GEMMs cannot run in `kernels/hopper/gemm.cu`; None if they can."""
-    reason = compiler.why_unavailable(weights.embedding.device, weights.embedding.dtype)
-    if reason:
-        return reason
-    layer, hidden = weights.layers[0], weights.hidden_size
-    for plan in HOPPER_PLANS.values():
-        gemms = (
-            ("PROJECT", plan.qkv, *layer.qkv.shape),
-            ("ADD", plan.o, *layer.o.shape),
-            ("GATE_UP", plan.gate_up, weights.intermediate_size, hidden),
-            ("ADD", plan.down, *layer.down.shape),
-        )
-        for kind, tiles, num_columns, depth in gemms:
-            if isinstance(tiles, HopperTiles) and not tiles.fits(kind, num_columns, depth):
-                return f"no tiles were measured for products of {depth} x {num_columns}"
-        if plan.num_parts(hidden) % 16:
-            return f"a hidden size of {hidden} does not give 16 sums of squares at a time"
-    return None
-
-
 class _Maker(Protocol):
     """Binds GEMMs of a layer that are cut in its way; `tiles` is None for the library."""
 
@@ -180,7 +164,7 @@ class _Maker(Protocol):
 
 class _Triton:
     def __init__(self, operands: Operands, eps: float, plan: GemmPlan, is_overlapped: bool) -> None:
-        self._operands, self._eps, self._residual = operands, eps, operands.residual
+        self._operands, self._eps = operands, eps
         self._options = launch_options(is_overlapped)
         tiles = [t for t in (plan.o, plan.down) if isinstance(t, Tiles)]
         num_rows, hidden = operands.residual.values.shape
@@ -191,65 +175,59 @@ class _Triton:
         )
         self._rest = {"scratch": scratch, "options": self._options}
 
-    def _add(
-        self, x: Tensor, w: Tensor, tiles: Tiles, part: Tensor | None, norm: Tensor | None
-    ) -> Launch:
-        if part is not None:
-            return partial(project_part, x, w, part, tiles=tiles, **self._rest)
-        residual = self._residual
-        return partial(project_add, x, w, residual, tiles=tiles, norm_weight=norm, **self._rest)
+    def _add(self, x: Tensor, w: Tensor, out: Residual, part: Tensor | None, **more: Any) -> Launch:
+        if part is None:
+            return partial(project_add, x, w, out, **more, **self._rest)
+        return partial(project_part, x, w, part, tiles=more["tiles"], **self._rest)
 
     def qkv(self, layer: LayerWeights, tiles: Tiles) -> Launch:
-        out = self._operands.qkv
-        return partial(
-            norm_project, self._residual, layer.qkv, out, self._eps, tiles, self._options
-        )
+        x, out = self._operands.residual, self._operands.qkv
+        return partial(norm_project, x, layer.qkv, out, self._eps, tiles, self._options)
 
     def o(self, layer: LayerWeights, tiles: Tiles) -> Launch:
-        operands = self._operands
-        return self._add(operands.attention.flatten(1), layer.o, tiles, operands.o_part, None)
+        x, out = self._operands.attention.flatten(1), self._operands.middle
+        return self._add(x, layer.o, out, self._operands.o_part, tiles=tiles)
 
     def gate_up(self, layer: LayerWeights, tiles: Tiles) -> Launch:
-        out = self._operands.activation
-        return partial(
-            norm_gate_up, self._residual, layer.gate_up, out, self._eps, tiles, self._options
-        )
+        x, out = self._operands.middle, self._operands.activation
+        return partial(norm_gate_up, x, layer.gate_up, out, self._eps, tiles, self._options)
 
     def down(self, layer: LayerWeights, tiles: Tiles, last_norm: Tensor | None) -> Launch:
-        operands = self._operands
-        return self._add(operands.activation, layer.down, tiles, operands.down_part, last_norm)
+        x, out = self._operands.activation, self._operands.residual
+        part = self._operands.down_part
+        return self._add(x, layer.down, out, part, tiles=tiles, norm_weight=last_norm)
 
 
 class _Hopper:
     def __init__(self, operands: Operands, eps: float, is_overlapped: bool) -> None:
         self._operands, self._eps, self._is_overlapped = operands, eps, is_overlapped
-        self._residual, self._squares = operands.residual.values, operands.residual.squares
 
-    def _launch(self, kind: str, x: Tensor, w: Tensor, out: Tensor, *rest, **options) -> Launch:
-        gemm = HopperGemm(kind, x, w, out, self._squares, *rest, **options)
-        return partial(gemm.launch, self._is_overlapped)
+    def _launch(self, kind: str, *operands: Any, **options: Any) -> Launch:
+        return partial(HopperGemm(kind, *operands, **options).launch, self._is_overlapped)
 
     def qkv(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
-        out = self._operands.qkv
-        return self._launch("PROJECT", self._residual, layer.qkv, out, tiles, eps=self._eps)
+        x, out = self._operands.residual, self._operands.qkv
+        return self._launch("PROJECT", x.values, layer.qkv, out, x.squares, tiles, eps=self._eps)
 
     def o(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
-        x, part = self._operands.attention.flatten(1), self._operands.o_part
-        if part is not None:
-            return self._launch("PART", x, layer.o, part, tiles)
-        return self._launch("ADD", x, layer.o, self._residual, tiles)
+        x, out = self._operands.attention.flatten(1), self._operands.middle
+        if (part := self._operands.o_part) is not None:
+            return self._launch("PLAIN", x, layer.o, part, out.squares, tiles)
+        return self._launch("ADD", x, layer.o, out.values, out.squares, tiles)
 
     def gate_up(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
-        out = self._operands.activation
-        return self._launch("GATE_UP", self._residual, layer.gate_up, out, tiles, eps=self._eps)
+        x, out = self._operands.middle, self._operands.activation
+        return self._launch(
+            "GATE_UP", x.values, layer.gate_up, out, x.squares, tiles, eps=self._eps
+        )
 
     def down(self, layer: LayerWeights, tiles: HopperTiles, last_norm: Tensor | None) -> Launch:
-        x, part = self._operands.activation, self._operands.down_part
-        if part is not None:
-            return self._launch("PART", x, layer.down, part, tiles)
+        x, out = self._operands.activation, self._operands.residual
+        if (part := self._operands.down_part) is not None:
+            return self._launch("PLAIN", x, layer.down, part, out.squares, tiles)
         return self._launch(
-            "ADD", x, layer.down, self._residual, tiles,
-            weighted=self._operands.residual.weighted, norm_weight=last_norm,
+            "ADD", x, layer.down, out.values, out.squares, tiles,
+            weighted=out.weighted, norm_weight=last_norm,
         )  # fmt: skip
 
 

@@ -1,7 +1,4 @@
-"""Tables of measured constants: what suits up to so many rows.
-
-Nothing is tuned at run time, so a result never depends on a race between timings.
-"""
+"""Tables of what suits up to so many rows."""
 
 from typing import TypeVar
 

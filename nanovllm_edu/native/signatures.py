@@ -17,6 +17,7 @@ SIGNATURES: dict[str, dict[str, tuple[Any, Sequence[Any]]]] = {
         "gemm": (None, [ARRAY] * 4 + [c_int64] + [SIZE] * 4),
         "gemm_int8": (None, [ARRAY] * 5 + [c_int64] + [SIZE] * 4),
     },
+    "mask.c": {"hold": (None, [ARRAY] * 3 + [SIZE] * 4)},
     "ops.c": {
         "rms_norm": (None, [ARRAY] * 3 + [SIZE] * 2 + [NUMBER, SIZE]),
         "add_rms_norm": (None, [ARRAY] * 5 + [SIZE] * 2 + [NUMBER, SIZE]),

@@ -158,7 +158,7 @@ def build_runner(
         _warm_up(model, backend, config, max_model_len)
     size = cache_size(config, device, block_bytes, max_model_len)
     products = choose_gemms(model, config.weight_dtype)
-    runner_class, why_runner = _choose_runner(device, config)
+    runner_class, why_runner = _choose_runner(device, config, choice)
     runner = runner_class.build(
         model,
         backend,
@@ -204,11 +204,15 @@ def _describe(
     )
 
 
-def _choose_runner(device: torch.device, config: EngineConfig) -> tuple[type[EagerRunner], str]:
+def _choose_runner(
+    device: torch.device, config: EngineConfig, choice: select.BackendChoice
+) -> tuple[type[EagerRunner], str]:
     if device.type != "cuda":
         return EagerRunner, "CUDA graphs need a GPU"
     if config.enforce_eager:
         return EagerRunner, "asked for by enforce_eager"
+    if choice.name not in select.RECORDABLE:
+        return EagerRunner, f"{choice.name} reads lengths on the host, which a CUDA graph cannot"
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
 
     return CudaGraphRunner, "steps are replayed from CUDA graphs"

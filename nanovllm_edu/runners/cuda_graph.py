@@ -44,7 +44,7 @@ from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, ticket
 from nanovllm_edu.runners.graph_pool import GraphPool
 from nanovllm_edu.runners.parts import longest_rider, parts_of
 from nanovllm_edu.runners.prefill_graphs import PrefillGraphs, sizes
-from nanovllm_edu.runners.select import BackendChoice, why_no_triton
+from nanovllm_edu.runners.select import RECORDABLE, BackendChoice, why_no_triton
 from nanovllm_edu.sampling.sampler import SamplerOutput
 
 
@@ -90,6 +90,7 @@ class CudaGraphRunner(EagerRunner):
         Graphs of the other kinds are captured when a request first needs them.
         """
         assert self._graphs is not None
+        self._graphs.choose_gemms()
         works: list[Any] = [partial(self._graphs.sampled, n) for n in self._graphs.sizes[::-1]]
         if self._prefill is not None:
             prefills = [partial(self._prefill.warm_up, n) for n in sizes(max_num_tokens)[::-1]]
@@ -129,17 +130,15 @@ class CudaGraphRunner(EagerRunner):
 
     def _replay_decode(self, graphs: DecodeGraphs, spans: Spans, times: list[float]) -> EagerTicket:
         """Moves each sequence one token on; `times` says when the step began."""
-        num_rows = graphs.size_for(len(spans))
-        graph, kind = None, self._kind_of(spans)
-        if kind is not SamplingKind.OUTSIDE:
+        num_rows, kind = graphs.size_for(len(spans)), self._kind_of(spans)
+        if kind is SamplingKind.OUTSIDE:
+            seq_ids, output = self._replay_logits(graphs, spans, num_rows, times)
+        else:
             graph = graphs.sampled(num_rows, kind is SamplingKind.FILTERED)
-        if graph is not None:
             seq_ids = graphs.inputs.update(spans)
             times.append(perf_counter())
             graph.replay()
             output = SamplerOutput(graphs.inputs.tensors.sampled[: len(seq_ids)])
-        else:
-            seq_ids, output = self._replay_logits(graphs, spans, num_rows, times)
         times.append(perf_counter())
         return ticket(seq_ids, output, timings_of(times))
 
@@ -188,6 +187,9 @@ class CudaGraphRunner(EagerRunner):
             {self._kinds[row] for row in spans.rows if row in self._kinds} if self._kinds else ()
         )
         return max(kinds, key=list(SamplingKind).index, default=SamplingKind.PLAIN)
+
+    def _class_for(self, backend: AttentionBackend) -> type[EagerRunner]:
+        return type(self) if backend.name in RECORDABLE else EagerRunner
 
     def close(self) -> None:
         """Lets go of graphs, cache and tables."""

@@ -6,8 +6,9 @@ Two kinds are kept, each for a few numbers of rows:
               top-k, top-p and min-p, which need logits in memory
     logits    the model alone: penalties and log probabilities follow outside
 
-The first kind holds the fused kernels of `fused_decode/decoder.py`. The second records the ordinary
-model and attention backend, launch by launch.
+The first kind holds the fused kernels of `fused_decode/decoder.py`, if these can run the model. The
+second, and the first of other models, records the ordinary model and attention backend, launch by
+launch.
 
 It knows nothing of plans. Read next: `runners/cuda_graph.py`.
 """
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.fused_decode.decoder import FusedDecoder, why_not_fused
+from nanovllm_edu.fused_decode.gemm_trial import find_plans
+from nanovllm_edu.fused_decode.sampling import sample
 from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.layers.split import SplitEmbedding
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
@@ -38,7 +41,7 @@ class DecodeGraphs:
 
     Args:
         model: Its weights are read in place.
-        backend: Attention of the `logits` graphs.
+        backend: Attention where the kernels are not the fused ones.
         kv_cache: Read and written.
         tables: Block tables, tokens and options by row.
         pool: Records them.
@@ -66,6 +69,12 @@ class DecodeGraphs:
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._pool = pool
 
+    def choose_gemms(self) -> None:
+        """Finds who makes the GEMMs of a fused step; before the first graph is recorded."""
+        # Ranks keep what the shape predicts: a trial sums, and all would have to try the same.
+        if self._decoder is not None and self._decoder.weights.ranks is None and not self._sampled:
+            self._decoder.plans = find_plans(self._decoder)
+
     def describe(self) -> tuple[str, str]:
         """What a decode step is made of, and why; for people to read."""
         if self._decoder is None:
@@ -76,16 +85,11 @@ class DecodeGraphs:
         """The number of rows of the smallest graph that holds `num_rows`."""
         return next(size for size in self.sizes if size >= num_rows)
 
-    def sampled(self, num_rows: int, is_filtered: bool = False) -> torch.cuda.CUDAGraph | None:
-        """The graph whose replay leaves tokens in `inputs.tensors.sampled`; None if not fused."""
-        decoder = self._decoder
-        if decoder is None:
-            return None
+    def sampled(self, num_rows: int, is_filtered: bool = False) -> torch.cuda.CUDAGraph:
+        """The graph whose replay leaves tokens in `inputs.tensors.sampled`."""
         key = num_rows, is_filtered
         if key not in self._sampled:
-            self._sampled[key], _ = self._capture(
-                lambda: decoder.step(num_rows, is_filtered=is_filtered)
-            )
+            self._sampled[key], _ = self._capture(lambda: self._step(num_rows, is_filtered))
         return self._sampled[key]
 
     def logits(self, num_rows: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
@@ -93,6 +97,12 @@ class DecodeGraphs:
         if num_rows not in self._logits:
             self._logits[num_rows] = self._capture(lambda: self._forward(num_rows))
         return self._logits[num_rows]
+
+    def _step(self, num_rows: int, is_filtered: bool) -> None:
+        if self._decoder is not None:
+            self._decoder.step(num_rows, is_filtered=is_filtered)
+        else:
+            sample(self._forward(num_rows), self.inputs.tensors.rows(num_rows), is_filtered)
 
     def _forward(self, num_rows: int) -> Tensor:
         batch = self.inputs.batch(num_rows)

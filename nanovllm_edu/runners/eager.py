@@ -22,6 +22,7 @@ from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.core.plan import Span, Spans, StepOutput, StepPlan, Tokens
 from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
+from nanovllm_edu.native import mask
 from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners import select
@@ -116,7 +117,7 @@ class EagerRunner:
         self.vocab_size = model.config.vocab_size
         self.max_model_len = tables.max_model_len
         self.threads = CpuThreads(model, backend.name)
-        self._sampler = Sampler()
+        self._sampler = Sampler(mask.faster_stages(tables.token_ids.device))
 
     @classmethod
     def build(
@@ -238,7 +239,7 @@ class EagerRunner:
             )
         block_size = block_size or self.block_size
         backend, choice = self._backend_for(block_size)
-        return type(self).build(
+        return self._class_for(backend).build(
             self.model,
             backend,
             num_blocks=num_blocks or self.num_blocks,
@@ -256,6 +257,10 @@ class EagerRunner:
         config, device = self.model.config, self.model.embed_tokens.weight.device
         choice = select.choose(self.choice.asked, device, config.dtype, config.head_dim, block_size)
         return select.make(choice), choice
+
+    def _class_for(self, backend: AttentionBackend) -> "type[EagerRunner]":
+        """Who can run with this backend."""
+        return type(self)
 
     def close(self) -> None:
         """Lets go of cache and tables. Weights stay with whoever shares them."""

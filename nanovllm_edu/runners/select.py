@@ -16,11 +16,14 @@ from nanovllm_edu.attention.sdpa import SdpaAttention
 from nanovllm_edu.errors import BackendUnavailableError
 from nanovllm_edu.native import attention as native
 
-TRITON_HEAD_DIMS = (64, 128)
+TRITON_HEAD_DIMS = (32, 64, 128)
 TRITON_MIN_BLOCK_SIZE = 4
 
 PREFERENCES = {"cuda": ("flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
 """Best first, by type of device; the last of them runs everywhere."""
+
+RECORDABLE = ("flash", "triton")
+"""These read lengths on the device, so one CUDA graph serves every step; others on the host."""
 
 WHAT_IT_IS = {
     "reference": "readable loops",

@@ -33,6 +33,8 @@ from nanovllm_edu.sampling.stages import DROPPED
 
 Rows = Sequence[SamplingRow]
 Device = torch.device | str
+Apply = Callable[[Tensor, Any], Tensor]
+"""(logits in float32, what the stage needs) -> logits."""
 
 
 class SamplingStage(NamedTuple):
@@ -41,12 +43,12 @@ class SamplingStage(NamedTuple):
     Attributes:
         name: As people read it.
         build: (rows, device, token table) -> what `apply` needs; None if no row uses the stage.
-        apply: (logits in float32, what was built) -> logits.
+        apply: Edits the logits by what was built.
     """
 
     name: str
     build: Callable[[Rows, Device, Tensor | None], Any]
-    apply: Callable[[Tensor, Any], Tensor]
+    apply: Apply
 
 
 Edits = tuple[tuple[SamplingStage, Any], ...]

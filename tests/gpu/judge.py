@@ -18,7 +18,7 @@ from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.outputs import RequestOutput
 from nanovllm_edu.sampling.sampler import Sampler
 from nanovllm_edu.sampling.tensors import SamplingRow, SamplingTensors
-from tests.gpu.models import BLOCK_SIZE, CUDA, in_float32, make_runner, step_logits
+from tests.gpu.models import BLOCK_SIZE, CUDA, make_runner, plain, step_logits
 
 ERROR = 2e-2
 """Of bfloat16 logits, as a share of the largest one; `test_logits.py` holds them to it."""
@@ -30,7 +30,7 @@ def assert_right(
     params: Sequence[SamplingParams],
 ) -> None:
     """Fails with the first token that is not what the reference says."""
-    exact = in_float32(model)
+    exact = plain(model, torch.float32)
     for output, one in zip(outputs, params, strict=True):
         rights = expected_tokens(exact, output, one)
         pairs = enumerate(zip(output.token_ids, rights, strict=True))

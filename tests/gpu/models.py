@@ -38,13 +38,13 @@ def make_model(name: str) -> Qwen3ForCausalLM:
     return build_random_model(config, **options)
 
 
-def in_float32(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+def plain(model: Qwen3ForCausalLM, dtype: torch.dtype = torch.bfloat16) -> Qwen3ForCausalLM:
     """The same weights, plain torch operations."""
     with CUDA:
-        exact = type(model)(replace(model.config, dtype=torch.float32), max_positions=MAX_LEN)
-    for ours, theirs in zip(exact.parameters(), model.parameters(), strict=True):
-        ours.data.copy_(theirs.data)
-    return exact
+        copy = type(model)(replace(model.config, dtype=dtype), max_positions=MAX_LEN)
+    for ours, theirs in zip(copy.parameters(), model.parameters(), strict=True):
+        ours.data = theirs.data.to(dtype, copy=True)
+    return copy
 
 
 def make_runner(model, backend, runner_class=EagerRunner, num_blocks=24, max_num_seqs=8):
@@ -57,7 +57,7 @@ def make_runner(model, backend, runner_class=EagerRunner, num_blocks=24, max_num
 
 def reference_logits(model: Qwen3ForCausalLM, plans: list[StepPlan]) -> list[torch.Tensor]:
     """Float32 logits of each plan's spans."""
-    return step_logits(make_runner(in_float32(model), ReferenceAttention()), plans)
+    return step_logits(make_runner(plain(model, torch.float32), ReferenceAttention()), plans)
 
 
 @torch.inference_mode()

@@ -8,7 +8,8 @@ import torch
 from nanovllm_edu.fused_decode import layer_attention
 from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.fused_decode.decoder import FusedDecoder
-from nanovllm_edu.fused_decode.gemm_plan import LIBRARY
+from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, LIBRARY
+from nanovllm_edu.fused_decode.gemm_trial import find_plans
 from nanovllm_edu.fused_decode.weights import ModelWeights
 from tests.attention.batches import cache_of
 from tests.gpu.models import BLOCK_SIZE, CUDA, make_model, relative_error
@@ -82,3 +83,17 @@ def test_overlap_and_repetition_change_no_bit(weights, num_rows):
         again, same_tokens = start.run(is_overlapped=is_overlapped, num_steps=5)
         assert torch.equal(tokens, same_tokens)
         assert torch.equal(cache, again)
+
+
+def test_gemms_are_tried_out_once_and_every_choice_is_the_same_step(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    start = Start(weights, 256)
+    decoder = FusedDecoder(weights, start.cache, start.inputs)
+    chosen, again = find_plans(decoder), find_plans(decoder)
+    assert again.plans == chosen.plans and "before" in again.why
+    for num_rows in BUCKETS:
+        one = Start(weights, num_rows)
+        planned, tokens = one.run(chosen.plan_for(num_rows), num_steps=1)
+        expected, expected_tokens = one.run(LIBRARY, num_steps=1)
+        assert relative_error(planned, expected) < 2e-3
+        assert float((tokens != expected_tokens).sum()) <= max(1, 0.3 * num_rows)

@@ -6,7 +6,8 @@ import random
 import pytest
 import torch
 
-from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu import LLM, ModelProposer, SamplingParams
+from nanovllm_edu.core.events import DraftFailed, DraftVerified
 
 pytestmark = pytest.mark.gpu
 
@@ -165,6 +166,43 @@ def test_guesses_change_no_token(options):
             proposer.right.setdefault(tuple(prompt[:2]), []).append((*prompt, *tokens))
         assert_right_tokens(llm, given, params)
     assert proposer.num_asked > 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_the_small_model_guesses_on_a_gpu_too(options, temperature):
+    """As often right as on a CPU: it is asked at each step, and answers from graphs of its own."""
+    proposer = ModelProposer(device="cuda", max_num_seqs=8, num_blocks=256)
+    given = ["Once upon a time", "What is a KV cache?", "Who lives in Willow Bay?"]
+    params = [
+        SamplingParams(temperature=temperature, seed=i, max_tokens=40, ignore_eos=True)
+        for i in range(3)
+    ]
+    with LLM(**options, draft_proposer=proposer) as llm:
+        assert_right_tokens(llm, given, params)
+        llm.engine.add_requests(zip(given, params, strict=True))
+        events = [event for record in llm.engine.run(1) for event in record.events]
+    assert not [event for event in events if isinstance(event, DraftFailed)]
+    verified = [event for event in events if isinstance(event, DraftVerified)]
+    assert sum(e.num_accepted for e in verified) > 0.4 * sum(len(e.drafted) for e in verified)
+    assert len(verified) < 70  # for 120 tokens
+    assert proposer.llm.engine.runner._graphs._sampled
+    proposer.close()
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        {"model": "tiny-draft"},
+        {"attention_backend": "sdpa", "dtype": "float32"},
+        {"block_size": 2, "dtype": "float32"},
+    ],
+    ids=str,
+)
+def test_a_model_or_a_cache_that_the_fused_kernels_do_not_fit(unusual):
+    """Heads of 32 numbers from graphs without fused kernels; other attention without graphs."""
+    kinds = list(KINDS.values())
+    with LLM(**{**SMALL, "block_size": 16, "num_blocks": 2048, **unusual}) as llm:
+        assert_right_tokens(llm, prompts(8, 100), [kinds[i % 4] for i in range(8)])
 
 
 def test_the_devices_block_tables_are_those_of_the_sequences(options):

@@ -1,4 +1,8 @@
-"""On a GPU: bfloat16 logits of every backend and graph against the float32 reference."""
+"""On a GPU: bfloat16 logits of every backend and graph against the float32 reference.
+
+How far off bfloat16 may be depends on the model and the tokens. So the measure is what plain torch
+is off by, with the same weights and plans: nobody may be half as far off again.
+"""
 
 import pytest
 import torch
@@ -6,7 +10,7 @@ import torch
 pytest.importorskip("triton")
 pytestmark = pytest.mark.gpu
 
-LIMIT = 2e-2
+WORSE = 1.5
 
 
 @pytest.fixture(params=["tiny", "qwen3"], scope="module")
@@ -16,6 +20,15 @@ def model(request):
     from tests.gpu.models import make_model
 
     return make_model(request.param)
+
+
+def limit_of(model, plans, expected):
+    """The largest relative error that is allowed, from that of plain torch in bfloat16."""
+    from nanovllm_edu.attention.reference import ReferenceAttention
+    from tests.gpu.models import make_runner, plain, relative_error, step_logits
+
+    logits = step_logits(make_runner(plain(model), ReferenceAttention()), plans)
+    return WORSE * max(map(relative_error, logits, expected))
 
 
 def backend_named(name):
@@ -42,8 +55,9 @@ def test_eager_logits(model, backend):
 
     plans = make_plans(model.config.vocab_size)
     actual = step_logits(make_runner(model, backend_named(backend)), plans)
-    for ours, expected in zip(actual, reference_logits(model, plans), strict=True):
-        assert relative_error(ours, expected) <= LIMIT
+    expected = reference_logits(model, plans)
+    limit = limit_of(model, plans, expected)
+    assert max(map(relative_error, actual, expected)) <= limit < 0.1
 
 
 @torch.inference_mode()
@@ -59,7 +73,8 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     )
 
     plans = make_plans(model.config.vocab_size)
-    expected = reference_logits(model, plans)[-1]
+    all_expected = reference_logits(model, plans)
+    limit, expected = limit_of(model, plans, all_expected), all_expected[-1]
     runner = make_runner(model, backend_named(backend), CudaGraphRunner)
     step_logits(runner, plans[:-1])
     graphs, cache = runner._graphs, runner.kv_cache.data.clone()
@@ -67,7 +82,7 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     runner.tables.prepare(plans[-1])
     order = list(graphs.inputs.update(plans[-1].spans))
     graph.replay()
-    assert relative_error(logits, expected[order]) <= LIMIT
+    assert relative_error(logits, expected[order]) <= limit
     decoder = graphs._decoder
     if decoder is None:
         pytest.skip(f"not fused: {graphs.why_not_fused}")
@@ -77,4 +92,4 @@ def test_graph_logits_and_greedy_tokens(model, backend):
     decoder.step(4)
     chosen = expected[order].gather(1, graphs.inputs.tensors.sampled[:4, None])
     lost = expected[order].amax(1, keepdim=True) - chosen
-    assert float(lost.max()) <= LIMIT * float(expected.abs().max())
+    assert float(lost.max()) <= limit * float(expected.abs().max())

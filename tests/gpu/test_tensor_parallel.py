@@ -190,12 +190,12 @@ def test_the_sum_over_buffers_of_one_gpu():
     for rank, sums in enumerate(ranks):
         sums.wait_at_most(2)
         sums.part(Place.MLP, 7, 1024).copy_(parts[rank])
-        residual = Residual.allocate(7, 1024, 16, torch.bfloat16, torch.device("cuda"))
-        residual.values.copy_(old)
+        squares = torch.empty(7, 16, device="cuda")
+        residual = Residual(old.clone(), torch.empty_like(old), squares)
         residuals.append(residual)
     launches = [
         sums.into(
-            residual, Place.MLP, is_added=True, has_squares=True,
+            residual, Place.MLP, is_added=True,
             norm_weight=norm.bfloat16(), is_overlapped=False,
         )
         for sums, residual in zip(ranks, residuals, strict=True)

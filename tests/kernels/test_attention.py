@@ -63,7 +63,7 @@ def test_decode_over_one_and_many_chunks(device, block_size):
     compare([1] * 5, [1, 32, 33, 64, 101], device, block_size=block_size)
 
 
-@pytest.mark.parametrize("heads", [(2, 2, 64), (7, 1, 64), (4, 2, 128)])
+@pytest.mark.parametrize("heads", [(2, 2, 64), (7, 1, 64), (4, 2, 128), (4, 2, 32)])
 def test_decode_with_any_group(device, heads):
     compare([1, 1], [70, 3], device, heads=heads)
 
@@ -76,7 +76,7 @@ def test_decode_of_more_chunks_than_are_combined_at_once(device):
     compare([1], [350], device, heads=(2, 1, 64))
 
 
-@pytest.mark.parametrize("heads", [(2, 2, 64), (7, 1, 64), (4, 2, 128)])
+@pytest.mark.parametrize("heads", [(2, 2, 64), (7, 1, 64), (4, 2, 128), (4, 2, 32)])
 def test_prefill(device, heads):
     compare([1, 17, 70], [1, 17, 70], device, heads=heads)
 

@@ -22,6 +22,8 @@ from tests.meeting import Threads, together
 class TableSums(PeerSums):
     """Sums as the kernel makes them, at a table."""
 
+    spent = torch.zeros(())
+
     def __init__(self, rank, table, device):
         self._rank, self._table, self._device = rank, table, device
         self._parts = {}
@@ -30,15 +32,14 @@ class TableSums(PeerSums):
         nothing = torch.full(shape, float("nan"), device=self._device)
         return self._parts.setdefault((place, shape), nothing)
 
-    def into(self, residual, place, *, is_added, has_squares, norm_weight=None, is_overlapped):
+    def into(self, residual, place, *, is_added, norm_weight=None, is_overlapped):
         def launch():
             part = self._parts[place, tuple(residual.values.shape)]
             parts = self._table.meet(self._rank, part)
             total = reference(parts, residual.values if is_added else None)
             residual.values.copy_(total)
-            if has_squares:
-                num_parts = residual.squares.shape[1]
-                residual.squares.copy_(total.square().unflatten(1, (num_parts, -1)).sum(2))
+            num_parts = residual.squares.shape[1]
+            residual.squares.copy_(total.square().unflatten(1, (num_parts, -1)).sum(2))
             if norm_weight is not None:
                 residual.weighted.copy_(total * norm_weight)
 

@@ -1,5 +1,6 @@
 """Which path a step takes, and where its tokens are sampled: decided on the host, without a GPU."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from nanovllm_edu import ChecksumRunner, EngineConfig, LLMEngine, SamplingParams
 from nanovllm_edu.core.plan import Spans, StepPlan
 from nanovllm_edu.paged.batch import DeviceTables
+from nanovllm_edu.runners import build
 from nanovllm_edu.runners.cuda_graph import CudaGraphRunner, SamplingKind
 from nanovllm_edu.runners.eager import EagerRunner
+from nanovllm_edu.runners.select import BackendChoice
 
 PLAIN = SamplingParams(temperature=0, max_tokens=3)
 KINDS = {
@@ -27,20 +30,13 @@ class Tokens:
 
 
 class Graphs:
-    """Stands for the graphs: notes for which kind one was asked, and has none."""
+    """Stands for the graphs: there are none."""
 
     def __init__(self) -> None:
         self.inputs = self
-        self.kinds: list[bool] = []
 
     def forget(self) -> None:
         pass
-
-    def size_for(self, num_rows: int) -> int:
-        return num_rows
-
-    def sampled(self, num_rows: int, is_filtered: bool) -> None:
-        self.kinds.append(is_filtered)
 
 
 @pytest.fixture
@@ -63,12 +59,10 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     made = Deciding()
 
-    def replay(graphs: Any, spans: Spans, num_rows: int, times: list[float]) -> Any:
-        made.kinds.append(made.graphs._kind_of(spans))
-        times.append(0.0)
-        return spans.seq_ids, None
+    def replay(self: CudaGraphRunner, graphs: Any, spans: Spans, times: list[float]) -> None:
+        made.kinds.append(self._kind_of(spans))
 
-    monkeypatch.setattr(CudaGraphRunner, "_replay_logits", lambda self, *rest: replay(*rest))
+    monkeypatch.setattr(CudaGraphRunner, "_replay_decode", replay)
     monkeypatch.setattr(EagerRunner, "launch", lambda self, plan: self.tables.take_in(plan))
     return made
 
@@ -84,6 +78,20 @@ def test_who_takes_over_a_row_is_sampled_in_its_own_way(
         engine.add_request([start] * 5, KINDS[kind])  # nothing is cached, so it joins eagerly
         assert list(engine.run(0))
         assert set(runner.kinds) == {kind}
+
+
+@pytest.mark.parametrize(
+    ("name", "has_graphs"), [("flash", True), ("triton", True), ("sdpa", False)]
+)
+def test_attention_that_needs_the_host_is_not_recorded(name: str, has_graphs: bool) -> None:
+    """Nor by a fork whose blocks only such attention reads."""
+    runner_class, why = build._choose_runner(
+        torch.device("cuda"), EngineConfig(), BackendChoice(name, "for this test")
+    )
+    assert runner_class is (CudaGraphRunner if has_graphs else EagerRunner), why
+    assert has_graphs or "sdpa reads lengths on the host" in why
+    runner = object.__new__(CudaGraphRunner)
+    assert runner._class_for(SimpleNamespace(name=name)) is runner_class  # type: ignore[arg-type]
 
 
 def test_a_copy_of_the_tables_knows_who_is_sampled_how(runner: Any) -> None:

@@ -16,7 +16,7 @@
 //   delivers it to all of them (multicast). CLUSTER_N blocks share rows of x, CLUSTER_M blocks share
 //   columns of w.
 // - Programmatic launch (`launch.py`). The first STAGES tiles of w are on their way, and the rest of
-//   w on its way to L2, before the kernel that makes x has ended.
+//   a short w on its way to L2, before the kernel that makes x has ended.
 // - Splits. Where N is small, SPLITS blocks of one cluster take a part of the depth each, and add up
 //   through each other's shared memory: no trip to memory, no second kernel.
 //
@@ -25,7 +25,7 @@
 //     PROJECT   out = x w^T / rms                       rms from `squares`
 //     GATE_UP   out = silu(gate) * up                   w's rows: N gates, then N ups
 //     ADD       residual += x w^T, and its squares
-//     PART      out = x w^T                             other GPUs have the rest of x and w
+//     PLAIN     out = x w^T                             other GPUs have the rest of x and w
 //
 // The constants in capitals, and WGMMA, the one instruction whose text depends on BN, come from
 // `gemm.py`; what both of our CUDA C++ kernels use is in `hopper.cuh`. Needs compute
@@ -34,20 +34,24 @@
 
 struct alignas(64) TensorMap { u64 words[16]; };
 
-enum { PROJECT, GATE_UP, ADD, PART };
+enum { PROJECT, GATE_UP, ADD, PLAIN };
 
 constexpr int BK = 64;  // 128 bytes: one row of a swizzled tile
 constexpr int GROUPS = BM / 64;
 constexpr int CONSUMERS = GROUPS * 128;
 constexpr int THREADS = CONSUMERS + 32;
 constexpr int STEPS = K / SPLITS / BK;
+// Steps whose w is asked for before the wait. More than two rings full would only keep others waiting.
+constexpr int FETCHED = STEPS <= 2 * STAGES ? STEPS : STAGES;
 constexpr int X_BYTES = BM * BK * 2, W_BYTES = BN * BK * 2, STAGE_BYTES = X_BYTES + W_BYTES;
 constexpr int WARPS_PER_STAGE = (CLUSTER_N + CLUSTER_M - 1) * (CONSUMERS / 32);
 constexpr int BLOCKS = STAGES * STAGE_BYTES > 113 * 1024 ? 1 : 2;  // of a multiprocessor
 constexpr int OUT_COLUMNS = KIND == GATE_UP ? BN / 2 : BN;
 constexpr int ROWS = BM / SPLITS;  // that a block finishes
+constexpr int PART = 64;  // columns of the residual whose squares are summed up together
+constexpr int SQUARES = (KIND == ADD ? COLUMNS : K) / PART;
 constexpr int SUM_STRIDE = BN + 8;  // of sums in shared memory; the 8 avoid bank conflicts
-static_assert(K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && BN % (16 * CLUSTER_M) == 0);
+static_assert((KIND == PLAIN || SQUARES % 2 == 0) && (KIND != ADD || BN % PART == 0) && K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && BN % (16 * CLUSTER_M) == 0);
 static_assert(BM * SUM_STRIDE * 4 <= STAGES * STAGE_BYTES);
 
 // ---------------------------------------------------------------- what has no name in C++
@@ -175,7 +179,7 @@ struct Producer {
     __device__ void run(u32 empty) const {
         asm volatile("prefetch.tensormap [%0];" ::"l"(x) : "memory");
         for (int step = 0; step < STEPS && step < STAGES; step++) copy_w(step);
-        for (int step = STAGES; step < STEPS; step++)
+        for (int step = STAGES; step < FETCHED; step++)
             each_part_of_w(step, [&](int, int row) { fetch_to_l2(w, depth(step), row); });
         wait_for_predecessor();
         // Not earlier: with two kernels on the device, and not more, blocks spread evenly.
@@ -244,7 +248,8 @@ struct Finisher {
     float* squares;
     int num_rows;
     uint2 stream[TURNS];  // ADD: what is added to
-    float4 parts[NORMS][SQUARES / 16];  // else: of the sums of squares
+    static constexpr int PAIRS = SQUARES / 2, SHARE = (PAIRS + 3) / 4;
+    float2 parts[NORMS][SHARE];  // else: of the sums of squares
 
     __device__ int index(int turn) const { return threadIdx.x + turn * CONSUMERS; }
     __device__ int local_row(int turn) const { return index(turn) / QUADS; }
@@ -259,21 +264,24 @@ struct Finisher {
         if (KIND == ADD) {
             for (int turn = 0; turn < TURNS; turn++)
                 stream[turn] = is_mine(turn) ? *(uint2*)(out + cell(turn)) : make_uint2(0, 0);
-        } else if (KIND != PART) {
+        } else if (KIND != PLAIN) {
             for (int turn = 0; turn < NORMS; turn++) {
                 int row = at.row + at.split * ROWS + index(turn) / 4;
-                const float4* from = (float4*)(squares + min(row, num_rows - 1) * SQUARES);
-                for (int i = 0; i < SQUARES / 16; i++) parts[turn][i] = from[4 * i + threadIdx.x % 4];
+                const float2* from = (float2*)(squares + min(row, num_rows - 1) * SQUARES);
+                for (int i = 0; i < SHARE; i++) {
+                    int pair = 4 * i + threadIdx.x % 4;
+                    parts[turn][i] = pair < PAIRS ? from[pair] : make_float2(0, 0);
+                }
             }
         }
     }
 
     // Each row's 1 / rms, to shared memory.
     __device__ void leave_scales(float* scales, float eps) const {
-        if (KIND == ADD || KIND == PART) return;
+        if (KIND == ADD || KIND == PLAIN) return;
         for (int turn = 0; turn < NORMS; turn++) {
             float sum = 0;
-            for (float4 v : parts[turn]) sum += v.x + v.y + v.z + v.w;
+            for (float2 v : parts[turn]) sum += v.x + v.y;
             sum += __shfl_xor_sync(~0u, sum, 1);
             sum += __shfl_xor_sync(~0u, sum, 2);
             if (index(turn) / 4 < ROWS) scales[index(turn) / 4] = rsqrtf(sum / K + eps);
@@ -306,7 +314,7 @@ struct Finisher {
     __device__ void scale_and_store(const float4 (&total)[TURNS][TILES], const float* scales) const {
         uint2 pairs[TURNS];
         for (int turn = 0; turn < TURNS; turn++) {
-            float scale = KIND == PART ? 1 : scales[min(local_row(turn), ROWS - 1)];
+            float scale = KIND == PLAIN ? 1 : scales[min(local_row(turn), ROWS - 1)];
             float4 v = total[turn][0];
             v.x *= scale, v.y *= scale, v.z *= scale, v.w *= scale;
             if (KIND == GATE_UP) {
@@ -334,13 +342,13 @@ struct Finisher {
             float c = low_half(second), d = high_half(second);
             square[turn] = a * a + b * b + c * c + d * d;
         }
-        for (int lanes = 1; lanes < QUADS; lanes *= 2)
+        for (int lanes = 1; lanes < PART / 4; lanes *= 2)
             for (int turn = 0; turn < TURNS; turn++)
                 square[turn] += __shfl_xor_sync(~0u, square[turn], lanes);
         for (int turn = 0; turn < TURNS; turn++) {
             if (!is_mine(turn)) continue;
             *(uint2*)(out + cell(turn)) = pairs[turn];
-            if (local_column(turn) == 0) squares[row(turn) * SQUARES + blockIdx.x] = square[turn];
+            if (column(turn) % PART == 0) squares[row(turn) * SQUARES + column(turn) / PART] = square[turn];
             if (!norm) continue;
             uint2 v = pairs[turn], g = *(const uint2*)(norm + column(turn));
             *(uint2*)(weighted + cell(turn)) = make_uint2(

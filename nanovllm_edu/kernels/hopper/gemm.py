@@ -19,11 +19,13 @@ from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel, check
 
 DEPTH = 64
 """Columns of x and w in one tile: 128 bytes, the widest that the copy engine can swizzle."""
+PART = 64
+"""Columns of the residual whose squares are summed up together."""
 
 
 @dataclass(frozen=True)
 class HopperTiles:
-    """How one GEMM is cut. Measured by `benchmarks/hopper_tiles.py`.
+    """How one GEMM is cut; `fused_decode/gemm_candidates.py` says how it can be.
 
     Attributes:
         m: Rows of a block: 64 or 128.
@@ -44,7 +46,8 @@ class HopperTiles:
     def fits(self, kind: str, num_columns: int, depth: int) -> bool:
         """Whether a GEMM of this shape can be cut so."""
         width = self.columns(kind) * self.cluster_n
-        return num_columns % width == 0 and depth % (self.splits * DEPTH) == 0
+        has_parts = kind != "ADD" or self.n % PART == 0
+        return num_columns % width == 0 and depth % (self.splits * DEPTH) == 0 and has_parts
 
     def columns(self, kind: str) -> int:
         """Columns of the result that a block makes: half of those of a tile of gates and ups."""
@@ -65,11 +68,11 @@ class HopperGemm:
     """One GEMM bound to its operands.
 
     Args:
-        kind: "PROJECT", "GATE_UP", "ADD" or "PART".
+        kind: "PROJECT", "GATE_UP", "ADD" or "PLAIN".
         x: bf16 [M, K].
         w: bf16 [N, K]; for GATE_UP [2 N, K], all gates first.
         out: bf16 [M, N]; for ADD the residual stream, which is added to.
-        squares: float32 [M, parts]: read by PROJECT and GATE_UP, written by ADD.
+        squares: float32 [M, hidden / 64]: read by PROJECT and GATE_UP, written by ADD.
         tiles: How to cut it.
         eps: Of the norm.
         weighted: bf16 [M, N], for ADD: `out * norm_weight`, if that is given.
@@ -90,11 +93,12 @@ class HopperGemm:
         norm_weight: Tensor | None = None,
     ) -> None:
         num_rows, depth = x.shape
-        num_columns, num_parts = out.shape[1], squares.shape[1]
+        num_columns = out.shape[1]
         columns_of_tile = tiles.columns(kind)
         assert tiles.fits(kind, num_columns, depth)
-        assert kind != "ADD" or num_parts == num_columns // tiles.n
-        self._kernel = compiled(kind, depth, num_columns, num_parts, tiles, x.device.index)
+        width = num_columns if kind == "ADD" else depth
+        assert kind == "PLAIN" or squares.shape[1] * PART == width
+        self._kernel = compiled(kind, depth, num_columns, tiles, x.device.index)
         self._grid = (
             num_columns // columns_of_tile,
             _round_up(-(-num_rows // tiles.m), tiles.cluster_m),
@@ -144,12 +148,12 @@ def tensor_map(matrix: Tensor, box_rows: int) -> Any:
 
 @cache
 def compiled(
-    kind: str, depth: int, num_columns: int, num_parts: int, tiles: HopperTiles, device: int
+    kind: str, depth: int, num_columns: int, tiles: HopperTiles, device: int
 ) -> HopperKernel:
     """The kernel for one shape, loaded on a device, which is the current one."""
     assert device == torch.cuda.current_device()
     constants = {
-        "KIND": kind, "K": depth, "COLUMNS": num_columns, "SQUARES": num_parts,
+        "KIND": kind, "K": depth, "COLUMNS": num_columns,
         "BM": tiles.m, "BN": tiles.n, "SPLITS": tiles.splits, "CLUSTER_N": tiles.cluster_n,
         "CLUSTER_M": tiles.cluster_m, "STAGES": tiles.stages,
     }  # fmt: skip

@@ -73,7 +73,6 @@ class PeerSums:
         place: Place,
         *,
         is_added: bool,
-        has_squares: bool,
         norm_weight: Tensor | None = None,
         is_overlapped: bool,
     ) -> Callable[[], None]:
@@ -83,14 +82,12 @@ class PeerSums:
             residual: Gets it, and its squares; `weighted` too, if `norm_weight` is given.
             place: Of the parts.
             is_added: Whether it is added to what is there.
-            has_squares: Whether anybody will read them.
             norm_weight: Of the last norm.
             is_overlapped: Start before the product has ended.
         """
-        squares = residual.squares if has_squares else None
         launch = self._bind(
-            place, residual.values.shape[1], 0 if squares is None else squares.shape[1],
-            residual.values, squares, residual.weighted, norm_weight, is_added=is_added,
+            place, residual.values.shape[1], residual.squares.shape[1],
+            residual.values, residual.squares, residual.weighted, norm_weight, is_added=is_added,
         )  # fmt: skip
         return partial(launch, is_overlapped)
 

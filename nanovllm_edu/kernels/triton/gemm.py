@@ -30,7 +30,7 @@ from nanovllm_edu.kernels.triton.launch import allow_successor, wait_for_predece
 
 @dataclass(frozen=True)
 class Tiles:
-    """How one GEMM is cut. Measured by `benchmarks/gpu_kernels.py`.
+    """How one GEMM is cut; `fused_decode/gemm_candidates.py` has those that are used.
 
     Attributes:
         m: Rows of a tile.

@@ -21,7 +21,6 @@ Read next: `norm_project.py`.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -42,17 +41,6 @@ class Residual:
     values: Tensor
     weighted: Tensor
     squares: Tensor
-
-    @classmethod
-    def allocate(
-        cls, num_rows: int, hidden: int, num_parts: int, dtype: torch.dtype, device: torch.device
-    ) -> "Residual":
-        """Uninitialised memory."""
-        return cls(
-            torch.empty(num_rows, hidden, dtype=dtype, device=device),
-            torch.empty(num_rows, hidden, dtype=dtype, device=device),
-            torch.empty(num_rows, num_parts, dtype=torch.float32, device=device),
-        )
 
 
 @triton.jit
