@@ -16,7 +16,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadscope -q
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab notebooks test test-gpu lint docs demo bench chromium format
+.PHONY: help setup lab notebooks test test-ray test-gpu lint docs demo bench chromium format
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,9 +39,13 @@ notebooks: $(STAMP)  ## Run all notebooks and store their outputs
 	$(TEST_ENV) $(BIN)/python notebooks/refresh.py $(NOTEBOOKS)
 
 test: lint docs chromium  ## Run everything that CI runs
-	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser" tests
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser and not ray" tests
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) $(NBVAL)
 	$(TEST_ENV) $(BIN)/python -m pytest -q -m browser tests  # last: its event loop suits no other
+
+test-ray: $(STAMP)  ## Install Ray (600 MB) and run the tests that need it
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray]'
+	$(TEST_ENV) $(BIN)/python -m pytest -q -m ray -W default tests/ray  # its own warnings are many
 
 test-gpu: $(STAMP)  ## Run the tests that need a CUDA GPU
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -m gpu tests

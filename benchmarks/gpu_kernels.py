@@ -1,6 +1,7 @@
 """How fast is every Triton kernel on a GPU, and which tiles are best?
 
-    python benchmarks/gpu_kernels.py --out results.txt [--only copy,ops,attention,products,steps]
+    python benchmarks/gpu_kernels.py --out results.txt
+    python benchmarks/gpu_kernels.py --only copy,ops,attention,prefill,products,steps
 
 Tables of medians in the shape of Qwen3-0.6B, in which every launch reads other weights than the one
 before it, as a step does. Whether the kernels are right is for `tests/kernels` and `tests/gpu`.
@@ -44,8 +45,10 @@ from gpu_step import (
     scattered,
 )
 
+from nanovllm_edu.attention import flash
 from nanovllm_edu.fused_decode.decoder import FusedDecoder
 from nanovllm_edu.fused_decode.gemm_plan import LIBRARY
+from nanovllm_edu.kernels.hopper import prefill as hopper_prefill
 from nanovllm_edu.kernels.triton.decode_operands import DecodeTiles, DecodeWorkspace, NewTokens
 from nanovllm_edu.kernels.triton.flash import LOG2_E
 from nanovllm_edu.kernels.triton.gemm import Tiles
@@ -55,6 +58,7 @@ from nanovllm_edu.kernels.triton.norm_gate_up import norm_gate_up
 from nanovllm_edu.kernels.triton.norm_project import norm_project
 from nanovllm_edu.kernels.triton.ops import TritonOps
 from nanovllm_edu.kernels.triton.paged_decode import launch_decode
+from nanovllm_edu.kernels.triton.paged_prefill import paged_prefill
 from nanovllm_edu.kernels.triton.pick import SampleScratch
 from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add
 from nanovllm_edu.kernels.triton.residual import Residual
@@ -242,6 +246,76 @@ def measure_attention(bandwidth: float) -> None:
                     shuffled = attention_data(shuffle(lengths), block_size, layers)
                     say(f"  {flash_attention(shuffled, layers):8.1f} us flash-attn, in any order")
             del data
+
+
+# (heads, key-value heads, head_dim): Qwen3-0.6B, Qwen3-8B, Llama-3.2-1B
+PREFILL_SHAPES = [(16, 8, 128), (32, 8, 128), (32, 8, 64)]
+PREFILLS = {  # queries and contexts of each sequence
+    "8 x 2k": ([2048] * 8, [2048] * 8),
+    "16k": ([16_384], [16_384]),
+    "2k after 14k": ([2048], [16_384]),
+}
+
+
+def prefill_operations(query_lens: list[int], context_lens: list[int], columns: int) -> int:
+    """Floating-point operations of two products of every query with every key that it sees."""
+    pairs = zip(query_lens, context_lens, strict=True)
+    return 4 * columns * sum(n * (c - n) + n * (n + 1) // 2 for n, c in pairs)
+
+
+def prefill_data(query_lens, context_lens, shape, block_size: int):
+    """Queries, cache, tables, starts, lengths and output of one layer."""
+    heads, kv_heads, head_dim = shape
+    needed = [-(-length // block_size) for length in context_lens]
+    ids = torch.randperm(sum(needed)).int().split(needed)
+    tables = torch.nn.utils.rnn.pad_sequence(list(ids), batch_first=True).to(DEVICE)
+    cache = randn(2, sum(needed), block_size, kv_heads, head_dim)
+    q = randn(sum(query_lens), heads, head_dim)
+    starts = torch.tensor([0, *query_lens]).cumsum(0).int().to(DEVICE)
+    lengths = torch.tensor(context_lens, dtype=torch.int32, device=DEVICE)
+    return q, cache, tables, starts, lengths, torch.empty_like(q)
+
+
+def flash_prefill(q, cache, tables, starts, lengths, _, most: tuple[int, int]) -> None:
+    from flash_attn import flash_attn_varlen_func
+
+    key_starts = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
+    flash_attn_varlen_func(
+        q, *cache, cu_seqlens_q=starts, cu_seqlens_k=key_starts, max_seqlen_q=most[0],
+        max_seqlen_k=most[1], causal=True, block_table=tables,
+    )  # fmt: skip
+
+
+def prefill_rate(name: str, shape, block_size: int, query_lens, context_lens) -> float:
+    """TFLOP/s of one kernel."""
+    data = prefill_data(query_lens, context_lens, shape, block_size)
+    kernels: dict[str, Callable[..., None]] = {
+        "Triton": paged_prefill,
+        "flash-attn": partial(flash_prefill, most=(max(query_lens), max(context_lens))),
+    }
+    if name == "CUDA C++":
+        kernels[name] = hopper_prefill.HopperPrefill()
+    time_us = microseconds(lambda: kernels[name](*data), 1)
+    return prefill_operations(query_lens, context_lens, shape[0] * shape[2]) / time_us / 1e6
+
+
+def prefill_kernels(head_dim: int, block_size: int) -> list[str]:
+    """Those that can run here."""
+    modules = {"CUDA C++": hopper_prefill, "flash-attn": flash}
+    shape = (torch.device(DEVICE), DTYPE, head_dim, block_size)
+    return ["Triton", *(n for n, m in modules.items() if m.why_unavailable(*shape) is None)]
+
+
+def measure_prefill() -> None:
+    say("\n## Prefill attention: TFLOP/s of the products that a causal mask leaves\n")
+    say(f"{'heads, shared, size':<22}{'block':>6}{'':<12}" + "".join(f"{n:>14}" for n in PREFILLS))
+    for shape in PREFILL_SHAPES:
+        for block_size in (16, 64, 256):
+            for name in prefill_kernels(shape[2], block_size):
+                with reported(f"prefill {shape} {block_size} {name}"):
+                    rates = [prefill_rate(name, shape, block_size, *w) for w in PREFILLS.values()]
+                    numbers = "".join(f"{rate:14.0f}" for rate in rates)
+                    say(f"{shape!s:<22}{block_size:>6}  {name:<10}{numbers}")
 
 
 def shuffle(lengths: list[int]) -> list[int]:
@@ -449,7 +523,7 @@ def measure_steps(bandwidth: float) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", default="copy,ops,attention,products,steps")
+    parser.add_argument("--only", default="copy,ops,attention,prefill,products,steps")
     arguments = parser.parse_args()
     names = set(arguments.only.split(","))
     torch.manual_seed(time.time_ns() % 2**31)
@@ -462,9 +536,10 @@ def main() -> int:
         "steps": lambda: measure_steps(bandwidth),
         "ops": lambda: measure_ops(bandwidth),
         "attention": lambda: measure_attention(bandwidth),
+        "prefill": measure_prefill,
         "products": lambda: measure_products(bandwidth),
     }
-    if names - {"copy", "ops"}:
+    if names - {"copy", "ops", "prefill"}:
         attempt("compile", lambda: compile_all(names))
     for name, part in parts.items():
         if name in names:

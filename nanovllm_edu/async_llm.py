@@ -27,7 +27,13 @@ from weakref import finalize
 from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.driver import Driver, num_answers
-from nanovllm_edu.errors import ConfigError, NanoVLLMError, TooBusyError, shown
+from nanovllm_edu.errors import (
+    ConfigError,
+    NanoVLLMError,
+    RequestError,
+    TooBusyError,
+    shown,
+)
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Mailbox
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
@@ -294,13 +300,19 @@ class Stream:
         return await self._until(lambda mailbox: mailbox.outputs or [])
 
     async def output(self) -> RequestOutput:
-        """All of the request, if it is one, when it has ended.
+        """All of the request, when it has ended.
 
         Raises:
+            RequestError: There is not one prompt, but none or several.
             NanoVLLMError: As in `__anext__`.
         """
-        (output,) = await self.outputs()
-        return output
+        outputs = await self.outputs()
+        if len(outputs) != 1:
+            raise RequestError(
+                f"{len(outputs)} prompts are not one prompt; give one, or take "
+                "stream(prompts).outputs()."
+            )
+        return outputs[0]
 
     async def _until(self, look: Callable[[Mailbox], Some]) -> Some:
         """Waits until there is some of it, or it will never come."""

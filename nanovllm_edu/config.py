@@ -22,7 +22,7 @@ from nanovllm_edu.errors import ConfigError, shown, unknown_option
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 WEIGHT_DTYPES = ("auto", "int8")
-ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "native", "triton", "flash")
+ATTENTION_BACKENDS = ("auto", "reference", "sdpa", "native", "triton", "hopper", "flash")
 
 MAX_ROWS = 2**20
 """Each is a Python integer in a list before it is memory on a device."""

@@ -257,6 +257,9 @@ def test_a_bad_request_is_told_to_its_sender_alone() -> None:
             with pytest.raises(RequestError, match="empty"):
                 llm.stream([[]], GREEDY)
             assert await llm.stream([], GREEDY).outputs() == []  # as LLM does
+            for prompts in ([], [[1], [2]]):
+                with pytest.raises(RequestError, match="are not one prompt"):
+                    await llm.generate(prompts, GREEDY)
             stream = llm.stream([1] * 64, GREEDY)
             with pytest.raises(PromptTooLongError):
                 await stream.accepted()

@@ -58,7 +58,9 @@ HALVES = (f"{WEIGHTS}.even", f"{WEIGHTS}.odd")
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
 LEFT_OUT = (  # what needs torch, a terminal or a server
     *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
-    *(f"nanovllm_edu/{room}/" for room in ("cli", "load", "paged", "serve", "widgets")),
+    *(f"nanovllm_edu/{room}/" for room in ("cli", "fleet", "load", "paged", "ray", "serve")),
+    "nanovllm_edu/widgets/",
+    *(f"nanovllm_edu/{name}.py" for name in ("async_llm", "driver", "mailbox", "model_proposer")),
     *(f"nanovllm_edu/lessons/lesson_{n:02}.py" for n in range(100) if f"{n:02}" not in LESSONS),
     "nanovllm_edu/tiny/draft/",
     "nanovllm_edu/tiny/model/training_run.json",

@@ -3,8 +3,9 @@
 Python's library comes as source, and so does our package. Compiling them anew at each start would
 take more than half of the time until an engine is there. So modules that a page imports become
 bytecode here: those of the library instead of their source, without docstrings; ours beside it, for
-`show_source` shows it. What is seldom imported stays source, which is smaller, and what needs
-processes, sockets or a terminal is left out, and so are old encodings.
+`show_source` shows it. What is seldom imported stays source, which is smaller.
+
+Left out is what needs processes, sockets or a terminal, old encodings, and what stands in for C.
 """
 
 import sys
@@ -14,9 +15,19 @@ from importlib.util import cache_from_source, source_hash
 from pkgutil import walk_packages
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-LESSONS = tuple(f"nanovllm_edu.lessons.lesson_{number}" for number in ("06", "08", "12", "13"))
+LESSONS = tuple(
+    f"nanovllm_edu.lessons.lesson_{number}" for number in ("06", "08", "12", "13", "17", "18")
+)
 IMPORTED = ("nanovllm_edu.introspect.view", "nanovllm_edu.introspect.storage", *LESSONS)
 LEFT_OUT = (
+    *(
+        "_pydatetime.py",
+        "_pyio.py",
+        "asyncio/proactor_events.py",
+        "asyncio/windows_",
+        "http/server.py",
+    ),
+    *("logging/handlers.py", "pickletools.py"),
     *("_pyrepl/", "doctest.py", "ftplib.py", "imaplib.py", "mailbox.py", "multiprocessing/"),
     *("pdb.py", "poplib.py", "smtplib.py", "socketserver.py", "unittest/", "wsgiref/", "xmlrpc/"),
     *(f"encodings/{name}" for name in ("cp1", "cp7", "cp8", "iso8859", "koi8", "mac_")),

@@ -15,7 +15,7 @@ from typing import Any
 from markdown import markdown
 
 ROOT = Path(__file__).parents[2]
-LESSONS = ("06", "08", "12", "13")
+LESSONS = ("06", "08", "12", "13", "17", "18")
 """Those that need no model and no torch."""
 
 PAGE = """<!doctype html>

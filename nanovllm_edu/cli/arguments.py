@@ -23,7 +23,7 @@ ENGINE_WORDS = {
     "dtype": "auto, float32, bfloat16 or float16",
     "weight_dtype": "auto, or int8: weights in 8 bits, on a CPU",
     "device": "auto, cpu or cuda",
-    "attention_backend": "auto, reference, sdpa, native, triton or flash",
+    "attention_backend": "auto, reference, sdpa, native, triton, hopper or flash",
 }
 SAMPLING_NUMBERS = {
     "max_tokens": (int, "generate at most this many tokens"),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from nanovllm_edu.cluster.cluster import Cluster
 from nanovllm_edu.cluster.outcome import SLO, Outcome
 from nanovllm_edu.core import html
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.virtual.arrivals import Arrival
 
@@ -91,10 +92,11 @@ def capacity(
         counts: Numbers of replicas to try, ascending.
 
     Raises:
-        ConfigError: The price is negative, or a number is below 1.
+        ConfigError: The price is no number from 0 on, or a number of replicas is below 1.
     """
     counts = list(counts)
-    if not price_per_hour >= 0 or not counts or min(counts) < 1:
+    has_price = is_number(price_per_hour) and 0 <= price_per_hour < float("inf")
+    if not has_price or not counts or min(as_integer(count) or 0 for count in counts) < 1:
         raise ConfigError(
             f"price_per_hour={shown(price_per_hour)}, counts={shown(counts)}: give a price from 0 "
             "on and numbers from 1 on."

@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 from nanovllm_edu.cluster.prefix_index import PrefixIndex
 from nanovllm_edu.cluster.replica import Replica
-from nanovllm_edu.cluster.router import Route, Router, routed
+from nanovllm_edu.cluster.router import Route, Router, route_of, routed
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, TraceError
+from nanovllm_edu.errors import ConfigError, TraceError, shown
 from nanovllm_edu.virtual.arrivals import Arrival, in_order
 from nanovllm_edu.virtual.serving import Answer
 
@@ -93,7 +94,8 @@ class Cluster:
         decisions: What was routed where, in order.
 
     Raises:
-        ConfigError: There are no engines, one was used before, or one is there twice.
+        ConfigError: There are no engines, one was used before, or one is there twice; or the router
+            is none.
     """
 
     def __init__(self, engines: Sequence[LLMEngine], router: Router | Route) -> None:
@@ -104,12 +106,14 @@ class Cluster:
                 "one, all of them new, each only once."
             )
         self.replicas = [Replica(number, engine) for number, engine in enumerate(engines)]
+        route_of(router)  # refuses what is none
         self.router = router
         runner = engines[0].runner
         self.index = PrefixIndex(runner.block_size, len(engines) * runner.num_blocks)
         self.decisions: list[Decision] = []
         self._tries: dict[int, int] = {}  # id of a request that is under way -> replicas it had
         self._held: deque[Arrival] = deque()
+        self._has_served = False
 
     def serve(
         self, arrivals: Iterable[Arrival], incidents: Iterable[Incident] = ()
@@ -121,13 +125,23 @@ class Cluster:
             incidents: In order of time.
 
         Raises:
+            ConfigError: It has served already, be it to the end or to an error.
             TraceError: Times go backwards, an incident is of no replica, or requests wait for
                 replicas that never come back.
-            RoutingError: The router named no replica that takes requests.
+            RoutingError: The router named no replica that takes requests, or raised something.
         """
+        if self._has_served:
+            raise ConfigError(
+                "this cluster has served already, and its clocks and caches are not new; make a "
+                "new one, or give all requests at once."
+            )
+        befalling = deque(self._checked(incidents))
+        self._has_served = True
+        return self._serve(arrivals, befalling)
+
+    def _serve(self, arrivals: Iterable[Arrival], befalling: deque[Incident]) -> Iterator[Routed]:
         # An object for each request, by which it is told from others: one may be sent twice.
         coming = (arrival._replace() for arrival in in_order(arrivals))
-        befalling = deque(self._checked(incidents))
         upcoming = next(coming, None)
         while True:
             busy = min((r for r in self.replicas if r.is_busy), key=lambda r: r.now, default=None)
@@ -151,14 +165,17 @@ class Cluster:
             )
 
     def _checked(self, incidents: Iterable[Incident]) -> Iterator[Incident]:
-        last = 0.0
+        last, count = 0.0, len(self.replicas)
         for incident in incidents:
-            if not (last <= incident.at < NEVER and 0 <= incident.replica < len(self.replicas)):
+            if not isinstance(incident, Incident):
+                raise TraceError(f"{shown(incident)} is neither a Down, a Drain nor an Up.")
+            at, replica = incident.at, as_integer(incident.replica)
+            if not is_number(at) or not last <= at < NEVER or replica not in range(count):
                 raise TraceError(
-                    f"{incident} comes after {last:g} s in a cluster of {len(self.replicas)}; give "
-                    "times that go forward, and replicas that are there."
+                    f"{shown(incident)} comes after {last:g} s in a cluster of {count}; give times "
+                    f"that go forward, and replicas from 0 to {count - 1}."
                 )
-            last = incident.at
+            last = at
             yield incident
 
     def _send(self, arrival: Arrival, now: float) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, cast
 
 from nanovllm_edu.cluster.prefix_index import PrefixIndex
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.errors import ConfigError, RoutingError, shown
 
 
@@ -76,15 +77,17 @@ class PrefixAffinity:
             to balance what nobody waits for.
 
     Raises:
-        ConfigError: `bound` is below 1.
+        ConfigError: `bound` is below 1, or `spare` is no number from 0 on.
     """
 
     def __init__(self, bound: float = 1.5, spare: int = 2048) -> None:
-        if not bound >= 1:
+        if not is_number(bound) or not bound >= 1:
             raise ConfigError(
                 f"bound={shown(bound)} is below 1: somebody always has the mean or more. Give at "
                 "least 1."
             )
+        if not is_number(spare) or not spare >= 0:
+            raise ConfigError(f"spare={shown(spare)} is not a number of tokens from 0 on.")
         self.bound, self.spare = bound, spare
 
     def route(self, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
@@ -104,22 +107,37 @@ Route = Callable[[list[int], Loads, PrefixIndex], int]
 
 
 def route_of(router: Router | Route) -> Route:
-    """The function, whoever has it."""
-    return cast(Route, getattr(router, "route", router))
+    """The function, whoever has it.
+
+    Raises:
+        ConfigError: Nobody has one.
+    """
+    route = getattr(router, "route", router)
+    if isinstance(router, type) or not callable(route):
+        raise ConfigError(
+            f"router={shown(router)} is neither an object with route(prompt, loads, index) nor "
+            "such a function; pass one, such as LeastTokens()."
+        )
+    return cast(Route, route)
 
 
 def routed(router: Router | Route, prompt: list[int], loads: Loads, index: PrefixIndex) -> int:
     """Asks a router and checks its answer.
 
     Raises:
-        RoutingError: It named no replica that takes requests.
+        RoutingError: It named no replica that takes requests, or raised something.
+        ConfigError: It is no router.
     """
-    chosen = route_of(router)(prompt, loads, index)
-    there = [load.replica for load in loads]
-    if isinstance(chosen, bool) or chosen not in there:
-        name = getattr(router, "__name__", type(router).__name__)
+    route, there = route_of(router), [load.replica for load in loads]
+    name = getattr(router, "__name__", type(router).__name__)
+    remedy = f"the replicas that take requests are {there}; return one of these numbers."
+    try:
+        chosen = route(prompt, loads, index)
+    except Exception as error:  # whatever a learner's may raise
         raise RoutingError(
-            f"the router {name} named {shown(chosen)}, and the replicas that take requests are "
-            f"{there}; return one of these numbers."
-        )
-    return int(chosen)
+            f"the router {name} raised {type(error).__name__}: {error!s:.200}; {remedy}"
+        ) from error
+    number = as_integer(chosen)
+    if number not in there:
+        raise RoutingError(f"the router {name} named {shown(chosen)}, and {remedy}")
+    return number

@@ -138,10 +138,10 @@ FIT_CLOCK = Exercise(
     (
         "Every sample is an equation: seconds = step + row * num_rows + kv * kv_tokens. There are "
         "hundreds of them, and three unknowns.",
-        "numpy.linalg.lstsq takes a matrix with a line for each sample. What is the column that "
-        "goes with the seconds per step?",
-        "a = np.array([(1, rows, kv) for rows, kv, _ in samples]); b = [s for *_, s in samples]; "
-        "return np.linalg.lstsq(a, b, rcond=None)[0]",
+        "nonnegative, which the fit above uses, takes a row for each sample and the value that it "
+        "should come to (numpy.linalg.lstsq does, too). What is the column that goes with the "
+        "seconds per step?",
+        "return nonnegative([(1, rows, kv) for rows, kv, _ in samples], [s for *_, s in samples])",
     ),
     _check_fit_clock,
 )

@@ -102,7 +102,7 @@ def _served(route: Any, **options: Any) -> Outcome:
     try:
         return serve_tenants(route, **options)
     except RoutingError as error:
-        raise Wrong(f"{error}") from None
+        raise error.__cause__ or Wrong(f"{error}") from None  # its own mistake, with its line
 
 
 @cache

@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy, SchedulingPolicy
-from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.errors import ConfigError, NanoVLLMError, shown
 from nanovllm_edu.lessons import arena
 from nanovllm_edu.lessons.arena import HEADER, Score, scores, workloads
 from nanovllm_edu.lessons.exercise import NUM_HINTS, Exercise, Wrong
@@ -25,6 +26,7 @@ from nanovllm_edu.lessons.grade import written
 from nanovllm_edu.lessons.lesson_12 import EXERCISES, made_policy
 from nanovllm_edu.lessons.registry import judge
 from nanovllm_edu.lessons.sandbox import run_bounded
+from nanovllm_edu.live.options import checked_text
 
 MAX_SOURCE = 20_000
 """Characters."""
@@ -74,9 +76,11 @@ def check(
         seed: Of the random inputs; other ones each time by default.
 
     Raises:
-        ConfigError: There is no such exercise.
+        ConfigError: There is no such exercise, or the seed is none.
     """
     exercise = _exercise(exercise_id)
+    if seed is not None and as_integer(seed) is None:
+        raise ConfigError(f"seed={shown(seed)} is not an integer.")
     try:
         answer = _beating(written(_file(source), exercise.name), beat)
     except Wrong as wrong:
@@ -145,7 +149,7 @@ def _exercise(exercise_id: str) -> Exercise:
         if exercise.exercise_id == exercise_id:
             return exercise
     known = ", ".join(exercise.exercise_id for exercise in EXERCISES)
-    raise ConfigError(f"exercise {exercise_id!r} is not one of {known}.")
+    raise ConfigError(f"exercise {shown(exercise_id)} is not one of {known}.")
 
 
 @cache
@@ -154,7 +158,15 @@ def _folder() -> Path:
 
 
 def _file(source: str) -> str:
-    """A file of its own for each source: messages quote its lines, also later."""
+    """A file of its own for each source: messages quote its lines, also later.
+
+    Raises:
+        Wrong: It is no text, or a long one.
+    """
+    try:
+        checked_text(source, "source")
+    except NanoVLLMError as error:
+        raise Wrong(str(error)) from None
     if len(source) > MAX_SOURCE:
         raise Wrong(f"This is {len(source)} characters of code; at most {MAX_SOURCE} are read.")
     path = _folder() / f"policy_{next(_numbers)}.py"

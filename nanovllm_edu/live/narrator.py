@@ -9,7 +9,7 @@ from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.introspect.breakpoints import BREAKPOINTS
 from nanovllm_edu.live.judging import exercises
-from nanovllm_edu.live.options import CHOICES, NUMBERS
+from nanovllm_edu.live.options import CHOICES, NUMBERS, checked_text
 from nanovllm_edu.live.scenes import SCENES
 
 
@@ -44,7 +44,7 @@ class Narrator:
     """
 
     def __init__(self, name: str = "") -> None:
-        if name and name not in SCENES:
+        if checked_text(name, "scene") and name not in SCENES:
             raise ConfigError(f"scene {shown(name)} is not one of {', '.join(SCENES)}.")
         self._captions = SCENES[name].captions if name else ()
         self._num_told = 0

@@ -10,7 +10,7 @@ from typing import Any
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.errors import ConfigError, shown, unknown_option
+from nanovllm_edu.errors import ConfigError, refuse_broken_text, shown, unknown_option
 
 POLICIES = {"mixed": MixedPolicy, "phase-separated": PhaseSeparatedPolicy}
 EVICTIONS = {"lru": LRU, "fifo": FIFO}
@@ -44,8 +44,10 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as a form or a link gives them, as the values that are kept.
 
     Raises:
-        ConfigError: One is unknown, or out of range.
+        ConfigError: They are no options, or one is unknown or out of range.
     """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"options={shown(options)} is not an object of names and values.")
     return {name: _checked(name, value) for name, value in options.items()}
 
 
@@ -78,6 +80,19 @@ def changed_fields(options: Mapping[str, Any], changes: Mapping[str, Any]) -> di
     fields = engine_options({**options, **changes})
     names = [field for name in changes for field in FIELDS.get(name, (name,))]
     return {name: fields[name] for name in names}
+
+
+def checked_text(value: Any, name: str) -> str:
+    """A text as a page gives it.
+
+    Raises:
+        ConfigError: It is none.
+        RequestError: It holds half of a character.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}={shown(value)} is not a text.")
+    refuse_broken_text(value, name)
+    return value
 
 
 def whole_number(text: str, name: str, least: int, largest: int) -> int:

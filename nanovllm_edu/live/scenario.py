@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, quote, urlencode
 
 from nanovllm_edu.errors import ConfigError, shown
-from nanovllm_edu.live.options import DEFAULTS, checked_options, whole_number
+from nanovllm_edu.live.options import DEFAULTS, checked_options, checked_text, whole_number
 
 VERSION = "1"
 MAX_LINK = 8000
@@ -74,6 +74,7 @@ class Scenario:
         Raises:
             ConfigError: It is too long, of another version, or something in it is out of range.
         """
+        checked_text(link, "link")
         if len(link) > MAX_LINK:
             raise ConfigError(
                 f"the link has {len(link)} characters; at most {MAX_LINK} are read. Ask for a "
@@ -128,9 +129,9 @@ def checked_arrival(at: int, max_tokens: Any, text: str, is_question: bool) -> A
     """Somebody who asks now.
 
     Raises:
-        ConfigError: The text is empty or too long, or a number is out of range.
+        ConfigError: The text is none, empty or too long, or a number is out of range.
     """
-    if not text.strip():
+    if not checked_text(text, "text").strip():
         raise ConfigError("the prompt is empty; type some words.")
     if len(text) > MAX_TEXT:
         raise ConfigError(f"the prompt has {len(text)} characters; give at most {MAX_TEXT}.")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.introspect.branch import Branch, Branches, fork_branch
@@ -74,12 +75,13 @@ class Session:
         """
         if kind not in get_args(Kind):
             raise ConfigError(f"kind={shown(kind)} is not one of {', '.join(get_args(Kind))}.")
-        scenario = Scenario.from_link(link) if link else Scenario()
-        scenario = replace(scenario, options={**scenario.options, **checked_options(options or {})})
+        scenario = Scenario.from_link(link) if link != "" else Scenario()
+        asked = {} if options is None else checked_options(options)
+        scenario = replace(scenario, options={**scenario.options, **asked})
         engine = make_engine(kind, **engine_options(scenario.options))
         with make_engine("checksum", **engine_options(scenario.options)) as rehearsal:
-            asked = [request_of(arrival) for arrival in scenario.arrivals]
-            rehearsal.add_requests(asked)  # refuses now what would be refused in mid-run
+            requests = [request_of(arrival) for arrival in scenario.arrivals]
+            rehearsal.add_requests(requests)  # refuses now what would be refused in mid-run
         narrator = Narrator(scene)
         num_steps, scenario = scenario.num_steps, replace(scenario, num_steps=0)
         self._rewinder, self._kind = Rewinder(engine), kind
@@ -108,7 +110,7 @@ class Session:
         main, scenario = self._driven.main, self._driven.main.scenario
         if len(scenario.arrivals) == MAX_ARRIVALS:
             raise RequestError(f"{MAX_ARRIVALS} prompts are enough for one page; start again.")
-        arrival = checked_arrival(main.last + 1, max_tokens, text, is_question)
+        arrival = checked_arrival(main.last + 1, max_tokens, text, bool(is_question))
         with make_engine("checksum", **engine_options(scenario.options)) as rehearsal:
             rehearsal.add_requests([request_of(arrival)])
         here = main.num_arrived
@@ -123,9 +125,12 @@ class Session:
             RequestError: It does not wait or run.
         """
         main, scenario = self._driven.main, self._driven.main.scenario
-        if seq_id not in main.recorder.engine.unfinished_seq_ids():
-            raise RequestError(f"sequence {seq_id} neither waits nor runs; choose one that does.")
-        abort = Abort(main.last + 1, seq_id)
+        number = as_integer(seq_id)
+        if number not in main.recorder.engine.unfinished_seq_ids():
+            raise RequestError(
+                f"sequence {shown(seq_id)} neither waits nor runs; choose one that does."
+            )
+        abort = Abort(main.last + 1, number)
         self._go_on(replace(scenario, aborts=(*scenario.aborts, abort)))
         return self._update()
 
@@ -143,21 +148,22 @@ class Session:
             Wrong: The source is no policy.
         """
         main = self._driven.main
-        if not -1 <= at <= main.last:
-            raise ConfigError(f"step {at} is not in [-1, {main.last}], the steps so far.")
+        number = as_integer(at)
+        if number is None or not -1 <= number <= main.last:
+            raise ConfigError(f"step {shown(at)} is not in [-1, {main.last}], the steps so far.")
         asked = checked_options(options)
         names = [name for name in asked if asked[name] != main.scenario.options[name]]
         changes = changed_fields(main.scenario.options, {name: asked[name] for name in names})
         told = [f"{name}={asked[name]}" for name in names]
-        if source:
+        if source != "":
             changes["policy"] = written_policy(source, self._beat)
             told.append(type(changes["policy"]).__name__)
-        fork = fork_branch(main, self._rewinder, at, changes)
+        fork = fork_branch(main, self._rewinder, number, changes)
         fork.name = f"fork with {', '.join(told) or 'no change'}"
-        past = main.recorder.recording.begin(at).journal
+        past = main.recorder.recording.begin(number).journal
         self._drop_fork()
         self._driven.fork = Guided(fork, main.scenario, past)
-        self._driven.since = at + 1
+        self._driven.since = number + 1
         self._advance_to(main.last)
         return self._update()
 

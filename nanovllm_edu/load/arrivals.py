@@ -13,12 +13,13 @@ Read next: `load/answer.py`, what became of one.
 
 import json
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from nanovllm_edu.errors import WorkloadError, shown
+from nanovllm_edu.virtual.poisson import poisson_times
 
 MOST_JOBS = 1_000_000
 
@@ -49,8 +50,7 @@ def steady(rate: float, count: int) -> list[float]:
 def poisson(rate: float, count: int, seed: int = 0) -> list[float]:
     """A Poisson process: gaps between arrivals are exponential, with a mean of 1 / `rate`."""
     _check(rate, count)
-    random = Random(seed)
-    return list(accumulate((random.expovariate(rate) for _ in range(count - 1)), initial=0.0))
+    return [0.0, *islice(poisson_times(rate, Random(seed)), count - 1)]
 
 
 def bursts(rate: float, count: int, size: int, seed: int = 0) -> list[float]:

@@ -81,7 +81,7 @@ class CudaGraphRunner(EagerRunner):
         self._prefill: PrefillGraphs | None = None
         device, head_dim = tables.token_ids.device, model.config.head_dim
         if why_no_triton(device, head_dim, kv_cache.block_size) is None:
-            self._prefill = PrefillGraphs(model, kv_cache, tables, pool)
+            self._prefill = PrefillGraphs(model, backend, kv_cache, tables, pool)
 
     @torch.inference_mode()
     def warm_up(self, max_num_tokens: int) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanovllm_edu.attention.base import AttentionBackend
 from nanovllm_edu.core.plan import Spans
 from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.fused_decode.sampling import sample
@@ -42,16 +43,23 @@ class PrefillGraphs:
 
     Args:
         model: Its weights are read in place.
+        backend: Who attends, if it is one of our own; else our Triton kernel does.
         kv_cache: Read and written.
         tables: Block tables, tokens and options by row.
         pool: Records them.
     """
 
     def __init__(
-        self, model: Qwen3ForCausalLM, kv_cache: KVCache, tables: DeviceTables, pool: GraphPool
+        self,
+        model: Qwen3ForCausalLM,
+        backend: AttentionBackend,
+        kv_cache: KVCache,
+        tables: DeviceTables,
+        pool: GraphPool,
     ) -> None:
         self._model, self._kv_cache, self._tables, self._pool = model, kv_cache, tables, pool
-        self._backend = TritonPagedAttention()
+        is_own = isinstance(backend, TritonPagedAttention)
+        self._backend = backend if is_own else TritonPagedAttention()
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         most, device = max(map(max_rows, _ALL_SIZES)), tables.token_ids.device
         self._packed = torch.zeros(_packed_size(), dtype=torch.int64, device=device)

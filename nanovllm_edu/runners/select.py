@@ -1,7 +1,7 @@
 """Which attention backend to use, and why: a decision that is data, like all others here.
 
 Preference: on a GPU flash-attn, then our Triton kernel; on a CPU our C kernel; sdpa where these
-cannot run. `reference` is only used when asked for.
+cannot run. `reference` is only used when asked for, and so is `hopper`, which nobody has measured.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TRITON_MIN_BLOCK_SIZE = 4
 PREFERENCES = {"cuda": ("flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
 """Best first, by type of device; the last of them runs everywhere."""
 
-RECORDABLE = ("flash", "triton")
+RECORDABLE = ("flash", "triton", "hopper")
 """These read lengths on the device, so one CUDA graph serves every step; others on the host."""
 
 WHAT_IT_IS = {
@@ -30,6 +30,7 @@ WHAT_IT_IS = {
     "sdpa": "torch's attention over gathered keys",
     "native": "our C kernel, compiled for this CPU",
     "triton": "our Triton kernel",
+    "hopper": "our CUDA C++ kernel for prompts, our Triton kernel for the rest",
     "flash": "flash-attn fits device, dtype and blocks",
 }
 
@@ -78,6 +79,10 @@ def make(choice: BackendChoice) -> AttentionBackend:
 
     if choice.name == "flash":
         return flash.FlashAttention(store_kv)
+    if choice.name == "hopper":
+        from nanovllm_edu.kernels.hopper.attention import HopperPagedAttention
+
+        return HopperPagedAttention()
     from nanovllm_edu.kernels.triton.attention import TritonPagedAttention
 
     return TritonPagedAttention()
@@ -91,6 +96,8 @@ def _why_not(
         return flash.why_unavailable(device, dtype, head_dim, block_size)
     if name == "triton":
         return why_no_triton(device, head_dim, block_size)
+    if name == "hopper":
+        return why_no_hopper(device, dtype, head_dim, block_size)
     if name == "native":
         return native.why_unavailable(device, dtype, head_dim)
     return None
@@ -107,3 +114,15 @@ def why_no_triton(device: torch.device, head_dim: int, block_size: int) -> str |
     if block_size < TRITON_MIN_BLOCK_SIZE:
         return f"our Triton kernel needs block_size >= {TRITON_MIN_BLOCK_SIZE}; use 'sdpa'"
     return None
+
+
+def why_no_hopper(
+    device: torch.device, dtype: torch.dtype, head_dim: int, block_size: int
+) -> str | None:
+    """The reason, with its remedy, why our CUDA C++ kernel cannot attend here; None if it can."""
+    problem = why_no_triton(device, head_dim, block_size)
+    if problem is None:
+        from nanovllm_edu.kernels.hopper import prefill
+
+        problem = prefill.why_unavailable(device, dtype, head_dim, block_size)
+    return problem

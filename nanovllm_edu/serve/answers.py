@@ -9,8 +9,8 @@ Read next: `serve/generation.py`.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from random import getrandbits
 from typing import Any, Protocol
-from uuid import uuid4
 
 from nanovllm_edu.core.plan import TokenLogprobs
 from nanovllm_edu.outputs import CompletionOutput, RequestOutput
@@ -102,7 +102,8 @@ class _Named:
     model: str
     spelling: Spelling
     wants_usage: bool
-    id: str = field(default_factory=lambda: uuid4().hex)
+    id: str = field(default_factory=lambda: f"{getrandbits(128):032x}")
+    """A name and no secret: asking the system for chance would hand the GIL to another thread."""
     created: int = field(default_factory=lambda: int(time.time()))
     offsets: dict[int, int] = field(default_factory=dict[int, int])
     """Where the next piece of each choice begins in its text."""

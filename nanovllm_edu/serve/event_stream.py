@@ -3,15 +3,18 @@
 Whether the client is still there is asked all the time, not only when there is something to send:
 one that leaves while its prompt is computed frees its blocks before the next step.
 
+A step of many streams is many pieces, so a piece costs little: its JSON is written by msgspec, and
+it goes straight to the server (`DIRECT`), past layers that look at nothing but the headers.
+
 Read next: `serve/generation.py`, `serve/watch.py`.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -20,15 +23,19 @@ from nanovllm_edu.serve.problems import body_of
 Result = TypeVar("Result")
 
 DONE = b"data: [DONE]\n\n"
+DIRECT = "send"
+"""In a scope's state: the server's own `send`, for what follows the headers."""
 LAST_WORD_SECONDS = 1.0
 """A client that does not read gets so long to take the error that ends its stream."""
 
 
 def event(data: Any, name: str = "") -> bytes:
     """JSON as one event; a page listens for it by its name, if it has one."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {text}\n\n".encode()
+    head = f"event: {name}\n".encode() if name else b""
+    return b"%bdata: %b\n\n" % (head, _json(data))
+
+
+_json = msgspec.json.Encoder().encode
 
 
 class ClientGoneError(Exception):
@@ -80,6 +87,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        send = scope.get("state", {}).get(DIRECT, send)
         seconds = float("inf") if self._seconds is None else self._seconds
         try:
             sending = self._send_all(send)

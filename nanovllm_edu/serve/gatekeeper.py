@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nanovllm_edu.serve.event_stream import DIRECT
 from nanovllm_edu.serve.keys import which_key
 from nanovllm_edu.serve.limits import ServeLimits
 from nanovllm_edu.serve.problems import Problem, response_of
@@ -67,12 +68,13 @@ class Gatekeeper:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        send = _with_security_headers(send)
+        state = scope.setdefault("state", {})
+        state[DIRECT], send = send, _with_security_headers(send)
         try:
             headers = Headers(scope=scope)
             self._check_host(headers)
             self._check_origin(headers)
-            scope.setdefault("state", {})["client"] = self._client(scope["path"], headers)
+            state["client"] = self._client(scope["path"], headers)
             receive = await self._with_body(headers, scope, receive)
             with self._one_more(scope["path"]):
                 return await self._app(scope, receive, send)

@@ -11,7 +11,7 @@ Read next: `serve/hidden.py`, what is not shown; `serve/watch_page.py`, the page
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from nanovllm_edu.async_llm import AsyncLLM
 from nanovllm_edu.driver import Driver
@@ -33,6 +33,22 @@ QUIET_SECONDS = 15.0
 """After so long without news a page is told that there is none, so that no proxy hangs up."""
 
 
+class Look(NamedTuple):
+    """What was there when somebody looked last. The view grows on, in other threads.
+
+    Attributes:
+        begun: Changes when the view begins anew.
+        view: Of the steps.
+        num_entries: So many of its entries had been made.
+        pieces: token id -> its text.
+    """
+
+    begun: int
+    view: View
+    num_entries: int
+    pieces: dict[int, str]
+
+
 class Watch:
     """One engine that some pages watch, or none.
 
@@ -49,9 +65,9 @@ class Watch:
         self.num_watchers = 0
         self._lock = asyncio.Lock()
         self._recorder: Recorder | None = None
-        self._view: View | None = None
-        self._recording: Recording | None = None
-        self._begun = 0  # changes when the view begins anew
+        self._newest: Look | None = None
+        self._num_begun = 0
+        self._written: tuple[tuple[int, ...], bytes] = (), b""
         self._forget_to: int | None = None
         self._looked_at = 0.0
 
@@ -78,18 +94,15 @@ class Watch:
         self.check_room()
         self.num_watchers += 1
         try:
-            begun, num_entries, num_pieces, quiet = -1, 0, 0, 0.0
+            seen, quiet = None, 0.0
             while not is_over():
-                await self._look()
-                assert self._view is not None and self._recording is not None
-                if begun != self._begun:
-                    begun, quiet = self._begun, 0.0
-                    num_entries, num_pieces = len(self._view.entries), len(self._recording.pieces)
-                    yield await asyncio.to_thread(self._first_event, self._view)
-                elif num_entries < len(self._view.entries):
-                    news, quiet = self._news(num_entries, num_pieces), 0.0
-                    num_entries, num_pieces = len(self._view.entries), len(self._recording.pieces)
-                    yield await asyncio.to_thread(event, news, "append")
+                look = await self._look()
+                if seen is None or seen.begun != look.begun:
+                    seen, quiet = look, 0.0
+                    yield await asyncio.to_thread(self._first_event, look)
+                elif seen.num_entries < look.num_entries:
+                    before, seen, quiet = seen, look, 0.0
+                    yield await asyncio.to_thread(self._news_event, before, look)
                 elif quiet > QUIET_SECONDS:
                     quiet = 0.0
                     yield b": nothing new\n\n"
@@ -117,30 +130,31 @@ class Watch:
             TooBusyError: Nobody watches.
         """
         recording = await self.recording()
-        return await asyncio.to_thread(lambda: self._document(View(recording)))
+        return await asyncio.to_thread(lambda: self._shown(View(recording).document()))
 
     # ----------------------------------------------------------------------- looking
 
-    async def _look(self) -> None:
+    async def _look(self) -> Look:
         """Takes in what is new, once for all pages."""
         async with self._lock:
             now = asyncio.get_running_loop().time()
-            if self._view is not None and now - self._looked_at < SECONDS / 2:
-                return
+            if self._newest is not None and now - self._looked_at < SECONDS / 2:
+                return self._newest
             self._looked_at = now
             try:
                 if self._recorder is None:
                     await self._start()
                 await self._set_mark()
-                await asyncio.to_thread(self._extend)
+                self._newest = await asyncio.to_thread(self._extended)
             except (KeyError, IndexError, ValueError, AssertionError):
                 # Somebody used the engine without the driver, and what is here does not follow.
                 await self._start()
-                await asyncio.to_thread(self._extend)
+                self._newest = await asyncio.to_thread(self._extended)
+            return self._newest
 
     async def _start(self) -> None:
         self._recorder = await self._llm.between_steps(_start_recording)
-        self._view = self._forget_to = None
+        self._newest = self._forget_to = None
 
     async def _set_mark(self) -> None:
         """Well before old steps are let go of: here the recording will begin."""
@@ -150,41 +164,50 @@ class Watch:
     async def _stop(self) -> None:
         async with self._lock:
             if not self.num_watchers and self._recorder is not None:
-                self._recorder = self._view = self._recording = None
+                self._recorder = self._newest = None
+                self._written = (), b""
                 if not self._llm.is_closed:
                     await self._llm.between_steps(_stop_recording)
 
-    def _extend(self) -> None:
-        recorder = self._recorder
+    def _extended(self) -> Look:
+        recorder, newest = self._recorder, self._newest
         assert recorder is not None
-        is_new = self._view is None
         num_steps, mark = len(recorder), self._forget_to
         if mark and num_steps > MOST_STEPS and num_steps >= mark + KEPT_STEPS:
             recorder.forget(mark)
-            self._forget_to, is_new = None, True
+            self._forget_to = newest = None
         recording = recorder.recording
-        if is_new or self._view is None:
-            self._view, self._begun = View(recording), self._begun + 1
+        if newest is None:
+            view, self._num_begun = View(recording), self._num_begun + 1
         else:
-            self._view.extend(recording)
-        self._recording = recording
+            view = newest.view
+            view.extend(recording)
+        return Look(self._num_begun, view, len(view.entries), recording.pieces)
 
     # ----------------------------------------------------------------------- showing
 
-    def _first_event(self, view: View) -> bytes:
-        return event(self._document(view), "document")
+    def _first_event(self, look: Look) -> bytes:
+        document = look.view.document()
+        document["journal"] = document["journal"][: look.num_entries]
+        return event(self._shown(document), "document")
 
-    def _document(self, view: View) -> dict[str, Any]:
-        document = view.document()
+    def _shown(self, document: dict[str, Any]) -> dict[str, Any]:
         return document if self.show_text else hidden_document(document)
 
-    def _news(self, first: int, first_piece: int) -> dict[str, Any]:
-        assert self._view is not None and self._recording is not None
-        entries, pieces = self._view.entries[first:], self._recording.pieces
+    def _news_event(self, before: Look, look: Look) -> bytes:
+        """What came between two looks: written once for all pages that made both."""
+        key = (look.begun, before.num_entries, look.num_entries)
+        written = self._written
+        if written[0] != key:
+            self._written = written = key, event(self._news(before, look), "append")
+        return written[1]
+
+    def _news(self, before: Look, look: Look) -> dict[str, Any]:
+        entries = look.view.entries[before.num_entries : look.num_entries]
         if not self.show_text:
             return {"entries": [hidden_entry(entry) for entry in entries], "pieces": PIECES}
-        new = {str(token_id): pieces[token_id] for token_id in islice(pieces, first_piece, None)}
-        return {"entries": entries, "pieces": new}
+        new = islice(look.pieces.items(), len(before.pieces), None)
+        return {"entries": entries, "pieces": {str(token_id): text for token_id, text in new}}
 
 
 def _settle(driver: Driver) -> int:

@@ -6,19 +6,22 @@
 
 All are iterators: 10^5 requests need the memory of those that are being served.
 
-Read next: `serving.py`.
+Read next: `poisson.py`, `serving.py`.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.errors import TraceError, shown
 from nanovllm_edu.introspect.journal import Added
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.virtual.poisson import poisson_times
 
 VOCABULARY = 1000
 """Prompts are drawn from so many tokens: fewer than any model has."""
@@ -59,26 +62,42 @@ def poisson(
         prefix: Tokens that all prompts begin with.
 
     Raises:
-        TraceError: The rate is not a positive number.
+        TraceError: The rate is not above 0, or a length is no range of integers from 1 on.
     """
-    if not 0 < rate < float("inf"):
-        raise TraceError(f"rate={shown(rate)} is not a number of requests a second above 0.")
-    return _poisson(rate, count, prompt_tokens, output_tokens, seed, prefix or [])
+    random = Random(seed)
+    times = islice(poisson_times(rate, random), checked_count(count))
+    prompt_tokens = checked_range("prompt_tokens", prompt_tokens)
+    output_tokens = checked_range("output_tokens", output_tokens)
 
-
-def _poisson(
-    rate: float,
-    count: int,
-    prompt_tokens: tuple[int, int],
-    output_tokens: tuple[int, int],
-    seed: int,
-    prefix: list[int],
-) -> Iterator[Arrival]:
-    random, now = Random(seed), 0.0
-    for _ in range(count):
-        now += random.expovariate(rate)
+    def request(at: float) -> Arrival:
         prompt = draw_tokens(random, random.randint(*prompt_tokens))
-        yield Arrival(now, [*prefix, *prompt], random.randint(*output_tokens))
+        return Arrival(at, [*(prefix or []), *prompt], random.randint(*output_tokens))
+
+    return map(request, times)
+
+
+def checked_count(count: Any, name: str = "count", least: int = 0) -> int:
+    """A number of things.
+
+    Raises:
+        TraceError: It is no integer, or below the least.
+    """
+    number = as_integer(count)
+    if number is None or number < least:
+        raise TraceError(f"{name}={shown(count)} is not an integer from {least} on.")
+    return number
+
+
+def checked_range(name: str, bounds: Any) -> tuple[int, int]:
+    """The least and the most of something, such as the tokens of a prompt.
+
+    Raises:
+        TraceError: They are not two integers from 1 on, in order.
+    """
+    numbers = [as_integer(n) or 0 for n in bounds] if isinstance(bounds, (tuple, list)) else []
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise TraceError(f"{name}={shown(bounds)} is not (least, most), two integers from 1 on.")
+    return numbers[0], numbers[1]
 
 
 def draw_tokens(random: Random, length: int, vocab_size: int = VOCABULARY) -> list[int]:
@@ -115,14 +134,11 @@ def in_order(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
     """The same, as long as time goes forward.
 
     Raises:
-        TraceError: A time is negative, no number, or before the last one.
+        TraceError: One is no request, or its time is negative, or before the last one.
     """
     last = 0.0
     for number, arrival in enumerate(arrivals, 1):
-        if not 0 <= arrival.at < float("inf"):
-            raise TraceError(
-                f"request {number} comes at {shown(arrival.at)} s; give seconds from 0 on."
-            )
+        _check_arrival(arrival, number)
         if arrival.at < last:
             raise TraceError(
                 f"request {number} comes at {arrival.at:g} s, and the one before it at {last:g} s; "
@@ -130,6 +146,21 @@ def in_order(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
             )
         last = arrival.at
         yield arrival
+
+
+def _check_arrival(arrival: Any, number: int) -> None:
+    if not isinstance(arrival, Arrival):
+        raise TraceError(f"request {number}, {shown(arrival)}, is no Arrival; make it one.")
+    if not (is_number(arrival.at) and 0 <= arrival.at < float("inf")):
+        raise TraceError(
+            f"request {number} comes at {shown(arrival.at)} s; give seconds from 0 on."
+        )
+    prompt = arrival.prompt
+    if not (isinstance(prompt, list) and prompt and set(map(type, prompt)) == {int}):
+        raise TraceError(
+            f"request {number} has prompt={shown(prompt)}; give a list of token ids, at least one."
+        )
+    checked_count(arrival.max_tokens, f"request {number}: max_tokens", 1)
 
 
 def _read_line(line: str, number: int) -> Arrival:

@@ -24,6 +24,7 @@ from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import CalibrationError, shown
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.clock import VirtualClock
 from nanovllm_edu.virtual.work import work_of
@@ -57,6 +58,9 @@ class VirtualRunner:
         max_model_len: Positions it accepts.
         tokens: Makes the tokens; its own time does not count.
         clock: Where it goes on; None begins at 0.
+
+    Raises:
+        CalibrationError: That is none.
     """
 
     def __init__(
@@ -70,6 +74,11 @@ class VirtualRunner:
         tokens: ModelRunner | None = None,
         clock: VirtualClock | None = None,
     ) -> None:
+        if not isinstance(calibration, Calibration):
+            raise CalibrationError(
+                f"{shown(calibration)} is no calibration; give shipped('cpu'), or what "
+                "`virtual.calibration.load(path)` returns."
+            )
         self.calibration = calibration
         self.num_blocks = num_blocks
         self.block_size = block_size

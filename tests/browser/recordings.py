@@ -5,7 +5,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording
-from nanovllm_edu.runners.checksum import ChecksumRunner
+from nanovllm_edu.runners.checksum import ChecksumRunner, expected_tokens
 
 SHARED = [11, 12, 13, 14, 15, 16, 17, 18]
 
@@ -44,6 +44,24 @@ def overlapped_recording() -> Recording:
     for number in range(3):
         recorder.add_request([*SHARED, number], SamplingParams(max_tokens=10))
     for _ in recorder.run(1):
+        pass
+    return recorder.recording
+
+
+def guessed_recording() -> Recording:
+    """Three guesses in each step, of which the last one is wrong."""
+    params = SamplingParams(temperature=0.0, max_tokens=12)
+    text = [*SHARED, *expected_tokens(SHARED, params, 0)]
+
+    class Nearly:
+        def propose(self, token_ids: list[int], num_tokens: int) -> list[int]:
+            first, second, third = [*text[len(token_ids) :], 0, 0, 0][:3]
+            return [first, second, third + 1][:num_tokens]
+
+    engine = LLMEngine(ChecksumRunner(16, 4), EngineConfig(draft_proposer=Nearly()))
+    recorder = Recorder(engine)
+    recorder.add_request(SHARED, params)
+    for _ in recorder.run(0):
         pass
     return recorder.recording
 

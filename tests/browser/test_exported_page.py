@@ -11,6 +11,7 @@ from nanovllm_edu.introspect.view import encode_view
 from tests.browser.recordings import (
     Letters,
     eventful_recording,
+    guessed_recording,
     large_block_recording,
     overlapped_recording,
 )
@@ -298,6 +299,16 @@ def test_overlapped_steps_share_an_axis(open_page, tmp_path, shoot):
     ]
     assert page.locator(".nv-lane[aria-current] .nv-span-flight").count() == 1
     shoot(page, "page-overlapped")
+
+
+def test_a_step_shows_what_was_guessed_and_what_came_true(open_page, tmp_path, shoot):
+    page = open_page(to_html(guessed_recording(), tmp_path / "x.html").as_uri())
+    go(page, 1)
+    assert texts(page, ".nv-gave .nv-dim")[0].strip() == "2 of 3 guesses"
+    assert page.locator(".nv-accepted").count() == 2
+    assert page.locator(".nv-rejected").count() == 1
+    assert "a guess that was wrong" in page.locator(".nv-rejected").get_attribute("title")
+    shoot(page, "page-guesses")
 
 
 # ------------------------------------------------------------------------------- moving

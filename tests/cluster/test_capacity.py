@@ -42,7 +42,18 @@ def test_the_first_that_is_enough():
     assert curve(counts=(1,)).enough() is None
 
 
-@pytest.mark.parametrize("options", [{"counts": ()}, {"counts": (0,)}, {"price_per_hour": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"counts": ()},
+        {"counts": (0,)},
+        {"counts": ("2",)},
+        {"counts": (1.5,)},
+        {"price_per_hour": -1},
+        {"price_per_hour": "2"},
+        {"price_per_hour": float("nan")},
+    ],
+)
 def test_impossible_numbers_are_refused(options):
     with pytest.raises(ConfigError, match="price from 0 on"):
         curve(**options)

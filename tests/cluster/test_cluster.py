@@ -1,4 +1,5 @@
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -15,7 +16,7 @@ from nanovllm_edu.cluster import (
 )
 from nanovllm_edu.cluster.otherwise import Otherwise
 from nanovllm_edu.cluster.scenarios import rolling_restart, tenants
-from nanovllm_edu.errors import ConfigError, RoutingError, TraceError
+from nanovllm_edu.errors import CalibrationError, ConfigError, RoutingError, TraceError
 from nanovllm_edu.virtual.arrivals import Arrival, poisson
 from nanovllm_edu.virtual.runner import virtual_engine
 from nanovllm_edu.virtual.serving import Server, serve
@@ -134,11 +135,84 @@ def test_a_decision_can_be_taken_otherwise():
 
 
 @pytest.mark.parametrize(
-    "incidents", [[Down(-1, 0)], [Down(2, 0), Up(1, 0)], [Down(1, 7)], [Up(float("inf"), 0)]]
-)
+    "incidents",
+    [
+        [Down(-1, 0)], [Down(2, 0), Up(1, 0)], [Down(1, 7)], [Up(float("inf"), 0)],
+        [Down("a", 0)], [Down(1, "a")], [Up(float("nan"), 0)], [Drain(1, 0.5)], [Down(1, True)],
+        [Down(True, 0)], [Down(None, 0)], [Down(1, -1)], [Down([1], [2])],
+    ],
+)  # fmt: skip
 def test_impossible_incidents_are_refused(incidents):
     with pytest.raises(TraceError, match="in a cluster of 3"):
         list(cluster().serve(traffic(), incidents))
+
+
+@pytest.mark.parametrize("incident", [None, (1, 0), "down", Arrival(1.0, [1], 1), Down])
+def test_what_is_no_incident_is_refused(incident):
+    with pytest.raises(TraceError, match="neither a Down, a Drain nor an Up"):
+        cluster().serve(traffic(), [incident])
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ([Arrival(-1.0, [1], 1)], "request 1 comes at -1.0 s"),
+        ([Arrival("soon", [1], 1)], "request 1 comes at 'soon' s"),
+        ([Arrival(1.0, [1], 1), Arrival(0.5, [1], 1)], "request 2 comes at 0.5 s"),
+        ([(0.0, [1], 1)], "is no Arrival"),
+        ([Arrival(0.0, "Once", 1)], "prompt='Once'"),
+        ([Arrival(0.0, [1, "2"], 1)], "prompt="),
+        ([Arrival(0.0, [], 1)], "prompt="),
+        ([Arrival(0.0, [1], 0)], "max_tokens=0"),
+        ([Arrival(0.0, [1], "many")], "max_tokens='many'"),
+    ],
+)
+def test_what_is_no_request_is_refused(requests, said: str):
+    with pytest.raises(TraceError, match=said):
+        list(cluster().serve(requests))
+
+
+@pytest.mark.parametrize("router", [LeastTokens(), lambda *_: 1 / 0])
+def test_a_cluster_serves_once_be_it_to_the_end_or_to_an_error(router):
+    one = cluster(router=router)
+    with suppress(RoutingError):
+        list(one.serve(traffic(10)))
+    with pytest.raises(ConfigError, match="has served already"):
+        one.serve(traffic(10))
+
+
+def test_what_is_no_router_is_refused_when_the_cluster_is_made():
+    with pytest.raises(ConfigError, match="neither an object with route"):
+        Cluster(replicas(calibration(), 2, 20), RoundRobin)
+
+
+@pytest.mark.parametrize("wrong", [None, "h200", calibration().device])
+def test_what_is_no_calibration_is_refused(wrong):
+    with pytest.raises(CalibrationError, match="is no calibration"):
+        replicas(wrong, 2, 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rate": 0}, "rate=0"), ({"rate": "1"}, "rate='1'"), ({"count": -1}, "count=-1"),
+        ({"num_tenants": 0}, "num_tenants=0"), ({"hot_share": 2}, "hot_share=2"),
+        ({"question_tokens": (9, 3)}, "question_tokens"), ({"output_tokens": 5}, "output_tokens=5"),
+        ({"system_tokens": 1.5}, "system_tokens=1.5"),
+    ],
+)  # fmt: skip
+def test_impossible_tenants_are_refused_at_once(options, said: str):
+    with pytest.raises(TraceError, match=said):
+        tenants(**{"rate": 10, "count": 5, **options})
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [((-1, 0, 1), "num_replicas=-1"), ((3, "a", 1), "begin='a'"), ((3, 0, -1), "seconds=-1")],
+)
+def test_impossible_restarts_are_refused_at_once(numbers, said: str):
+    with pytest.raises(TraceError, match=said):
+        rolling_restart(*numbers)
 
 
 def test_a_router_that_names_a_dead_replica_is_refused():

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from nanovllm_edu.cluster import LeastTokens, Load, PrefixAffinity, PrefixIndex, RoundRobin
@@ -53,7 +54,21 @@ def test_a_bound_below_the_mean_is_refused(bound: float):
         PrefixAffinity(bound)
 
 
-@pytest.mark.parametrize("answer", [None, 2, -1, "0", 0.5, True, [0]])
+class Strange:
+    """Says of everything that it is the same, and has no name."""
+
+    def __eq__(self, other):
+        return True
+
+    def __repr__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, 2, -1, "0", 0.5, True, [0], np.array([0, 1]), np.zeros(2), float("nan"), int, Strange(),
+     loads(0)[0]],
+)  # fmt: skip
 def test_a_router_that_names_nobody_is_refused_with_who_is_there(answer):
     with pytest.raises(RoutingError, match=r"take requests are \[0, 1\]"):
         routed(lambda prompt, loads, index: answer, [1], loads(0, 0), INDEX)
@@ -61,3 +76,29 @@ def test_a_router_that_names_nobody_is_refused_with_who_is_there(answer):
 
 def test_a_function_is_a_router():
     assert routed(lambda prompt, loads, index: loads[-1].replica, [1], loads(0, 0), INDEX) == 1
+
+
+def test_integers_of_numpy_are_numbers_too():
+    answer = routed(lambda prompt, loads, index: np.int64(1), [1], loads(0, 0), INDEX)
+    assert answer == 1 and type(answer) is int
+
+
+def test_a_router_that_raises_is_named_and_its_own_error_is_the_cause():
+    def mine(prompt, loads, index):
+        return loads[7]
+
+    with pytest.raises(RoutingError, match="router mine raised IndexError") as raised:
+        routed(mine, [1], loads(0, 0), INDEX)
+    assert isinstance(raised.value.__cause__, IndexError)
+
+
+@pytest.mark.parametrize("router", [None, 3, "round robin", RoundRobin, LeastTokens])
+def test_what_is_no_router_is_refused(router):
+    with pytest.raises(ConfigError, match="neither an object with route"):
+        routed(router, [1], loads(0, 0), INDEX)
+
+
+@pytest.mark.parametrize("options", [{"bound": "2"}, {"spare": -1}, {"spare": None}])
+def test_a_bound_that_is_no_number_is_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        PrefixAffinity(**options)

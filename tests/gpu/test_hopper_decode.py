@@ -65,7 +65,7 @@ def test_every_cut_in_use(tiles, hidden):
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (8, 4), (12, 4), (16, 4)])
 @pytest.mark.parametrize("head_dim", [64, 128])
-@pytest.mark.parametrize("block_size", [32, 256])
+@pytest.mark.parametrize("block_size", [16, 32, 256])
 def test_every_shape(heads, kv_heads, head_dim, block_size):
     case = Case(heads, kv_heads, head_dim, block_size, bias=True, norm=False, hidden=320)
     case.check(HopperDecodeTiles(1, 4, 4))

@@ -13,7 +13,11 @@ from nanovllm_edu.fused_decode.gemm_plan import GemmPlan
 from nanovllm_edu.fused_decode.layer_gemms import Operands, bind
 from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.kernels.hopper import compiler, gemm
-from nanovllm_edu.kernels.hopper.decode import hopper_decode_tiles
+from nanovllm_edu.kernels.hopper.decode import (
+    BLOCK_SIZE_MULTIPLE,
+    hopper_decode_tiles,
+    tokens_of_a_step,
+)
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from tests.kernels.test_fused_decode import small_model
 
@@ -40,6 +44,13 @@ def test_why_it_is_not_used_here():
     assert "9.0" in compiler.why_unavailable(torch.device("cpu"), torch.bfloat16)
     weights = ModelWeights.collect(small_model("cpu"))
     assert not FusedDecoder(weights, SimpleNamespace(block_size=256), None).has_hopper
+
+
+@pytest.mark.parametrize("head_dim", [32, 64, 128])
+@pytest.mark.parametrize("group", [1, 2, 3, 4])
+def test_a_warps_step_of_attention_lies_in_one_block(group, head_dim):
+    tokens = tokens_of_a_step(group, head_dim)
+    assert BLOCK_SIZE_MULTIPLE % (tokens * 256 // head_dim) == 0
 
 
 @pytest.mark.parametrize("num_pairs", [1, 8, 64, 100, 1024, 2048, 10_000])
@@ -87,7 +98,7 @@ def test_arguments_are_passed_by_their_places():
 
 @pytest.mark.parametrize(
     ("num_heads", "block_size", "reason"),
-    [(16, 256, None), (16, 32, None), (16, 48, "block_size=48"), (40, 256, "5 query heads")],
+    [(16, 256, None), (16, 16, None), (16, 24, "block_size=24"), (40, 256, "5 query heads")],
 )
 def test_which_attention_fits_the_kernel(monkeypatch, num_heads, block_size, reason):
     monkeypatch.setattr(compiler, "why_unavailable", lambda *_: None)

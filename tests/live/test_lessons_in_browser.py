@@ -11,7 +11,7 @@ from tests.docs.test_site_in_browser import serious_faults
 
 pytestmark = pytest.mark.browser
 
-LESSONS = ("06", "08", "12", "13")
+LESSONS = ("06", "08", "12", "13", "17", "18")
 SOLUTIONS = Path(__file__).parents[1] / "lessons" / "solutions"
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 TAINTED = """
@@ -69,6 +69,12 @@ def test_the_last_cell_runs_those_above_it_first(open_lesson: Callable, number: 
     assert not any(asides.all_inner_texts()), "answers and hints are for whoever asks"
     for picture in page.locator(".outputs svg[role=img]").all()[:3]:
         assert picture.get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_a_page_is_as_wide_as_a_phone(open_lesson: Callable, number: str):
+    page = open_lesson(number, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_page_from_disk_says_what_it_needs(chromium: Any, folder: Path):
@@ -129,7 +135,7 @@ def test_progress_is_that_of_the_lessons_that_are_there(open_lesson: Callable):
     page = open_lesson("06")
     cell(page, 1).locator("textarea").fill("from nanovllm_edu.lessons import progress\nprogress()")
     shown = run(page, 1)
-    assert "0 of 15 exercises solved" in shown and "13.8" in shown
+    assert "0 of 19 exercises solved" in shown and "13.8" in shown
 
 
 def test_what_never_ends_is_ended_and_the_lesson_goes_on(open_lesson: Callable):

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from nanovllm_edu.errors import NanoVLLMError
 from nanovllm_edu.introspect.decoder import decode
 from nanovllm_edu.introspect.view import FORMAT, encode_view
+from nanovllm_edu.lessons.exercise import Wrong
 from nanovllm_edu.live.answers import VERBS, answer
 from nanovllm_edu.live.engine import make_tokenizer
 from nanovllm_edu.live.guided import CHAT
@@ -197,6 +199,46 @@ def test_a_mistake_is_a_sentence_and_changes_nothing(page, verb, arguments, mess
     assert re.search(message, said)
     assert page.ask("close_fork") == before | {"reached": {}, "branches": before["branches"]}
     page.run()
+
+
+STRANGE = [None, 5, 1.5, [1], [[]], {"a": 1}, True, float("nan"), 10**30, "\ud800"]
+TAKES = {
+    ("start", "link"): [],
+    ("start", "kind"): [],
+    ("start", "options"): [None],
+    ("start", "scene"): [],
+    ("add", "text"): [],
+    ("add", "max_tokens"): [5],
+    ("abort", "seq_id"): [],
+    ("fork", "at"): [],
+    ("fork", "options"): [],
+    ("fork", "source"): [],
+    ("check", "exercise_id"): [],
+    ("check", "seed"): [None, 5, 10**30],
+    ("score", "source"): [],
+}
+"""Verb and argument -> what of these it takes."""
+
+
+@pytest.mark.parametrize(("verb", "name"), TAKES)
+def test_a_value_of_any_type_is_refused_as_a_mistake_and_never_fails_the_page(verb, name):
+    given = {
+        "add": {"text": "x"}, "fork": {"at": -1, "options": {}},
+        "check": {"exercise_id": "12.1", "source": "class MyPolicy: pass"},
+    }.get(verb, {})  # fmt: skip
+    for value in STRANGE:
+        if value in TAKES[verb, name]:
+            continue
+        session = Session()
+        session.start()
+        with pytest.raises((NanoVLLMError, Wrong)):
+            getattr(session, verb)(**{**given, name: value})
+        session.step()
+
+
+@pytest.mark.parametrize("source", STRANGE)
+def test_a_source_of_any_type_is_no_right_answer(source):
+    assert not Session().check("12.1", source)["is_right"]
 
 
 def test_a_page_has_room_for_so_many(page):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nanovllm_edu.errors import BackendUnavailableError
+from nanovllm_edu.kernels.hopper import compiler
 from nanovllm_edu.native import attention as native
 from nanovllm_edu.runners import select
 
@@ -56,3 +57,18 @@ def test_auto_on_a_gpu_falls_back_with_the_reason(monkeypatch: pytest.MonkeyPatc
     choice = select.choose("auto", GPU, torch.bfloat16, 96, 16)
     assert choice.name == "sdpa"
     assert "head_dim (32, 64, 128), not 96" in choice.why
+
+
+def test_hopper_is_used_when_asked_for_and_says_why_it_cannot_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(BackendUnavailableError, match=r"'hopper': .* need a CUDA GPU"):
+        select.choose("hopper", CPU, torch.bfloat16, 128, 16)
+    monkeypatch.setattr(compiler, "why_unavailable", lambda *_: None)
+    assert select.choose("hopper", GPU, torch.bfloat16, 128, 16).name == "hopper"
+    assert "hopper" in select.RECORDABLE
+    with pytest.raises(BackendUnavailableError, match=r"multiple of 16, not 24; use 'triton'"):
+        select.choose("hopper", GPU, torch.bfloat16, 128, 24)
+    monkeypatch.setattr(compiler, "why_unavailable", lambda *_: "it is for other GPUs")
+    with pytest.raises(BackendUnavailableError, match="it is for other GPUs; use 'triton'"):
+        select.choose("hopper", GPU, torch.bfloat16, 64, 16)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import re
+import time
 import weakref
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -89,6 +90,54 @@ def test_a_page_gets_what_a_recorder_of_its_own_would_show(depth: int) -> None:
                 recording = await watch.recording()
                 assert page.document == json.loads(json.dumps(encode_view(recording)))
                 assert "<777>" in page.document["pieces"].values()
+
+    asyncio.run(main())
+
+
+def test_what_comes_while_news_are_written_is_in_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another page's look makes the view longer in the middle of it."""
+
+    async def main() -> None:
+        async with watched_llm(num_blocks=256) as llm:
+            watch = Watch(llm)
+
+            def while_others_look(entry: Any) -> Any:
+                recorder, looked = watch._recorder, watch._newest
+                assert recorder is not None and looked is not None
+                if "step" in entry and entry["step"] % 3 == 0 and llm.num_unfinished:
+                    until = len(recorder) + 1
+                    while len(recorder) < until and llm.num_unfinished:
+                        time.sleep(0.0005)
+                    looked.view.extend(recorder.recording)
+                return hidden_entry(entry)
+
+            async with aclosing(watch.events(lambda: False)) as events:
+                page = Page(events)
+                await page.read()
+                monkeypatch.setattr(watch_module, "hidden_entry", while_others_look)
+                params = SamplingParams(temperature=0, max_tokens=60)
+                answer = asyncio.create_task(llm.generate(SECRET, params))
+                await page.until_step(59)
+                await answer
+                steps = [entry["step"] for entry in page.document["journal"] if "step" in entry]
+                assert steps == list(range(60))
+
+    asyncio.run(main())
+
+
+def test_what_is_new_is_written_once_for_all_pages() -> None:
+    async def main() -> None:
+        async with watched_llm() as llm:
+            watch = Watch(llm)
+            async with aclosing(watch.events(lambda: False)) as events:
+                await anext(events)
+                before = watch._newest
+                await llm.generate(SECRET, GREEDY)
+                news = await anext(events)
+                assert before is not None and watch._newest is not None
+                assert watch._news_event(before, watch._newest) is news
 
     asyncio.run(main())
 

@@ -71,7 +71,22 @@ def test_time_goes_forward():
         list(in_order([Arrival(2, [1], 1), Arrival(1, [1], 1)]))
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "5", None, True])
 def test_a_rate_that_is_none_is_refused_at_once(rate):
-    with pytest.raises(TraceError, match=f"rate={rate}"):
+    with pytest.raises(TraceError, match=f"rate={rate!r}"):
         poisson(rate, 3, (1, 2), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("count", "prompts", "outputs", "said"),
+    [
+        (-1, (1, 2), (1, 2), "count=-1"),
+        (2, (5, 2), (1, 2), r"prompt_tokens=\(5, 2\)"),
+        (2, (0, 2), (1, 2), "prompt_tokens"),
+        (2, (1, 2), 7, "output_tokens=7"),
+        (2, (1, 2), (1, 2.5), "output_tokens"),
+    ],
+)
+def test_lengths_that_are_none_are_refused_at_once(count, prompts, outputs, said: str):
+    with pytest.raises(TraceError, match=said):
+        poisson(10, count, prompts, outputs)

@@ -39,6 +39,11 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is an int or a float, so that it can be compared; True and False are neither."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def number(low: float, high: float, remedy: str, *, is_open: bool = False) -> Check:
     """A number in [low, high], or (low, high], also after it was rounded to 32 bits."""
     bounds = f"{'(' if is_open else '['}{low}, {high}]"

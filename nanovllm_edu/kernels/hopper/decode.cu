@@ -18,7 +18,7 @@
 //
 // The first step's keys and values are loaded before the kernel that makes qkv has ended.
 //
-// Constants in capitals come from `decode.py`; what both of our CUDA C++ kernels use is in
+// Constants in capitals come from `decode.py`; what several CUDA C++ kernels use is in
 // `hopper.cuh`. Source: flash-decoding (Dao et al., 2023).
 
 constexpr int LANES = D / 8;        // of a token
@@ -31,12 +31,6 @@ constexpr float LOWEST = -1e30f;  // finite: minus infinity less itself is not a
 static_assert(B % STEP == 0);     // a step lies in one block of the cache
 
 // ---------------------------------------------------------------- what has no name in C++
-
-__device__ float exp2_of(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 
 // The cache is read once: nothing of it stays in L1. Not `ld.global.nc`, whose loads the compiler
 // moves behind the wait for the predecessor.

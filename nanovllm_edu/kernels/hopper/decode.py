@@ -19,8 +19,8 @@ SCORES = 8
 """Of a group of lanes in one step: as many tokens as query heads leave registers for."""
 MAX_GROUP = 4
 """Query heads that share a key-value head: a thread holds a part of each."""
-BLOCK_SIZE_MULTIPLE = 32
-"""A warp's step, 4 groups of 8 tokens at most, lies in one block of the cache."""
+BLOCK_SIZE_MULTIPLE = 16
+"""A warp's step, of so many tokens at most, lies in one block of the cache."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,12 @@ def compiled(
         "KH": num_kv_heads, "G": group, "D": head_dim, "B": block_size, "HIDDEN": hidden,
         "HAS_BIAS": int(has_bias), "HAS_QK_NORM": int(has_qk_norm),
         "SPLITS": tiles.splits, "WARPS": tiles.warps, "BLOCKS": tiles.blocks,
-        "TOKENS": 1 << (SCORES // group).bit_length() - 1,
+        "TOKENS": tokens_of_a_step(group, head_dim),
     }  # fmt: skip
     return HopperKernel("decode", constants)
+
+
+def tokens_of_a_step(group: int, head_dim: int) -> int:
+    """Of one group of lanes: a power of two; `256 / head_dim` groups make a warp's step."""
+    for_registers = 1 << (SCORES // group).bit_length() - 1
+    return min(for_registers, BLOCK_SIZE_MULTIPLE * head_dim // 256)

@@ -28,11 +28,9 @@
 //     PLAIN     out = x w^T                             other GPUs have the rest of x and w
 //
 // The constants in capitals, and WGMMA, the one instruction whose text depends on BN, come from
-// `gemm.py`; what both of our CUDA C++ kernels use is in `hopper.cuh`. Needs compute
+// `gemm.py`; what several CUDA C++ kernels use is in `hopper.cuh`. Needs compute
 // capability 9.0. Source: CUTLASS's warp-specialised kernels, PTX manual on wgmma, mbarrier and
 // cp.async.bulk.tensor.
-
-struct alignas(64) TensorMap { u64 words[16]; };
 
 enum { PROJECT, GATE_UP, ADD, PLAIN };
 
@@ -56,26 +54,9 @@ static_assert(BM * SUM_STRIDE * 4 <= STAGES * STAGE_BYTES);
 
 // ---------------------------------------------------------------- what has no name in C++
 
-__device__ void barrier_init(u32 barrier, u32 count) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
-}
-
-__device__ void barrier_expect(u32 barrier, u32 bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
-                 ::"r"(barrier), "r"(bytes) : "memory");
-}
-
 __device__ void barrier_arrive_in(u32 barrier, u32 block) {
     asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];"
                  ::"r"(address_in(barrier, block)) : "memory");
-}
-
-__device__ void barrier_wait(u32 barrier, u32 parity) {
-    asm volatile(
-        "{\n.reg .pred done;\n"
-        "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-        "@!done bra again;\n}"
-        ::"r"(barrier), "r"(parity) : "memory");
 }
 
 // Both wait for all threads of the cluster; only the second lets them see what others wrote.
@@ -100,10 +81,6 @@ __device__ void copy_tile(u32 to, const TensorMap* map, int column, int row, u32
 __device__ void fetch_to_l2(const TensorMap* map, int column, int row) {
     asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];"
                  ::"l"(map), "r"(column), "r"(row) : "memory");
-}
-
-__device__ u64 matrix_descriptor(u32 address) {  // rows of 128 bytes, swizzled, 8 rows per 1024 bytes
-    return (u64)((address & 0x3FFFF) >> 4) | (1ull << 16) | (64ull << 32) | (1ull << 62);
 }
 
 __device__ float4 load_from(u32 address, u32 block) {

@@ -18,7 +18,8 @@ any lengths: the grid holds a bound of the number of tiles, and who is left over
 The last tiles see the most keys, so programs take them first. A sequence without keys is padding:
 its tokens become zeros.
 
-Reference: `attention/reference.py`. Read next: `paged_decode.py`.
+Reference: `attention/reference.py`. Read next: `paged_decode.py`; the same in
+CUDA C++ is `kernels/hopper/prefill.cu`.
 """
 
 import triton
