@@ -14,7 +14,7 @@ import sys
 import tempfile
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Lock, Thread
@@ -165,6 +165,7 @@ class Rank:
     number: int
     process: "subprocess.Popen[bytes]"
     pipe: Connection
+    ending: Any = field(default_factory=Lock)
 
     @classmethod
     def start(cls, number: int, order: dict[str, Any]) -> "Rank":
@@ -202,10 +203,11 @@ class Rank:
         self.end()
 
     def end(self) -> None:
-        """Ends it; calling it again does nothing."""
-        self.process.kill()
-        self.process.wait()
-        self.pipe.close()
+        """Ends it; calling it again does nothing. Two threads may: who closes, and who receives."""
+        with self.ending:
+            self.process.kill()
+            self.process.wait()
+            self.pipe.close()
 
 
 def _environment(num_ranks: int) -> dict[str, str]:
