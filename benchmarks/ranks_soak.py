@@ -37,7 +37,7 @@ def one_round(chance: random.Random, how: signal.Signals) -> float:
     """Seconds from the signal to the error."""
     with LLM(num_blocks=40, tensor_parallel_size=2) as llm:
         runner: Any = llm.engine.runner
-        pids = [rank.process.pid for rank in runner._ranks]
+        pids = [rank.process.pid for rank in runner.ranks]
         params = SamplingParams(temperature=0, max_tokens=400, ignore_eos=True)
         for prompt in PROMPTS:
             llm.engine.add_request(prompt, params)

@@ -50,6 +50,7 @@ class InFlightStep(NamedTuple):
             logprobs=logprobs,
             num_in_flight=num_in_flight,
             timings={"plan": self.plan_seconds, **output.timings, "commit": commit_seconds},
+            rank_timings=output.rank_timings,
         )
 
 

@@ -303,6 +303,8 @@ class StepOutput:
         logprobs: One entry for each new token, of the sequences that asked for them.
         errors: Sequences whose row failed, and how. They end; the rest of the step counts.
         timings: Seconds of each phase: "prepare", "forward", "sample".
+        rank_timings: The same of each rank that shares the model, and of its "all-reduce", the part
+            of them that it spent in sums over all ranks. Empty if nobody shares it.
     """
 
     tokens: Mapping[int, tuple[int, ...]]
@@ -311,3 +313,4 @@ class StepOutput:
     )
     errors: Mapping[int, str] = field(default_factory=dict[int, str])
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
+    rank_timings: tuple[Mapping[str, float], ...] = ()

@@ -33,6 +33,8 @@ class StepRecord:
         num_in_flight: Later steps that were already planned when this one was committed; 0 unless
             `run` plans ahead. It tells in which order plans and commits took effect.
         timings: Seconds of the phases plan, prepare, forward, sample, commit. Not compared.
+        rank_timings: Seconds of prepare, forward, sample and all-reduce of each rank, if several
+            share the model. Not compared.
     """
 
     plan: StepPlan
@@ -48,6 +50,7 @@ class StepRecord:
     timings: Mapping[str, float] = field(
         default_factory=dict[str, float], compare=False, repr=False
     )
+    rank_timings: tuple[Mapping[str, float], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def step_id(self) -> int:

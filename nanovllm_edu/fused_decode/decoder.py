@@ -18,10 +18,14 @@ All tensors have fixed addresses and no kernel's grid depends on a length, so a 
 in a CUDA graph and replayed: `pick` has left the next step's input in place. The host is needed
 only when a sequence comes, goes, or gets a new block.
 
+Where several GPUs share the model, a sum over all of them follows `embed`, `o` and `down`
+(`kernels/hopper/peer_sum.py`), and each proposes tokens of its part of the vocabulary.
+
 It knows nothing of plans and tickets. Read next: `runners/cuda_graph.py`, which does.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from nanovllm_edu.fused_decode import layer_attention
 from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
@@ -29,15 +33,17 @@ from nanovllm_edu.fused_decode.gemm_choice import predicted
 from nanovllm_edu.fused_decode.gemm_plan import GemmPlan, GemmPlans, LayerShape, head_tiles
 from nanovllm_edu.fused_decode.layer_attention import LayerAttention
 from nanovllm_edu.fused_decode.layer_gemms import Launch, LayerGemms, Operands, bind
-from nanovllm_edu.fused_decode.sampling import sample_from
+from nanovllm_edu.fused_decode.sampling import best_of_all, sample_from
 from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.kernels.hopper import compiler
+from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 from nanovllm_edu.kernels.triton.embed import embed
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.kernels.triton.launch import is_overlap_wanted, launch_options
 from nanovllm_edu.kernels.triton.lm_head import head
 from nanovllm_edu.kernels.triton.pick import SampleScratch, pick
 from nanovllm_edu.kernels.triton.residual import Residual
+from nanovllm_edu.layers.split import Place, Ranks
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.paged.kv_cache import KVCache
 
@@ -50,6 +56,7 @@ class _Buffers:
     """What a step of M rows works in and with."""
 
     operands: Operands
+    embed: Launch
     gemms: tuple[LayerGemms, ...]
     attention: tuple[Launch, ...]
     head: "_FusedHead | None"
@@ -92,6 +99,10 @@ class FusedDecoder:
         self.inputs = inputs
         self._is_overlapped = is_overlap_wanted(is_overlapped, weights.embedding.device)
         self._options = launch_options(self._is_overlapped)
+        self._sums: PeerSums | None = None
+        if weights.ranks is not None:
+            assert isinstance(weights.ranks.sums, PeerSums)  # `why_not_fused` sees to it
+            self._sums = weights.ranks.sums
         self.layer = LayerShape.of(weights)
         self.plans = GemmPlans(predicted(self.layer, self.has_hopper), "predicted from the shape")
         self._buffers: dict[int, _Buffers] = {}
@@ -136,7 +147,7 @@ class FusedDecoder:
             plan = plan or self.plans.plan_for(num_rows)
             self._buffers[num_rows] = self._allocate(num_rows, plan)
         buffers = self._buffers[num_rows]
-        self._embed(buffers)
+        buffers.embed()
         self._layers(buffers)
         if buffers.head is None or is_filtered:
             sample_from(buffers.operands.residual.values, self.weights, self.inputs, is_filtered)
@@ -152,8 +163,8 @@ class FusedDecoder:
             gemms.down()
 
     def _allocate(self, num_rows: int, plan: GemmPlan) -> _Buffers:
-        weights = self.weights
-        operands = Operands.allocate(weights, num_rows, plan)
+        weights, sums = self.weights, self._sums
+        operands = Operands.allocate(weights, num_rows, plan, sums)
         # The library leaves the division by a row's rms to attention, which needs the row for it.
         residual = operands.residual.values if plan.qkv is None else None
         attention = LayerAttention(
@@ -161,7 +172,8 @@ class FusedDecoder:
         )
         return _Buffers(
             operands=operands,
-            gemms=bind(weights, operands, plan, self._is_overlapped),
+            embed=self._bind_embed(operands.residual, num_rows),
+            gemms=bind(weights, operands, plan, self._is_overlapped, sums),
             attention=attention.bind(self._is_overlapped),
             head=self._allocate_head(num_rows) if plan.down else None,
         )
@@ -173,17 +185,21 @@ class FusedDecoder:
         scratch = SampleScratch.allocate(num_rows, len(vocabulary), tiles, vocabulary.device)
         return _FusedHead(tiles, scratch)
 
-    def _embed(self, buffers: _Buffers) -> None:
-        inputs, residual = self.inputs, buffers.operands.residual
-        embed(
-            inputs.token_table,
-            inputs.table_rows,
-            inputs.context_lens,
-            self.weights.embedding,
-            residual.values,
-            residual.squares,
-            self._options,
+    def _bind_embed(self, residual: Residual, num_rows: int) -> Launch:
+        inputs, weights = self.inputs, self.weights
+        tables = inputs.token_table, inputs.table_rows, inputs.context_lens, weights.embedding
+        if self._sums is None:
+            return partial(embed, *tables, residual.values, residual.squares, self._options)
+        part = self._sums.part(Place.VOCABULARY, num_rows, weights.hidden_size)
+        add_up = self._sums.into(
+            residual, Place.VOCABULARY, is_added=False, is_overlapped=self._is_overlapped
         )
+
+        def launch() -> None:
+            embed(*tables, part, None, self._options, weights.first_token)
+            add_up()
+
+        return launch
 
     def _sample(self, residual: Residual, fused: _FusedHead) -> None:
         inputs, weights, options = self.inputs, self.weights, self._options
@@ -197,9 +213,10 @@ class FusedDecoder:
             weights.eps,
             fused.tiles,
             options,
+            weights.first_token,
         )
         pick(
-            fused.scratch,
+            best_of_all(fused.scratch, weights.ranks),
             inputs.sampled,
             inputs.token_table,
             inputs.table_rows,
@@ -209,8 +226,12 @@ class FusedDecoder:
         )
 
 
-def why_not_fused(config: ModelConfig) -> str | None:
+def why_not_fused(config: ModelConfig, ranks: Ranks | None = None) -> str | None:
     """The reason why a model's decode steps cannot run through these kernels; None if they can."""
+    if ranks is not None and ranks.sums is None:
+        return "the sums over all ranks are the library's, and the fused kernels need our own"
+    if ranks is not None and config.vocab_size < ranks.num_ranks**2:
+        return f"a vocabulary of {config.vocab_size} leaves a rank without a token"
     if config.o_bias or config.mlp_bias:
         return "its output or MLP projections have biases, which the fused kernels leave out"
     if config.head_dim not in (64, 128):

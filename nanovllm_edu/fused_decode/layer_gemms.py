@@ -10,6 +10,8 @@ Three can make them, and a `GemmPlan` says who makes which:
     library  cuBLAS: with many rows there is more arithmetic for each byte, and that is what the
              library's GEMMs are made for
 
+Where several GPUs share the model, what `o` and `down` make is a part of a sum, which follows.
+
 The library multiplies what it is given, so a norm has to fit around its GEMM. Its weight is folded
 into the matrix (`weights.py`), and the division by the row's rms, which commutes with the GEMM, is
 made by whoever reads the result: attention, or the gate. They compute the rms from the residual
@@ -19,7 +21,7 @@ Read next: `layer_attention.py`, `decoder.py`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -29,13 +31,15 @@ from torch import Tensor
 from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmPlan
 from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
 from nanovllm_edu.kernels.hopper.gemm import PART, HopperGemm, HopperTiles
+from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 from nanovllm_edu.kernels.triton.activation import silu_and_mul
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.kernels.triton.launch import launch_options
 from nanovllm_edu.kernels.triton.norm_gate_up import norm_gate_up
 from nanovllm_edu.kernels.triton.norm_project import norm_project
-from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add
+from nanovllm_edu.kernels.triton.project_add import SplitScratch, project_add, project_part
 from nanovllm_edu.kernels.triton.residual import Residual
+from nanovllm_edu.layers.split import Place
 
 Launch = Callable[[], object]
 
@@ -61,6 +65,8 @@ class Operands:
         qkv: [M, (H + 2 KH) D]
         attention: [M, H, D]
         activation: [M, I]
+        o_part: [M, hidden], where `o` leaves its part of a sum; None if it adds to the residual.
+        down_part: Likewise.
     """
 
     residual: Residual
@@ -68,10 +74,14 @@ class Operands:
     qkv: Tensor
     attention: Tensor
     activation: Tensor
+    o_part: Tensor | None = None
+    down_part: Tensor | None = None
 
     @classmethod
-    def allocate(cls, weights: ModelWeights, num_rows: int, plan: GemmPlan) -> "Operands":
-        """Uninitialised memory."""
+    def allocate(
+        cls, weights: ModelWeights, num_rows: int, plan: GemmPlan, sums: PeerSums | None = None
+    ) -> "Operands":
+        """Uninitialised memory; `sums` write the residual, if several GPUs share the model."""
         hidden = weights.hidden_size
         dtype, device = weights.embedding.dtype, weights.embedding.device
 
@@ -80,7 +90,11 @@ class Operands:
 
         def squares(tiles: AnyTiles) -> Tensor:
             width = PART if isinstance(tiles, HopperTiles) else tiles.n if tiles else hidden
+            width = PART if sums is not None else width
             return torch.empty(num_rows, hidden // width, dtype=torch.float32, device=device)
+
+        def part(place: Place) -> Tensor | None:
+            return None if sums is None else sums.part(place, num_rows, hidden)
 
         values, weighted = rows(hidden), rows(hidden)
         return cls(
@@ -89,20 +103,26 @@ class Operands:
             qkv=rows(weights.layers[0].qkv.shape[0]),
             attention=rows(weights.num_heads, weights.head_dim),
             activation=rows(weights.intermediate_size),
+            o_part=part(Place.ATTENTION),
+            down_part=part(Place.MLP),
         )
 
 
 def bind(
-    weights: ModelWeights, operands: Operands, plan: GemmPlan, is_overlapped: bool
+    weights: ModelWeights,
+    operands: Operands,
+    plan: GemmPlan,
+    is_overlapped: bool,
+    sums: PeerSums | None = None,
 ) -> tuple[LayerGemms, ...]:
-    """The GEMMs of every layer."""
+    """The GEMMs of every layer; with `sums`, those that follow two of them too."""
     makers: dict[type, _Maker] = {
         Tiles: _Triton(operands, weights.eps, plan, is_overlapped),
         HopperTiles: _Hopper(operands, weights.eps, is_overlapped),
         type(None): _Library(operands, weights.eps, is_overlapped),
     }
     norms = [None] * (len(weights.layers) - 1) + [weights.final_norm]
-    return tuple(
+    gemms = [
         LayerGemms(
             qkv=makers[type(plan.qkv)].qkv(layer, plan.qkv),
             o=makers[type(plan.o)].o(layer, plan.o),
@@ -110,7 +130,27 @@ def bind(
             down=makers[type(plan.down)].down(layer, plan.down, norm),
         )
         for layer, norm in zip(weights.layers, norms, strict=True)
+    ]
+    if sums is None:
+        return tuple(gemms)
+    into = partial(sums.into, is_added=True, is_overlapped=is_overlapped)
+    middle, residual = operands.middle, operands.residual
+    return tuple(
+        replace(
+            one,
+            o=_both(one.o, into(middle, Place.ATTENTION)),
+            down=_both(one.down, into(residual, Place.MLP, norm_weight=norm)),
+        )
+        for one, norm in zip(gemms, norms, strict=True)
     )
+
+
+def _both(first: Launch, second: Launch) -> Launch:
+    def launch() -> None:
+        first()
+        second()
+
+    return launch
 
 
 class _Maker(Protocol):
@@ -133,7 +173,12 @@ class _Triton:
         scratch: Any = (
             SplitScratch.allocate(num_rows, hidden, tuple(tiles), device) if tiles else None
         )
-        self._add = partial(project_add, scratch=scratch, options=self._options)
+        self._rest = {"scratch": scratch, "options": self._options}
+
+    def _add(self, x: Tensor, w: Tensor, out: Residual, part: Tensor | None, **more: Any) -> Launch:
+        if part is None:
+            return partial(project_add, x, w, out, **more, **self._rest)
+        return partial(project_part, x, w, part, tiles=more["tiles"], **self._rest)
 
     def qkv(self, layer: LayerWeights, tiles: Tiles) -> Launch:
         x, out = self._operands.residual, self._operands.qkv
@@ -141,7 +186,7 @@ class _Triton:
 
     def o(self, layer: LayerWeights, tiles: Tiles) -> Launch:
         x, out = self._operands.attention.flatten(1), self._operands.middle
-        return partial(self._add, x, layer.o, out, tiles=tiles)
+        return self._add(x, layer.o, out, self._operands.o_part, tiles=tiles)
 
     def gate_up(self, layer: LayerWeights, tiles: Tiles) -> Launch:
         x, out = self._operands.middle, self._operands.activation
@@ -149,7 +194,8 @@ class _Triton:
 
     def down(self, layer: LayerWeights, tiles: Tiles, last_norm: Tensor | None) -> Launch:
         x, out = self._operands.activation, self._operands.residual
-        return partial(self._add, x, layer.down, out, tiles=tiles, norm_weight=last_norm)
+        part = self._operands.down_part
+        return self._add(x, layer.down, out, part, tiles=tiles, norm_weight=last_norm)
 
 
 class _Hopper:
@@ -165,6 +211,8 @@ class _Hopper:
 
     def o(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
         x, out = self._operands.attention.flatten(1), self._operands.middle
+        if (part := self._operands.o_part) is not None:
+            return self._launch("PLAIN", x, layer.o, part, out.squares, tiles)
         return self._launch("ADD", x, layer.o, out.values, out.squares, tiles)
 
     def gate_up(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
@@ -175,6 +223,8 @@ class _Hopper:
 
     def down(self, layer: LayerWeights, tiles: HopperTiles, last_norm: Tensor | None) -> Launch:
         x, out = self._operands.activation, self._operands.residual
+        if (part := self._operands.down_part) is not None:
+            return self._launch("PLAIN", x, layer.down, part, out.squares, tiles)
         return self._launch(
             "ADD", x, layer.down, out.values, out.squares, tiles,
             weighted=out.weighted, norm_weight=last_norm,
@@ -190,7 +240,7 @@ class _Library:
         return partial(torch.mm, self._residual, layer.qkv.T, out=self._operands.qkv)
 
     def o(self, layer: LayerWeights, tiles: None) -> Launch:
-        return partial(self._residual.addmm_, self._operands.attention.flatten(1), layer.o.T)
+        return self._add(self._operands.attention.flatten(1), layer.o, self._operands.o_part)
 
     def gate_up(self, layer: LayerWeights, tiles: None) -> Launch:
         def launch() -> None:
@@ -205,4 +255,9 @@ class _Library:
         return launch
 
     def down(self, layer: LayerWeights, tiles: None, last_norm: Tensor | None) -> Launch:
-        return partial(self._residual.addmm_, self._operands.activation, layer.down.T)
+        return self._add(self._operands.activation, layer.down, self._operands.down_part)
+
+    def _add(self, x: Tensor, w: Tensor, part: Tensor | None) -> Launch:
+        if part is not None:
+            return partial(torch.mm, x, w.T, out=part)
+        return partial(self._residual.addmm_, x, w.T)

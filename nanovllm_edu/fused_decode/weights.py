@@ -15,7 +15,10 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from nanovllm_edu.layers.embedding import Embedding
+from nanovllm_edu.layers.split import Ranks, SplitEmbedding
 from nanovllm_edu.models.qwen3 import Qwen3DecoderLayer, Qwen3ForCausalLM
 
 
@@ -44,7 +47,7 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """A whole decoder.
+    """A whole decoder, or a rank's part of one: then V is the tokens whose rows are here.
 
     Attributes:
         embedding: [V, hidden]
@@ -56,6 +59,8 @@ class ModelWeights:
         num_kv_heads: KH.
         head_dim: D.
         eps: Of every norm.
+        first_token: Of those whose rows are here.
+        shared: The output matrix of which `head` is a part; None: `head` is all of it.
     """
 
     embedding: Tensor
@@ -67,6 +72,17 @@ class ModelWeights:
     num_kv_heads: int
     head_dim: int
     eps: float
+    first_token: int = 0
+    shared: SplitEmbedding | None = None
+
+    @property
+    def ranks(self) -> Ranks | None:
+        """Who has the rest; None: nobody."""
+        return None if self.shared is None else self.shared.ranks
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """The logits of the whole vocabulary; all ranks must ask for them."""
+        return F.linear(hidden, self.head) if self.shared is None else self.shared.scores(hidden)
 
     @property
     def hidden_size(self) -> int:
@@ -82,17 +98,20 @@ class ModelWeights:
     def collect(cls, model: Qwen3ForCausalLM) -> "ModelWeights":
         """The parameters of a model of the Qwen3, Qwen2 or Llama family, its norms folded."""
         fold_norms(model)
-        config = model.config
+        config, head = model.config, model.lm_head
+        shared = head if isinstance(head, SplitEmbedding) else None
         return cls(
-            embedding=model.embed_tokens.weight,
+            embedding=_tokens_here(model.embed_tokens),
             layers=tuple(_layer(layer) for layer in _decoder_layers(model)),
             final_norm=model.norm.weight,
-            head=model.lm_head.weight,
+            head=_tokens_here(head),
             cos_sin=model.cos_sin,
             num_heads=config.num_heads,
             num_kv_heads=config.num_kv_heads,
             head_dim=config.head_dim,
             eps=config.rms_norm_eps,
+            first_token=shared.first if shared else 0,
+            shared=shared,
         )
 
 
@@ -111,6 +130,13 @@ def fold_norms(model: Qwen3ForCausalLM) -> None:
         for norm, projection in pairs:
             projection.weight.copy_(projection.weight.float() * norm.weight.float())
             norm.weight.fill_(1.0)
+
+
+def _tokens_here(vocabulary: Embedding) -> Tensor:
+    """The rows without those of zeros that fill a rank's part up."""
+    if isinstance(vocabulary, SplitEmbedding):
+        return vocabulary.weight[: max(0, vocabulary.vocab_size - vocabulary.first)]
+    return vocabulary.weight
 
 
 def _decoder_layers(model: Qwen3ForCausalLM) -> list[Qwen3DecoderLayer]:

@@ -9,7 +9,7 @@ a page shows has another shape (`introspect/view.py`). Read next: `introspect/de
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import xxhash
@@ -30,6 +30,8 @@ from nanovllm_edu.introspect.recording import Recording
 FORMAT = "nanovllm-edu recording"
 SCHEMA_VERSION = 2
 PHASES = ("plan", "prepare", "forward", "sample", "commit")
+RANK_PHASES = ("prepare", "forward", "sample", "all-reduce")
+"""Of each rank that shares the model; the last is a part of the others."""
 FRAME_INTERVAL = 256
 """Steps between two key frames of a document."""
 
@@ -118,10 +120,21 @@ def _step(record: StepRecord) -> dict[str, Any]:
             str(seq_id): [_logprobs(value) for value in values]
             for seq_id, values in record.logprobs.items()
         },
+        "ranks": encode_ranks(record),
     }
     values |= {name: value for name, value in optional.items() if value}
-    values["times"] = [micros(record.timings[p]) if p in record.timings else None for p in PHASES]
+    values["times"] = encode_times(record.timings, PHASES)
     return values
+
+
+def encode_times(timings: Mapping[str, float], phases: Iterable[str]) -> list[float | None]:
+    """Microseconds of each phase; None for one that was not measured."""
+    return [micros(timings[phase]) if phase in timings else None for phase in phases]
+
+
+def encode_ranks(record: StepRecord) -> list[list[float | None]]:
+    """The times of each rank that shares the model."""
+    return [encode_times(timings, RANK_PHASES) for timings in record.rank_timings]
 
 
 def _tokens(tokens: tuple[int, ...] | None) -> int | list[int] | None:

@@ -9,6 +9,7 @@ Read next: `introspect/storage.py`.
 """
 
 from array import array
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,7 +30,13 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect.codec import FORMAT, SCHEMA_VERSION, changed_list, digest
+from nanovllm_edu.introspect.codec import (
+    FORMAT,
+    RANK_PHASES,
+    SCHEMA_VERSION,
+    changed_list,
+    digest,
+)
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.frame import (
     FIELDS,
@@ -64,6 +71,7 @@ STEP = {
     "in_flight?": Count,
     "logprobs?": {str: [(Count, Number, [(Count, Number)])]},
     "times": [Either(Number, None)],
+    "ranks?": [[Either(Number, None)]],
     "at": Number,
     "order?": ORDER_CHANGE,
 }
@@ -263,7 +271,6 @@ class _Decoder:
             for span, tokens in zip(sampled, values["tokens"], strict=True)
             if tokens is not None
         }
-        timings = zip(self._document["phases"], values["times"], strict=True)
         record = StepRecord(
             plan=plan,
             new_tokens=new_tokens,
@@ -276,7 +283,8 @@ class _Decoder:
                 for i, each in values.get("logprobs", {}).items()
             },
             num_in_flight=num_in_flight,
-            timings={phase: value / 1e6 for phase, value in timings if value is not None},
+            timings=_timings(self._document["phases"], values["times"]),
+            rank_timings=tuple(_timings(RANK_PHASES, each) for each in values.get("ranks", ())),
         )
         return self._with_effects(record, waiting, values.get("commit", []))
 
@@ -385,3 +393,9 @@ def _failures(journal: list[dict[str, Any]]) -> list[tuple[int, int]]:
 
 def _logprobs(token_id: int, logprob: float, top: list[list[Any]]) -> TokenLogprobs:
     return TokenLogprobs(token_id, logprob, tuple((i, value) for i, value in top))
+
+
+def _timings(phases: Iterable[str], times: list[float | None]) -> dict[str, float]:
+    """Seconds of those that were measured."""
+    pairs = zip(phases, times, strict=True)
+    return {phase: value / 1e6 for phase, value in pairs if value is not None}

@@ -4,6 +4,10 @@ Two processes. "engine" has what the host does (the phases, in the order they ha
 from plan to commit (in as many rows as overlap), and the counters. "sequences" has one track per
 sequence: waiting, prefill, decode, verify, and a mark where it was preempted. Times are measured.
 
+If several ranks share the model, there is a third process, "ranks", with a track for each. What it
+spent in sums over all ranks is one piece at the beginning of its forward pass; really it is many,
+spread over it.
+
 Source of the format: "Trace Event Format" (the Chromium project's public description): complete
 events (X), instants (i), counters (C) and metadata (M), times in microseconds.
 Read next: `introspect/figures.py`.
@@ -20,7 +24,7 @@ from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.introspect.spans import StepSpans, step_spans
 from nanovllm_edu.introspect.whole_file import write_whole
 
-ENGINE, SEQUENCES = 1, 2  # process ids
+ENGINE, SEQUENCES, RANKS = 1, 2, 3  # process ids
 HOST, STEPS = 1, 2  # threads of the engine; there is a row of steps for each that can be in flight
 
 TraceEvent = dict[str, Any]
@@ -50,6 +54,12 @@ def _names(recording: Recording) -> Iterator[TraceEvent]:
     for seq_id in sorted(recording.requests):
         yield _metadata("thread_name", SEQUENCES, seq_id + 1, f"seq {seq_id}")
 
+    num_ranks = max((len(record.rank_timings) for record in recording), default=0)
+    if num_ranks:
+        yield _metadata("process_name", RANKS, 0, "ranks")
+    for rank in range(num_ranks):
+        yield _metadata("thread_name", RANKS, rank + 1, f"rank {rank}")
+
 
 def _num_rows(recording: Recording) -> int:
     return 1 + max((record.num_in_flight for record in recording), default=0)
@@ -76,6 +86,13 @@ def _step(record: StepRecord, spans: StepSpans, row: int) -> Iterator[TraceEvent
     yield _slice(name, ENGINE, row, spans.begin, spans.end, _about(record))
     for phase, begin, end in (*spans.launch, ("commit", *spans.commit)):
         yield _slice(phase, ENGINE, HOST, begin, end, {"step": record.step_id})
+    for rank, phases in enumerate(spans.ranks):
+        in_sums = record.rank_timings[rank].get("all-reduce", 0.0)
+        for phase, begin, end in phases:
+            yield _slice(phase, RANKS, rank + 1, begin, end, {"step": record.step_id})
+            if phase == "forward" and in_sums:
+                about = {"step": record.step_id, "seconds": in_sums}
+                yield _slice("all-reduce", RANKS, rank + 1, begin, min(end, begin + in_sums), about)
 
 
 def _about(record: StepRecord) -> dict[str, Any]:

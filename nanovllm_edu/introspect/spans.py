@@ -16,6 +16,9 @@ from itertools import pairwise
 from nanovllm_edu.introspect.journal import Resumed, Stepped
 from nanovllm_edu.introspect.recording import Recording
 
+Phases = tuple[tuple[str, float, float], ...]
+"""(phase, begin, end), one after the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepSpans:
@@ -23,13 +26,17 @@ class StepSpans:
 
     Attributes:
         launch: (phase, begin, end) of plan, prepare, forward and sample, those that were measured.
+        ranks: Of each rank that shares the model, (phase, begin, end) of prepare, forward and
+            sample. Their clocks are not compared: a rank is taken to begin when the plan was
+            made, or when it is done with the step before.
         flight: From the end of the launch to the begin of the commit.
         commit: Begin and end.
     """
 
-    launch: tuple[tuple[str, float, float], ...]
+    launch: Phases
     flight: tuple[float, float]
     commit: tuple[float, float]
+    ranks: tuple[Phases, ...] = ()
 
     @property
     def begin(self) -> float:
@@ -48,6 +55,7 @@ def step_spans(recording: Recording) -> list[StepSpans]:
     planned_by = _planned_by(recording)
     spans: list[StepSpans] = []
     begin = 0.0  # of the next launch that follows another one
+    ranks_end = 0.0
     for k, entry in enumerate(entries):
         timings, by = entry.record.timings, planned_by[k]
         commit = timings.get("commit", 0.0)
@@ -56,10 +64,13 @@ def step_spans(recording: Recording) -> list[StepSpans]:
         elif k == 0 or planned_by[k - 1] != by:  # the first that was planned after a commit
             begin = entries[by - 1].seconds if by else _first_begin(entries, planned_by)
         launch = _chain(timings, begin)
+        ranks_begin = max(ranks_end, begin + timings.get("plan", 0.0))
+        ranks = tuple(_chain(one, ranks_begin) for one in entry.record.rank_timings)
+        ranks_end = max((one[-1][2] for one in ranks if one), default=ranks_begin)
         begin += _launch_seconds(timings)
         commit_begin = entry.seconds - commit
         flight = begin, max(begin, commit_begin)
-        spans.append(StepSpans(launch, flight, (commit_begin, entry.seconds)))
+        spans.append(StepSpans(launch, flight, (commit_begin, entry.seconds), ranks))
     return spans
 
 
@@ -91,8 +102,9 @@ def _launch_seconds(timings: Mapping[str, float]) -> float:
     return sum(seconds for phase, seconds in timings.items() if phase != "commit")
 
 
-def _chain(timings: Mapping[str, float], begin: float) -> tuple[tuple[str, float, float], ...]:
-    phases = {phase: seconds for phase, seconds in timings.items() if phase != "commit"}
+def _chain(timings: Mapping[str, float], begin: float) -> Phases:
+    apart = ("commit", "all-reduce")  # the second is a part of the others
+    phases = {phase: seconds for phase, seconds in timings.items() if phase not in apart}
     edges = [begin]
     for seconds in phases.values():
         edges.append(edges[-1] + seconds)

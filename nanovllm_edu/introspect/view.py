@@ -15,7 +15,14 @@ from nanovllm_edu.core.events import BlockEvicted, DraftVerified, Event, Finishe
 from nanovllm_edu.core.plan import StepPlan
 from nanovllm_edu.core.step_record import StepRecord, kind_of
 from nanovllm_edu.introspect.breakpoints import breakpoints_at
-from nanovllm_edu.introspect.codec import PHASES, list_change, micros
+from nanovllm_edu.introspect.codec import (
+    PHASES,
+    RANK_PHASES,
+    encode_ranks,
+    encode_times,
+    list_change,
+    micros,
+)
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.frame import encode_params, encode_request, hash_to_text
 from nanovllm_edu.introspect.history import Content, FoldedSequence
@@ -91,6 +98,7 @@ class View:
             "work": list(WORK),
             "marks": list(MARKS),
             "phases": list(PHASES),
+            "rank_phases": list(RANK_PHASES),
             "pieces": {str(token_id): text for token_id, text in recording.pieces.items()},
             "initial": self._initial,
             "journal": list(self.entries),
@@ -257,8 +265,9 @@ def _step(record: StepRecord) -> dict[str, Any]:
         "marks": sum(1 << MARKS.index(n) for n in breakpoints_at(record) if n in MARKS),
         "blocked": [record.blocked.seq_id, record.blocked.detail] if record.blocked else None,
         "in_flight": record.num_in_flight,
+        "ranks": encode_ranks(record),
     }
-    times = [micros(record.timings[p]) if p in record.timings else None for p in PHASES]
+    times = encode_times(record.timings, PHASES)
     told = {name: value for name, value in optional.items() if value}
     return {"step": record.step_id, "spans": spans, "times": times, **told}
 

@@ -6,8 +6,10 @@ comes out is the same on all of them, to the last bit: each then draws the same 
 Read next: `runners/rank.py`.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from enum import Enum
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -19,6 +21,55 @@ from nanovllm_edu.layers.embedding import Embedding
 from nanovllm_edu.layers.linear import Linear
 
 
+class Place(Enum):
+    """Where in a step a sum is made."""
+
+    ATTENTION = 0
+    MLP = 1
+    VOCABULARY = 2
+
+
+@runtime_checkable
+class Sums(Protocol):
+    """Who sums faster than the library, up to so many bytes. (`kernels/hopper/peer_sum.py`)"""
+
+    most_bytes: int
+
+    @property
+    def spent(self) -> Tensor:
+        """int64 [], nanoseconds spent in sums on the device so far."""
+        ...
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Sets how long a rank is waited for; after that the process ends with an error."""
+        ...
+
+    def sum(self, x: Tensor, place: Place) -> Tensor:
+        """The sum of everybody's `x`, in place."""
+        ...
+
+
+class Stopwatch:
+    """Adds up the seconds that the host spends inside it.
+
+    On a CPU that is how long a rank waits for the others and sums. A GPU's host only launches.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self._begin = 0.0
+
+    def __enter__(self) -> None:
+        self._begin = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += perf_counter() - self._begin
+
+    def take(self) -> float:
+        """The seconds since it was asked last."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Ranks:
     """Who shares a model.
@@ -27,36 +78,45 @@ class Ranks:
         rank: Who we are.
         num_ranks: How many there are.
         group: Through which they meet: one of `torch.distributed`; None is that of all processes.
+        sums: Who makes the smaller sums, if not the library.
+        stopwatch: What the meetings of a step took.
     """
 
     rank: int
     num_ranks: int
     group: Any = None
+    sums: Sums | None = None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
-    def sum(self, part: Tensor) -> Tensor:
+    def sum(self, part: Tensor, place: Place) -> Tensor:
         """The sum of everybody's part, in place."""
-        dist.all_reduce(part, group=self.group)
-        return part
+        with self.stopwatch:
+            if self.sums is not None and part.nbytes <= self.sums.most_bytes:
+                return self.sums.sum(part, place)
+            dist.all_reduce(part, group=self.group)
+            return part
 
     def concatenate(self, part: Float[Tensor, "rows part"]) -> Float[Tensor, "rows whole"]:
         """Everybody's columns, side by side."""
-        parts = [torch.empty_like(part) for _ in range(self.num_ranks)]
-        dist.all_gather(parts, part.contiguous(), group=self.group)
-        return torch.cat(parts, dim=-1)
+        with self.stopwatch:
+            rows, width = part.shape
+            parts = part.new_empty(self.num_ranks, rows, width)
+            dist.all_gather(list(parts), part.contiguous(), group=self.group)
+            return parts.movedim(0, 1).flatten(1)
 
 
 class SummedLinear(Linear):
     """A matrix of which each rank has some columns, and each input row the same ones."""
 
-    def __init__(self, like: Linear, ranks: Ranks) -> None:
+    def __init__(self, like: Linear, ranks: Ranks, place: Place) -> None:
         outputs, inputs = like.weight.shape
         has_bias = like.bias is not None
         super().__init__(inputs, outputs, bias=has_bias, dtype=like.weight.dtype)
-        self.ranks = ranks
+        self.ranks, self.place = ranks, place
 
     def forward(self, x: Float[Tensor, "tokens inputs"]) -> Float[Tensor, "tokens outputs"]:
         """Multiply, and add what the others have multiplied."""
-        return self.ranks.sum(super().forward(x))
+        return self.ranks.sum(super().forward(x), self.place)
 
 
 class SplitEmbedding(Embedding):
@@ -89,7 +149,7 @@ class SplitEmbedding(Embedding):
         rows = token_ids - self.first
         is_here = (rows >= 0) & (rows < len(self.weight))
         found = F.embedding(torch.where(is_here, rows, 0), self.weight)
-        return self.ranks.sum(found * is_here[:, None])
+        return self.ranks.sum(found * is_here[:, None], Place.VOCABULARY)
 
     def scores(self, hidden: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows vocab"]:
         """The logits of the whole vocabulary."""

@@ -15,7 +15,7 @@ import torch
 
 from nanovllm_edu.errors import ConfigError, OutOfDeviceMemoryError
 from nanovllm_edu.layers.ops import Ops
-from nanovllm_edu.layers.split import Ranks, SplitEmbedding, SummedLinear
+from nanovllm_edu.layers.split import Place, Ranks, SplitEmbedding, SummedLinear
 from nanovllm_edu.models.checkpoint import check_size_of_files, fill_from_safetensors
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
@@ -90,8 +90,8 @@ def _part(
     with device:
         for layer in model.layers:
             assert isinstance(layer, Qwen3DecoderLayer)
-            layer.self_attn.o_proj = SummedLinear(layer.self_attn.o_proj, ranks)
-            layer.mlp.down_proj = SummedLinear(layer.mlp.down_proj, ranks)
+            layer.self_attn.o_proj = SummedLinear(layer.self_attn.o_proj, ranks, Place.ATTENTION)
+            layer.mlp.down_proj = SummedLinear(layer.mlp.down_proj, ranks, Place.MLP)
         model.embed_tokens = head = _vocabulary(shard, ranks)
         model.lm_head = head if shard.whole.tie_word_embeddings else _vocabulary(shard, ranks)
     return model.requires_grad_(False)

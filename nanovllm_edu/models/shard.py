@@ -88,6 +88,18 @@ class Shard:
             case _:
                 return ()
 
+    def describe(self) -> str:
+        """Which heads, columns and tokens it has, for people to read."""
+        dim, whole = self.whole.head_dim, self.whole
+        heads, kv_heads = self._heads(whole.num_heads), self._heads(whole.num_kv_heads)
+        kv = _span(kv_heads.start // dim, kv_heads.stop // dim)
+        width, tokens = self._even(whole.intermediate_size), self.vocabulary
+        return (
+            f"query heads {_span(heads.start // dim, heads.stop // dim)}, key-value heads {kv}, "
+            f"MLP columns {_span(width.start, width.stop)}, "
+            f"vocabulary rows {_span(tokens.start, tokens.stop)}"
+        )
+
     def _heads(self, num_heads: int) -> slice:
         """The rows of its heads; one that it shares with others if there are fewer than ranks."""
         first, count = self.rank * num_heads // self.num_ranks, max(1, num_heads // self.num_ranks)
@@ -99,6 +111,12 @@ class Shard:
     def _even(self, size: int) -> slice:
         width = self._width(size)
         return slice(min(size, self.rank * width), min(size, (self.rank + 1) * width))
+
+
+def _span(start: int, stop: int) -> str:
+    if stop <= start:
+        return "none"
+    return str(start) if stop == start + 1 else f"{start} to {stop - 1}"
 
 
 def _fits(kv_heads: int, num_ranks: int) -> bool:

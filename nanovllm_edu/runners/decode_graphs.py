@@ -24,6 +24,7 @@ from nanovllm_edu.fused_decode.decoder import FusedDecoder, why_not_fused
 from nanovllm_edu.fused_decode.gemm_trial import find_plans
 from nanovllm_edu.fused_decode.sampling import sample
 from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.layers.split import SplitEmbedding
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
@@ -56,7 +57,9 @@ class DecodeGraphs:
     ) -> None:
         self.inputs = GraphInputs(tables)
         self.sizes = batch_sizes(tables.max_num_seqs)
-        self.why_not_fused = why_not_fused(model.config)
+        vocabulary = model.lm_head
+        ranks = vocabulary.ranks if isinstance(vocabulary, SplitEmbedding) else None
+        self.why_not_fused = why_not_fused(model.config, ranks)
         self._model, self._backend, self._kv_cache = model, backend, kv_cache
         self._decoder = None
         if self.why_not_fused is None:
@@ -68,7 +71,8 @@ class DecodeGraphs:
 
     def choose_gemms(self) -> None:
         """Finds who makes the GEMMs of a fused step; before the first graph is recorded."""
-        if self._decoder is not None and not self._sampled:
+        # Ranks keep what the shape predicts: a trial sums, and all would have to try the same.
+        if self._decoder is not None and self._decoder.weights.ranks is None and not self._sampled:
             self._decoder.plans = find_plans(self._decoder)
 
     def describe(self) -> tuple[str, str]:

@@ -25,6 +25,7 @@ class GraphPool:
             work()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
+        # Other threads may go on asking the device something: NCCL's watchdog does.
+        with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
             result = work()
         return graph, result

@@ -8,34 +8,27 @@ The ranks are ordinary runners with narrower models (`models/shard.py`), in proc
 no interpreter's lock is between them, and on GPUs each has one. They are started as new Python
 processes, not as copies of this one: it works from a notebook, and whatever threads there are.
 
+A fork is one more runner in the same processes, which share the weights with the first.
+
 One that ends, fails or stops ends all of them. Whoever waits gets a `DeviceLostError` that says
 which one, and why.
 
-Read next: `runners/rank.py`, the other end.
+Read next: `runners/crew.py`, the processes.
 """
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from itertools import count
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.plan import StepOutput, StepPlan
-from nanovllm_edu.errors import DeviceLostError, EngineClosedError, RequestError, WireError
+from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.models.registry import read_config
 from nanovllm_edu.models.shard import Shard
-from nanovllm_edu.runners.awaited import Awaited
-from nanovllm_edu.shield import Shield
-from nanovllm_edu.wire.messages import MAX_BYTES, Hello, decode, decode_output, encode_plan
+from nanovllm_edu.runners.crew import Crew, Rank
+from nanovllm_edu.wire.messages import Drop, Fork, Hello, encode_plan
 
 RANK_OPTIONS = frozenset(
     {
@@ -49,15 +42,13 @@ RANK_OPTIONS = frozenset(
         "device",
         "attention_backend",
         "gpu_memory_utilization",
+        "enforce_eager",
     }
 )
 """Options that are a rank's, not the engine's."""
 
 MEET_SECONDS = 6.0
 """In a step all ranks do the same work: one that the others wait for so long has stopped."""
-
-PACKAGES = Path(__file__).parents[2]
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 class TensorParallelRunner:
@@ -83,30 +74,19 @@ class TensorParallelRunner:
     ) -> None:
         num_ranks = config.tensor_parallel_size
         Shard(0, num_ranks, read_config(folder))  # refused before anything is started
-        order = {
-            "folder": str(folder.resolve()),
-            "num_ranks": num_ranks,
-            "options": {name: options[name] for name in options.keys() & RANK_OPTIONS},
-            "eos_token_ids": sorted(eos_token_ids),
-            "meet_seconds": MEET_SECONDS,
-        }
-        self._awaited = Awaited()
+        self._crew = Crew(
+            {
+                "folder": str(folder.resolve()),
+                "num_ranks": num_ranks,
+                "options": {name: options[name] for name in options.keys() & RANK_OPTIONS},
+                "eos_token_ids": sorted(eos_token_ids),
+                "meet_seconds": MEET_SECONDS,
+            }
+        )
+        self._number, self._numbers = 0, count(1)
+        self._users = {0}  # runners that are not closed; the last one ends the ranks
         self._is_closed = False
-        self._ranks: list[Rank] = []
-        try:
-            with tempfile.TemporaryDirectory() as meeting:  # they need it until all are there
-                order["meeting"] = f"{meeting}/meeting"
-                for rank in range(num_ranks):
-                    self._ranks.append(Rank.start(rank, order))
-                hellos = self._hear()
-        except (EOFError, OSError, WireError) as error:
-            raise self._ended(error) from error
-        except BaseException:
-            self._kill()
-            raise
-        self._take_facts(hellos)
-        self._thread = Thread(target=self._receive, name="nanovllm-edu ranks", daemon=True)
-        self._thread.start()
+        self._take_facts(self._crew.hellos)
 
     def _take_facts(self, hellos: list[Hello]) -> None:
         hello = hellos[0]
@@ -119,16 +99,13 @@ class TensorParallelRunner:
         self.eos_token_ids = frozenset(hello.eos_token_ids)
         why = "asked for by tensor_parallel_size; what is below is of rank 0, which has such a part"
         self.choices = {"ranks": (str(len(hellos)), why), **hello.choices}
+        for number, one in enumerate(hellos):
+            self.choices[f"rank {number}"] = one.choices[f"rank {number}"]
 
-    def _hear(self) -> list[Hello]:
-        """What the ranks say when all of them have their parts."""
-        heard: dict[Any, Hello] = {}
-        pipes: list[Any] = [rank.pipe for rank in self._ranks]
-        while len(heard) < len(pipes):
-            for pipe in wait([pipe for pipe in pipes if pipe not in heard]):
-                assert isinstance(pipe, Connection)
-                heard[pipe] = decode(pipe.recv_bytes(MAX_BYTES), Hello)
-        return [heard[pipe] for pipe in pipes]
+    @property
+    def ranks(self) -> list[Rank]:
+        """The processes."""
+        return self._crew.ranks
 
     def launch(self, plan: StepPlan) -> "RanksTicket":
         """Sends the plan to all ranks.
@@ -139,66 +116,34 @@ class TensorParallelRunner:
         """
         if self._is_closed:
             raise EngineClosedError("this runner is closed; make a new engine.")
-        if self._awaited.loss is not None:
-            raise self._awaited.loss
-        data = encode_plan(plan)
-        with Shield():  # all of them get it, or their next sums are of different steps
-            output = self._awaited.expect(plan.step_id)
-            for rank in self._ranks:
-                with suppress(OSError):  # the thread tells those who wait
-                    rank.pipe.send_bytes(data)
-        return RanksTicket(output)
-
-    def _receive(self) -> None:
-        """Takes in outputs until a rank ends."""
-        pipes: list[Any] = [rank.pipe for rank in self._ranks]
-        try:
-            while True:
-                for pipe in wait(pipes):
-                    assert isinstance(pipe, Connection)
-                    self._awaited.arrive(*decode_output(pipe.recv_bytes(MAX_BYTES)))
-        except (EOFError, OSError, WireError) as error:
-            self._awaited.lose(self._ended(error))
-
-    def _ended(self, error: Exception) -> DeviceLostError:
-        """Ends all ranks; says which one was the first, and why."""
-        said = f"one of them says {error!s:.500}" if isinstance(error, WireError) else ""
-        killed = [rank.describe() for rank in self._ranks if rank.was_killed()]
-        self._kill()
-        why = ", and ".join(killed) or said.rstrip(".") or "one of them ended"
-        return DeviceLostError(
-            f"the {len(self._ranks)} ranks that share the model are gone: {why}; what is not "
-            "finished waits, and needs a new engine."
-        )
-
-    def _kill(self) -> None:
-        for rank in self._ranks:
-            rank.end()
+        return RanksTicket(self._crew.launch(self._number, encode_plan(plan)))
 
     def fork(
         self, num_blocks: int | None = None, block_size: int | None = None
     ) -> "TensorParallelRunner":
-        """Is refused: each rank has one cache.
-
-        Raises:
-            RequestError: Always.
-        """
-        raise RequestError(
-            "each of the ranks that share this model has one cache, so the engine cannot be "
-            "forked; fork one with tensor_parallel_size=1."
-        )
+        """A runner in the same processes: with a copy of each cache, or blank other ones."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._number = next(self._numbers)
+        self._users.add(twin._number)
+        self._crew.tell(Fork(twin._number, self._number, num_blocks, block_size))
+        twin.num_blocks = num_blocks or self.num_blocks
+        twin.block_size = block_size or self.block_size
+        return twin
 
     def close(self) -> None:
-        """Ends the ranks. Calling it again does nothing."""
+        """Lets go of the caches; the last runner ends the ranks. Calling it again does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
-        for rank in self._ranks:
-            rank.let_go()
-        self._thread.join()
+        self._users.discard(self._number)
+        if self._users:
+            self._crew.tell(Drop(self._number))
+        else:
+            self._crew.close()
 
     def __repr__(self) -> str:
-        return f"TensorParallelRunner({len(self._ranks)} ranks)"
+        return f"TensorParallelRunner({len(self.ranks)} ranks)"
 
 
 @dataclass(slots=True)
@@ -214,61 +159,3 @@ class RanksTicket:
             DeviceLostError: A rank has ended.
         """
         return self.output.result()
-
-
-@dataclass(slots=True)
-class Rank:
-    """A process, and the pipe to it."""
-
-    number: int
-    process: "subprocess.Popen[bytes]"
-    pipe: Connection
-
-    @classmethod
-    def start(cls, number: int, order: dict[str, Any]) -> "Rank":
-        """Starts a new Python, which gets its order as JSON and a pipe to speak through."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            words = [str(theirs.fileno()), json.dumps(order | {"rank": number})]
-            process = subprocess.Popen(
-                [sys.executable, "-m", "nanovllm_edu.runners.rank", *words],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # gloo says there that it has found the others
-                env=_environment(order["num_ranks"]),
-            )
-        return cls(number, process, Connection(ours.detach()))
-
-    def was_killed(self) -> bool:
-        """Whether it did not end by itself. (A rank that fails says so, and ends.)"""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.2)
-        return self.process.returncode not in (None, 0)
-
-    def describe(self) -> str:
-        """How it ended."""
-        code = self.process.returncode
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return f"rank {self.number} {how}"
-
-    def let_go(self) -> None:
-        """Says good-bye, which is an empty message; ends it if it does not listen."""
-        with suppress(OSError):
-            self.pipe.send_bytes(b"")
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(2)
-        self.end()
-
-    def end(self) -> None:
-        """Ends it; calling it again does nothing."""
-        self.process.kill()
-        self.process.wait()
-        self.pipe.close()
-
-
-def _environment(num_ranks: int) -> dict[str, str]:
-    """A rank finds this package, meets the others on this machine, and has its share of cores."""
-    paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = max(1, (os.cpu_count() or 1) // num_ranks)
-    own = {"PYTHONPATH": os.pathsep.join(paths), "GLOO_SOCKET_IFNAME": LOOPBACK}
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, **own}

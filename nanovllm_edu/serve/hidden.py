@@ -26,7 +26,18 @@ Values = dict[str, Any]
 
 PIECES = {"0": "·"}
 """Every token looks the same."""
-PLAIN = ("step", "spans", "times", "marks", "blocked", "in_flight", "planned", "at", "preempted")
+PLAIN = (
+    "step",
+    "spans",
+    "times",
+    "marks",
+    "blocked",
+    "in_flight",
+    "planned",
+    "at",
+    "preempted",
+    "ranks",
+)
 PLAIN += ("tables",)
 """Fields of an entry that hold nothing but numbers and reasons of the scheduler's."""
 PLAIN_OF_STATE = ("gone", "seqs", "origins", "rows", "tables", "waiting", "running", "order")

@@ -33,7 +33,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE, TokenLogprobs
 from nanovllm_edu.errors import ConfigError, WireError
 
-VERSION = 1
+VERSION = 2
 """Of the format: both sides must have the same. It grows with every change of a message."""
 
 MAX_BYTES = 2**26
@@ -75,6 +75,7 @@ class Output(Message, frozen=True):
     logprobs: dict[int, tuple[TokenLogprobs, ...]]
     errors: dict[int, str]
     timings: dict[str, float]
+    rank_timings: tuple[dict[str, float], ...]
 
 
 class Hello(Message, frozen=True):
@@ -129,6 +130,27 @@ class Hello(Message, frozen=True):
         return msgspec.structs.astuple(self)[:-1]
 
 
+class Turn(Message, frozen=True):
+    """To a rank: the plans that follow are for its runner with this number."""
+
+    number: Count
+
+
+class Fork(Message, frozen=True):
+    """To a rank: make one more runner, with a copy of a cache or a blank other one."""
+
+    number: Count
+    parent: Count
+    num_blocks: Count | None
+    block_size: Count | None
+
+
+class Drop(Message, frozen=True):
+    """To a rank: nobody uses this runner any more."""
+
+    number: Count
+
+
 class Failure(Message, frozen=True):
     """The last word: what went wrong over there."""
 
@@ -146,7 +168,7 @@ def _as_list(value: Any) -> Any:
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_as_list)
-_DECODER = msgspec.msgpack.Decoder(Plan | Output | Hello | Failure)
+_DECODER = msgspec.msgpack.Decoder(Plan | Output | Hello | Failure | Turn | Fork | Drop)
 
 
 def encode(message: Message) -> bytes:
@@ -224,7 +246,15 @@ def decode_plan(data: bytes) -> StepPlan:
         WireError: As in `decode`; or its columns are not equally long, or a sampling option is
             refused.
     """
-    message = decode(data, Plan)
+    return plan_of(decode(data, Plan))
+
+
+def plan_of(message: Plan) -> StepPlan:
+    """The plan in a message.
+
+    Raises:
+        WireError: Its columns are not equally long, or a sampling option is refused.
+    """
     if len(set(map(len, message.spans))) != 1:
         raise WireError("a plan is damaged: its spans have columns of different lengths.")
     return StepPlan(
@@ -262,7 +292,8 @@ _DEFAULTS = SamplingParams().to_dict()
 def encode_output(step_id: int, output: StepOutput) -> bytes:
     """What came out of a step, as bytes."""
     columns = dict(output.tokens), dict(output.logprobs), dict(output.errors)
-    return encode(Output(step_id, *columns, dict(output.timings)))
+    ranks = tuple(map(dict, output.rank_timings))
+    return encode(Output(step_id, *columns, dict(output.timings), ranks))
 
 
 def decode_output(data: bytes) -> tuple[int, StepOutput]:
@@ -272,5 +303,4 @@ def decode_output(data: bytes) -> tuple[int, StepOutput]:
         WireError: As in `decode`.
     """
     message = decode(data, Output)
-    output = StepOutput(message.tokens, message.logprobs, message.errors, message.timings)
-    return message.step_id, output
+    return message.step_id, StepOutput(*msgspec.structs.astuple(message)[1:])

@@ -1,8 +1,5 @@
 """A model in parts gives the logits of the whole, for any shape and any number of ranks."""
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +13,9 @@ from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.models.shard import Shard
 from nanovllm_edu.models.weight_files import StoredTensor
+from tests.meeting import Threads, together
 from tests.models.dense_attend import DenseAttend
 from tests.models.random_configurations import random_configuration, store_at_random
-
-
-@dataclass
-class Table:
-    """Where ranks in threads of one process meet, instead of processes."""
-
-    num_ranks: int
-    parts: list[Any] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.parts = [None] * self.num_ranks
-        self.barrier = threading.Barrier(self.num_ranks, timeout=30)
-
-    def meet(self, rank: int, part: Tensor) -> list[Tensor]:
-        self.parts[rank] = part.clone()
-        self.barrier.wait()
-        parts = list(self.parts)
-        self.barrier.wait()
-        return parts
-
-
-class Threads(Ranks):
-    """A rank that meets the others at a table."""
-
-    def __init__(self, rank: int, table: Table) -> None:
-        super().__init__(rank, table.num_ranks, table)
-
-    def sum(self, part: Tensor) -> Tensor:
-        return torch.stack(self.group.meet(self.rank, part)).sum(0)
-
-    def concatenate(self, part: Tensor) -> Tensor:
-        return torch.cat(self.group.meet(self.rank, part), dim=-1)
-
-
-def together(num_ranks: int, work: Callable[[Ranks], Any]) -> list[Any]:
-    """What each rank's work gives."""
-    table, results = Table(num_ranks), [None] * num_ranks
-
-    def run(rank: int) -> None:
-        results[rank] = work(Threads(rank, table))
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(num_ranks)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def logits_of(folder: Path, ranks: Ranks | None = None) -> Tensor:
@@ -93,7 +44,7 @@ def test_parts_give_what_the_whole_gives(seed: int, tmp_path: Path) -> None:
     store_at_random(tmp_path, configuration, seed)
     whole = logits_of(tmp_path)
     for num_ranks in fitting(configuration.changes):
-        parts = together(num_ranks, lambda ranks: logits_of(tmp_path, ranks))
+        parts = together(num_ranks, lambda rank, table: logits_of(tmp_path, Threads(rank, table)))
         for part in parts:
             assert torch.equal(part, parts[0])  # so each draws the same
         assert torch.allclose(parts[0], whole, atol=2e-4, rtol=1e-3)
@@ -142,3 +93,10 @@ def test_every_row_and_column_is_somebodys(num_ranks: int) -> None:
 def test_ranks_that_cannot_share_the_heads_are_refused(num_ranks: int) -> None:
     with pytest.raises(ConfigError, match="2 key-value heads; 1, 2, 4, 8 ranks can share them"):
         Shard(0, num_ranks, SHAPE)
+
+
+def test_a_shard_says_what_it_has() -> None:
+    assert Shard(1, 2, SHAPE).describe() == (
+        "query heads 4 to 7, key-value heads 1, MLP columns 25 to 49, vocabulary rows 52 to 102"
+    )
+    assert Shard(7, 8, SHAPE).describe().startswith("query heads 7, key-value heads 1, MLP ")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, DeviceLostError, EngineClosedError, RequestError
+from nanovllm_edu.errors import ConfigError, DeviceLostError, EngineClosedError
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from nanovllm_edu.runners import tensor_parallel
@@ -65,7 +66,7 @@ def pair() -> Iterator[TensorParallelRunner]:
     """Two ranks, of which nobody is ended."""
     runner = start()
     yield runner
-    pids = [rank.process.pid for rank in runner._ranks]
+    pids = [rank.process.pid for rank in runner.ranks]
     runner.close()
     runner.close()
     assert not [pid for pid in pids if is_there(pid)]
@@ -102,7 +103,35 @@ def is_there(pid: int) -> bool:
 def test_two_ranks_say_what_one_process_says(
     pair: TensorParallelRunner, right: list[list[int]], options: dict[str, Any]
 ) -> None:
-    assert tokens_of(pair, **options) == right
+    told: list[StepRecord] = []
+    assert tokens_of(pair, told=told, **options) == right
+    for record in told:
+        for times in record.rank_timings:
+            assert 0 <= times["all-reduce"] <= times.get("forward", 0.0) + 1e-3
+        assert len(record.rank_timings) == 2
+
+
+def test_a_fork_goes_on_by_itself(pair: TensorParallelRunner, right: list[list[int]]) -> None:
+    """Three engines take turns in the same processes; one has blocks of another size."""
+    engine = LLMEngine(pair, EngineConfig(**OPTIONS))
+    seqs = engine.add_requests(zip(PROMPTS, PARAMS, strict=True))
+    for _ in range(6):
+        engine.step()
+    before = {seq.seq_id: seq.output_token_ids for seq in seqs}
+    twin, other = engine.fork(), engine.fork(block_size=8, num_blocks=40)
+    engines = [engine, twin, other]
+    said = [deepcopy(before) for _ in engines]
+    while any(one.has_unfinished_requests() for one in engines):
+        for one, mine in zip(engines, said, strict=True):
+            if one.has_unfinished_requests():
+                for seq_id, tokens in one.step().new_tokens.items():
+                    mine[seq_id] += tokens
+    assert [list(mine.values()) for mine in said] == [right] * 3
+    twin.close()
+    with pytest.raises(EngineClosedError):
+        twin.runner.launch(StepPlan(0))
+    other.runner.close()
+    assert tokens_of(pair) == right
 
 
 def test_whoever_is_preempted_says_the_same(
@@ -130,10 +159,11 @@ def test_four_ranks_share_two_key_value_heads(tmp_path: Path) -> None:
 def test_an_llm_says_who_shares_its_model() -> None:
     with LLM(num_blocks=40, tensor_parallel_size=2) as llm:
         assert llm.info.choices["ranks"][0] == "2"
+        assert "query heads 0 to 1, key-value heads 0, " in llm.info.choices["rank 0"][0]
+        assert "query heads 2 to 3, key-value heads 1, " in llm.info.choices["rank 1"][0]
+        assert llm.info.choices["sums"][0] == "gloo"
         assert llm.engine.config.tensor_parallel_size == 2
         both = llm.generate("Once upon a time", GREEDY, use_tqdm=False)[0].text
-        with pytest.raises(RequestError, match="tensor_parallel_size=1"):
-            llm.engine.fork()
     with LLM(num_blocks=40) as llm:
         assert llm.generate("Once upon a time", GREEDY, use_tqdm=False)[0].text == both
     with pytest.raises(ConfigError, match="tensor_parallel_size=3, and the model has 4 query"):
@@ -150,7 +180,7 @@ def lost(engine: LLMEngine, depth: int) -> str:
     with pytest.raises(DeviceLostError) as caught:
         for _ in engine.run(depth):
             pass
-    assert not [rank for rank in runner._ranks if is_there(rank.process.pid)]
+    assert not [rank for rank in runner.ranks if is_there(rank.process.pid)]
     engine.scheduler.check_invariants()
     assert not engine.scheduler.running
     with pytest.raises(DeviceLostError):  # it is told again, at once, and nobody waits
@@ -172,7 +202,7 @@ def test_a_rank_that_is_killed_ends_all_with_one_error(victim: int) -> None:
     engine = busy_engine(start())
     for _ in range(random.Random(victim).randrange(1, 20)):
         engine.step()
-    engine.runner._ranks[victim].process.kill()
+    engine.runner.ranks[victim].process.kill()
     assert f"rank {victim} was killed by signal 9" in lost(engine, depth=victim)
 
 
@@ -180,7 +210,7 @@ def test_a_rank_that_stops_is_not_waited_for_for_ever(monkeypatch: pytest.Monkey
     monkeypatch.setattr(tensor_parallel, "MEET_SECONDS", 1.0)
     engine = busy_engine(start())
     engine.step()
-    os.kill(engine.runner._ranks[1].process.pid, signal.SIGSTOP)
+    os.kill(engine.runner.ranks[1].process.pid, signal.SIGSTOP)
     assert "one of them says" in lost(engine, depth=1)
 
 
@@ -200,7 +230,7 @@ def test_a_rank_that_cannot_start_says_why() -> None:
 OWNER = """
 from nanovllm_edu import LLM
 llm = LLM(num_blocks=40, tensor_parallel_size=2)
-print(*(rank.process.pid for rank in llm.engine.runner._ranks), flush=True)
+print(*(rank.process.pid for rank in llm.engine.runner.ranks), flush=True)
 input()
 """
 

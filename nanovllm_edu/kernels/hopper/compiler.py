@@ -32,7 +32,7 @@ class HopperKernel:
     def __init__(
         self, name: str, constants: dict[str, object], head: str = "", shared_bytes: int = 0
     ) -> None:
-        driver = _driver()
+        driver = cuda_driver()
         defines = "".join(f"#define {key} {value}\n" for key, value in constants.items())
         source = "".join(map(_text, ("hopper.cuh", f"{name}.cu")))
         module = check(driver.cuModuleLoadData(_cubin(name, defines + head + source)))
@@ -42,7 +42,7 @@ class HopperKernel:
             self._ask_for_shared_memory()
 
     def _ask_for_shared_memory(self) -> None:
-        driver = _driver()
+        driver = cuda_driver()
         names = driver.CUfunction_attribute
         limit = names.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         check(driver.cuFuncSetAttribute(self._kernel, limit, self._shared_bytes))
@@ -59,7 +59,7 @@ class HopperKernel:
         is_overlapped: bool,
     ) -> None:
         """Puts the kernel on torch's current stream, overlapped as `triton/launch.py` says."""
-        driver = _driver()
+        driver = cuda_driver()
         config = driver.CUlaunchConfig()
         config.gridDimX, config.gridDimY, config.gridDimZ = grid
         config.blockDimX, config.blockDimY, config.blockDimZ = num_threads, 1, 1
@@ -111,7 +111,7 @@ def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
     if dtype != torch.bfloat16:
         return f"its numbers are bfloat16, not {dtype}"
     try:
-        _driver()
+        cuda_driver()
     except ImportError:
         return "the package cuda-bindings is not installed"
     return None
@@ -137,7 +137,8 @@ def _cubin(name: str, source: str) -> bytes:
 
 
 @cache
-def _driver() -> Any:
+def cuda_driver() -> Any:
+    """CUDA's driver API."""
     from cuda.bindings import driver
 
     return driver

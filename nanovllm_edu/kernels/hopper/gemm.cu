@@ -25,13 +25,14 @@
 //     PROJECT   out = x w^T / rms                       rms from `squares`
 //     GATE_UP   out = silu(gate) * up                   w's rows: N gates, then N ups
 //     ADD       residual += x w^T, and its squares
+//     PLAIN     out = x w^T                             other GPUs have the rest of x and w
 //
 // The constants in capitals, and WGMMA, the one instruction whose text depends on BN, come from
 // `gemm.py`; what several CUDA C++ kernels use is in `hopper.cuh`. Needs compute
 // capability 9.0. Source: CUTLASS's warp-specialised kernels, PTX manual on wgmma, mbarrier and
 // cp.async.bulk.tensor.
 
-enum { PROJECT, GATE_UP, ADD };
+enum { PROJECT, GATE_UP, ADD, PLAIN };
 
 constexpr int BK = 64;  // 128 bytes: one row of a swizzled tile
 constexpr int GROUPS = BM / 64;
@@ -48,7 +49,7 @@ constexpr int ROWS = BM / SPLITS;  // that a block finishes
 constexpr int PART = 64;  // columns of the residual whose squares are summed up together
 constexpr int SQUARES = (KIND == ADD ? COLUMNS : K) / PART;
 constexpr int SUM_STRIDE = BN + 8;  // of sums in shared memory; the 8 avoid bank conflicts
-static_assert(SQUARES % 2 == 0 && (KIND != ADD || BN % PART == 0) && K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && BN % (16 * CLUSTER_M) == 0);
+static_assert((KIND == PLAIN || SQUARES % 2 == 0) && (KIND != ADD || BN % PART == 0) && K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && BN % (16 * CLUSTER_M) == 0);
 static_assert(BM * SUM_STRIDE * 4 <= STAGES * STAGE_BYTES);
 
 // ---------------------------------------------------------------- what has no name in C++
@@ -244,7 +245,7 @@ struct Finisher {
         if (KIND == ADD) {
             for (int turn = 0; turn < TURNS; turn++)
                 stream[turn] = is_mine(turn) ? *(uint2*)(out + cell(turn)) : make_uint2(0, 0);
-        } else {
+        } else if (KIND != PLAIN) {
             for (int turn = 0; turn < NORMS; turn++) {
                 int row = at.row + at.split * ROWS + index(turn) / 4;
                 const float2* from = (float2*)(squares + min(row, num_rows - 1) * SQUARES);
@@ -258,7 +259,7 @@ struct Finisher {
 
     // Each row's 1 / rms, to shared memory.
     __device__ void leave_scales(float* scales, float eps) const {
-        if (KIND == ADD) return;
+        if (KIND == ADD || KIND == PLAIN) return;
         for (int turn = 0; turn < NORMS; turn++) {
             float sum = 0;
             for (float2 v : parts[turn]) sum += v.x + v.y;
@@ -294,7 +295,7 @@ struct Finisher {
     __device__ void scale_and_store(const float4 (&total)[TURNS][TILES], const float* scales) const {
         uint2 pairs[TURNS];
         for (int turn = 0; turn < TURNS; turn++) {
-            float scale = scales[min(local_row(turn), ROWS - 1)];
+            float scale = KIND == PLAIN ? 1 : scales[min(local_row(turn), ROWS - 1)];
             float4 v = total[turn][0];
             v.x *= scale, v.y *= scale, v.z *= scale, v.w *= scale;
             if (KIND == GATE_UP) {

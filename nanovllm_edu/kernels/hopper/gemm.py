@@ -68,7 +68,7 @@ class HopperGemm:
     """One GEMM bound to its operands.
 
     Args:
-        kind: "PROJECT", "GATE_UP" or "ADD".
+        kind: "PROJECT", "GATE_UP", "ADD" or "PLAIN".
         x: bf16 [M, K].
         w: bf16 [N, K]; for GATE_UP [2 N, K], all gates first.
         out: bf16 [M, N]; for ADD the residual stream, which is added to.
@@ -96,7 +96,8 @@ class HopperGemm:
         num_columns = out.shape[1]
         columns_of_tile = tiles.columns(kind)
         assert tiles.fits(kind, num_columns, depth)
-        assert squares.shape[1] * PART == (num_columns if kind == "ADD" else depth)
+        width = num_columns if kind == "ADD" else depth
+        assert kind == "PLAIN" or squares.shape[1] * PART == width
         self._kernel = compiled(kind, depth, num_columns, tiles, x.device.index)
         self._grid = (
             num_columns // columns_of_tile,

@@ -6,6 +6,9 @@ Which token a row continues with is found on the device: row r is row `table_row
 table, and its newest token sits at `context_lens[r] - 1`. The last step's final kernel put it
 there, so the host need not know it.
 
+Where several GPUs share the vocabulary, each looks up the tokens that it has and leaves zeros for
+the others; a sum over all of them follows.
+
 `reference` is an embedding lookup. Read next: `residual.py`.
 """
 
@@ -25,10 +28,10 @@ def _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_strid
     return tl.load(token_table_ptr + table_row * table_stride + newest).to(tl.int64)
 
 
-@triton.jit(do_not_specialize=["table_stride"])
+@triton.jit(do_not_specialize=["table_stride", "first", "num_tokens"])
 def _embed_kernel(
     token_table_ptr, table_rows_ptr, context_lens_ptr, embedding_ptr, residual_ptr, squares_ptr,
-    table_stride,
+    table_stride, first, num_tokens,
     K: tl.constexpr, BLOCK_K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
@@ -40,8 +43,11 @@ def _embed_kernel(
     row = tl.program_id(0)
     columns = tl.arange(0, BLOCK_K)
     mask = columns < K
-    token = _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride)
-    x = tl.load(embedding_ptr + token * K + columns, mask=mask, other=0.0)
+    token = _newest_token(token_table_ptr, table_rows_ptr, context_lens_ptr, table_stride) - first
+    is_here = (token >= 0) & (token < num_tokens)
+    row_of_token = tl.where(is_here, token, 0)
+    x = tl.load(embedding_ptr + row_of_token * K + columns, mask=mask, other=0.0)
+    x = tl.where(is_here, x, 0.0)
     tl.store(residual_ptr + row * K + columns, x, mask=mask)
     if PARTS > 0:
         # Products leave the sum of squares in parts, one per tile; here the first part is all.
@@ -59,13 +65,17 @@ def embed(
     residual: Tensor,
     squares: Tensor | None,
     options: dict[str, object],
+    first: int = 0,
 ) -> None:
-    """Fill `residual` with the embeddings of each row's newest token, and `squares` if given."""
+    """Fill `residual` with the embeddings of each row's newest token, and `squares` if given.
+
+    The embedding's rows are those of the tokens from `first` on; others get zeros.
+    """
     num_rows, hidden = residual.shape
     num_parts = 0 if squares is None else squares.shape[1]
     _embed_kernel[(num_rows,)](
         token_table, table_rows, context_lens, embedding, residual, squares, token_table.stride(0),
-        K=hidden, BLOCK_K=triton.next_power_of_2(hidden),
+        first, len(embedding), K=hidden, BLOCK_K=triton.next_power_of_2(hidden),
         PARTS=num_parts, BLOCK_PARTS=triton.next_power_of_2(max(num_parts, 1)), num_warps=4,
         **options,
     )  # fmt: skip

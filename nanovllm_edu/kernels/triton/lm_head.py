@@ -43,10 +43,10 @@ def noisy_scores(logits, rows, tokens, is_row, seeds_ptr, temperatures_ptr, posi
     return logits * factors + tl.where(is_random, noise, 0.0)
 
 
-@triton.jit(do_not_specialize=["num_rows", "num_tiles"])
+@triton.jit(do_not_specialize=["num_rows", "num_tiles", "first"])
 def _head_kernel(
     x_ptr, squares_ptr, w_ptr, best_scores_ptr, best_tokens_ptr,
-    seeds_ptr, temperatures_ptr, positions_ptr, num_rows, num_tiles, eps,
+    seeds_ptr, temperatures_ptr, positions_ptr, num_rows, num_tiles, first, eps,
     V: tl.constexpr, K: tl.constexpr, PARTS: tl.constexpr, BLOCK_PARTS: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
     IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
@@ -66,12 +66,14 @@ def _head_kernel(
     logits = acc * inverse_rms(squares_ptr, rows, num_rows, eps, K, PARTS, BLOCK_PARTS)[:, None]
     logits = nan_if_infinite(logits)
     is_row = rows < num_rows
-    scores = noisy_scores(logits, rows, tokens, is_row, seeds_ptr, temperatures_ptr, positions_ptr)
+    scores = noisy_scores(
+        logits, rows, first + tokens, is_row, seeds_ptr, temperatures_ptr, positions_ptr
+    )
     scores = tl.where((tokens < V)[None, :], scores, float("-inf"))
     best_scores = max_or_nan(scores, 1)
     best_columns = tl.argmax(scores, axis=1)
     tl.store(best_scores_ptr + rows * num_tiles + tile, best_scores, mask=is_row)
-    best_tokens = tile * BLOCK_N + best_columns
+    best_tokens = first + tile * BLOCK_N + best_columns
     tl.store(best_tokens_ptr + rows * num_tiles + tile, best_tokens, mask=is_row)
 
 
@@ -85,8 +87,12 @@ def head(
     eps: float,
     tiles: Tiles,
     options: dict[str, object],
+    first: int = 0,
 ) -> None:
-    """The best of each vocabulary tile. `positions` are those of the tokens to come."""
+    """The best of each vocabulary tile.
+
+    `positions` are those of the tokens to come; the first row of `w` is that of token `first`.
+    """
     num_rows, hidden = residual.weighted.shape
     num_parts = residual.squares.shape[1]
     num_tiles = scratch.best_scores.shape[1]
@@ -94,7 +100,7 @@ def head(
     assert hidden == w.shape[1]
     _head_kernel[(triton.cdiv(num_rows, tiles.m), num_tiles)](
         residual.weighted, residual.squares, w, scratch.best_scores, scratch.best_tokens,
-        seeds, temperatures, positions, num_rows, num_tiles, eps,
+        seeds, temperatures, positions, num_rows, num_tiles, first, eps,
         V=w.shape[0], PARTS=num_parts, BLOCK_PARTS=triton.next_power_of_2(num_parts),
         K=hidden, **tiles.as_constants(hidden), **options,
     )  # fmt: skip

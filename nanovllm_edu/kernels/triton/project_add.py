@@ -2,7 +2,8 @@
 
     x [M, K]   w [N, K]   residual [M, N], added to in place   squares [M, parts], written
 
-Where N is small, the depth is split between programs; the last to arrive adds the parts up.
+Where N is small, the depth is split between programs; the last to arrive adds the parts up. Where
+other GPUs have the rest of the depth, `project_part` leaves the product for a sum over all of them.
 
 `reference` is the addition alone. Read next: `embed.py`, `lm_head.py`.
 """
@@ -49,6 +50,7 @@ def _project_add_kernel(
     x_ptr, w_ptr, residual_ptr, weighted_ptr, squares_ptr, norm_weight_ptr,
     partial_ptr, arrivals_ptr, num_rows,
     N: tl.constexpr, K: tl.constexpr, SPLITS: tl.constexpr, HAS_NORM: tl.constexpr,
+    IS_PART: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, LANES: tl.constexpr,
     IS_ONE_STEP: tl.constexpr, IS_WHOLE: tl.constexpr, NUM_STAGES: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -81,6 +83,9 @@ def _project_add_kernel(
             pointers = partial_ptr + index * num_rows * N + cells
             acc += tl.load(pointers, mask=mask, other=0.0, cache_modifier=".cg")
 
+    if IS_PART:
+        tl.store(residual_ptr + cells, acc.to(residual_ptr.dtype.element_ty), mask=mask)
+        return
     residual = tl.load(residual_ptr + cells, mask=mask, other=0.0).to(tl.float32) + acc
     residual = residual.to(residual_ptr.dtype.element_ty)
     tl.store(residual_ptr + cells, residual, mask=mask)
@@ -103,17 +108,42 @@ def project_add(
     norm_weight: Tensor | None = None,
 ) -> None:
     """`residual += x w^T`, in place, with its squares; `weighted` too if `norm_weight` is given."""
+    assert residual.squares.shape[1] == w.shape[0] // tiles.n
+    _launch(x, w, residual.values, residual, scratch, tiles, options, norm_weight)
+
+
+def project_part(
+    x: Tensor,
+    w: Tensor,
+    out: Tensor,
+    scratch: "SplitScratch",
+    tiles: Tiles,
+    options: dict[str, object],
+) -> None:
+    """`out = x w^T`, which is a part of a sum."""
+    _launch(x, w, out, None, scratch, tiles, options, None)
+
+
+def _launch(
+    x: Tensor,
+    w: Tensor,
+    out: Tensor,
+    residual: Residual | None,
+    scratch: "SplitScratch",
+    tiles: Tiles,
+    options: dict[str, object],
+    norm_weight: Tensor | None,
+) -> None:
     num_rows = x.shape[0]
     num_columns, depth = w.shape
     assert num_columns % tiles.n == 0
-    assert residual.squares.shape[1] == num_columns // tiles.n
     splits = tiles.splits_of(depth)
     grid = (num_columns // tiles.n, triton.cdiv(num_rows, tiles.m), splits)
+    weighted, squares = (None, None) if residual is None else (residual.weighted, residual.squares)
     _project_add_kernel[grid](
-        x, w, residual.values, residual.weighted, residual.squares, norm_weight,
-        scratch.partial, scratch.arrivals, num_rows,
+        x, w, out, weighted, squares, norm_weight, scratch.partial, scratch.arrivals, num_rows,
         N=num_columns, K=depth, SPLITS=splits, HAS_NORM=norm_weight is not None,
-        **tiles.as_constants(depth // splits), **options,
+        IS_PART=residual is None, **tiles.as_constants(depth // splits), **options,
     )  # fmt: skip
 
 

@@ -21,11 +21,11 @@ from nanovllm_edu.kernels.triton.pick import SampleScratch, max_or_nan, nan_if_i
 from nanovllm_edu.sampling.random import gumbel_noise
 
 
-@triton.jit(do_not_specialize=["num_tiles"])
+@triton.jit(do_not_specialize=["num_tiles", "first"])
 def _propose_kernel(
     logits_ptr, cutoffs_ptr, best_scores_ptr, best_tokens_ptr,
     seeds_ptr, temperatures_ptr, positions_ptr,
-    num_tiles, V: tl.constexpr, BLOCK: tl.constexpr, HAS_CUTOFFS: tl.constexpr,
+    num_tiles, first, V: tl.constexpr, BLOCK: tl.constexpr, HAS_CUTOFFS: tl.constexpr,
 ):  # fmt: skip
     """One row and one tile of the vocabulary: noise, cut-off, and the best of the tile."""
     row, tile = tl.program_id(0), tl.program_id(1)
@@ -36,7 +36,7 @@ def _propose_kernel(
     logits = tl.load(logits_ptr + tokens[None, :], mask=is_token, other=float("-inf"))
     logits = tl.where(is_token, nan_if_infinite(logits.to(tl.float32)), float("-inf"))
     scores = noisy_scores(
-        logits, rows, tokens, rows >= 0, seeds_ptr, temperatures_ptr, positions_ptr
+        logits, rows, first + tokens, rows >= 0, seeds_ptr, temperatures_ptr, positions_ptr
     )
     if HAS_CUTOFFS:
         # Not "keep what is at least": a NaN is neither less nor more, and must be seen.
@@ -47,7 +47,7 @@ def _propose_kernel(
     best_tokens = tl.min(tl.where(is_best, tokens[None, :], V), axis=1)
     cells = rows * num_tiles + tile
     tl.store(best_scores_ptr + cells, best_scores)
-    tl.store(best_tokens_ptr + cells, best_tokens)
+    tl.store(best_tokens_ptr + cells, first + best_tokens)
 
 
 def propose(
@@ -56,6 +56,7 @@ def propose(
     temperatures: Tensor,
     positions: Tensor,
     cutoffs: Tensor | None = None,
+    first: int = 0,
 ) -> SampleScratch:
     """The best of each vocabulary tile.
 
@@ -65,6 +66,7 @@ def propose(
         temperatures: float32 [R]; 0 is greedy.
         positions: [R], of the tokens to come.
         cutoffs: float32 [R], the smallest logit that may be drawn.
+        first: The token of the first column.
     """
     num_rows, vocab_size = logits.shape
     block = min(TOKENS_PER_TILE, triton.next_power_of_2(vocab_size))
@@ -72,7 +74,7 @@ def propose(
     scratch = SampleScratch.of_tiles(num_rows, num_tiles, logits.device)
     _propose_kernel[(num_rows, num_tiles)](
         logits, cutoffs, scratch.best_scores, scratch.best_tokens, seeds, temperatures, positions,
-        num_tiles, V=vocab_size, BLOCK=block, HAS_CUTOFFS=cutoffs is not None, num_warps=4,
+        num_tiles, first, V=vocab_size, BLOCK=block, HAS_CUTOFFS=cutoffs is not None, num_warps=4,
     )  # fmt: skip
     return scratch
 

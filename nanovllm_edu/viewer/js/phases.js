@@ -1,10 +1,11 @@
 // plan → prepare → forward → sample → commit, with their times. If steps overlapped, those that
-// shared time with this one are drawn under one another, on one axis.
+// shared time with this one are drawn under one another, on one axis. If several processes share the
+// model, each has a lane of its own: what it did, and how much of that was sums over all of them.
 
 import { formatSeconds, h, panel, setText } from "./dom.js";
 import { COLOURS } from "./ink.js";
 
-const LANE_HEIGHT = 21; // CSS pixels
+const LANE_HEIGHT = 21, RANK_HEIGHT = 36; // CSS pixels
 const PHASE_COLOURS = { plan: 0, prepare: 4, forward: 1, sample: 2, commit: 3 };
 const colourOfPhase = (phase) => COLOURS[PHASE_COLOURS[phase] ?? 5];
 
@@ -12,7 +13,8 @@ export class Phases {
   constructor(viewer) {
     this.viewer = viewer;
     const { el, note } = panel("phases", "Phases", (this.lanes = h("div.nv-lanes")),
-      (this.track = h("div.nv-phase-track")), (this.words = h("div.nv-phase-words")));
+      (this.track = h("div.nv-phase-track")), (this.words = h("div.nv-phase-words")),
+      (this.ranks = h("div.nv-lanes.nv-ranks")));
     Object.assign(this, { el, note });
   }
 
@@ -24,6 +26,7 @@ export class Phases {
     const total = times.reduce((sum, [, time]) => sum + (time ?? 0), 0);
     this.el.classList.toggle("nv-overlapped", isOverlapped);
     this.showBar(times, total);
+    this.showRanks(entry?.ranks ?? []);
     if (isOverlapped) this.showLanes(k, steps);
     else {
       this.lanes.replaceChildren();
@@ -45,6 +48,26 @@ export class Phases {
     const { replay } = this.viewer;
     const inFlight = replay.steps.reduce((most, place) => Math.max(most, replay.journal[place].in_flight ?? 0), 0);
     this.lanes.style.minHeight = inFlight ? `${(2 * inFlight + 1) * LANE_HEIGHT}px` : "0";
+    const numRanks = replay.steps.reduce((most, place) => Math.max(most, replay.journal[place].ranks?.length ?? 0), 0);
+    this.ranks.style.minHeight = numRanks ? `${numRanks * RANK_HEIGHT}px` : "0";
+  }
+
+  // On one axis, from the moment the plan was made.
+  showRanks(ranks) {
+    const { rankPhases } = this.viewer.replay;
+    const named = ranks.map((times) => new Map(rankPhases.map((phase, i) => [phase, times[i]])));
+    const length = Math.max(1, ...named.map((times) => work(times).reduce((sum, [, time]) => sum + time, 0)));
+    this.ranks.replaceChildren(...named.map((times, rank) => {
+      const sums = times.get("all-reduce"), share = (time) => `${(100 * time) / length}%`;
+      const said = `rank ${rank}: ${work(times).map(([phase, time]) => `${phase} ${formatSeconds(time)}`).join(", ")}`;
+      const inSums = sums === null ? "" : `${formatSeconds(sums)} of it in sums over all ranks`;
+      return h("div.nv-lane", { data: { rank }, "aria-current": "step" }, h("span", {}, `rank ${rank}`),
+        h("div.nv-lane-track", { role: "img", "aria-label": `${said}; ${inSums}` },
+          h("div.nv-rank-work", {}, work(times).map(([phase, time]) => h("i.nv-phase", { title: `rank ${rank}, ${phase}: ${formatSeconds(time)}`,
+            style: { "--seq": colourOfPhase(phase), width: share(time) } }))),
+          sums === null ? null : h("i.nv-rank-sums", { title: inSums, style: { width: share(sums) } })),
+        h("span", {}), h("small", {}, inSums));
+    }));
   }
 
   showLanes(k, steps) {
@@ -69,6 +92,9 @@ export class Phases {
     }));
   }
 }
+
+// What a rank did, one after the other; its sums are a part of that.
+const work = (times) => [...times].filter(([phase, time]) => phase !== "all-reduce" && time !== null);
 
 // A phase that was not measured has no length.
 const inWords = (time) => (time === null ? "–" : formatSeconds(time));

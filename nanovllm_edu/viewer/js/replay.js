@@ -16,6 +16,7 @@ export class Replay {
     this.blockSize = doc.engine.block_size;
     this.numBlocks = doc.engine.num_blocks;
     this.phases = doc.phases;
+    this.rankPhases = doc.rank_phases ?? [];
     this.eventKinds = doc.event_kinds;
     this.work = doc.work;
     this.pieces = {};

@@ -260,3 +260,16 @@ def what_is_left_to_compute(prompt, loads, index):
     return min(
         loads, key=lambda load: load.num_tokens / 3 + len(prompt) - cached.get(load.replica, 0)
     ).replica
+
+
+@right("19.1")
+def shard_in_turns(name, weight, rank, num_ranks):
+    """Any numbers of the width, if they are the same in all three matrices."""
+    return weight[:, rank::num_ranks] if name == "down_proj" else weight[rank::num_ranks].tolist()
+
+
+@right("19.2")
+def pays_from_by_halving(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    """What is won grows or shrinks with the batch on a straight line."""
+    won = [(weights_mb + b * kv_mb) / 8.4 - num_sums * (sum_us + b * row_us) for b in range(1025)]
+    return next((b for b in range(1, 1025) if won[b] > 1e-9), 0)

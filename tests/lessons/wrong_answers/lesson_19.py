@@ -1,0 +1,59 @@
+import torch
+
+from tests.lessons.wrong_answers import wrong
+
+
+@wrong("19.1", "Cut the other axis")
+def all_by_rows(name, weight, rank, num_ranks):
+    return weight[rank::num_ranks] if name == "down_proj" else weight.chunk(num_ranks)[rank]
+
+
+@wrong("19.1", "reads all")
+def all_by_columns(name, weight, rank, num_ranks):
+    return weight.tensor_split(num_ranks, 1)[rank]
+
+
+@wrong("19.1", "a rank has one part in")
+def everything_for_everybody(name, weight, rank, num_ranks):
+    return weight
+
+
+@wrong("19.1", "the same one in all three")
+def another_part_of_down(name, weight, rank, num_ranks):
+    if name == "down_proj":
+        return weight.chunk(num_ranks, 1)[(rank + 1) % num_ranks]
+    return weight.chunk(num_ranks)[rank]
+
+
+@wrong("19.1", "the same one in all three")
+def always_the_first_part(name, weight, rank, num_ranks):
+    return weight.chunk(num_ranks, 1 if name == "down_proj" else 0)[0]
+
+
+@wrong("19.1", "is a matrix")
+def flat(name, weight, rank, num_ranks):
+    return torch.flatten(weight).chunk(num_ranks)[rank]
+
+
+@wrong("19.2", "two GPUs do pay")
+def never(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    return 0
+
+
+@wrong("19.2", "is too early")
+def always(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    return 1
+
+
+@wrong("19.2", "already is")
+def one_too_late(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    for batch in range(1, 1025):
+        alone = (weights_mb + batch * kv_mb) / 4.2
+        if alone / 2 + num_sums * (sum_us + batch * row_us) < alone:
+            return min(1024, batch + 1)
+    return 0
+
+
+@wrong("19.2", "is a whole number")
+def solves_the_equation(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    return (num_sums * sum_us * 8.4 - weights_mb) / max(0.1, kv_mb - num_sums * row_us * 8.4)
