@@ -26,7 +26,6 @@ PAGE = """<!doctype html>
 script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; \
 img-src 'self' data:; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
 <title>{title} · nanovllm-edu</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="viewer.css">
@@ -34,6 +33,7 @@ img-src 'self' data:; base-uri 'none'; form-action 'none'">
 <script type="module" src="lesson.js"></script>
 </head>
 <body data-lesson="{number}">
+<script src="theme.js"></script>
 <header>
 <p><a href="../index.html">nanovllm-edu</a> · \
 <a href="../learn/{stem}.html">this lesson to read</a></p>

@@ -63,7 +63,8 @@ class Case:
     def __repr__(self) -> str:
         """What is known before the hunt; the name is not."""
         options = {"num_blocks": 16, **self.options}
-        lines = [f"Case {self.number}: blocks of 4 tokens, {options}"]
+        shown = ", ".join(f"{name}={value}" for name, value in options.items())
+        lines = [f"Case {self.number}: blocks of 4 tokens, {shown}"]
         lines += [
             f"  seq {i} arrives in round {r.at_step}: prompt {list(r.prompt)}, "
             f"{r.max_tokens} tokens wanted"

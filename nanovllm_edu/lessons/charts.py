@@ -94,7 +94,10 @@ def lines(
     pyplot.close(figure)
     for number, (name, y) in enumerate(series.items()):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
-        axes.plot(x, y, color=colour, marker=marker, markersize=5, lw=1.6, label=name)
+        # Not clipped: a marker at the edge of the axes is as whole as the others.
+        axes.plot(
+            x, y, color=colour, marker=marker, markersize=5, lw=1.6, label=name, clip_on=False
+        )
     if log_x:
         axes.set_xscale("log", base=2)
         axes.set_xticks(x, [f"{value:g}" for value in x])
@@ -116,9 +119,11 @@ def lines(
 
 
 def _short(value: float) -> str:
-    """Three digits; whole numbers whole, and nothing a dash."""
+    """Three digits; whole numbers whole, nothing a dash, and next to nothing not a zero."""
     if not value:
         return "–"
+    if abs(value) < 0.0005:
+        return "< 0.001"
     if value == int(value) or value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if value < 1 else f"{value:.3g}"

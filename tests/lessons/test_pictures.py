@@ -2,7 +2,7 @@
 
 import re
 
-from nanovllm_edu.lessons.charts import bars
+from nanovllm_edu.lessons.charts import bars, lines
 from nanovllm_edu.lessons.checks import checksum_engine, finish, greedy
 from nanovllm_edu.lessons.pictures import PALETTE, ink_on, pool, timeline
 from nanovllm_edu.viewer.source import module_source
@@ -44,9 +44,14 @@ def test_a_shared_block_has_a_strip_per_user():
 
 
 def test_bars_are_labelled_with_short_numbers():
-    axes = bars(list("abcde"), {"": [0, 0.12345, 27.324, 143, 12345.6]}).figure.axes[0]
+    axes = bars(list("abcdef"), {"": [0, 0.0001, 0.12345, 27.324, 143, 12345.6]}).figure.axes[0]
     labels = [text.get_text().strip() for text in axes.texts]
-    assert labels == ["–", "0.123", "27.3", "143", "12,346"]
+    assert labels == ["–", "< 0.001", "0.123", "27.3", "143", "12,346"]
+
+
+def test_a_marker_at_the_edge_of_the_axes_is_whole():
+    axes = lines([1, 2], {"share": [0, 100]}).figure.axes[0]
+    assert not axes.lines[0].get_clip_on()
 
 
 def test_a_chart_says_its_only_name_once():

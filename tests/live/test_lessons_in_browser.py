@@ -189,3 +189,16 @@ def test_axe_finds_no_serious_fault_on_a_phone(open_lesson: Callable, scheme: st
     run(page, 22)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert serious_faults(page) == []
+
+
+def test_the_sites_switch_decides_between_light_and_dark(open_lesson: Callable):
+    page = open_lesson("06", color_scheme="light")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    chosen = '{"index": 1, "color": {"scheme": "slate"}}'  # as the switch keeps it
+    page.evaluate("chosen => localStorage.setItem('/.__palette', chosen)", chosen)
+    page.reload()
+    assert page.evaluate(paper) == "rgb(20, 24, 30)"
+    page.evaluate("localStorage.setItem('/.__palette', '?')")  # not ours to repair
+    page.reload()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
