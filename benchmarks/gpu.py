@@ -40,17 +40,13 @@ SECTIONS = ("main", "small", "prefill", "long", "prefix", "records")
 BATCHES = (1, 8, 32, 128)
 
 
-def by_batch(*milliseconds: float) -> dict[int, float]:
-    return dict(zip(BATCHES, milliseconds, strict=True))
-
-
-OTHERS = {  # shape -> section -> who -> measured, or to be reached
+OTHERS = {  # shape -> section -> who -> measured, or to be reached; for each of BATCHES
     "qwen3-0.6b": {
         "main": {"goal": 4.3, "vLLM": 5.73, "nano-vllm": 7.23},
         "small": {
-            "goal": by_batch(0.75, 0.80, 1.0, 1.9),
-            "vLLM": by_batch(1.76, 2.65, 3.20, 3.90),
-            "nano-vllm": by_batch(2.16, 2.06, 2.14, 3.50),
+            "goal": [0.75, 0.80, 1.0, 1.9],
+            "vLLM": [1.76, 2.65, 3.20, 3.90],
+            "nano-vllm": [2.16, 2.06, 2.14, 3.50],
         },
         "prefill": {"goal": 0.30, "vLLM": 0.37, "nano-vllm": 0.39},
         "long": {"goal": 2.2, "vLLM": 2.66},
@@ -59,20 +55,20 @@ OTHERS = {  # shape -> section -> who -> measured, or to be reached
     "qwen3-4b": {
         "main": {"goal": 8.9, "vLLM": 11.0, "nano-vllm": 12.3},
         "small": {
-            "goal": by_batch(2.3, 2.4, 2.8, 4.1),
-            "vLLM": by_batch(3.6, 3.8, 4.2, 6.0),
-            "nano-vllm": by_batch(4.3, 4.3, 4.4, 6.1),
+            "goal": [2.3, 2.4, 2.8, 4.1],
+            "vLLM": [3.6, 3.8, 4.2, 6.0],
+            "nano-vllm": [4.3, 4.3, 4.4, 6.1],
         },
     },
     "qwen3-8b": {
         "main": {"goal": 12.4, "vLLM": 14.7},
-        "small": {"goal": by_batch(4.2, 4.3, 4.7, 6.3), "vLLM": by_batch(5.2, 5.5, 5.8, 7.8)},
+        "small": {"goal": [4.2, 4.3, 4.7, 6.3], "vLLM": [5.2, 5.5, 5.8, 7.8]},
     },
     "llama-3.2-1b": {
         "main": {"goal": 2.3, "vLLM": 3.75},
         "small": {
-            "goal": by_batch(0.70, 0.75, 0.85, 1.25),
-            "vLLM": by_batch(1.39, 1.53, 1.85, 2.86),
+            "goal": [0.70, 0.75, 0.85, 1.25],
+            "vLLM": [1.39, 1.53, 1.85, 2.86],
         },
     },
 }
@@ -320,7 +316,9 @@ def show(results: dict, others: dict, console: Console) -> None:
     def add(section: str, what: str, measured: str, floor: str = "", batch: int = 0) -> None:
         known = others.get(section, {})
         values = [known.get(who, "") for who in columns[3:]]
-        cells = [value.get(batch, "") if isinstance(value, dict) else value for value in values]
+        cells = [
+            value[BATCHES.index(batch)] if isinstance(value, list) else value for value in values
+        ]
         table.add_row(what, measured, floor, *map(str, cells))
 
     if "main" in results:
