@@ -183,5 +183,5 @@ def test_an_interrupt_while_the_small_model_guesses_loses_nothing(
     check(seqs, plain)
 
 
-def _interrupted(*_: Any) -> None:
+def _interrupted(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
