@@ -18,6 +18,8 @@ from nanovllm_edu.fused_decode.gemm_candidates import (
     triton_tiles,
 )
 from nanovllm_edu.fused_decode.gemm_choice import (
+    MARGIN,
+    PAIRS,
     UnreadablePlansError,
     choose,
     from_json,
@@ -60,49 +62,51 @@ LAYERS = {
     "odd": layer(896, 14, 2, 64, 4864),
 }
 GEMMS = [
-    pytest.param(shape, num_rows, id=f"{name} {role} {num_rows}")
+    pytest.param(shape, id=f"{name} {role}")
     for name, layer in LAYERS.items()
     for role, shape in layer.named()
-    for num_rows in BUCKETS
 ]
 
 
-@pytest.mark.parametrize(("shape", "num_rows"), GEMMS)
-def test_every_cut_on_hopper_keeps_the_rules_of_the_source(shape, num_rows):
-    parts = 2 if shape.kind == "GATE_UP" else 1
-    for tiles in hopper_tiles(shape, num_rows):
-        assert tiles.fits(shape.kind, shape.num_columns, shape.depth)
-        assert tiles.m in (64, 128)
-        assert tiles.n % 8 == 0 and tiles.n <= 256  # of the instruction
-        assert tiles.m // tiles.cluster_n % 8 == 0
-        assert tiles.n // parts // tiles.cluster_m % 8 == 0
-        assert tiles.splits * tiles.cluster_n * tiles.cluster_m <= 8
-        static = 16 * tiles.stages + 4 * tiles.m // tiles.splits + 1024  # barriers, scales, room
-        assert tiles.shared_bytes + static <= SHARED_BYTES
-        assert tiles.m * (tiles.n + 8) * 4 <= tiles.shared_bytes, "sums replace the tiles"
+@pytest.mark.parametrize("num_rows", BUCKETS)
+def test_every_cut_on_hopper_keeps_the_rules_of_the_source(num_rows):
+    for shape in (shape for layer in LAYERS.values() for _, shape in layer.named()):
+        parts = 2 if shape.kind == "GATE_UP" else 1
+        for tiles in hopper_tiles(shape, num_rows):
+            assert tiles.fits(shape.kind, shape.num_columns, shape.depth)
+            assert tiles.m in (64, 128)
+            assert tiles.n % 8 == 0 and tiles.n <= 256  # of the instruction
+            assert tiles.m // tiles.cluster_n % 8 == 0
+            assert tiles.n // parts // tiles.cluster_m % 8 == 0
+            assert tiles.splits * tiles.cluster_n * tiles.cluster_m <= 8
+            static = 16 * tiles.stages + 4 * tiles.m // tiles.splits + 1024  # barriers, scales
+            assert tiles.shared_bytes + static <= SHARED_BYTES
+            assert tiles.m * (tiles.n + 8) * 4 <= tiles.shared_bytes, "sums replace the tiles"
 
 
-@pytest.mark.parametrize(("shape", "num_rows"), GEMMS)
-def test_every_cut_in_triton_leaves_no_ragged_edge(shape, num_rows):
-    found = triton_tiles(shape, num_rows)
-    assert bool(found) == (num_rows <= 64)
-    for tiles in found:
-        width = tiles.n // 2 if shape.kind == "GATE_UP" else tiles.n
-        assert shape.num_columns % width == 0
-        assert tiles.m == 1 or tiles.m >= min(num_rows, 64)
-        assert shape.kind == "ADD" or tiles.splits == 1
+@pytest.mark.parametrize("shape", GEMMS)
+def test_every_cut_in_triton_leaves_no_ragged_edge(shape):
+    for num_rows in BUCKETS:
+        found = triton_tiles(shape, num_rows)
+        assert bool(found) == (num_rows <= 64)
+        for tiles in found:
+            width = tiles.n // 2 if shape.kind == "GATE_UP" else tiles.n
+            assert shape.num_columns % width == 0
+            assert tiles.m == 1 or tiles.m >= min(num_rows, 64)
+            assert shape.kind == "ADD" or tiles.splits == 1
 
 
 @pytest.mark.parametrize("has_hopper", [False, True])
-@pytest.mark.parametrize(("shape", "num_rows"), GEMMS)
-def test_few_candidates_the_best_first_and_the_library_last(shape, num_rows, has_hopper):
-    *ours, last = candidates(shape, num_rows, has_hopper)
-    assert last is None
-    assert len(ours) <= NUM_MEASURED + 3
-    assert has_hopper or not any(isinstance(tiles, HopperTiles) for tiles in ours)
-    times = [predicted_seconds(tiles, shape, num_rows) for tiles in ours]
-    assert times == sorted(times)
-    assert all(0 < seconds < 1e-3 for seconds in times)
+@pytest.mark.parametrize("shape", GEMMS)
+def test_few_candidates_the_best_first_and_the_library_last(shape, has_hopper):
+    for num_rows in BUCKETS:
+        *ours, last = candidates(shape, num_rows, has_hopper)
+        assert last is None
+        assert len(ours) <= NUM_MEASURED + 3
+        assert has_hopper or not any(isinstance(tiles, HopperTiles) for tiles in ours)
+        times = [predicted_seconds(tiles, shape, num_rows) for tiles in ours]
+        assert times == sorted(times)
+        assert all(0 < seconds < 1e-3 for seconds in times)
 
 
 def clock(times):
@@ -118,7 +122,7 @@ def clock(times):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_choice_is_the_fastest_possible_of_its_parts(name):
+def test_no_other_first_of_a_pair_is_faster_nor_the_library(name):
     generator = torch.Generator().manual_seed(3)
     known = {}
 
@@ -132,18 +136,14 @@ def test_the_choice_is_the_fastest_possible_of_its_parts(name):
     seconds, _ = clock(time)
     plans = choose(shapes, True, seconds)
     for num_rows, plan in plans.items():
-        for first, second in (("o", "gate_up"), ("down", "qkv")):
-            options = [
-                candidates(getattr(shapes, role), num_rows, True) for role in (first, second)
-            ]
-            chosen = time(num_rows, first, getattr(plan, first))
-            chosen += time(num_rows, second, getattr(plan, second))
-            # One role after the other: nothing is better that differs in one of the two.
-            for role, others in zip((first, second), options, strict=True):
-                for other in others:
-                    changed = replace(plan, **{role: other})
-                    if changed.is_possible and role == first:
-                        assert seconds(num_rows, changed) >= 0.99 * seconds(num_rows, plan)
+        for first, second in PAIRS:
+            assert plan.is_possible
+            for tiles in candidates(getattr(shapes, first), num_rows, True):
+                changed = replace(plan, **{first: tiles})
+                if changed.is_possible:  # else `second` would not find what it reads
+                    assert MARGIN * seconds(num_rows, plan) <= seconds(num_rows, changed)
+            without = replace(plan, **{first: None, second: None})
+            assert MARGIN * seconds(num_rows, plan) <= seconds(num_rows, without)
 
 
 def test_fewer_rows_are_never_slower_than_more():
