@@ -10,7 +10,6 @@ stream and leaves its squares; NCCL's needs another kernel for that, which is no
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from gpu_step import microseconds
 
 from nanovllm_edu.kernels.triton.residual import Residual
 from nanovllm_edu.layers.split import Place
@@ -59,7 +59,7 @@ def one_rank(order: dict[str, Any]) -> None:
         x = torch.randn(rows, WIDTH, device=meeting.device).bfloat16()
         halve = partial(repeat, COUNT, [partial(x.mul_, 0.5)])
         both = partial(repeat, COUNT, [partial(dist.all_reduce, x), partial(x.mul_, 0.5)])
-        found[str(rows)] = {"NCCL": (graph_us(both) - graph_us(halve)) / COUNT}
+        found[str(rows)] = {"NCCL": (microseconds(both, 1) - microseconds(halve, 1)) / COUNT}
         if meeting.ranks.sums is not None:
             found[str(rows)]["ours"] = ours(meeting, rows)
     if order["rank"] == 0:
@@ -88,33 +88,13 @@ def ours(meeting: Meeting, rows: int) -> float:
     assert torch.equal(residual.values, reference(list(parts))), f"{rows} rows differ"
     expected = residual.values.float().square().unflatten(1, (WIDTH // 64, -1)).sum(2)
     torch.testing.assert_close(residual.squares, expected, rtol=1e-4, atol=1e-3)
-    return graph_us(partial(repeat, COUNT // 2, launches)) / COUNT
+    return microseconds(partial(repeat, COUNT // 2, launches), COUNT)
 
 
 def repeat(count: int, launches: list[Callable[[], object]]) -> None:
     for _ in range(count):
         for launch in launches:
             launch()
-
-
-def graph_us(work: Callable[[], None]) -> float:
-    """Median microseconds of a replay."""
-    side = torch.cuda.Stream()
-    with torch.cuda.stream(side):
-        work()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=side):
-        work()
-    times = []
-    for _ in range(12):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end) * 1e3)
-    return statistics.median(times[2:])
 
 
 def main() -> None:

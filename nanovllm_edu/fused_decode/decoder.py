@@ -25,7 +25,7 @@ It knows nothing of plans and tickets. Read next: `runners/cuda_graph.py`, which
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from nanovllm_edu.fused_decode import layer_attention
 from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
@@ -82,8 +82,6 @@ class FusedDecoder:
 
     Attributes:
         layer: The shapes of its GEMMs.
-        plans: Who makes them. The first are predicted; `gemm_trial.py` puts better ones here,
-            before the first step.
     """
 
     def __init__(
@@ -104,8 +102,12 @@ class FusedDecoder:
             assert isinstance(weights.ranks.sums, PeerSums)  # `why_not_fused` sees to it
             self._sums = weights.ranks.sums
         self.layer = LayerShape.of(weights)
-        self.plans = GemmPlans(predicted(self.layer, self.has_hopper), "predicted from the shape")
         self._buffers: dict[int, _Buffers] = {}
+
+    @cached_property
+    def plans(self) -> GemmPlans:
+        """Who makes the GEMMs: as predicted, unless better ones are put here before a step."""
+        return GemmPlans(predicted(self.layer, self.has_hopper), "predicted from the shape")
 
     @property
     def has_hopper(self) -> bool:

@@ -16,6 +16,7 @@ Read next: `gemm_choice.py`.
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmShape
 from nanovllm_edu.kernels.hopper.gemm import DEPTH, HopperTiles
@@ -37,12 +38,13 @@ IN_TRITON, ON_HOPPER, IN_LIBRARY = (0.92, 3e-6), (0.7, 0.5e-6), (0.82, 3.5e-6)
 ROUND_SECONDS, SPLIT_SECONDS = 1e-6, 0.5e-6
 
 
-def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> list[AnyTiles]:
+@cache  # thousands of cuts are looked through, and a choice asks again and again
+def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> tuple[AnyTiles, ...]:
     """What is worth measuring, and what should be fastest first; the library is last."""
     ours: list[AnyTiles] = [*triton_tiles(shape, num_rows)]
     if has_hopper:
         ours += best_hopper_tiles(shape, num_rows)
-    return [*sorted(ours, key=lambda tiles: predicted_seconds(tiles, shape, num_rows)), None]
+    return (*sorted(ours, key=lambda tiles: predicted_seconds(tiles, shape, num_rows)), None)
 
 
 def predicted_seconds(tiles: AnyTiles, shape: GemmShape, num_rows: int) -> float:

@@ -51,7 +51,7 @@ def choose(layer: LayerShape, has_hopper: bool, seconds: Seconds) -> dict[int, G
     return dict(sorted(plans.items()))
 
 
-def whole_layers(options: dict[str, list[AnyTiles]]) -> list[GemmPlan]:
+def whole_layers(options: dict[str, tuple[AnyTiles, ...]]) -> list[GemmPlan]:
     """Plans in which one maker makes all four: its first choice of each, its second of each ..."""
     plans = []
     for maker in (Tiles, HopperTiles):
@@ -68,7 +68,7 @@ def _best_pair(
     plan: GemmPlan,
     first: str,
     second: str,
-    options: dict[str, list[AnyTiles]],
+    options: dict[str, tuple[AnyTiles, ...]],
     num_rows: int,
     seconds: Seconds,
 ) -> GemmPlan:

@@ -139,6 +139,24 @@ MIXED_PLAN = GemmPlan(o=IN_ONE, gate_up=IN_LANES)
 """As with many rows on a Hopper GPU: the library makes the other two."""
 
 
+def three_rows(tokens, tables, lengths, advances):
+    """Inputs of three rows that are sampled in three ways."""
+    device = tokens.device
+    return DecodeInputs(
+        token_table=tokens,
+        block_tables=tables,
+        table_rows=torch.tensor([3, 1, 0], device=device),
+        context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
+        advances=torch.tensor(advances, dtype=torch.int32, device=device),
+        seeds=torch.tensor([1, 2, 3], device=device),
+        temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
+        top_ks=torch.tensor([0, 5, 0], dtype=torch.int32, device=device),
+        top_ps=torch.tensor([0.5, 1.0, 0.6], device=device),
+        min_ps=torch.tensor([0.0, 0.0, 0.01], device=device),
+        sampled=torch.full((3,), 999, device=device),
+    )
+
+
 @pytest.mark.parametrize(
     ("plan", "is_filtered"),
     [
@@ -155,19 +173,8 @@ def test_steps_sample_the_models_tokens_and_advance(device, plan, is_filtered):
     tables = torch.randperm(5 * num_blocks, device=device).int().view(5, -1)
     lengths = [9, 1, 40]
     cache = cache_of(torch.randn(2, 2, 5 * num_blocks + 1, block_size, 2, 64, device=device))
-    inputs = DecodeInputs(
-        token_table=torch.randint(0, 150, (5, max_len + 1), device=device),
-        block_tables=tables,
-        table_rows=torch.tensor([3, 1, 0], device=device),
-        context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
-        advances=torch.tensor([1, 0, 1], dtype=torch.int32, device=device),
-        seeds=torch.tensor([1, 2, 3], device=device),
-        temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
-        top_ks=torch.tensor([0, 5, 0], dtype=torch.int32, device=device),
-        top_ps=torch.tensor([0.5, 1.0, 0.6], device=device),
-        min_ps=torch.tensor([0.0, 0.0, 0.01], device=device),
-        sampled=torch.full((num_rows,), 999, device=device),
-    )
+    tokens = torch.randint(0, 150, (5, max_len + 1), device=device)
+    inputs = three_rows(tokens, tables, lengths, advances=[1, 0, 1])
     decoder = FusedDecoder(weights, cache, inputs, is_overlapped=False)
     expected_cache, table = cache.copy(), inputs.token_table.clone()
     for given in (plan, None):  # None: as before

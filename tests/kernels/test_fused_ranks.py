@@ -5,7 +5,6 @@ from copy import deepcopy
 import pytest
 import torch
 
-from nanovllm_edu.fused_decode.decode_inputs import DecodeInputs
 from nanovllm_edu.fused_decode.decoder import FusedDecoder, why_not_fused
 from nanovllm_edu.fused_decode.gemm_plan import LIBRARY
 from nanovllm_edu.fused_decode.weights import ModelWeights
@@ -15,7 +14,13 @@ from nanovllm_edu.models.checkpoint import checkpoint_tensors
 from nanovllm_edu.models.loader import _part
 from nanovllm_edu.models.shard import Shard
 from tests.attention.batches import cache_of
-from tests.kernels.test_fused_decode import MIXED_PLAN, SMALL_PLAN, model_step, small_model
+from tests.kernels.test_fused_decode import (
+    MIXED_PLAN,
+    SMALL_PLAN,
+    model_step,
+    small_model,
+    three_rows,
+)
 from tests.meeting import Threads, together
 
 
@@ -72,19 +77,7 @@ def test_two_ranks_sample_the_models_tokens(device, plan, is_filtered):
     tokens = torch.randint(0, 150, (5, max_len + 1), device=device)
 
     def inputs_of():
-        return DecodeInputs(
-            token_table=tokens.clone(),
-            block_tables=tables,
-            table_rows=torch.tensor([3, 1, 0], device=device),
-            context_lens=torch.tensor(lengths, dtype=torch.int32, device=device),
-            advances=torch.tensor([1, 1, 1], dtype=torch.int32, device=device),
-            seeds=torch.tensor([1, 2, 3], device=device),
-            temperatures=torch.tensor([0.0, 0.7, 1.3], device=device),
-            top_ks=torch.tensor([0, 5, 0], dtype=torch.int32, device=device),
-            top_ps=torch.tensor([0.5, 1.0, 0.6], device=device),
-            min_ps=torch.tensor([0.0, 0.0, 0.01], device=device),
-            sampled=torch.full((num_rows,), 999, device=device),
-        )
+        return three_rows(tokens.clone(), tables, lengths, advances=[1, 1, 1])
 
     def rank_steps(rank, table):
         ranks = Threads(rank, table, TableSums(rank, table, device))

@@ -11,7 +11,7 @@ Read next: `gemm.py`, `decode.py`, `attention.py`.
 
 import ctypes
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,32 @@ def _boxed(value: Any) -> Any:
 
 def _place_of(boxed: Any) -> int:
     return int(boxed.getPtr()) if hasattr(boxed, "getPtr") else ctypes.addressof(boxed)
+
+
+@lru_cache(maxsize=1024)
+def tensor_map(
+    address: int, sizes: tuple[int, ...], strides: tuple[int, ...], box: tuple[int, ...]
+) -> Any:
+    """Describes bf16 numbers to the copy engine, the innermost axis first; its stride is 1.
+
+    Numbers outside of `sizes` are copied as zeros.
+    """
+    driver = cuda_driver()
+    return check(
+        driver.cuTensorMapEncodeTiled(
+            driver.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+            len(sizes),
+            address,
+            [driver.cuuint64_t(size) for size in sizes],
+            [driver.cuuint64_t(2 * stride) for stride in strides],
+            [driver.cuuint32_t(count) for count in box],
+            [driver.cuuint32_t(1)] * len(sizes),
+            driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
+            driver.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
+            driver.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+            driver.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+        )
+    )
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:

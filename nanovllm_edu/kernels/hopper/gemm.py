@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel, check
+from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel, tensor_map
 
 DEPTH = 64
 """Columns of x and w in one tile: 128 bytes, the widest that the copy engine can swizzle."""
@@ -107,8 +107,8 @@ class HopperGemm:
         self._tiles = tiles
         self._operands = (x, w)  # whose addresses are in the maps
         maps = (
-            tensor_map(x, tiles.m // tiles.cluster_n),
-            tensor_map(w, columns_of_tile // tiles.cluster_m),
+            _map_of(x, tiles.m // tiles.cluster_n),
+            _map_of(w, columns_of_tile // tiles.cluster_m),
         )
         numbers = (ctypes.c_int(num_rows), ctypes.c_float(eps))
         self._arguments = Arguments((*maps, out, squares, weighted, norm_weight, *numbers))
@@ -118,32 +118,12 @@ class HopperGemm:
         self._kernel.launch(self._grid, self._tiles.num_threads, self._arguments, is_overlapped)
 
 
-def tensor_map(matrix: Tensor, box_rows: int) -> Any:
-    """Describes a bf16 matrix [rows, K] to the copy engine, in boxes of `box_rows` x 64.
-
-    Rows outside the matrix are copied as zeros.
-    """
-    from cuda.bindings import driver
-
+def _map_of(matrix: Tensor, box_rows: int) -> Any:
+    """Describes a bf16 matrix [rows, K] to the copy engine, in boxes of `box_rows` x 64."""
     rows, depth = matrix.shape
     assert matrix.dtype == torch.bfloat16
     assert matrix.is_contiguous()
-    one = driver.cuuint32_t(1)
-    return check(
-        driver.cuTensorMapEncodeTiled(
-            driver.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-            2,
-            matrix.data_ptr(),
-            [driver.cuuint64_t(depth), driver.cuuint64_t(rows)],
-            [driver.cuuint64_t(2 * depth)],
-            [driver.cuuint32_t(DEPTH), driver.cuuint32_t(box_rows)],
-            [one, one],
-            driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
-            driver.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
-            driver.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-            driver.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-        )
-    )
+    return tensor_map(matrix.data_ptr(), (depth, rows), (depth,), (DEPTH, box_rows))
 
 
 @cache

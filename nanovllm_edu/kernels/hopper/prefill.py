@@ -6,15 +6,14 @@ next: `prefill.cu`.
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from nanovllm_edu.kernels.hopper import compiler
-from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel, check
+from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel, tensor_map
 from nanovllm_edu.kernels.hopper.gemm import DEPTH, wgmma
 from nanovllm_edu.kernels.triton.flash import LOG2_E
 
@@ -96,14 +95,14 @@ class HopperPrefill:
         tokens = 64 * tiles.groups // heads
         num_tiles = min(num_tokens, num_tokens // tokens + len(context_lens)) * num_heads // heads
         width = num_kv_heads * head_dim
-        queries = _described(
+        queries = tensor_map(
             q.data_ptr(), (head_dim, num_heads, num_tokens), (head_dim, q.stride(0)),
             (DEPTH, heads, tokens),
         )  # fmt: skip
         slots, box = (width, cache_layer.shape[1] * block_size), (DEPTH, box_rows(block_size))
         maps = (
             queries,
-            *(_described(half.data_ptr(), slots, (width,), box) for half in cache_layer),
+            *(tensor_map(half.data_ptr(), slots, (width,), box) for half in cache_layer),
         )
         numbers = (ctypes.c_int(block_tables.stride(0)), ctypes.c_int(len(context_lens)))
         tables = (block_tables, query_starts, context_lens, self._counter)
@@ -136,30 +135,6 @@ def why_unavailable(
 def box_rows(block_size: int) -> int:
     """Keys that one copy moves: as many as divide both a block of the cache and a tile."""
     return min(block_size & -block_size, KEYS)
-
-
-@lru_cache(maxsize=1024)
-def _described(
-    address: int, sizes: tuple[int, ...], strides: tuple[int, ...], box: tuple[int, ...]
-) -> Any:
-    """Describes bf16 numbers to the copy engine, the innermost axis first; its stride is 1."""
-    from cuda.bindings import driver
-
-    return check(
-        driver.cuTensorMapEncodeTiled(
-            driver.CUtensorMapDataType.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-            len(sizes),
-            address,
-            [driver.cuuint64_t(size) for size in sizes],
-            [driver.cuuint64_t(2 * stride) for stride in strides],
-            [driver.cuuint32_t(count) for count in box],
-            [driver.cuuint32_t(1)] * len(sizes),
-            driver.CUtensorMapInterleave.CU_TENSOR_MAP_INTERLEAVE_NONE,
-            driver.CUtensorMapSwizzle.CU_TENSOR_MAP_SWIZZLE_128B,
-            driver.CUtensorMapL2promotion.CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-            driver.CUtensorMapFloatOOBfill.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
-        )
-    )
 
 
 @cache

@@ -27,12 +27,16 @@ class TritonPagedAttention:
 
     Args:
         tiles: How decode cuts its work; by default what was measured best on an H200.
+        prefill: Attends for many tokens of a sequence, with the arguments of `paged_prefill`.
     """
 
     name = "triton"
 
-    def __init__(self, tiles: DecodeTiles | None = None) -> None:
+    def __init__(
+        self, tiles: DecodeTiles | None = None, prefill: Callable[..., None] = paged_prefill
+    ) -> None:
         self._tiles = tiles
+        self._paged_prefill = prefill
 
     def bind(self, batch: Batch, kv_cache: KVCache) -> Attend:
         """See `AttentionBackend`."""
@@ -88,7 +92,7 @@ class TritonPagedAttention:
     def _prefill(self, batch: Batch, kv_cache: KVCache) -> Callable[[int, Tensor], Tensor]:
         def over_cache(layer: int, q: Tensor) -> Tensor:
             out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-            paged_prefill(
+            self._paged_prefill(
                 q,
                 kv_cache.data[layer],
                 batch.block_tables,
