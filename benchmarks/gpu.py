@@ -302,8 +302,12 @@ def machine(bench: Bench) -> dict:
         "copy_bandwidth_tb_s": bench.bandwidth / 1e12,
         "start_seconds": bench.start_seconds,
         "options": bench.options,
-        "engine": {k: f"{v} ({why})" for k, (v, why) in bench.info.choices.items()},
+        "engine": {k: _said(v, why) for k, (v, why) in bench.info.choices.items()},
     }
+
+
+def _said(value: object, why: str) -> str:
+    return f"{value} ({why})".replace(str(Path.home()), "~")
 
 
 def show(results: dict, others: dict, console: Console) -> None:
@@ -345,10 +349,10 @@ def show(results: dict, others: dict, console: Console) -> None:
     console.print(table)
 
 
-def option(text: str) -> tuple[str, int]:
-    """`max_num_seqs=256` as a pair."""
+def option(text: str) -> tuple[str, int | str]:
+    """`max_num_seqs=256` or `attention_backend=flash` as a pair."""
     name, value = text.split("=")
-    return name, int(value)
+    return name, int(value) if value.isdigit() else value
 
 
 def main() -> None:
@@ -356,7 +360,7 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--shape", choices=SOURCES, default="qwen3-0.6b")
-    parser.add_argument("--options", nargs="*", type=option, default=[], metavar="NAME=NUMBER")
+    parser.add_argument("--options", nargs="*", type=option, default=[], metavar="NAME=VALUE")
     parser.add_argument("--nano-vllm", type=Path, help="a checkout to measure in the same run")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()

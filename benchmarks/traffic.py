@@ -105,7 +105,7 @@ def measure(setting: str, repeats: int) -> dict[str, Any]:
     given: dict[str, Any] = {}
     if setting != "default":
         pairs = (part.split("=") for part in setting.split(","))
-        given = {name: int(value) for name, value in pairs}
+        given = {name: int(value) if value.isdigit() else value for name, value in pairs}
     device = torch.device("cuda")
     model_config = shape("qwen3-0.6b")
     options = {k: v for k, (v, _) in device_defaults(device, model_config).items()} | given

@@ -56,8 +56,7 @@ class EngineConfig:
         attention_backend: "auto" chooses by device, dtype, head size, block size and what is
             installed, and `nanovllm-edu info` says why. On a CPU that is "native", our C kernel.
         gpu_memory_utilization: Fraction of the GPU's memory for weights, activations and cache.
-        enforce_eager: Never use CUDA graphs. Ranks that share a model use them only if it is given
-            as False.
+        enforce_eager: Never use CUDA graphs.
         tensor_parallel_size: Processes that share the model, each with a part of every matrix
             (see `models/shard.py`).
         seed: Requests without a seed of their own get one derived from this and their seq_id.

@@ -64,10 +64,7 @@ def triton_tiles(shape: GemmShape, num_rows: int) -> list[Tiles]:
     if num_rows > MOST_ROWS_IN_TRITON:
         return []
     if num_rows == 1:
-        step = (
-            Tiles(1, 16, 512, 1, 1, 4, 1) if shape.depth % 1024 else Tiles(1, 8, 1024, 1, 1, 4, 1)
-        )
-        return [Tiles(1, 4, 2048, 1, 1, 4, 1), step]
+        return _tiles_of_one_row(shape.depth)
     adds = shape.kind == "ADD"
     m = next(m for m in (16, 32, 64) if m >= num_rows)
     splits = 4 if adds else 1

@@ -43,12 +43,19 @@ def choose(layer: LayerShape, has_hopper: bool, seconds: Seconds) -> dict[int, G
     """
     plan, plans = LIBRARY, {}
     for num_rows in reversed(BUCKETS):
-        options = {name: candidates(shape, num_rows, has_hopper) for name, shape in layer.named()}
+        options = options_for(layer, num_rows, has_hopper)
         plan = _fastest([plan, *whole_layers(options)], num_rows, seconds)
         for first, second in PAIRS:
             plan = _best_pair(plan, first, second, options, num_rows, seconds)
         plans[num_rows] = plan
     return dict(sorted(plans.items()))
+
+
+def options_for(
+    layer: LayerShape, num_rows: int, has_hopper: bool
+) -> dict[str, tuple[AnyTiles, ...]]:
+    """The candidates of each GEMM, by its name."""
+    return {name: candidates(shape, num_rows, has_hopper) for name, shape in layer.named()}
 
 
 def whole_layers(options: dict[str, tuple[AnyTiles, ...]]) -> list[GemmPlan]:

@@ -9,8 +9,8 @@ Read next: `runners/cuda_graph.py`.
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -29,12 +29,15 @@ from nanovllm_edu.fused_decode.gemm_choice import (
     UnreadablePlansError,
     choose,
     from_json,
+    options_for,
     to_json,
 )
 from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, GemmPlan, GemmPlans
 from nanovllm_edu.fused_decode.layer_gemms import Launch
+from nanovllm_edu.kernels.compiling import do_side_by_side
 from nanovllm_edu.kernels.hopper import gemm
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
+from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.native.library import CompileError, cache_folder
 from nanovllm_edu.paged.kv_cache import KVCache
 
@@ -62,7 +65,8 @@ def find_plans(decoder: FusedDecoder) -> GemmPlans:
 
 def _try_out(decoder: FusedDecoder) -> dict[int, GemmPlan]:
     decoder = first_layers(decoder)
-    _compile_side_by_side(decoder)
+    _compile_cuda(decoder)
+    _compile_triton(decoder)
     with tqdm(desc="Trying GEMMs out", total=len(BUCKETS), delay=1) as bar:
         trial = Trial(decoder, bar.update)
         return choose(decoder.layer, decoder.has_hopper, trial.seconds)
@@ -91,7 +95,7 @@ def _keep(file: Path, text: str) -> None:
     part.replace(file)
 
 
-def _compile_side_by_side(decoder: FusedDecoder) -> None:
+def _compile_cuda(decoder: FusedDecoder) -> None:
     """What will be tried in CUDA C++: its compiler lets go of Python's lock."""
     device = decoder.weights.embedding.device
     work = {
@@ -101,14 +105,25 @@ def _compile_side_by_side(decoder: FusedDecoder) -> None:
         for tiles in candidates(shape, num_rows, decoder.has_hopper)
         if isinstance(tiles, HopperTiles)
     }
+    do_side_by_side([partial(gemm.compiled, *arguments) for arguments in work], device)
 
-    def compile_one(arguments: tuple) -> None:
-        torch.cuda.set_device(device)
-        torch.zeros(1, device=device)  # gives this thread the device's context
-        gemm.compiled(*arguments)
 
-    with ThreadPoolExecutor() as pool:
-        list(tqdm(pool.map(compile_one, work), total=len(work), desc="Compiling", delay=1))
+def _compile_triton(decoder: FusedDecoder) -> None:
+    """What will be tried in Triton, each in a plan with others."""
+    one_layer = first_layers(decoder, 1)
+    work: list[Launch] = []
+    for num_rows in BUCKETS:
+        options = options_for(decoder.layer, num_rows, decoder.has_hopper)
+        made = {
+            name: [tiles for tiles in found if isinstance(tiles, Tiles)]
+            for name, found in options.items()
+        }
+        for place in range(max(map(len, made.values()))):
+            plan = GemmPlan(
+                **{name: found[min(place, len(found) - 1)] for name, found in made.items()}
+            )
+            work.append(one_layer.layers_of(num_rows, plan))
+    do_side_by_side(work, decoder.weights.embedding.device)
 
 
 class Trial:
@@ -159,11 +174,17 @@ def _milliseconds(work: Launch) -> float:
     return begin.elapsed_time(end)
 
 
-def first_layers(decoder: FusedDecoder) -> FusedDecoder:
-    """A decoder of as few layers as do not fit into a cache, with rows enough for every bucket."""
+def first_layers(decoder: FusedDecoder, count: int | None = None) -> FusedDecoder:
+    """A decoder of a few layers, with rows enough for every bucket.
+
+    Args:
+        decoder: Of all layers.
+        count: How many; by default as few as do not fit into a cache.
+    """
     weights, cache = decoder.weights, decoder.kv_cache
-    layer_bytes = sum(shape.weight_bytes for _, shape in decoder.layer.named())
-    count = min(len(weights.layers), max(4, -(-int(BYTES_OF_LAYERS) // layer_bytes)))
+    if count is None:
+        layer_bytes = sum(shape.weight_bytes for _, shape in decoder.layer.named())
+        count = min(len(weights.layers), max(4, -(-int(BYTES_OF_LAYERS) // layer_bytes)))
     return FusedDecoder(
         replace(weights, layers=weights.layers[:count]),
         KVCache(cache.data[:count], cache.host[:count]),

@@ -36,6 +36,7 @@ from nanovllm_edu.core.plan import (
     TokenLogprobs,
 )
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.kernels.compiling import do_side_by_side
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
@@ -91,12 +92,23 @@ class CudaGraphRunner(EagerRunner):
         """
         assert self._graphs is not None
         self._graphs.choose_gemms()
+        self._compile()
         works: list[Any] = [partial(self._graphs.sampled, n) for n in self._graphs.sizes[::-1]]
         if self._prefill is not None:
             prefills = [partial(self._prefill.warm_up, n) for n in sizes(max_num_tokens)[::-1]]
             works = [*prefills, *works]
         for work in tqdm(works, desc="Capturing CUDA graphs", delay=1):
             work()
+
+    def _compile(self) -> None:
+        """Has the kernels of all graphs compiled, many at once."""
+        assert self._graphs is not None
+        if self._graphs.has_ranks:  # they add up: all would have to do the same in the same order
+            return
+        works = self._graphs.steps()
+        if self._prefill is not None:
+            works.append(self._prefill.compile)
+        do_side_by_side(works, self._graphs.inputs.tensors.seeds.device)
 
     def describe_decode(self) -> tuple[str, str]:
         """What a replayed step is made of, and why."""

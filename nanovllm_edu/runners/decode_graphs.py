@@ -14,6 +14,7 @@ It knows nothing of plans. Read next: `runners/cuda_graph.py`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -59,6 +60,7 @@ class DecodeGraphs:
         self.sizes = batch_sizes(tables.max_num_seqs)
         vocabulary = model.lm_head
         ranks = vocabulary.ranks if isinstance(vocabulary, SplitEmbedding) else None
+        self.has_ranks = ranks is not None
         self.why_not_fused = why_not_fused(model.config, ranks)
         self._model, self._backend, self._kv_cache = model, backend, kv_cache
         self._decoder = None
@@ -72,8 +74,13 @@ class DecodeGraphs:
     def choose_gemms(self) -> None:
         """Finds who makes the GEMMs of a fused step; before the first graph is recorded."""
         # Ranks keep what the shape predicts: a trial sums, and all would have to try the same.
-        if self._decoder is not None and self._decoder.weights.ranks is None and not self._sampled:
+        if self._decoder is not None and not self.has_ranks and not self._sampled:
             self._decoder.plans = find_plans(self._decoder)
+
+    def steps(self) -> list[Callable[[], None]]:
+        """A step of each size on padding rows, not recorded: it compiles what a graph launches."""
+        self.inputs.clear()
+        return [partial(self._step, size, False) for size in self.sizes]
 
     def describe(self) -> tuple[str, str]:
         """What a decode step is made of, and why; for people to read."""

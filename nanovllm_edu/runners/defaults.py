@@ -15,6 +15,7 @@ import torch
 
 from nanovllm_edu.attention import flash
 from nanovllm_edu.models.config import ModelConfig
+from nanovllm_edu.runners.select import why_no_hopper
 
 CHUNK_SECONDS = 0.01
 """What a chunk of a prompt may take while others wait for their next token."""
@@ -22,6 +23,9 @@ CHUNK_SECONDS = 0.01
 SHARE_OF_PRODUCTS = 0.7
 """Of the time of a prefill step, if products took what one alone takes; the rest is attention and
 what only moves memory."""
+
+HOPPER_BLOCK_SIZE = 64
+"""`benchmarks/gpu_kernels.py`: blocks of 16 make long prompts up to a sixth slower."""
 
 LONG_CONTEXT = 4096
 """From here on reading long contexts fast is worth blocks that are hit only as a whole."""
@@ -40,11 +44,20 @@ def device_defaults(device: torch.device, model: ModelConfig) -> dict[str, tuple
             prefill_chunk_size(products_per_second(device, model), model),
             f"whoever decodes waits about {1e3 * CHUNK_SECONDS:.0f} ms for others' prompts",
         )
-    size = flash.BLOCK_SIZE_MULTIPLE
-    why_not = flash.why_unavailable(device, model.dtype, model.head_dim, size)
-    if why_not is None and model.max_position_embeddings >= LONG_CONTEXT:
-        defaults["block_size"] = (size, "flash-attn reads such blocks, and contexts may be long")
+    if block_size := _block_size(device, model):
+        defaults["block_size"] = block_size
     return defaults
+
+
+def _block_size(device: torch.device, model: ModelConfig) -> tuple[int, str] | None:
+    """As small as costs nothing: what two prompts have in common is shared by whole blocks."""
+    size, big = HOPPER_BLOCK_SIZE, flash.BLOCK_SIZE_MULTIPLE
+    if why_no_hopper(device, model.dtype, model.head_dim, size) is None:
+        return size, "our kernels read such blocks as fast as larger ones"
+    why_not = flash.why_unavailable(device, model.dtype, model.head_dim, big)
+    if why_not is None and model.max_position_embeddings >= LONG_CONTEXT:
+        return big, "flash-attn reads such blocks, and contexts may be long"
+    return None
 
 
 def prefill_chunk_size(operations_per_second: float, model: ModelConfig) -> int:

@@ -81,6 +81,11 @@ class PrefillGraphs:
             sampled=torch.zeros(most, dtype=torch.int64, device=device),
         )
 
+    def compile(self) -> None:
+        """Runs the smallest step once: others are the same kernels."""
+        self._send(SMALLEST, Spans())
+        self._work(SMALLEST)
+
     def warm_up(self, size: int) -> None:
         """Captures the graph of so many tokens."""
         if size not in self._graphs:
@@ -151,12 +156,11 @@ def sizes(max_num_tokens: int) -> tuple[int, ...]:
 def max_rows(size: int) -> int:
     """Sequences, and tokens that are sampled from, of a step of so many tokens at most.
 
-    A small step may be one of guesses, with a few of many sequences, and a large one of many short
-    prompts. In between, each row more costs the vocabulary's GEMM what hardly any step needs.
+    A small step may be one of guesses, with a few of many sequences; a larger one has many short
+    prompts, or many rows that ride along. Each row more costs the vocabulary's GEMM: little beside
+    the rest of a step of some hundred tokens.
     """
-    if size <= 256:
-        return 128
-    return 64 if size < 4096 else 256
+    return 128 if size <= 256 else 256
 
 
 def size_for(spans: Spans) -> int | None:

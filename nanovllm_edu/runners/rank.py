@@ -111,7 +111,7 @@ def _answer(
 
 def _load(order: dict[str, Any], meeting: Meeting) -> tuple[EagerRunner, Hello]:
     """Loads its part, and waits until all have theirs."""
-    options = {"enforce_eager": True} | order["options"]  # graphs of ranks: only who asks for them
+    options = dict(order["options"])
     if meeting.device.type == "cuda":
         options["device"] = str(meeting.device)
     config = EngineConfig.from_options(options)

@@ -1,7 +1,8 @@
 """Which attention backend to use, and why: a decision that is data, like all others here.
 
-Preference: on a GPU flash-attn, then our Triton kernel; on a CPU our C kernel; sdpa where these
-cannot run. `reference` is only used when asked for, and so is `hopper`, which nobody has measured.
+Preference: on a Hopper GPU our CUDA C++ kernel (`benchmarks/gpu_kernels.py` says by how much), on
+another flash-attn, then our Triton kernel; on a CPU our C kernel; sdpa where these cannot run.
+`reference` is only used when asked for.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from nanovllm_edu.native import attention as native
 TRITON_HEAD_DIMS = (32, 64, 128)
 TRITON_MIN_BLOCK_SIZE = 4
 
-PREFERENCES = {"cuda": ("flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
+PREFERENCES = {"cuda": ("hopper", "flash", "triton", "sdpa"), "cpu": ("native", "sdpa")}
 """Best first, by type of device; the last of them runs everywhere."""
 
 RECORDABLE = ("flash", "triton", "hopper")

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import random
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from nanovllm_edu.fused_decode import gemm_trial
-from nanovllm_edu.fused_decode.decoder import FusedDecoder
+from nanovllm_edu.fused_decode.decoder import COLUMNS_MULTIPLE, FusedDecoder
 from nanovllm_edu.fused_decode.gemm_candidates import (
     NUM_MEASURED,
     candidates,
@@ -35,9 +37,10 @@ from nanovllm_edu.fused_decode.gemm_plan import (
     LayerShape,
 )
 from nanovllm_edu.fused_decode.weights import ModelWeights
-from nanovllm_edu.kernels.hopper.gemm import HopperTiles
+from nanovllm_edu.kernels.hopper.gemm import HopperTiles, constants_of
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from tests.attention.batches import cache_of
+from tests.kernels.hopper_emulator import COMPILER, SOURCES
 from tests.kernels.test_fused_decode import small_model
 
 SHARED_BYTES = 227 * 1024
@@ -82,6 +85,46 @@ def test_every_cut_on_hopper_keeps_the_rules_of_the_source(num_rows):
             static = 16 * tiles.stages + 4 * tiles.m // tiles.splits + 1024  # barriers, scales
             assert tiles.shared_bytes + static <= SHARED_BYTES
             assert tiles.m * (tiles.n + 8) * 4 <= tiles.shared_bytes, "sums replace the tiles"
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+def test_the_source_asserts_nothing_that_a_candidate_breaks(tmp_path):
+    """Else a first start ends with a kernel that does not compile, as Llama-3.2-1B's once did."""
+    source = (SOURCES / "gemm.cu").read_text()
+    rules = source[source.index("constexpr int BK") : source.rindex("static_assert")]
+    rules += source[len(source[: source.rindex("static_assert")]) :].splitlines()[0]
+    constants = {
+        tuple(constants_of(shape.kind, shape.depth, shape.num_columns, tiles).items())
+        for layer in (*LAYERS.values(), *odd_layers())
+        for _, shape in layer.named()
+        for num_rows in BUCKETS
+        for tiles in candidates(shape, num_rows, True)
+        if isinstance(tiles, HopperTiles)
+    }
+    names = [name for name, _ in next(iter(constants))]
+    parameters = ", ".join(f"int {name}" for name in names)
+    members = rules.replace("constexpr int", "static constexpr int")
+    cuts = [", ".join(str(value) for _, value in one) for one in constants]
+    text = "enum { PROJECT, GATE_UP, ADD, PLAIN };\n"
+    text += f"template <{parameters}> struct Cut {{\n{members}\n}};\n"
+    text += "".join(f"template struct Cut<{cut}>;\n" for cut in cuts)
+    file = tmp_path / "cuts.cpp"
+    file.write_text(text)
+    command = [COMPILER, "-std=c++17", "-fsyntax-only", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]
+    assert len(cuts) > 200
+
+
+def odd_layers(count=30):
+    """Whatever the fused kernels take: widths that are multiples of `COLUMNS_MULTIPLE`."""
+    rng = random.Random(7)
+    for _ in range(count):
+        kv_heads, head_dim = rng.choice((1, 2, 4, 8)), rng.choice((64, 128))
+        heads = kv_heads * rng.choice((2, 3, 4, 6, 8))
+        if heads * head_dim % COLUMNS_MULTIPLE == 0:
+            hidden, inner = (COLUMNS_MULTIPLE * rng.randint(3, 80) for _ in range(2))
+            yield layer(hidden, heads, kv_heads, head_dim, inner)
 
 
 @pytest.mark.parametrize("shape", GEMMS)

@@ -66,6 +66,13 @@ def test_the_rows_of_a_small_step_may_all_be_guesses():
     assert max_rows(128) >= 16 * 5
 
 
+def test_many_rows_that_ride_along_need_no_graph_of_many_more_tokens():
+    riders = [Span(i, i, 50, 1) for i in range(200)]
+    for num_tokens in (300, 512, 2000):
+        chunk = Span(200, 200, 0, num_tokens)
+        assert size_for(Spans([*riders, chunk])) <= 1.25 * (200 + num_tokens)
+
+
 def test_padding_belongs_to_nobody():
     spans = Spans([Span(7, 3, 10, 2), Span(8, 1, 30, 1), Span(9, 0, 4, 3, is_sampled=False)])
     packed = padded(spans, 64, padding_row=9)

@@ -132,7 +132,8 @@ def tensor_map(
 
 def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
     """The reason why these kernels cannot run; None if they can."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device) != (9, 0):
+    is_there = device.type == "cuda" and torch.cuda.is_available()
+    if not is_there or torch.cuda.get_device_capability(device) != (9, 0):
         return "it is for GPUs of compute capability 9.0"
     if dtype != torch.bfloat16:
         return f"its numbers are bfloat16, not {dtype}"
