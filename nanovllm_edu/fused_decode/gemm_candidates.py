@@ -124,7 +124,7 @@ def is_possible(tiles: HopperTiles, shape: GemmShape, num_rows: int) -> bool:
         tiles.fits(shape.kind, shape.num_columns, shape.depth)
         and tiles.splits * tiles.cluster_n * tiles.cluster_m <= MAX_CLUSTER
         and tiles.m // tiles.cluster_n % 8 == 0
-        and tiles.columns(shape.kind) // tiles.cluster_m % 8 == 0
+        and tiles.n % (16 * tiles.cluster_m) == 0
         and tiles.m // tiles.splits >= 8
         and -(-num_rows // tiles.m) % tiles.cluster_m == 0
         and tiles.stages >= 2

@@ -49,7 +49,7 @@ constexpr int ROWS = BM / SPLITS;  // that a block finishes
 constexpr int PART = 64;  // columns of the residual whose squares are summed up together
 constexpr int SQUARES = (KIND == ADD ? COLUMNS : K) / PART;
 constexpr int SUM_STRIDE = BN + 8;  // of sums in shared memory; the 8 avoid bank conflicts
-static_assert((KIND == PLAIN || SQUARES % 2 == 0) && (KIND != ADD || BN % PART == 0) && K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && OUT_COLUMNS % (8 * CLUSTER_M) == 0);
+static_assert((KIND == PLAIN || SQUARES % 2 == 0) && (KIND != ADD || BN % PART == 0) && K % (SPLITS * BK) == 0 && BM % (8 * CLUSTER_N) == 0 && BN % (16 * CLUSTER_M) == 0);
 static_assert(BM * SUM_STRIDE * 4 <= STAGES * STAGE_BYTES);
 
 // ---------------------------------------------------------------- what has no name in C++
