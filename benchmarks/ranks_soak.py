@@ -1,7 +1,7 @@
 """Ranks that are killed or stopped at random steps, again and again: what is left of them?
 
     python benchmarks/ranks_soak.py               # 50 rounds, some ten minutes
-    python benchmarks/ranks_soak.py --rounds 3
+    python benchmarks/ranks_soak.py --rounds 3 --seed 1
 
 Each round starts two ranks of the model in the box, takes a random number of steps, and then, at a
 random depth, kills one rank (SIGKILL) or stops it (SIGSTOP) in the middle of a step. The engine
@@ -66,7 +66,9 @@ def one_round(chance: random.Random, how: signal.Signals) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=50)
-    rounds, chance = parser.parse_args().rounds, random.Random(0)
+    parser.add_argument("--seed", type=int, default=0, help="of steps, depths and victims")
+    arguments = parser.parse_args()
+    rounds, chance = arguments.rounds, random.Random(arguments.seed)
     times: dict[signal.Signals, list[float]] = {signal.SIGKILL: [], signal.SIGSTOP: []}
     files, folders = 0, set(os.listdir(tempfile.gettempdir()))
     for number in range(rounds):

@@ -16,7 +16,7 @@ elsewhere: `wire/messages.py`, `runners/remote.py`; where several share it:
 `runners/tensor_parallel.py`.
 """
 
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from nanovllm_edu.core.plan import StepOutput, StepPlan
 
@@ -31,6 +31,16 @@ class Ticket(Protocol):
             Exception: Whatever the device reports. The engine then takes back this step and those
                 launched after it.
         """
+        ...
+
+
+@runtime_checkable
+class AskableTicket(Ticket, Protocol):
+    """One that can say whether its step is done. Not all devices can."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `wait` returns at once."""
         ...
 
 

@@ -34,6 +34,10 @@ class ReadyTicket:
 
     output: StepOutput
 
+    @property
+    def is_done(self) -> bool:
+        return True
+
     def wait(self) -> StepOutput:
         return self.output
 

@@ -60,7 +60,7 @@ class Crew:
         self.ranks: list[Rank] = []
         try:
             with tempfile.TemporaryDirectory() as meeting:  # they need it until all are there
-                order = order | {"meeting": f"{meeting}/meeting"}
+                order = order | {"meeting": f"{meeting}/meeting", "engine": os.getpid()}
                 for rank in range(order["num_ranks"]):
                     self.ranks.append(Rank.start(rank, order))
                 self.hellos = self._hear()
@@ -178,6 +178,7 @@ class Rank:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # gloo says there that it has found the others
+                process_group=0,  # a Ctrl-C, which all of a group get, is for the engine
                 env=_environment(order["num_ranks"]),
             )
         return cls(number, process, Connection(ours.detach()))

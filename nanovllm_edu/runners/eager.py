@@ -51,6 +51,11 @@ class EagerTicket:
     drafted: dict[int, Tokens] = field(default_factory=dict[int, Tokens])
     arrived: torch.cuda.Event | None = None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the tokens are here: on a CPU always."""
+        return self.arrived is None or self.arrived.query()
+
     def wait(self) -> StepOutput:
         """Blocks until the tokens are here."""
         if self.output is None:

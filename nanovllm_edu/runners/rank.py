@@ -9,13 +9,15 @@ has to tell the others. Only rank 0 tells the engine; the others say how long th
 One thread takes plans and launches them, the other waits for what comes out. So a GPU has its next
 step before it is done with this one.
 
-When its engine is gone, the pipe ends, and so does the rank. Read next: `runners/load.py`,
+When its engine is gone, the pipe ends, and so does the rank: at once, even if it loads, or waits
+for another rank in a sum. A third thread looks for that. Read next: `runners/load.py`,
 `runners/meeting.py`.
 """
 
 import json
 import os
-import signal
+import select
+import shutil
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -55,7 +57,7 @@ Launched = tuple[int, Ticket, Any]
 
 def main(pipe: Connection, order: dict[str, Any]) -> None:
     """Runs plans until the pipe ends; whatever goes wrong is the last thing that is said."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the engine
+    Thread(target=_end_with_engine, args=(pipe, order), daemon=True).start()
     launched: SimpleQueue[Launched | BaseException | None] = SimpleQueue()
     answers = Thread(target=_answer, args=(pipe, launched, order["rank"] == 0), daemon=True)
     try:
@@ -85,6 +87,19 @@ def main(pipe: Connection, order: dict[str, Any]) -> None:
         if not answers.is_alive():
             answers.start()
     answers.join()
+
+
+def _end_with_engine(pipe: Connection, order: dict[str, Any]) -> None:
+    """Ends this process when the other end of the pipe is gone, or whoever started it.
+
+    The pipe alone is not enough: a process that the engine's owner forked has it open, too.
+    """
+    end = select.poll()
+    end.register(pipe, 0)  # nothing but its end
+    while os.getppid() == order["engine"] and not end.poll(1000):
+        pass
+    shutil.rmtree(Path(order["meeting"]).parent, ignore_errors=True)  # is there until all have met
+    os._exit(0)
 
 
 def _answer(

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
-from nanovllm_edu.core.plan import StepOutput, StepPlan
+from nanovllm_edu.core.plan import Spans, StepOutput, StepPlan
 from nanovllm_edu.errors import (
     ConfigError,
     DeviceLostError,
@@ -33,6 +33,7 @@ from nanovllm_edu.errors import (
     shown,
 )
 from nanovllm_edu.runners.awaited import Awaited
+from nanovllm_edu.wire.bounds import check_output
 from nanovllm_edu.wire.messages import (
     MAX_BYTES,
     Hello,
@@ -51,7 +52,7 @@ class RemoteRunner:
     Args:
         url: Such as "ws://127.0.0.1:8001"; "wss://..." behind a proxy that speaks TLS.
         api_key: What the other side asks for.
-        connect_seconds: How long to wait for a connection.
+        connect_seconds: How long to wait for a connection, and then for its first message.
 
     Raises:
         ConfigError: The URL is none.
@@ -93,7 +94,7 @@ class RemoteRunner:
             raise EngineClosedError("this runner is closed; make a new one.")
         if self._session is None:
             self._session = self._reconnect()
-        return RemoteTicket(self, self._session, self._session.send(plan))
+        return RemoteTicket(self, self._session, plan.spans, self._session.send(plan))
 
     def forget(self, session: "Session") -> None:
         """The engine has been told that this session is lost: the next launch makes a new one."""
@@ -137,7 +138,8 @@ class RemoteRunner:
                 "runner`, or give the right address and key."
             ) from error
         try:
-            return Session(connection, decode(_received(connection), Hello), self.url)
+            hello = decode(_received(connection, self._connect_seconds), Hello)
+            return Session(connection, hello, self.url)
         except (ConnectionClosed, TimeoutError, WireError) as error:
             connection.close()
             raise DeviceLostError(f"the runner at {self.url} says: {error!s:.300}") from error
@@ -162,19 +164,26 @@ class RemoteTicket:
 
     runner: RemoteRunner
     session: "Session"
+    spans: Spans
     output: "Future[StepOutput]"
 
     def wait(self) -> StepOutput:
         """Blocks until its output is here.
 
         Raises:
-            DeviceLostError: It will never come.
+            DeviceLostError: It will never come, or is none of this step.
         """
         try:
-            return self.output.result()
+            output = self.output.result()
+            check_output(output, self.spans, self.session.hello)
         except DeviceLostError:
             self.runner.forget(self.session)
             raise
+        except WireError as error:
+            self.runner.forget(self.session)
+            self.session.close()
+            raise self.session.loss(str(error)) from error
+        return output
 
 
 class Session:
@@ -195,6 +204,9 @@ class Session:
             self._connection.send(data)
         except (ConnectionClosed, OSError):
             self._connection.close()  # the thread tells those who wait
+        except BaseException:  # an interrupt: half of the plan may be out, and nothing can follow
+            self._connection.close()
+            raise
         return output
 
     def _receive(self) -> None:
@@ -206,11 +218,14 @@ class Session:
         except (ConnectionClosed, OSError, WireError) as error:
             why = str(error)
         self._connection.close()
-        loss = (
+        self._awaited.lose(self.loss(why))
+
+    def loss(self, why: str) -> DeviceLostError:
+        """The error for who waits."""
+        return DeviceLostError(
             f"the runner at {self._url} was lost in a step ({why:.500}); its sequences wait again, "
             "and the next step connects anew."
         )
-        self._awaited.lose(DeviceLostError(loss))
 
     def close(self) -> None:
         """Ends the session; calling it again does nothing."""
@@ -226,5 +241,5 @@ def _is_of_a_runner(url: str) -> bool:
         return False
 
 
-def _received(connection: ClientConnection, timeout: float | None = 10.0) -> bytes:
+def _received(connection: ClientConnection, timeout: float | None) -> bytes:
     return connection.recv(timeout, decode=False)

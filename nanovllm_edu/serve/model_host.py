@@ -7,7 +7,9 @@
 
 One engine at a time: a plan makes sense only to who has seen all those before it. A browser is
 never answered, so that no page can reach a model on its reader's machine. One thread launches while
-another waits for outputs and sends them: a GPU is given the next step before this one is done.
+another waits for outputs and sends them: a GPU is given the next step before this one is done. On a
+CPU a step is done when it is launched; then its output is sent at once, since a second thread would
+only take turns with the first one, at a tenth of a short step.
 
 Read next: `cli/runner.py`.
 """
@@ -21,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from nanovllm_edu.core.model_runner import ModelRunner, Ticket
+from nanovllm_edu.core.model_runner import AskableTicket, ModelRunner, Ticket
 from nanovllm_edu.core.plan import StepPlan
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.runners.remote import PING_SECONDS
@@ -126,7 +128,11 @@ def _serve_session(connection: ServerConnection, runner: ModelRunner, hello: Hel
         while True:
             plan = decode_plan(connection.recv(decode=False))
             check_plan(plan, hello)
-            launched.put((plan.step_id, runner.launch(plan)))
+            ticket = runner.launch(plan)
+            if isinstance(ticket, AskableTicket) and ticket.is_done:
+                connection.send(encode_output(plan.step_id, ticket.wait()))
+            else:
+                launched.put((plan.step_id, ticket))
     except ConnectionClosed:
         launched.put(None)
     except Exception as error:  # whatever a device raises: the engine is told, and begins anew

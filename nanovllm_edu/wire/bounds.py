@@ -1,7 +1,8 @@
 """What a plan from elsewhere may name: rows, blocks, positions and tokens that the device has.
 
 An engine of this package plans nothing else. But a kernel trusts the block ids that it is given, so
-a plan that came over a wire is looked at before a kernel sees it.
+a plan that came over a wire is looked at before a kernel sees it. What comes back is looked at,
+too: a commit must not fail half-way.
 
 Read next: `runners/remote.py`.
 """
@@ -9,7 +10,7 @@ Read next: `runners/remote.py`.
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from nanovllm_edu.core.plan import DEVICE_TIER, Spans, StepPlan
+from nanovllm_edu.core.plan import DEVICE_TIER, Spans, StepOutput, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import WireError
 from nanovllm_edu.wire.messages import Hello
@@ -34,6 +35,31 @@ def check_plan(plan: StepPlan, device: Hello) -> None:
         _check_sampling(update.sampling, device)
     _check_blocks(plan, device)
     _check_masks(plan, device)
+
+
+def check_output(output: StepOutput, spans: Spans, device: Hello) -> None:
+    """Refuses an output that cannot be one of the plan with these spans.
+
+    Raises:
+        WireError: A sampled sequence has no token, too many, or one that the model does not have.
+    """
+    for seq_id, num_drafted, is_sampled in zip(
+        spans.seq_ids, spans.nums_drafted, spans.are_sampled, strict=True
+    ):
+        if not is_sampled or seq_id in output.errors:
+            continue
+        tokens = output.tokens.get(seq_id, ())
+        if not 1 <= len(tokens) <= num_drafted + 1:
+            raise WireError(
+                f"sequence {seq_id} got {len(tokens)} tokens in a step that had {num_drafted} "
+                "guesses."
+            )
+        if len(output.logprobs.get(seq_id, tokens)) != len(tokens):
+            raise WireError(f"sequence {seq_id} got another number of logprobs than of tokens.")
+        if not 0 <= min(tokens) <= max(tokens) < device.vocab_size:
+            raise WireError(
+                f"sequence {seq_id} got {tokens}, and the model has {device.vocab_size} tokens."
+            )
 
 
 def _check_spans(spans: Spans, device: Hello) -> None:

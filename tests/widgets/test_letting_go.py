@@ -5,13 +5,13 @@ import weakref
 
 import pytest
 from ipywidgets.widgets.widget import _instances
-from jupyter_client.manager import start_new_kernel
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import EngineClosedError
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.widgets import StepPlayer, show
+from tests.notebook_kernel import Kernel
 
 
 def make_engine() -> LLMEngine:
@@ -118,42 +118,12 @@ player
 VIEWER = "show(player.recording)"
 
 
-class Kernel:
-    """A real one, as a notebook uses it."""
-
-    def __init__(self, client) -> None:
-        self.client = client
-
-    def run(self, code: str, cell: str | None = None) -> str:
-        """Runs a cell; returns the text of its result."""
-        content = {
-            "code": code, "silent": False, "store_history": True, "user_expressions": {},
-            "allow_stdin": False, "stop_on_error": True,
-        }  # fmt: skip
-        message = self.client.session.msg("execute_request", content)
-        message["metadata"] = {"cellId": cell} if cell else {}
-        self.client.shell_channel.send(message)
-        result = ""
-        while True:
-            reply = self.client.get_iopub_msg(timeout=60)
-            if reply["parent_header"].get("msg_id") != message["header"]["msg_id"]:
-                continue
-            if reply["msg_type"] == "error":
-                pytest.fail("\n".join(reply["content"]["traceback"]))
-            if reply["msg_type"] == "execute_result":
-                result = reply["content"]["data"]["text/plain"]
-            if reply["msg_type"] == "status" and reply["content"]["execution_state"] == "idle":
-                return result
-
-
 @pytest.fixture
 def kernel():
-    manager, client = start_new_kernel()
-    kernel = Kernel(client)
+    kernel = Kernel()
     kernel.run(SETUP)
     yield kernel
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    kernel.close()
 
 
 @pytest.mark.parametrize("front_end", ["with cell ids", "without"])
