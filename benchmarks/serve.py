@@ -3,28 +3,36 @@
     python benchmarks/serve.py                 everything; some minutes
     python benchmarks/serve.py --rounds 2      quicker, and noisier
 
-The engine driven directly and through HTTP take turns, so that a busy machine disturbs both; each
-figure is a median. Clients are a process of their own. It talks to 127.0.0.1 only.
+The engine driven directly and through HTTP take turns with the same prompts, so that a busy machine
+disturbs both; each figure is a median. Clients are a process of their own. It talks to 127.0.0.1
+only. (Linux, for the processor time of each process.)
 """
 
 import argparse
 import asyncio
 import json
 import os
+import re
+import resource
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from threading import Event
 from time import perf_counter, sleep
+from typing import NamedTuple
 
+from benchmarks.remote import cpu_milliseconds
 from benchmarks.serve_soak import checksum_llm, memory
 from nanovllm_edu.async_llm import AsyncLLM
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.llm import LLM
+from nanovllm_edu.load.arrivals import Job
+from nanovllm_edu.load.client import Target
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.limits import ServeLimits
@@ -36,20 +44,45 @@ PARAMS = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
 COMMAND = [sys.executable, "-m", "nanovllm_edu"]
 
 
+POOL = ("--max-num-seqs", str(STREAMS), "--num-blocks", "1024")
+
+
+class Serving(NamedTuple):
+    """A server that runs: its address, and the processes that it is made of."""
+
+    url: str
+    pids: tuple[int, ...]
+
+
 @contextmanager
-def serving(*words: str) -> Iterator[str]:
-    """A server in a process of its own; gives its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ("--port", str(port), "--max-num-seqs", str(STREAMS), "--no-prefix-caching",
-               "--num-blocks", "1024", "--max-waiting", "4096")  # fmt: skip
-    with subprocess.Popen([*COMMAND, "serve", *options, *words], stderr=subprocess.DEVNULL) as one:
-        try:
-            while not is_well(f"http://127.0.0.1:{port}"):
-                sleep(0.01)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            one.terminate()
+def serving(*words: str, is_apart: bool = False) -> Iterator[Serving]:
+    """A server in a process of its own; `is_apart`: and its model in another one."""
+    with ExitStack() as stack:
+        pool, pids = POOL, ()
+        if is_apart:
+            url, pid = stack.enter_context(model_apart())
+            pool, pids = ("--runner", url), (pid,)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = ("--port", str(port), "--no-prefix-caching", "--max-waiting", "4096", *pool)
+        server = subprocess.Popen([*COMMAND, "serve", *options, *words], stderr=subprocess.DEVNULL)
+        stack.enter_context(server)
+        stack.callback(server.terminate)
+        while not is_well(f"http://127.0.0.1:{port}"):
+            sleep(0.01)
+        yield Serving(f"http://127.0.0.1:{port}", (server.pid, *pids))
+
+
+@contextmanager
+def model_apart() -> Iterator[tuple[str, int]]:
+    """The model in a process of its own; its address and its process id."""
+    command = [*COMMAND, "runner", "--port", "0", *POOL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one:
+        assert one.stderr is not None
+        found = re.search(r"ws://[\d.:]+", one.stderr.readline())
+        assert found is not None
+        yield found[0], one.pid
+        one.terminate()
 
 
 def is_well(url: str) -> bool:
@@ -68,7 +101,7 @@ def load(url: str, *words: str, tokens: int = TOKENS) -> dict:
     return json.loads(run.stdout)["runs"][-1]
 
 
-def by_users(llm: AsyncLLM, prompts: list[list[int]]) -> float:
+def by_users(llm: AsyncLLM, prompts: list[str]) -> float:
     """Seconds that as many users take as there are streams, each asking when it was answered."""
 
     async def main() -> float:
@@ -85,34 +118,57 @@ def by_users(llm: AsyncLLM, prompts: list[list[int]]) -> float:
     return asyncio.run(main())
 
 
+def crowd(server: Serving) -> dict[str, float]:
+    """What the same users get through HTTP, and what it takes of the processor a token."""
+    before, client_before = sum(map(cpu_milliseconds, server.pids)), children_seconds()
+    run = load(server.url, "--closed", str(STREAMS), "--requests", str(REQUESTS))
+    assert run["num_whole"] == REQUESTS, run["errors"]
+    took = sum(map(cpu_milliseconds, server.pids)) - before
+    asked = children_seconds() - client_before
+    return {
+        "tokens/s": run["tokens_per_second"],
+        "requests/s": run["requests_per_second"],
+        "time to first token, p50, ms": 1e3 * run["first_token"]["p50"],
+        "processor time of the server, us/token": 1e3 * took / (REQUESTS * TOKENS),
+        "processor time of the client and its start, us/token": 1e6 * asked / (REQUESTS * TOKENS),
+    }
+
+
+def children_seconds() -> float:
+    """What processes that have ended took of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def through_http(rounds: int) -> dict[str, float]:
-    """Tokens a second of `LLM.generate`, of users of an `AsyncLLM`, and of a server's, in turns.
+    """Tokens a second of `LLM.generate`, of users of an `AsyncLLM`, and of servers', in turns.
 
     Users in a closed loop come one after the other and leave rows empty in between. `LLM.generate`
     has all requests at once and leaves none: what the first lose is no cost of HTTP.
     """
-    prompts = [[10 + (7 * i + j) % 500 for j in range(WORDS)] for i in range(REQUESTS)]
-    num_tokens, rates, firsts = REQUESTS * TOKENS, [], []
-    with LLM(**OPTIONS) as llm, AsyncLLM(llm, max_waiting=4096) as async_llm, serving() as url:
-        for _ in range(rounds + 1):
+    target, job = Target("http://127.0.0.1/v1"), Job(0.0, WORDS, TOKENS)
+    prompts = [target.prompt(job, index) for index in range(REQUESTS)]  # those of `load`
+    num_tokens, found = REQUESTS * TOKENS, defaultdict[str, list[float]](list)
+    with ExitStack() as stack:
+        llm = stack.enter_context(LLM(**OPTIONS))
+        async_llm = stack.enter_context(AsyncLLM(llm, max_waiting=4096))
+        servers = {
+            "HTTP": stack.enter_context(serving()),
+            "HTTP, model apart": stack.enter_context(serving(is_apart=True)),
+        }
+        for number in range(rounds + 1):
+            if number == 1:  # the first one warms up
+                found.clear()
             begin = perf_counter()
             llm.generate(prompts, PARAMS, use_tqdm=False)
-            direct = num_tokens / (perf_counter() - begin)
+            found["LLM.generate: tokens/s"].append(num_tokens / (perf_counter() - begin))
             users = num_tokens / by_users(async_llm, prompts)
-            run = load(url, "--closed", str(STREAMS), "--requests", str(REQUESTS))
-            assert run["num_whole"] == REQUESTS, run["errors"]
-            rates.append((direct, users, run["tokens_per_second"]))
-            firsts.append(1e3 * run["first_token"]["p50"])
-    rates = rates[1:]
-    return {
-        "tokens/s, LLM.generate": median(one for one, _, _ in rates),
-        f"tokens/s, {STREAMS} users of an AsyncLLM": median(one for _, one, _ in rates),
-        f"tokens/s through HTTP, {STREAMS} streams": median(one for _, _, one in rates),
-        "requests/s through HTTP": median(one for _, _, one in rates) / TOKENS,
-        "lost to LLM.generate, %": median(100 * (1 - http / all_) for all_, _, http in rates),
-        "lost to users of an AsyncLLM, %": median(100 * (1 - http / one) for _, one, http in rates),
-        "time to first token, p50, ms": median(firsts[1:]),
-    }
+            found[f"{STREAMS} users of an AsyncLLM: tokens/s"].append(users)
+            for name, server in servers.items():
+                for what, value in (got := crowd(server)).items():
+                    found[f"{name}: {what}"].append(value)
+                found[f"{name}: lost to these users, %"].append(100 * (1 - got["tokens/s"] / users))
+    return {name: median(values) for name, values in found.items()}
 
 
 def start_up(rounds: int) -> dict[str, float]:
@@ -193,7 +249,8 @@ def overload(rounds: int) -> dict[str, float]:
     """Goodput at and above the capacity, when who waits in vain is turned away, and when not."""
     found: dict[str, list[float]] = {}
     for name, words in (("turned away after 1 s", ("--max-queue-seconds", "1")), ("waiting", ())):
-        with serving(*words) as url:
+        with serving(*words) as server:
+            url = server.url
             # At full speed for longer than the queue's limit: what the server can do.
             capacity = load(url, "--closed", str(STREAMS), "--requests", str(4 * REQUESTS))
             rate = capacity["requests_per_second"]
@@ -224,7 +281,7 @@ def main() -> None:
     for name, measure in parts.items():
         if given.only in (None, name):
             for what, value in measure(given.rounds).items():
-                print(f"{what:56} {value:10.2f}", flush=True)
+                print(f"{what:72} {value:10.2f}", flush=True)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
 
 

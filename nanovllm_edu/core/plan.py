@@ -18,6 +18,7 @@ then `core/schedule/scheduler.py`, which makes plans.
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, NamedTuple, overload
 
 from nanovllm_edu.core.events import Event, Preempted
@@ -96,6 +97,10 @@ class Span(NamedTuple):
         return self.num_drafted + 1 if self.is_sampled else 0
 
 
+_AS_SPAN = partial(tuple.__new__, Span)
+"""`Span._make` without the count of the columns, in C: a step's spans are read many times."""
+
+
 class Spans(Seq[Span]):
     """A step's spans, kept as one tuple for each field.
 
@@ -148,7 +153,7 @@ class Spans(Seq[Span]):
         return len(self.columns[0])
 
     def __iter__(self) -> Iterator[Span]:
-        return map(Span._make, zip(*self.columns, strict=True))
+        return map(_AS_SPAN, zip(*self.columns, strict=True))
 
     @overload
     def __getitem__(self, index: int) -> Span: ...

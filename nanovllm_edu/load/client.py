@@ -75,10 +75,14 @@ class Target:
         """What a certificate is checked against."""
         return ssl.create_default_context() if self.place.scheme == "https" else None
 
-    def body(self, job: Job, index: int) -> bytes:
-        """The body of a request; `index` is its number in the run, so that no two are alike."""
+    def prompt(self, job: Job, index: int) -> str:
+        """What a request says; `index` is its number in the run, so that no two are alike."""
         random = Random(f"{self.seed} {index}")
-        prompt = job.prompt or " ".join(random.choices(WORDS, k=job.prompt_words))
+        return job.prompt or " ".join(random.choices(WORDS, k=job.prompt_words))
+
+    def body(self, job: Job, index: int) -> bytes:
+        """The body of a request, as HTTP carries it."""
+        prompt = self.prompt(job, index)
         asked = {"messages": [{"role": "user", "content": prompt}]} if self.is_chat else {
             "prompt": prompt
         }  # fmt: skip
