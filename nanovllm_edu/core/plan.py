@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple, overload
 
 from nanovllm_edu.core.events import Event, Preempted
@@ -147,7 +148,7 @@ class Spans(Seq[Span]):
     @property
     def sampled(self) -> tuple[Span, ...]:
         """Those that bring tokens."""
-        return tuple(span for span in self if span.is_sampled)
+        return tuple(compress(self, self.are_sampled))
 
     def __len__(self) -> int:
         return len(self.columns[0])
