@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
 from threading import Event
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import NamedTuple
 
 from benchmarks.remote import cpu_milliseconds
@@ -159,11 +159,16 @@ def through_http(rounds: int) -> dict[str, float]:
         for number in range(rounds + 1):
             if number == 1:  # the first one warms up
                 found.clear()
-            begin = perf_counter()
+            begin, took = perf_counter(), process_time()
             llm.generate(prompts, PARAMS, use_tqdm=False)
             found["LLM.generate: tokens/s"].append(num_tokens / (perf_counter() - begin))
+            took = process_time() - took
+            found["LLM.generate: processor time, us/token"].append(1e6 * took / num_tokens)
+            took = process_time()
             users = num_tokens / by_users(async_llm, prompts)
             found[f"{STREAMS} users of an AsyncLLM: tokens/s"].append(users)
+            took = process_time() - took
+            found["these users: processor time, us/token"].append(1e6 * took / num_tokens)
             for name, server in servers.items():
                 for what, value in (got := crowd(server)).items():
                     found[f"{name}: {what}"].append(value)
