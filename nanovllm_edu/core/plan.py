@@ -15,7 +15,7 @@ Read next: `core/events.py`, the reasons in a plan; `core/request/sequence.py`, 
 then `core/schedule/scheduler.py`, which makes plans.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -98,7 +98,7 @@ class Span(NamedTuple):
         return self.num_drafted + 1 if self.is_sampled else 0
 
 
-_AS_SPAN = partial(tuple.__new__, Span)
+_AS_SPAN: Callable[[Iterable[Any]], Span] = partial(tuple.__new__, Span)  # type: ignore[arg-type]
 """`Span._make` without the count of the columns, in C: a step's spans are read many times."""
 
 
