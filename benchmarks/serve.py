@@ -216,38 +216,50 @@ def stream_memory(count: int = 200) -> dict[str, float]:
     return {"memory for an open stream, KiB": 1024 * (sizes[1] - sizes[0]) / count}
 
 
-async def _steps_per_second(llm: AsyncLLM, served: Served, *, watched: bool) -> float:
+async def _seconds_a_step(llm: AsyncLLM, served: Served, *, watched: bool) -> tuple[float, float]:
+    """By the clock, and of the processor."""
+
     async def watch() -> None:
         async for _ in served.watch.events(lambda: False):
             pass
 
     watcher = asyncio.create_task(watch()) if watched else None
     await asyncio.sleep(0.3)
-    before, begin = llm.metrics().num_steps, perf_counter()
+    before, begin, took = llm.metrics().num_steps, perf_counter(), process_time()
     prompts = [[10 + i, 11, 12, 13] for i in range(16)]
     params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
     await llm.stream([*prompts], params).outputs()
-    rate = (llm.metrics().num_steps - before) / (perf_counter() - begin)
+    num_steps = llm.metrics().num_steps - before
+    seconds = (perf_counter() - begin) / num_steps, (process_time() - took) / num_steps
     if watcher:
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
-    return rate
+    return seconds
 
 
 def watching(rounds: int) -> dict[str, float]:
     """What somebody who looks at /watch costs a step."""
 
-    async def main() -> list[float]:
+    async def main() -> list[tuple[float, ...]]:
         async with AsyncLLM(**OPTIONS) as llm:
-            served, costs = Served(llm, "tiny", Rules()), []
-            await _steps_per_second(llm, served, watched=True)
+            served, pairs = Served(llm, "tiny", Rules()), list[tuple[float, ...]]()
+            await _seconds_a_step(llm, served, watched=True)
             for _ in range(3 * rounds):
-                alone = await _steps_per_second(llm, served, watched=False)
-                watched = await _steps_per_second(llm, served, watched=True)
-                costs.append(100 * (alone / watched - 1))
-            return costs
+                alone = await _seconds_a_step(llm, served, watched=False)
+                watched = await _seconds_a_step(llm, served, watched=True)
+                costs = (
+                    100 * (after / before - 1) for before, after in zip(alone, watched, strict=True)
+                )
+                pairs.append((1e3 * alone[0], 1e3 * alone[1], *costs))
+            return pairs
 
-    return {"cost of a watcher, % of a step": median(asyncio.run(main()))}
+    clock, processor, cost, cost_of_processor = map(median, zip(*asyncio.run(main()), strict=True))
+    return {
+        "a step of 16 sequences, ms": clock,
+        "a step of 16 sequences, ms of the processor": processor,
+        "cost of a watcher, % of a step": cost,
+        "cost of a watcher, % of a step's processor time": cost_of_processor,
+    }
 
 
 def overload(rounds: int) -> dict[str, float]:
