@@ -23,13 +23,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
 from threading import Event
-from time import perf_counter, process_time, sleep
+from time import perf_counter, process_time, sleep, thread_time
 from typing import NamedTuple
 
 from benchmarks.remote import cpu_milliseconds
 from benchmarks.serve_soak import checksum_llm, memory
 from nanovllm_edu.async_llm import AsyncLLM
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.introspect.recorder import Recorder
+from nanovllm_edu.introspect.view import View
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.load.arrivals import Job
 from nanovllm_edu.load.client import Target
@@ -262,6 +264,24 @@ def watching(rounds: int) -> dict[str, float]:
     }
 
 
+def entries(rounds: int) -> dict[str, float]:
+    """What a step's entry of `/watch` takes, in processor time: of the thread that makes them."""
+    params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
+    found = []
+    with LLM(**OPTIONS) as llm:
+        for _ in range(rounds):
+            recorder = Recorder(llm.engine)
+            view = View(recorder.recording)
+            for i in range(16):
+                recorder.add_request([10 + i, 11, 12, 13], params)
+            while llm.engine.has_unfinished_requests():
+                recorder.step()
+            recording, begin = recorder.recording, thread_time()
+            view.extend(recording)
+            found.append(1e6 * (thread_time() - begin) / len(recording))
+    return {"entry of a step of 16 sequences, us of the processor": median(found)}
+
+
 def overload(rounds: int) -> dict[str, float]:
     """Goodput at and above the capacity, when who waits in vain is turned away, and when not."""
     found: dict[str, list[float]] = {}
@@ -286,13 +306,14 @@ def overload(rounds: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", help="one of: http, start, memory, watch, overload")
+    parser.add_argument("--only", help="one of: http, start, memory, watch, entries, overload")
     given = parser.parse_args()
     parts = {
         "http": through_http,
         "start": start_up,
         "memory": lambda _: stream_memory(),
         "watch": watching,
+        "entries": entries,
         "overload": lambda rounds: overload(min(rounds, 2)),
     }
     for name, measure in parts.items():
