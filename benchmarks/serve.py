@@ -3,28 +3,38 @@
     python benchmarks/serve.py                 everything; some minutes
     python benchmarks/serve.py --rounds 2      quicker, and noisier
 
-The engine driven directly and through HTTP take turns, so that a busy machine disturbs both; each
-figure is a median. Clients are a process of their own. It talks to 127.0.0.1 only.
+The engine driven directly and through HTTP take turns with the same prompts, so that a busy machine
+disturbs both; each figure is a median. Clients are a process of their own. It talks to 127.0.0.1
+only. (Linux, for the processor time of each process.)
 """
 
 import argparse
 import asyncio
 import json
 import os
+import re
+import resource
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from threading import Event
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep, thread_time
+from typing import NamedTuple
 
+from benchmarks.remote import cpu_milliseconds
 from benchmarks.serve_soak import checksum_llm, memory
 from nanovllm_edu.async_llm import AsyncLLM
 from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.introspect.recorder import Recorder
+from nanovllm_edu.introspect.view import View
 from nanovllm_edu.llm import LLM
+from nanovllm_edu.load.arrivals import Job
+from nanovllm_edu.load.client import Target
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.limits import ServeLimits
@@ -36,20 +46,45 @@ PARAMS = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
 COMMAND = [sys.executable, "-m", "nanovllm_edu"]
 
 
+POOL = ("--max-num-seqs", str(STREAMS), "--num-blocks", "1024")
+
+
+class Serving(NamedTuple):
+    """A server that runs: its address, and the processes that it is made of."""
+
+    url: str
+    pids: tuple[int, ...]
+
+
 @contextmanager
-def serving(*words: str) -> Iterator[str]:
-    """A server in a process of its own; gives its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ("--port", str(port), "--max-num-seqs", str(STREAMS), "--no-prefix-caching",
-               "--num-blocks", "1024", "--max-waiting", "4096")  # fmt: skip
-    with subprocess.Popen([*COMMAND, "serve", *options, *words], stderr=subprocess.DEVNULL) as one:
-        try:
-            while not is_well(f"http://127.0.0.1:{port}"):
-                sleep(0.01)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            one.terminate()
+def serving(*words: str, is_apart: bool = False) -> Iterator[Serving]:
+    """A server in a process of its own; `is_apart`: and its model in another one."""
+    with ExitStack() as stack:
+        pool, pids = POOL, ()
+        if is_apart:
+            url, pid = stack.enter_context(model_apart())
+            pool, pids = ("--runner", url), (pid,)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        options = ("--port", str(port), "--no-prefix-caching", "--max-waiting", "4096", *pool)
+        server = subprocess.Popen([*COMMAND, "serve", *options, *words], stderr=subprocess.DEVNULL)
+        stack.enter_context(server)
+        stack.callback(server.terminate)
+        while not is_well(f"http://127.0.0.1:{port}"):
+            sleep(0.01)
+        yield Serving(f"http://127.0.0.1:{port}", (server.pid, *pids))
+
+
+@contextmanager
+def model_apart() -> Iterator[tuple[str, int]]:
+    """The model in a process of its own; its address and its process id."""
+    command = [*COMMAND, "runner", "--port", "0", *POOL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one:
+        assert one.stderr is not None
+        found = re.search(r"ws://[\d.:]+", one.stderr.readline())
+        assert found is not None
+        yield found[0], one.pid
+        one.terminate()
 
 
 def is_well(url: str) -> bool:
@@ -68,7 +103,7 @@ def load(url: str, *words: str, tokens: int = TOKENS) -> dict:
     return json.loads(run.stdout)["runs"][-1]
 
 
-def by_users(llm: AsyncLLM, prompts: list[list[int]]) -> float:
+def by_users(llm: AsyncLLM, prompts: list[str]) -> float:
     """Seconds that as many users take as there are streams, each asking when it was answered."""
 
     async def main() -> float:
@@ -85,34 +120,62 @@ def by_users(llm: AsyncLLM, prompts: list[list[int]]) -> float:
     return asyncio.run(main())
 
 
+def crowd(server: Serving) -> dict[str, float]:
+    """What the same users get through HTTP, and what it takes of the processor a token."""
+    before, client_before = sum(map(cpu_milliseconds, server.pids)), children_seconds()
+    run = load(server.url, "--closed", str(STREAMS), "--requests", str(REQUESTS))
+    assert run["num_whole"] == REQUESTS, run["errors"]
+    took = sum(map(cpu_milliseconds, server.pids)) - before
+    asked = children_seconds() - client_before
+    return {
+        "tokens/s": run["tokens_per_second"],
+        "requests/s": run["requests_per_second"],
+        "time to first token, p50, ms": 1e3 * run["first_token"]["p50"],
+        "processor time of the server, us/token": 1e3 * took / (REQUESTS * TOKENS),
+        "processor time of the client and its start, us/token": 1e6 * asked / (REQUESTS * TOKENS),
+    }
+
+
+def children_seconds() -> float:
+    """What processes that have ended took of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def through_http(rounds: int) -> dict[str, float]:
-    """Tokens a second of `LLM.generate`, of users of an `AsyncLLM`, and of a server's, in turns.
+    """Tokens a second of `LLM.generate`, of users of an `AsyncLLM`, and of servers', in turns.
 
     Users in a closed loop come one after the other and leave rows empty in between. `LLM.generate`
     has all requests at once and leaves none: what the first lose is no cost of HTTP.
     """
-    prompts = [[10 + (7 * i + j) % 500 for j in range(WORDS)] for i in range(REQUESTS)]
-    num_tokens, rates, firsts = REQUESTS * TOKENS, [], []
-    with LLM(**OPTIONS) as llm, AsyncLLM(llm, max_waiting=4096) as async_llm, serving() as url:
-        for _ in range(rounds + 1):
-            begin = perf_counter()
+    target, job = Target("http://127.0.0.1/v1"), Job(0.0, WORDS, TOKENS)
+    prompts = [target.prompt(job, index) for index in range(REQUESTS)]  # those of `load`
+    num_tokens, found = REQUESTS * TOKENS, defaultdict[str, list[float]](list)
+    with ExitStack() as stack:
+        llm = stack.enter_context(LLM(**OPTIONS))
+        async_llm = stack.enter_context(AsyncLLM(llm, max_waiting=4096))
+        servers = {
+            "HTTP": stack.enter_context(serving()),
+            "HTTP, model apart": stack.enter_context(serving(is_apart=True)),
+        }
+        for number in range(rounds + 1):
+            if number == 1:  # the first one warms up
+                found.clear()
+            begin, took = perf_counter(), process_time()
             llm.generate(prompts, PARAMS, use_tqdm=False)
-            direct = num_tokens / (perf_counter() - begin)
+            found["LLM.generate: tokens/s"].append(num_tokens / (perf_counter() - begin))
+            took = process_time() - took
+            found["LLM.generate: processor time, us/token"].append(1e6 * took / num_tokens)
+            took = process_time()
             users = num_tokens / by_users(async_llm, prompts)
-            run = load(url, "--closed", str(STREAMS), "--requests", str(REQUESTS))
-            assert run["num_whole"] == REQUESTS, run["errors"]
-            rates.append((direct, users, run["tokens_per_second"]))
-            firsts.append(1e3 * run["first_token"]["p50"])
-    rates = rates[1:]
-    return {
-        "tokens/s, LLM.generate": median(one for one, _, _ in rates),
-        f"tokens/s, {STREAMS} users of an AsyncLLM": median(one for _, one, _ in rates),
-        f"tokens/s through HTTP, {STREAMS} streams": median(one for _, _, one in rates),
-        "requests/s through HTTP": median(one for _, _, one in rates) / TOKENS,
-        "lost to LLM.generate, %": median(100 * (1 - http / all_) for all_, _, http in rates),
-        "lost to users of an AsyncLLM, %": median(100 * (1 - http / one) for _, one, http in rates),
-        "time to first token, p50, ms": median(firsts[1:]),
-    }
+            found[f"{STREAMS} users of an AsyncLLM: tokens/s"].append(users)
+            took = process_time() - took
+            found["these users: processor time, us/token"].append(1e6 * took / num_tokens)
+            for name, server in servers.items():
+                for what, value in (got := crowd(server)).items():
+                    found[f"{name}: {what}"].append(value)
+                found[f"{name}: lost to these users, %"].append(100 * (1 - got["tokens/s"] / users))
+    return {name: median(values) for name, values in found.items()}
 
 
 def start_up(rounds: int) -> dict[str, float]:
@@ -155,45 +218,76 @@ def stream_memory(count: int = 200) -> dict[str, float]:
     return {"memory for an open stream, KiB": 1024 * (sizes[1] - sizes[0]) / count}
 
 
-async def _steps_per_second(llm: AsyncLLM, served: Served, *, watched: bool) -> float:
+async def _seconds_a_step(llm: AsyncLLM, served: Served, *, watched: bool) -> tuple[float, float]:
+    """By the clock, and of the processor."""
+
     async def watch() -> None:
         async for _ in served.watch.events(lambda: False):
             pass
 
     watcher = asyncio.create_task(watch()) if watched else None
     await asyncio.sleep(0.3)
-    before, begin = llm.metrics().num_steps, perf_counter()
+    before, begin, took = llm.metrics().num_steps, perf_counter(), process_time()
     prompts = [[10 + i, 11, 12, 13] for i in range(16)]
     params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
     await llm.stream([*prompts], params).outputs()
-    rate = (llm.metrics().num_steps - before) / (perf_counter() - begin)
+    num_steps = llm.metrics().num_steps - before
+    seconds = (perf_counter() - begin) / num_steps, (process_time() - took) / num_steps
     if watcher:
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
-    return rate
+    return seconds
 
 
 def watching(rounds: int) -> dict[str, float]:
     """What somebody who looks at /watch costs a step."""
 
-    async def main() -> list[float]:
+    async def main() -> list[tuple[float, ...]]:
         async with AsyncLLM(**OPTIONS) as llm:
-            served, costs = Served(llm, "tiny", Rules()), []
-            await _steps_per_second(llm, served, watched=True)
+            served, pairs = Served(llm, "tiny", Rules()), list[tuple[float, ...]]()
+            await _seconds_a_step(llm, served, watched=True)
             for _ in range(3 * rounds):
-                alone = await _steps_per_second(llm, served, watched=False)
-                watched = await _steps_per_second(llm, served, watched=True)
-                costs.append(100 * (alone / watched - 1))
-            return costs
+                alone = await _seconds_a_step(llm, served, watched=False)
+                watched = await _seconds_a_step(llm, served, watched=True)
+                costs = (
+                    100 * (after / before - 1) for before, after in zip(alone, watched, strict=True)
+                )
+                pairs.append((1e3 * alone[0], 1e3 * alone[1], *costs))
+            return pairs
 
-    return {"cost of a watcher, % of a step": median(asyncio.run(main()))}
+    clock, processor, cost, cost_of_processor = map(median, zip(*asyncio.run(main()), strict=True))
+    return {
+        "a step of 16 sequences, ms": clock,
+        "a step of 16 sequences, ms of the processor": processor,
+        "cost of a watcher, % of a step": cost,
+        "cost of a watcher, % of a step's processor time": cost_of_processor,
+    }
+
+
+def entries(rounds: int) -> dict[str, float]:
+    """What a step's entry of `/watch` takes, in processor time: of the thread that makes them."""
+    params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
+    found = []
+    with LLM(**OPTIONS) as llm:
+        for _ in range(rounds):
+            recorder = Recorder(llm.engine)
+            view = View(recorder.recording)
+            for i in range(16):
+                recorder.add_request([10 + i, 11, 12, 13], params)
+            while llm.engine.has_unfinished_requests():
+                recorder.step()
+            recording, begin = recorder.recording, thread_time()
+            view.extend(recording)
+            found.append(1e6 * (thread_time() - begin) / len(recording))
+    return {"entry of a step of 16 sequences, us of the processor": median(found)}
 
 
 def overload(rounds: int) -> dict[str, float]:
     """Goodput at and above the capacity, when who waits in vain is turned away, and when not."""
     found: dict[str, list[float]] = {}
     for name, words in (("turned away after 1 s", ("--max-queue-seconds", "1")), ("waiting", ())):
-        with serving(*words) as url:
+        with serving(*words) as server:
+            url = server.url
             # At full speed for longer than the queue's limit: what the server can do.
             capacity = load(url, "--closed", str(STREAMS), "--requests", str(4 * REQUESTS))
             rate = capacity["requests_per_second"]
@@ -212,19 +306,20 @@ def overload(rounds: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", help="one of: http, start, memory, watch, overload")
+    parser.add_argument("--only", help="one of: http, start, memory, watch, entries, overload")
     given = parser.parse_args()
     parts = {
         "http": through_http,
         "start": start_up,
         "memory": lambda _: stream_memory(),
         "watch": watching,
+        "entries": entries,
         "overload": lambda rounds: overload(min(rounds, 2)),
     }
     for name, measure in parts.items():
         if given.only in (None, name):
             for what, value in measure(given.rounds).items():
-                print(f"{what:56} {value:10.2f}", flush=True)
+                print(f"{what:72} {value:10.2f}", flush=True)
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
 
 

@@ -287,9 +287,15 @@ class Stream:
         Raises:
             NanoVLLMError: As in `__anext__`.
         """
-        pieces = [*await self._until(lambda mailbox: mailbox.pieces)]
+        here = self._mailbox.pieces or await self._until(lambda mailbox: mailbox.pieces)
+        pieces = [*here]
         self._mailbox.pieces.clear()
         return pieces
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all requests have ended, and no further token comes."""
+        return self._mailbox.outputs is not None
 
     async def outputs(self) -> list[RequestOutput]:
         """All of each request, when all have ended.

@@ -37,6 +37,7 @@ class Tokenizer(Decoder):
             self.spelling = "pieces"
         self._has_byte_tokens = "ByteFallback" in kinds
         self._token_bytes: dict[int, bytes | None] = {}
+        self._pieces: dict[int, str] = {}
         special = {i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self.special_token_ids = frozenset(special)
 
@@ -101,7 +102,11 @@ class Tokenizer(Decoder):
 
     def pieces(self, token_ids: list[int]) -> list[str]:
         """The text of each token by itself, special tokens included; for display."""
-        return [self.decode([token_id], skip_special_tokens=False) for token_id in token_ids]
+        known = self._pieces
+        for token_id in token_ids:
+            if token_id not in known:
+                known[token_id] = self.decode([token_id], skip_special_tokens=False)
+        return [known[token_id] for token_id in token_ids]
 
     def token_bytes(self, token_id: int) -> bytes | None:
         """The bytes that a token is; none if it is no token; None if it is no bytes."""

@@ -15,9 +15,11 @@ Read next: `core/events.py`, the reasons in a plan; `core/request/sequence.py`, 
 then `core/schedule/scheduler.py`, which makes plans.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field, fields
+from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple, overload
 
 from nanovllm_edu.core.events import Event, Preempted
@@ -96,6 +98,10 @@ class Span(NamedTuple):
         return self.num_drafted + 1 if self.is_sampled else 0
 
 
+_AS_SPAN: Callable[[Iterable[Any]], Span] = partial(tuple.__new__, Span)  # type: ignore[arg-type]
+"""`Span._make` without the count of the columns, in C: a step's spans are read many times."""
+
+
 class Spans(Seq[Span]):
     """A step's spans, kept as one tuple for each field.
 
@@ -142,13 +148,13 @@ class Spans(Seq[Span]):
     @property
     def sampled(self) -> tuple[Span, ...]:
         """Those that bring tokens."""
-        return tuple(span for span in self if span.is_sampled)
+        return tuple(compress(self, self.are_sampled))
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
     def __iter__(self) -> Iterator[Span]:
-        return map(Span._make, zip(*self.columns, strict=True))
+        return map(_AS_SPAN, zip(*self.columns, strict=True))
 
     @overload
     def __getitem__(self, index: int) -> Span: ...

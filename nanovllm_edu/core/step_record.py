@@ -10,6 +10,7 @@ notebook shows it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import Any
 
 from nanovllm_edu.core import html
@@ -80,7 +81,7 @@ class StepRecord:
     @property
     def running(self) -> tuple[int, ...]:
         """seq_ids that run, after the step."""
-        return tuple(seq_id for seq_id in self.block_tables if seq_id not in self.finished)
+        return tuple(filterfalse(self.finished.__contains__, self.block_tables))
 
     @property
     def num_tokens(self) -> int:

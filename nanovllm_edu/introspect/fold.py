@@ -150,16 +150,17 @@ class Fold:
     def commit(self, record: StepRecord) -> None:
         """A step's tokens are here. What was claimed and did not come is handed back."""
         for span in record.spans.sampled:
-            seq = self.sequences.get(span.seq_id)
+            seq_id, num_claimed = span.seq_id, span.num_claimed
+            seq = self.sequences.get(seq_id)
             if seq is None:
                 continue  # it has ended meanwhile
-            tokens = record.new_tokens.get(span.seq_id, ())
-            self.history.settle(span.seq_id, seq.num_known, tokens)
+            tokens = record.new_tokens.get(seq_id, ())
+            self.history.settle(seq_id, seq.num_known, tokens)
             seq.num_known += len(tokens)
-            seq.num_claimed -= span.num_claimed
+            seq.num_claimed -= num_claimed
             if seq.row is not None:
-                seq.num_computed_tokens -= span.num_claimed - len(tokens)
-            self.touched_seqs.add(span.seq_id)
+                seq.num_computed_tokens -= num_claimed - len(tokens)
+            self.touched_seqs.add(seq_id)
         self.apply(record.effects)
 
     def apply(self, events: Iterable[Event]) -> None:

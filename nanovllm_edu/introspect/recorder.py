@@ -54,6 +54,7 @@ class Recorder:
         self._records: list[StepRecord] = []
         self._newest = max(self._initial.sequences, default=-1)
         self._pieces: dict[int, str] = {}
+        self._before: Recording | None = None
         manager = self.engine.scheduler.block_manager
         # Under LRU the order follows from the events; of another policy only the policy knows it.
         self._keeps_order = type(manager.evictable) is not LRU
@@ -140,6 +141,7 @@ class Recorder:
             steps = [i for i, entry in enumerate(self._journal) if isinstance(entry, Stepped)]
             first = steps[num_steps - 1] + 1
             self._initial, self._num_seen = initial, self._num_seen - first
+            self._before = None
             self._journal = [_renumbered(entry, num_steps) for entry in self._journal[first:]]
             del self._records[:num_steps]
 
@@ -151,7 +153,9 @@ class Recorder:
         with self.engine.exclusive():
             self._look()
             self._decode_new_pieces()
-        return Recording(self._initial, tuple(self._journal), describe(self.engine), self._pieces)
+            parts = self._initial, tuple(self._journal), describe(self.engine), self._pieces
+            self._before = Recording(*parts, self._before)
+            return self._before
 
     def record(self, index: int) -> StepRecord:
         """The record of a step, without freezing the rest."""

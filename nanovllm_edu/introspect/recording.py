@@ -9,6 +9,7 @@ and `text` are functions of a recording. Read next: `introspect/journal.py`, wha
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +38,10 @@ class Recording:
         engine: What the engine was: block_size, num_blocks, policy, ... as plain values.
         pieces: token id -> its text, if the engine had a tokenizer.
         records: The steps.
+
+    Args:
+        before: A recording with the same beginning, if there is one: what was found out about its
+            entries is true of these.
     """
 
     def __init__(
@@ -45,13 +50,15 @@ class Recording:
         journal: tuple[Entry, ...],
         engine: Mapping[str, Any],
         pieces: Mapping[int, str] | None = None,
+        before: "Recording | None" = None,
     ) -> None:
         self.initial = initial
         self.journal = journal
         self.engine = dict(engine)
         self.pieces = dict(pieces or {})
-        self._steps = [i for i, entry in enumerate(journal) if isinstance(entry, Stepped)]
-        self.records = tuple(e.record for e in journal if isinstance(e, Stepped))
+        self._order = _Order() if before is None else before._order.copy()
+        self._order.extend(journal)
+        self.records = tuple(self._order.records)
         self._frames: dict[int, tuple[int, Fold]] = {}
 
     def __len__(self) -> int:
@@ -107,8 +114,8 @@ class Recording:
         fold = fold.copy()
         for i in range(position, self._end(index)):
             self.advance(fold, i)
-            step = self._steps_upto(i)
-            if isinstance(self.journal[i], Stepped) and step % KEY_FRAME_INTERVAL == 0:
+            step = self._order.steps.get(i)
+            if step is not None and step % KEY_FRAME_INTERVAL == 0:
                 self._frames.setdefault(step, (i + 1, fold.copy()))
         return fold
 
@@ -130,15 +137,8 @@ class Recording:
     def _end(self, index: int) -> int:
         """Journal position after step `index`; before the first one, its requests are there."""
         if index >= 0:
-            return self._steps[index] + 1
-        return self._steps[0] if self._steps else len(self.journal)
-
-    @cached_property
-    def _step_at(self) -> dict[int, int]:
-        return {position: step for step, position in enumerate(self._steps)}
-
-    def _steps_upto(self, position: int) -> int:
-        return self._step_at.get(position, -1)
+            return self._order.positions[index] + 1
+        return self._order.positions[0] if self.records else len(self.journal)
 
     def advance(self, fold: Fold, position: int) -> None:
         """Applies the journal's entry at a position to a fold that stands right before it."""
@@ -154,12 +154,12 @@ class Recording:
             case Resumed():
                 fold.become(entry.frame)
             case Stepped():
-                self._apply_step(fold, self._step_at[position], entry)
+                self._apply_step(fold, self._order.steps[position], entry)
 
     def _apply_step(self, fold: Fold, step: int, entry: Stepped) -> None:
         """Plans that were made before this commit take effect first (`run` plans ahead)."""
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
-        if step in self._gaps:
+        if step in self._order.gaps:
             raise _missing(step)
         try:
             while fold.num_planned <= self.last_planned(step):
@@ -173,34 +173,8 @@ class Recording:
 
     def last_planned(self, step: int) -> int:
         """The newest step that was planned when `step` was committed, and not rolled back."""
-        survived = [kept for end, kept in self._failures if end >= step]
+        survived = [kept for end, kept in self._order.failures if end >= step]
         return min([step + self.records[step].num_in_flight, len(self) - 1, *survived])
-
-    @cached_property
-    def _failures(self) -> list[tuple[int, int]]:
-        """For each `Resumed`: the last step before it, and the last one whose plan it left."""
-        failures, step = [], -1
-        for entry in self.journal:
-            step += isinstance(entry, Stepped)
-            if isinstance(entry, Resumed):
-                failures.append((step, entry.frame.num_planned - 1))
-        return failures
-
-    @cached_property
-    def _gaps(self) -> set[int]:
-        """Steps whose number does not follow, though no failure took the numbers between."""
-        gaps: set[int] = set()
-        step, expected, has_failed = -1, None, False
-        for entry in self.journal:
-            has_failed = has_failed or isinstance(entry, Resumed)
-            if isinstance(entry, Stepped):
-                step += 1
-                if expected not in (None, entry.record.step_id):
-                    if not has_failed:
-                        gaps.add(step)
-                    has_failed = False
-                expected = entry.record.step_id + 1
-        return gaps
 
     # ---------------------------------------------------------------------- in words
 
@@ -232,6 +206,64 @@ class Recording:
             len(record.waiting),
             block_counts(self.fold_to(index)),
             ", ".join(breakpoints_at(record)),
+        )
+
+
+@dataclass(slots=True)
+class _Order:
+    """Where in a journal its steps are, and which of them do not follow. It grows with it.
+
+    Attributes:
+        records: The steps.
+        positions: Where each is.
+        steps: position -> which step is there.
+        failures: For each `Resumed`: the last step before it, and the last one whose plan it left.
+        gaps: Steps whose number does not follow, though no failure took the numbers between.
+        num_read: Entries that were taken in.
+        next_id: What the next step's number has to be, if no failure takes it.
+        has_failed: Whether one may have.
+    """
+
+    records: list[StepRecord] = field(default_factory=list[StepRecord])
+    positions: list[int] = field(default_factory=list[int])
+    steps: dict[int, int] = field(default_factory=dict[int, int])
+    failures: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    gaps: set[int] = field(default_factory=set[int])
+    num_read: int = 0
+    next_id: int | None = None
+    has_failed: bool = False
+
+    def extend(self, journal: tuple[Entry, ...]) -> None:
+        """Takes in what is new."""
+        for position in range(self.num_read, len(journal)):
+            entry = journal[position]
+            if isinstance(entry, Stepped):
+                self._take(entry.record, position)
+            elif isinstance(entry, Resumed):
+                self.failures.append((len(self.records) - 1, entry.frame.num_planned - 1))
+                self.has_failed = True
+        self.num_read = len(journal)
+
+    def _take(self, record: StepRecord, position: int) -> None:
+        step = len(self.records)
+        if self.next_id not in (None, record.step_id):
+            if not self.has_failed:
+                self.gaps.add(step)
+            self.has_failed = False
+        self.next_id = record.step_id + 1
+        self.records.append(record)
+        self.positions.append(position)
+        self.steps[position] = step
+
+    def copy(self) -> "_Order":
+        """One that grows by itself."""
+        return replace(
+            self,
+            records=self.records.copy(),
+            positions=self.positions.copy(),
+            steps=self.steps.copy(),
+            failures=self.failures.copy(),
+            gaps=self.gaps.copy(),
         )
 
 

@@ -34,6 +34,7 @@ FORMAT = "nanovllm-edu view"
 SCHEMA_VERSION = 2
 WORK = ("prefill", "cached", "decode", "verify")
 """What a span does; "cached" is the prefill that is left after a prefix hit."""
+_WORK = {kind: number for number, kind in enumerate(WORK)}
 MARKS = ("prefix hit", "eviction", "preemption", "sequence finishes", "wrong guess")
 """Breakpoints that a page marks: a step has bit `1 << i` for the i-th of them."""
 
@@ -151,21 +152,22 @@ class View:
         for seq in map(fold.sequences.get, sorted(fold.touched_seqs)):
             if seq is None:
                 continue
-            before, name = self._shown.get(seq.seq_id, _UNKNOWN), str(seq.seq_id)
-            origin = self._origins.get(seq.seq_id, (0, 0)) if seq.num_computed_tokens else (0, 0)
-            now = _Shown(_counts(seq), origin, seq.row, seq.block_table)
-            if now.counts != before.counts:
-                counts += seq.seq_id, *now.counts
-            if now.origin != before.origin:
-                origins[name] = list(now.origin)
-            if now.row != before.row:
-                rows[name] = now.row
-                if now.row is not None and seq.seq_id in self._matches:
-                    matches[name] = list(self._matches[seq.seq_id])
-            if now.table != before.table:
-                first = _first_difference(before.table, now.table)
-                tables[name] = [first, now.table[first:]]
-            self._shown[seq.seq_id] = now._replace(table=list(now.table))
+            seq_id = seq.seq_id
+            before, now = self._shown.get(seq_id, _UNKNOWN), _counts(seq)
+            origin = self._origins.get(seq_id, (0, 0)) if seq.num_computed_tokens else (0, 0)
+            table = before.table
+            if now != before.counts:
+                counts += seq_id, *now
+            if origin != before.origin:
+                origins[str(seq_id)] = list(origin)
+            if seq.row != before.row:
+                rows[str(seq_id)] = seq.row
+                if seq.row is not None and seq_id in self._matches:
+                    matches[str(seq_id)] = list(self._matches[seq_id])
+            if seq.block_table != table:
+                table, first = list(seq.block_table), _first_difference(table, seq.block_table)
+                tables[str(seq_id)] = [first, table[first:]]
+            self._shown[seq_id] = _Shown(now, origin, seq.row, table)
         return {"seqs": counts, "origins": origins, "rows": rows, "tables": tables,
                 "matches": matches}  # fmt: skip
 
@@ -215,12 +217,14 @@ class View:
     def _tables(self, record: StepRecord) -> dict[str, Any]:
         """Block tables that the step used and that are other ones after it."""
         gone: dict[str, list[int]] = {}
-        for span in record.spans:
-            used = record.block_tables.get(span.seq_id, ())
-            used = used[: -(-span.end // self._fold.block_size)]
-            shown = self._shown.get(span.seq_id, _UNKNOWN).table
+        size, spans = self._fold.block_size, record.spans
+        for seq_id, start, num in zip(
+            spans.seq_ids, spans.starts, spans.nums_of_tokens, strict=True
+        ):
+            used = record.block_tables.get(seq_id, ())[: -(-(start + num) // size)]
+            shown = self._shown.get(seq_id, _UNKNOWN).table
             if tuple(shown[: len(used)]) != used:
-                gone[str(span.seq_id)] = list(used)
+                gone[str(seq_id)] = list(used)
         return {"tables": gone} if gone else {}
 
 
@@ -249,15 +253,16 @@ def _first_difference(before: list[int], after: list[int]) -> int:
 def _step(record: StepRecord) -> dict[str, Any]:
     hits = {e.seq_id for e in record.plan.events if isinstance(e, PrefixHit) and e.num_tokens}
     spans: list[int] = []
+    tokens: list[list[int]] = []
     for span in record.spans:
-        kind = "cached" if span.seq_id in hits else kind_of(span)
-        spans += span.seq_id, span.start, span.num_tokens, WORK.index(kind), int(span.is_sampled)
+        seq_id, _, start, num_tokens, _, num_drafted, is_sampled = span
+        kind = "cached" if seq_id in hits else kind_of(span)
+        spans += seq_id, start, num_tokens, _WORK[kind], int(is_sampled)
+        if is_sampled and seq_id in record.new_tokens:
+            place = start + num_tokens - num_drafted
+            tokens.append([seq_id, place, *record.new_tokens[seq_id]])
     optional = {
-        "tokens": [
-            [span.seq_id, span.end - span.num_drafted, *record.new_tokens[span.seq_id]]
-            for span in record.spans.sampled
-            if span.seq_id in record.new_tokens
-        ],
+        "tokens": tokens,
         "drafts": _drafts(record),
         "events": [_event(event) for event in record.events],
         "finished": _endings(record.effects),
@@ -274,6 +279,8 @@ def _step(record: StepRecord) -> dict[str, Any]:
 
 def _drafts(record: StepRecord) -> dict[str, Any]:
     """seq_id -> its guesses, and how many of them came true (null: nobody asks any more)."""
+    if not any(record.spans.nums_drafted):
+        return {}
     accepted = {e.seq_id: e.num_accepted for e in record.effects if isinstance(e, DraftVerified)}
     return {
         str(span.seq_id): [list(span.drafted), accepted.get(span.seq_id)]

@@ -75,10 +75,14 @@ class Target:
         """What a certificate is checked against."""
         return ssl.create_default_context() if self.place.scheme == "https" else None
 
-    def body(self, job: Job, index: int) -> bytes:
-        """The body of a request; `index` is its number in the run, so that no two are alike."""
+    def prompt(self, job: Job, index: int) -> str:
+        """What a request says; `index` is its number in the run, so that no two are alike."""
         random = Random(f"{self.seed} {index}")
-        prompt = job.prompt or " ".join(random.choices(WORDS, k=job.prompt_words))
+        return job.prompt or " ".join(random.choices(WORDS, k=job.prompt_words))
+
+    def body(self, job: Job, index: int) -> bytes:
+        """The body of a request, as HTTP carries it."""
+        prompt = self.prompt(job, index)
         asked = {"messages": [{"role": "user", "content": prompt}]} if self.is_chat else {
             "prompt": prompt
         }  # fmt: skip
@@ -142,8 +146,37 @@ async def exchange(target: Target, message: bytes) -> list[tuple[float, bytes]]:
     return wire.arrived
 
 
-async def ask(target: Target, job: Job, index: int, begin: float, wanted: float) -> Answer:
-    """Sends one request and returns what its user saw; it raises nothing that a server can cause.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came back for one request, as bytes: to be read when nobody waits for it.
+
+    Attributes:
+        wanted: When the user wanted to ask, in seconds from the start of the run.
+        sent: When the request was sent.
+        ended: When nothing more was to come.
+        arrived: What came when, in seconds from the start of the run.
+        error: Why nothing can be read; empty if something can.
+    """
+
+    wanted: float
+    sent: float
+    ended: float
+    arrived: list[tuple[float, bytes]]
+    error: str = ""
+
+    def answer(self) -> Answer:
+        """What its user saw."""
+        if self.error:
+            return Answer(self.wanted, self.sent, (), self.ended, 0, 0, self.error)
+        read = Reading(self.arrived)
+        pieces, num_tokens = tuple(read.pieces), read.num_tokens
+        return Answer(
+            self.wanted, self.sent, pieces, self.ended, num_tokens, read.status, read.error
+        )
+
+
+async def hear(target: Target, job: Job, index: int, begin: float, wanted: float) -> Heard:
+    """Sends one request and waits for all of its answer; it raises nothing that a server can cause.
 
     Args:
         target: Whom to ask.
@@ -155,16 +188,19 @@ async def ask(target: Target, job: Job, index: int, begin: float, wanted: float)
     now = asyncio.get_running_loop().time
     path = target.place.path + ("/chat/completions" if target.is_chat else "/completions")
     message = target.message("POST", path, target.body(job, index))
-    sent = now() - begin
+    sent, arrived, error = now() - begin, list[tuple[float, bytes]](), ""
     try:
-        arrived = await exchange(target, message)
+        arrived = [(time - begin, data) for time, data in await exchange(target, message)]
     except TimeoutError:
-        return Answer(wanted, sent, (), now() - begin, 0, 0, "timeout")
-    except OSError as error:
-        return Answer(wanted, sent, (), now() - begin, 0, 0, type(error).__name__)
-    read = Reading(arrived)
-    pieces = tuple(time - begin for time in read.pieces)
-    return Answer(wanted, sent, pieces, now() - begin, read.num_tokens, read.status, read.error)
+        error = "timeout"
+    except OSError as failed:
+        error = type(failed).__name__
+    return Heard(wanted, sent, now() - begin, arrived, error)
+
+
+async def ask(target: Target, job: Job, index: int, begin: float, wanted: float) -> Answer:
+    """Like `hear`; returns what the user saw."""
+    return (await hear(target, job, index, begin, wanted)).answer()
 
 
 async def get(target: Target, path: str) -> bytes:

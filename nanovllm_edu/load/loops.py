@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from nanovllm_edu.load.answer import Answer
 from nanovllm_edu.load.arrivals import Job
-from nanovllm_edu.load.client import Target, ask
+from nanovllm_edu.load.client import Heard, Target, ask, hear
 
 Tell = Callable[[int, int], None]
 """Is told how many requests were sent, and how many have ended."""
@@ -58,16 +58,25 @@ async def open_loop(target: Target, jobs: Sequence[Job], tell: Tell = _nobody) -
 async def closed_loop(
     target: Target, jobs: Sequence[Job], users: int, tell: Tell = _nobody
 ) -> list[Answer]:
-    """Lets `users` ask one after the other; when a job should have come is not looked at."""
-    now = asyncio.get_running_loop().time
+    """Lets `users` ask one after the other; when a job should have come is not looked at.
+
+    Answers of a full batch end together. Whoever has one asks again at once, and it is read
+    afterwards: else the last of these users would wait for the generator, not for the server.
+    """
+    loop = asyncio.get_running_loop()
+    now = loop.time
     begin, left, answers = now(), iter(enumerate(jobs)), list[Answer]()
+
+    def read(heard: Heard) -> None:
+        answers.append(heard.answer())
+        tell(min(len(answers) + users, len(jobs)), len(answers))
 
     async def user() -> None:
         for index, job in left:
-            answers.append(await ask(target, job, index, begin, now() - begin))
-            tell(min(len(answers) + users, len(jobs)), len(answers))
+            loop.call_soon(read, await hear(target, job, index, begin, now() - begin))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(users):
             group.create_task(user())
+    await asyncio.sleep(0)  # the last ones are read
     return sorted(answers, key=lambda answer: answer.wanted)

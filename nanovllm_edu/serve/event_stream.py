@@ -49,18 +49,25 @@ async def unless_gone(receive: Receive, work: Awaitable[Result], seconds: float)
         ClientGoneError: The client has disconnected.
         TimeoutError: It took longer than `seconds`.
     """
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_is_gone(receive))
+    gone = asyncio.ensure_future(_is_gone(receive))
     try:
-        await asyncio.wait({working, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
+        async with asyncio.timeout(seconds) as limit:
+
+            def hang_up(_: object) -> None:
+                with suppress(RuntimeError):  # the work has just ended
+                    limit.reschedule(0.0)
+
+            gone.add_done_callback(hang_up)
+            return await work
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
         if gone.done():
-            raise ClientGoneError
-        raise TimeoutError(f"it took longer than {seconds:g} s; ask for less.")
+            raise ClientGoneError from None
+        raise TimeoutError(f"it took longer than {seconds:g} s; ask for less.") from error
     finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
 
 
 async def _is_gone(receive: Receive) -> None:
@@ -90,21 +97,17 @@ class EventStream(Response):
         send = scope.get("state", {}).get(DIRECT, send)
         seconds = float("inf") if self._seconds is None else self._seconds
         try:
-            sending = self._send_all(send)
-            await unless_gone(receive, sending, min(seconds, 1e9))
+            await unless_gone(receive, self._send_all(send), min(seconds, 1e9))
         except ClientGoneError:
             return
         except Exception as error:  # the status is sent already, so the error becomes an event
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORD_SECONDS):
-                    await _send(send, event(body_of(error)[1]))
+                    last = event(body_of(error)[1])
+                    await send({"type": "http.response.body", "body": last, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_all(self, send: Send) -> None:
         async with aclosing(self._pieces) as pieces:
             async for piece in pieces:
-                await _send(send, piece)
-
-
-async def _send(send: Send, piece: bytes) -> None:
-    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send({"type": "http.response.body", "body": piece, "more_body": True})

@@ -9,7 +9,7 @@ Read next: `serve/app.py`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from nanovllm_edu.async_llm import AsyncLLM, Stream
+from nanovllm_edu.core.plan import TokenLogprobs
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import (
     PromptTooLongError,
@@ -162,37 +163,46 @@ class Generation:
     ) -> AsyncGenerator[bytes, None]:
         answers = product(request_ids, range(params.n))
         places = {answer: index for index, answer in enumerate(answers)}
-        has_logprobs = params.logprobs is not None
+        has_logprobs, written = params.logprobs is not None, b""
         try:
             for index in places.values():
                 for chunk in form.opening(index):
                     yield event(chunk)
             while pieces := await stream.read():
-                chunks = []
-                by_answer: dict[tuple[int, int], list[StreamOutput]] = {}
-                for piece in pieces:
-                    by_answer.setdefault((piece.request_id, piece.index), []).append(piece)
-                for answer, mine in by_answer.items():
-                    chunks += _chunk(form, places[answer], mine, has_logprobs)
-                yield b"".join(map(event, chunks))
+                written = b"".join(
+                    event(form.chunk(places[answer], *what))
+                    for answer, mine in _by_answer(pieces)
+                    if any(what := _news(mine, has_logprobs))
+                )
+                if stream.is_finished:
+                    break  # the last pieces and the end go out together
+                yield written
+                written = b""
             outputs = _checked(await stream.outputs())
             if body.wants_usage:
-                yield event(form.last(outputs))
-            yield DONE
+                written += event(form.last(outputs))
+            yield written + DONE
         finally:
             stream.cancel()
 
 
-def _chunk(
-    form: Form, index: int, pieces: list[StreamOutput], has_logprobs: bool
-) -> list[dict[str, Any]]:
-    """What came of one choice as a chunk; none if it is nothing that a client could see."""
-    text = "".join(piece.text for piece in pieces)
-    reason = pieces[-1].finish_reason
-    if not (text or reason or has_logprobs):
-        return []
+def _by_answer(pieces: list[StreamOutput]) -> Iterable[tuple[tuple[int, int], list[StreamOutput]]]:
+    """Pieces of the same answer together."""
+    if len(pieces) == 1:  # nearly always
+        return [((pieces[0].request_id, pieces[0].index), pieces)]
+    by_answer: dict[tuple[int, int], list[StreamOutput]] = {}
+    for piece in pieces:
+        by_answer.setdefault((piece.request_id, piece.index), []).append(piece)
+    return by_answer.items()
+
+
+def _news(
+    pieces: list[StreamOutput], has_logprobs: bool
+) -> tuple[str, list[TokenLogprobs] | None, str | None]:
+    """What came of one choice; nothing in it is true if a client could see nothing of it."""
+    text = "".join([piece.text for piece in pieces])
     logprobs = [piece.logprobs for piece in pieces if piece.logprobs] if has_logprobs else None
-    return [form.chunk(index, text, logprobs, reason)]
+    return text, logprobs, pieces[-1].finish_reason
 
 
 def _checked(outputs: list[RequestOutput]) -> list[RequestOutput]:

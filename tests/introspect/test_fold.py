@@ -6,7 +6,7 @@ import pytest
 
 from nanovllm_edu.core.events import EVENT_TYPES
 from nanovllm_edu.errors import RecordingError
-from nanovllm_edu.introspect import Recorder
+from nanovllm_edu.introspect import Recorder, Recording
 from tests.introspect.workload import Guesses, make_engine, play
 
 
@@ -84,6 +84,36 @@ def test_a_step_behind_the_recorders_back_is_an_error_that_says_so():
     recorder.step()
     with pytest.raises(RecordingError, match="without the recorder"):
         recorder.recording.state_at(1)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_recording_that_grew_is_the_one_that_was_made_at_once(depth):
+    whole = play(2, fail_at=(9, 17), depth=depth).recorder.recording
+    earlier = [Recording(whole.initial, whole.journal[:1], whole.engine)]
+    for end in range(8, len(whole.journal) + 7, 7):
+        parts = whole.initial, whole.journal[:end], whole.engine
+        earlier.append(Recording(*parts, before=earlier[-1]))
+        assert earlier[-1]._order == Recording(*parts)._order
+    for k in range(len(whole)):
+        assert earlier[-1].state_at(k) == whole.state_at(k), f"step {k}"
+    for one in earlier:  # what came later is not theirs
+        anew = Recording(one.initial, one.journal, one.engine)
+        assert one.state_at(len(one) - 1) == anew.state_at(len(anew) - 1)
+
+
+def test_a_gap_is_found_in_what_is_new():
+    engine = make_engine(Random(5))
+    recorder = Recorder(engine)
+    recorder.add_request([1, 2, 3])
+    recorder.step()
+    before = recorder.recording
+    for _ in range(2):
+        engine.step()
+    recorder.step()
+    recording = recorder.recording
+    assert recording.state_at(0) == before.state_at(0)
+    with pytest.raises(RecordingError, match="without the recorder"):
+        recording.state_at(len(recording) - 1)
 
 
 def test_recording_keeps_the_engines_own_records():

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from nanovllm_edu.load.answer import SLO
+from nanovllm_edu.load import loops
+from nanovllm_edu.load.answer import SLO, Answer
 from nanovllm_edu.load.arrivals import Job, steady
-from nanovllm_edu.load.client import Target
+from nanovllm_edu.load.client import Heard, Target
 from nanovllm_edu.load.loops import closed_loop, open_loop
 from nanovllm_edu.load.report import report
 from tests.load.stub import DONE, OK, PIECE, stub
@@ -67,3 +68,22 @@ def test_a_closed_loop_never_has_more_open_than_users():
         assert all(answer.wanted <= answer.sent for answer in answers)
 
     asyncio.run(main())
+
+
+def test_a_user_asks_again_before_the_answer_is_read(monkeypatch):
+    noted = []
+
+    async def hear(target, job, index, begin, wanted):
+        noted.append("asks")
+        await asyncio.sleep(0)
+        return Heard(wanted, wanted, wanted, [])
+
+    def answer(self):
+        noted.append("is read")
+        return Answer(0.0, 0.0, (), 0.0, 0)
+
+    monkeypatch.setattr(loops, "hear", hear)
+    monkeypatch.setattr(Heard, "answer", answer)
+    answers = asyncio.run(closed_loop(Target("http://none"), [Job(0.0)] * 2, users=1))
+    assert noted == ["asks", "asks", "is read", "is read"]
+    assert len(answers) == 2
