@@ -9,8 +9,8 @@
        block block_table[position / block_size], at offset position % block_size
 
    and nothing needs to be copied, padded or put in order first. The work is cut by tokens: a new
-   token sees the keys of its own sequence up to its own position. Whether it is the one new token of
-   a request that generates, or one of the hundreds of a prompt, does not matter.
+   token sees the keys of its own sequence up to its own position. This file is about the one new
+   token of a request that generates; the tokens of a prompt share their keys, see query_tile.h.
 
    Speed is a matter of reading memory in its own order, because that is what limits the kernel. So
    a tile of keys is compared with all heads of the token before its values are touched: both are
@@ -24,10 +24,8 @@
    HEAD_DIM is given when this file is compiled, so that the compiler can unroll and vectorise the
    loops over it. Reference: attention/reference.py. Who calls this: native/attention.py. */
 
-#include "power_of_two.h"
+#include "query_tile.h"
 #include "threads.h"
-
-#include <float.h>
 
 #define TILE 16 /* keys whose scores are held at once: a vector register or two */
 
@@ -117,50 +115,66 @@ struct step {
     float *out;
     const float *q, *keys, *values;
     const int32_t *block_tables;
-    const int64_t *sequences, *positions;
+    const int64_t *starts, *sequences, *positions;
     int table_width, num_kv_heads, group, block_size, heads_each;
 };
 
-/* Items are `heads_each` KV heads of the first token, the next of its heads, then other tokens. */
+/* Items are `heads_each` KV heads of the first tile, the next of its heads, then other tiles. */
 static void attend_items(const void *arguments, int64_t first, int64_t end)
 {
     const struct step *s = arguments;
-    const int64_t stride = (int64_t)s->num_kv_heads * HEAD_DIM;
+    const int64_t stride = (int64_t)s->num_kv_heads * HEAD_DIM, token_stride = stride * s->group;
     const int items_each = s->num_kv_heads / s->heads_each;
     for (int64_t item = first; item < end; item++) {
-        const int64_t token = item / items_each, head = item % items_each * s->heads_each;
+        const int64_t *tile = s->starts + item / items_each, token = tile[0];
+        const int64_t head = item % items_each * s->heads_each;
         const int64_t row = (token * s->num_kv_heads + head) * s->group * HEAD_DIM;
-        attend(s->out + row, s->q + row, s->heads_each, s->group,
-               s->keys + head * HEAD_DIM, s->values + head * HEAD_DIM, stride,
-               s->block_tables + s->sequences[token] * s->table_width, s->block_size,
-               (int)s->positions[token] + 1);
+        const int num_tokens = (int)(tile[1] - token), num_seen = (int)s->positions[token] + 1;
+        const int32_t *block_table = s->block_tables + s->sequences[token] * s->table_width;
+        const float *keys = s->keys + head * HEAD_DIM, *values = s->values + head * HEAD_DIM;
+        if (num_tokens < FEWEST)
+            for (int i = 0; i < num_tokens; i++)
+                attend(s->out + row + i * token_stride, s->q + row + i * token_stride,
+                       s->heads_each, s->group, keys, values, stride, block_table,
+                       s->block_size, num_seen + i);
+        else
+            for (int h = 0; h < s->heads_each; h++) {
+                const int64_t at = row + (int64_t)h * s->group * HEAD_DIM;
+                attend_together(s->out + at, s->q + at, token_stride, num_tokens, s->group,
+                                keys + h * HEAD_DIM, values + h * HEAD_DIM, stride, block_table,
+                                s->block_size, num_seen);
+            }
     }
 }
+
+const int queries_of_a_tile = QUERIES; /* for attention.py, which cuts prompts */
 
 /* All new tokens of a step.
 
    out, q        [num_tokens][num_kv_heads * group][HEAD_DIM]
    keys, values  one layer of the cache, the new tokens' included
    block_tables  [num_sequences][table_width]
+   starts        [num_tiles + 1], where each tile of tokens begins, and the last one's end: at most
+                 `queries_of_a_tile` tokens of one sequence, which follow each other
    sequences     which row of block_tables each token has
    positions     each token's position; it sees that many keys and its own
 
    Python has checked all shapes and ranges. */
 void paged_attention(float *out, const float *q, const float *keys, const float *values,
-                     const int32_t *block_tables, const int64_t *sequences,
-                     const int64_t *positions, int table_width, int num_tokens,
-                     int num_kv_heads, int group, int block_size, int num_threads)
+                     const int32_t *block_tables, const int64_t *starts,
+                     const int64_t *sequences, const int64_t *positions, int table_width,
+                     int num_tiles, int num_kv_heads, int group, int block_size, int num_threads)
 {
     double num_seen = 0;
-    for (int token = 0; token < num_tokens; token++)
+    for (int64_t token = 0; token < starts[num_tiles]; token++)
         num_seen += positions[token] + 1;
     /* A core takes a nanosecond for about 16 of the numbers that a head compares. */
     const double nanoseconds = num_seen * num_kv_heads * group * HEAD_DIM / 16;
-    /* With few tokens, heads are dealt out one by one, or threads would have nothing to do. */
-    const int threads = threads_worth(num_tokens * num_kv_heads, nanoseconds, num_threads);
-    const int heads_each = threads > 1 && num_tokens < 4 * threads ? 1 : num_kv_heads;
-    const struct step step = {out, q, keys, values, block_tables, sequences, positions,
+    /* With few tiles, heads are dealt out one by one, or threads would have nothing to do. */
+    const int threads = threads_worth(num_tiles * num_kv_heads, nanoseconds, num_threads);
+    const int heads_each = threads > 1 && num_tiles < 16 * threads ? 1 : num_kv_heads;
+    const struct step step = {out, q, keys, values, block_tables, starts, sequences, positions,
                               table_width, num_kv_heads, group, block_size, heads_each};
-    deal(attend_items, &step, (int64_t)num_tokens * num_kv_heads / heads_each, nanoseconds,
+    deal(attend_items, &step, (int64_t)num_tiles * num_kv_heads / heads_each, nanoseconds,
          num_threads);
 }
