@@ -7,10 +7,8 @@ tokens, and all of them at once.
 Reference: `attention/reference.py`. Where there is no compiler: `attention/sdpa.py`.
 """
 
-from collections.abc import Sequence
-from ctypes import CDLL, c_int
+from ctypes import CDLL
 from functools import cache
-from itertools import accumulate, chain
 
 import torch
 from torch import Tensor
@@ -55,11 +53,9 @@ class NativeAttention:
         _check(batch, kv_cache)
         query_lens = torch.tensor(batch.query_lens)
         sequences = torch.arange(len(query_lens)).repeat_interleave(query_lens)
+        lists = (batch.block_tables, sequences, batch.positions)
         num_tokens, (num_kv_heads, head_dim) = len(sequences), kv_cache.data.shape[-2:]
         kernel = kernels(head_dim).paged_attention
-        most = c_int.in_dll(kernels(head_dim), "queries_of_a_tile").value
-        starts = torch.tensor(tile_starts(batch.query_lens, most))
-        lists = (batch.block_tables, starts, sequences, batch.positions)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             store(kv_cache, layer, batch.slot_mapping, k, v)
@@ -73,7 +69,7 @@ class NativeAttention:
             kernel(
                 *(array.data_ptr() for array in arrays),
                 batch.block_tables.stride(0),
-                len(starts) - 1,
+                num_tokens,
                 num_kv_heads,
                 group,
                 kv_cache.block_size,
@@ -82,18 +78,6 @@ class NativeAttention:
             return out
 
         return attend
-
-
-def tile_starts(query_lens: Sequence[int], most: int) -> list[int]:
-    """Cuts each sequence's tokens into tiles of at most `most`.
-
-    Returns:
-        Where each tile begins, and where the last one ends.
-    """
-    ends = list(accumulate(query_lens))
-    firsts = (end - num_tokens for end, num_tokens in zip(ends, query_lens, strict=True))
-    tiles = [range(first, end, most) for first, end in zip(firsts, ends, strict=True)]
-    return [*chain.from_iterable(tiles), ends[-1]]
 
 
 def _check(batch: Batch, kv_cache: KVCache) -> None:
@@ -110,13 +94,4 @@ def _check(batch: Batch, kv_cache: KVCache) -> None:
     assert len(positions) == sum(batch.query_lens)
     assert len(tables) == len(batch.query_lens)
     assert int(positions.min()) >= 0
-    assert _follow_each_other(batch)
     assert int(positions.max()) < tables.shape[1] * kv_cache.block_size
-
-
-def _follow_each_other(batch: Batch) -> bool:
-    """Whether each sequence's tokens have positions that follow each other."""
-    steps = batch.positions.diff() == 1
-    borders = torch.tensor([*accumulate(batch.query_lens)][:-1], dtype=torch.int64)
-    steps[borders - 1] = True
-    return bool(steps.all())

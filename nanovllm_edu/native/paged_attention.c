@@ -115,66 +115,93 @@ struct step {
     float *out;
     const float *q, *keys, *values;
     const int32_t *block_tables;
-    const int64_t *starts, *sequences, *positions;
-    int table_width, num_kv_heads, group, block_size, heads_each;
+    const int64_t *sequences, *positions;
+    int num_tokens, table_width, num_kv_heads, group, block_size, heads_each;
 };
 
-/* Items are `heads_each` KV heads of the first tile, the next of its heads, then other tiles. */
+/* Whether a token is the next one of the sequence whose token comes before it. */
+static int follows(const struct step *s, int64_t token)
+{
+    return token > 0 && token < s->num_tokens && s->sequences[token] == s->sequences[token - 1]
+        && s->positions[token] == s->positions[token - 1] + 1;
+}
+
+/* Whether it is one of `FEWEST` tokens or more that follow each other, whoever computes them. */
+static int has_company(const struct step *s, int64_t token)
+{
+    int before = 0, after = 0;
+    while (before < FEWEST && follows(s, token - before))
+        before++;
+    while (after < FEWEST && follows(s, token + after + 1))
+        after++;
+    return before + 1 + after >= FEWEST;
+}
+
+/* How many of the tokens from `token` on, `most` at most, are computed together. */
+static int tokens_together(const struct step *s, int64_t token, int64_t most)
+{
+    int count = 1;
+    while (count < QUERIES && count < most && follows(s, token + count))
+        count++;
+    return count;
+}
+
+/* Items are all tokens, for the first `heads_each` KV heads; then all tokens for the next ones. */
 static void attend_items(const void *arguments, int64_t first, int64_t end)
 {
     const struct step *s = arguments;
     const int64_t stride = (int64_t)s->num_kv_heads * HEAD_DIM, token_stride = stride * s->group;
-    const int items_each = s->num_kv_heads / s->heads_each;
-    for (int64_t item = first; item < end; item++) {
-        const int64_t *tile = s->starts + item / items_each, token = tile[0];
-        const int64_t head = item % items_each * s->heads_each;
-        const int64_t row = (token * s->num_kv_heads + head) * s->group * HEAD_DIM;
-        const int num_tokens = (int)(tile[1] - token), num_seen = (int)s->positions[token] + 1;
+    int count;
+    for (int64_t item = first; item < end; item += count) {
+        const int64_t token = item % s->num_tokens, head = item / s->num_tokens * s->heads_each;
+        const int64_t left = s->num_tokens - token;
         const int32_t *block_table = s->block_tables + s->sequences[token] * s->table_width;
-        const float *keys = s->keys + head * HEAD_DIM, *values = s->values + head * HEAD_DIM;
-        if (num_tokens < FEWEST)
-            for (int i = 0; i < num_tokens; i++)
-                attend(s->out + row + i * token_stride, s->q + row + i * token_stride,
-                       s->heads_each, s->group, keys, values, stride, block_table,
-                       s->block_size, num_seen + i);
-        else
-            for (int h = 0; h < s->heads_each; h++) {
-                const int64_t at = row + (int64_t)h * s->group * HEAD_DIM;
-                attend_together(s->out + at, s->q + at, token_stride, num_tokens, s->group,
-                                keys + h * HEAD_DIM, values + h * HEAD_DIM, stride, block_table,
-                                s->block_size, num_seen);
-            }
+        const int num_seen = (int)s->positions[token] + 1;
+        const int is_alone = !has_company(s, token);
+        count = is_alone ? 1 : tokens_together(s, token, end - item < left ? end - item : left);
+        for (int h = 0; h < s->heads_each; h += is_alone ? s->heads_each : 1) {
+            const int64_t row = token * token_stride + (head + h) * s->group * HEAD_DIM;
+            const float *keys = s->keys + (head + h) * HEAD_DIM;
+            const float *values = s->values + (head + h) * HEAD_DIM;
+            if (is_alone)
+                attend(s->out + row, s->q + row, s->heads_each, s->group, keys, values, stride,
+                       block_table, s->block_size, num_seen);
+            else
+                attend_together(s->out + row, s->q + row, token_stride, count, s->group, keys,
+                                values, stride, block_table, s->block_size, num_seen);
+        }
     }
 }
-
-const int queries_of_a_tile = QUERIES; /* for attention.py, which cuts prompts */
 
 /* All new tokens of a step.
 
    out, q        [num_tokens][num_kv_heads * group][HEAD_DIM]
    keys, values  one layer of the cache, the new tokens' included
    block_tables  [num_sequences][table_width]
-   starts        [num_tiles + 1], where each tile of tokens begins, and the last one's end: at most
-                 `queries_of_a_tile` tokens of one sequence, which follow each other
    sequences     which row of block_tables each token has
    positions     each token's position; it sees that many keys and its own
 
    Python has checked all shapes and ranges. */
 void paged_attention(float *out, const float *q, const float *keys, const float *values,
-                     const int32_t *block_tables, const int64_t *starts,
-                     const int64_t *sequences, const int64_t *positions, int table_width,
-                     int num_tiles, int num_kv_heads, int group, int block_size, int num_threads)
+                     const int32_t *block_tables, const int64_t *sequences,
+                     const int64_t *positions, int table_width, int num_tokens,
+                     int num_kv_heads, int group, int block_size, int num_threads)
 {
     double num_seen = 0;
-    for (int64_t token = 0; token < starts[num_tiles]; token++)
+    int num_sequences = 1;
+    for (int token = 0; token < num_tokens; token++) {
         num_seen += positions[token] + 1;
+        num_sequences += token > 0 && sequences[token] != sequences[token - 1];
+    }
     /* A core takes a nanosecond for about 16 of the numbers that a head compares. */
     const double nanoseconds = num_seen * num_kv_heads * group * HEAD_DIM / 16;
-    /* With few tiles, heads are dealt out one by one, or threads would have nothing to do. */
-    const int threads = threads_worth(num_tiles * num_kv_heads, nanoseconds, num_threads);
-    const int heads_each = threads > 1 && num_tiles < 16 * threads ? 1 : num_kv_heads;
-    const struct step step = {out, q, keys, values, block_tables, starts, sequences, positions,
+    /* Heads are dealt out one by one where threads would have nothing to do, the tokens being few;
+       and where they are those of prompts, of which a thread should have many. */
+    const int threads = threads_worth(num_tokens * num_kv_heads, nanoseconds, num_threads);
+    const int are_few = num_tokens < 4 * threads || num_tokens >= FEWEST * num_sequences;
+    const int heads_each = threads > 1 && are_few ? 1 : num_kv_heads;
+    const struct step step = {out, q, keys, values, block_tables, sequences, positions, num_tokens,
                               table_width, num_kv_heads, group, block_size, heads_each};
-    deal(attend_items, &step, (int64_t)num_tiles * num_kv_heads / heads_each, nanoseconds,
+    deal(attend_items, &step, (int64_t)num_tokens * num_kv_heads / heads_each, nanoseconds,
          num_threads);
 }

@@ -24,7 +24,7 @@
 #include <float.h>
 #include <string.h>
 
-#define QUERIES 48 /* tokens of a tile: times any group, a multiple of ROWS */
+#define QUERIES 48 /* tokens of a tile at most: times any group, a multiple of ROWS */
 #define FEWEST 6   /* for fewer, gathering takes longer than it saves */
 #define KEYS 32    /* a multiple of WIDTH */
 #define PADDED ((HEAD_DIM + WIDTH - 1) / WIDTH * WIDTH)

@@ -24,7 +24,7 @@ SIGNATURES: dict[str, dict[str, tuple[Any, Sequence[Any]]]] = {
         "norm_and_rotate": (c_int, [ARRAY] * 5 + [SIZE] * 5 + [NUMBER, SIZE]),
         "silu_and_mul": (None, [ARRAY] * 2 + [SIZE] * 3),
     },
-    "paged_attention.c": {"paged_attention": (None, [ARRAY] * 8 + [SIZE] * 6)},
+    "paged_attention.c": {"paged_attention": (None, [ARRAY] * 7 + [SIZE] * 6)},
 }
 """File -> function -> what it returns, and its parameters: arrays first, then sizes."""
 
