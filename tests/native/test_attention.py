@@ -75,7 +75,7 @@ def test_a_prompt_s_tokens_are_computed_in_tiles(
 def test_to_the_last_bit_a_token_does_not_depend_on_the_tile_it_is_in(
     num_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = make_case([(1000, 1000)], block_size=16)
+    case = make_case([(1010, 1010)], block_size=16)  # two threads: a piece ends behind two tokens
     together = case.attend(NativeAttention())
     monkeypatch.setattr(native, "num_threads", lambda: num_threads)
     torch.testing.assert_close(case.attend(NativeAttention()), together, atol=0, rtol=0)
