@@ -4,6 +4,7 @@
     python benchmarks/cpu.py --quick      # under a minute, writes nothing
     python benchmarks/cpu.py --models 30M --workloads random   # one contest; the others are kept
     python benchmarks/cpu.py --busy 1     # beside a process that never rests: see cpu_busy.py
+    python benchmarks/cpu.py --peers      # beside other engines: see cpu_peers.py
 
 A contest is one model and one workload. Each keeps its own date, versions and command, and is
 written as soon as it is over, so the whole can be measured in pieces.
@@ -42,6 +43,7 @@ from time import perf_counter
 from typing import Any
 
 import cpu_busy
+import cpu_peers
 import torch
 import transformers
 from rich.console import Console
@@ -361,7 +363,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--busy", type=int, metavar="N", help="the defaults beside N busy processes"
     )
-    parser.add_argument("--rounds", type=int, default=7, help="of --busy")
+    parser.add_argument(
+        "--peers", nargs="*", metavar="NAME=PYTHON", help="other engines, each in its own Python"
+    )
+    parser.add_argument("--peer-models", nargs="+", choices=cpu_peers.SHAPES, help="of --peers")
+    parser.add_argument("--rounds", type=int, default=7, help="of --busy and --peers")
     parser.add_argument("--against", type=Path, help="another checkout, for --busy")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
@@ -375,6 +381,10 @@ def main() -> None:
     args = arguments()
     if args.busy is not None:
         cpu_busy.run(args.busy, args.rounds, args.against, None if args.quick else args.out)
+        return
+    if args.peers is not None:
+        models = args.peer_models or list(cpu_peers.SHAPES)
+        cpu_peers.run(args.peers, models, args.rounds, None if args.quick else args.out)
         return
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -18,6 +18,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any, NotRequired, TypedDict
 
+from nanovllm_edu.chat_template import GENERATION_TAG
 from nanovllm_edu.errors import RequestError, refuse_broken_text, shown
 
 EXAMPLE = "[{'role': 'user', 'content': 'Hello'}]"
@@ -115,7 +116,7 @@ def render(
     """Applies a chat template.
 
     Args:
-        tokenizer: One of transformers.
+        tokenizer: One of transformers, or one that answers like it.
         messages: A checked conversation.
         special_texts: How special tokens are spelt.
         variables: Further variables of the template.
@@ -161,17 +162,13 @@ def _unused_character(messages: list[Message]) -> str:
     return next(c for c in map(chr, range(0xFDD0, 0xFDF0)) if c not in text)
 
 
-# A template may tell the assistant's part from the rest by tags that are transformers' own.
-_GENERATION_TAG = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
-
-
 def _wants_parts(template: str) -> bool:
     """Whether a template goes through a content's parts and does not know a content of text."""
     from jinja2 import Environment, TemplateError, nodes
 
     try:
         environment = Environment(extensions=["jinja2.ext.loopcontrols"])
-        tree = environment.parse(_GENERATION_TAG.sub("", template))
+        tree = environment.parse(GENERATION_TAG.sub("", template))
     except TemplateError:
         return False  # applying it will say what is wrong
     if any(test.name == "string" for test in tree.find_all(nodes.Test)):

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from nanovllm_edu import chat_template
 from nanovllm_edu.byte_pairs import BytePairs, token_bytes
 from nanovllm_edu.errors import ModelLoadError
 
@@ -112,33 +113,11 @@ class PlainTokenizer:
         messages: list[dict[str, Any]],
         *,
         tokenize: bool,
-        add_generation_prompt: bool,
-        continue_final_message: bool,
-        **variables: Any,
+        **options: Any,
     ) -> str:
-        """A conversation as text: the template is a program, and runs in jinja2's sandbox."""
-        from jinja2 import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+        """A conversation as text; the options are those of `chat_template.apply`."""
         assert not tokenize
-
-        def refuse(message: str) -> None:
-            raise TemplateError(message)
-
-        sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        sandbox.globals["raise_exception"] = refuse
-        template = sandbox.from_string(self.get_chat_template())
-        if continue_final_message:  # what comes behind the last content is cut off
-            *before, last = messages
-            messages = [*before, last | {"content": f"{last['content']}{END}"}]
-        text = template.render(
-            messages=messages, add_generation_prompt=add_generation_prompt, **variables
-        )
-        return text[: text.rindex(END)] if continue_final_message else text
-
-
-END = "\U0010fffe"
-"""Where a message ends that goes on: a noncharacter, which no text should hold."""
+        return chat_template.apply(self.get_chat_template(), messages, **options)
 
 
 def _check(tokenizer: dict[str, Any]) -> None:

@@ -1,10 +1,11 @@
 """`Tokenizer`: a Hugging Face tokenizer, reduced to what is used here.
 
-The vocabulary, the merges and the chat template are the model folder's; transformers applies them.
-What a single token is spelt with is read from the tokenizer's own decoder, so that text can be made
-token by token.
+The vocabulary, the merges and the chat template are the model folder's; the library `tokenizers`
+applies them, by itself where that is all it takes, else within transformers. What a single token is
+spelt with is read from the tokenizer's own decoder, so that text can be made token by token.
 
-Read next: `conversation.py` (from a conversation to a prompt), `detokenizer.py`.
+Read next: `fast_tokenizer.py`; `conversation.py` (from a conversation to a prompt);
+`detokenizer.py`.
 """
 
 import json
@@ -17,6 +18,7 @@ from nanovllm_edu.byte_pairs import token_bytes
 from nanovllm_edu.conversation import Message
 from nanovllm_edu.detokenizer import Decoder, Spelling
 from nanovllm_edu.errors import ModelLoadError, RequestError
+from nanovllm_edu.fast_tokenizer import FastTokenizer
 
 __all__ = ["Message", "Tokenizer"]
 
@@ -48,10 +50,8 @@ class Tokenizer(Decoder):
         Raises:
             ModelLoadError: The folder has none that can be read.
         """
-        from transformers import AutoTokenizer
-
         try:
-            return cls(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+            return cls(_fast(folder) or _from_transformers(folder))
         except (KeyboardInterrupt, SystemExit):
             raise
         # A damaged file raises whatever its parser does; one in Rust may panic, which is no
@@ -170,6 +170,24 @@ class Tokenizer(Decoder):
         # What was cut apart must not be put together again: each part is encoded by itself.
         parts = (self._tokenizer.encode(part, add_special_tokens=False) for part in text)
         return [token_id for part in parts for token_id in part]
+
+
+def _fast(folder: Path) -> FastTokenizer | None:
+    """The tokenizer, if its library alone reads it as transformers would."""
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(settings, dict) or not FastTokenizer.is_enough(folder, settings):
+        return None
+    tokenizer = FastTokenizer.load(folder, settings)
+    return tokenizer if tokenizer.knows_its_tokens() else None
+
+
+def _from_transformers(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _decoder_kinds(tokenizer: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import ConfigError, ModelLoadError, shown
+from nanovllm_edu.models.complete_config import complete
 from nanovllm_edu.models.config import ModelConfig, as_token_ids, check_size
 from nanovllm_edu.models.json_file import read_json
 from nanovllm_edu.models.llama import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM
@@ -27,6 +28,12 @@ MODELS: dict[str, type[Qwen3ForCausalLM]] = {
     "Qwen3ForCausalLM": Qwen3ForCausalLM,
 }
 
+_OUR_FAMILIES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
 _SUFFIX = "ForCausalLM"
 _BASE_SUFFIX = "Model"
 """What is saved without its output matrix has this at the end of its name."""
@@ -57,7 +64,7 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     written = _written_config(path)
     family = model_class(_architecture(written, path))
-    source = _transformers_config(path)
+    source: Any = complete(written) or _transformers_config(path)
     try:
         config = family.read_config(source)
     except (TypeError, ValueError, ZeroDivisionError, AttributeError, OverflowError) as error:
@@ -119,10 +126,8 @@ def _written_config(path: Path) -> dict[str, Any]:
 
 def _architecture(written: dict[str, Any], path: Path) -> str:
     """The class that a config names, or that its family has where it names none."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as FAMILIES
-
     named, model_type = written.get("architectures"), written.get("model_type")
-    usual = FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    usual = _usual_class(model_type) if isinstance(model_type, str) else None
     if not named and isinstance(usual, str):
         return usual
     if not named or not isinstance(named, list) or not isinstance(named[0], str):
@@ -139,6 +144,16 @@ def _architecture(written: dict[str, Any], path: Path) -> str:
             f"{model_type!r}, whose class is {usual}. Correct one of them."
         )
     return architecture
+
+
+def _usual_class(model_type: str) -> str | None:
+    """What computes a family: ours are known here, and transformers knows the others."""
+    usual = _OUR_FAMILIES.get(model_type)
+    if usual is None:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        usual = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    return usual
 
 
 def _transformers_config(path: Path) -> "PreTrainedConfig":

@@ -29,6 +29,7 @@
    gemm.py, which has checked all shapes. */
 
 #include "threads.h"
+#include "vectors.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -40,23 +41,8 @@
 #pragma GCC optimize("no-associative-math")
 #endif
 
-#if defined(__AVX512F__)
-#define LANES 16
-#define ROWS 12 /* 24 of the 32 registers hold sums */
-#elif defined(__AVX__)
-#define LANES 8
-#define ROWS 6 /* 12 of 16 */
-#else
-#define LANES 4
-#define ROWS 8 /* 16 of the 32 that ARM has */
-#endif
-#define VECTORS 2
-#define WIDTH (LANES * VECTORS)
 #define BLOCK (8 * ROWS) /* rows of x that stay in the core's cache while weights pass by */
 #define GROUP 64         /* inputs that share a scale */
-
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t Packed __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 struct gemm {
     float *out;

@@ -9,8 +9,8 @@
        block block_table[position / block_size], at offset position % block_size
 
    and nothing needs to be copied, padded or put in order first. The work is cut by tokens: a new
-   token sees the keys of its own sequence up to its own position. Whether it is the one new token of
-   a request that generates, or one of the hundreds of a prompt, does not matter.
+   token sees the keys of its own sequence up to its own position. This file is about the one new
+   token of a request that generates; the tokens of a prompt share their keys, see query_tile.h.
 
    Speed is a matter of reading memory in its own order, because that is what limits the kernel. So
    a tile of keys is compared with all heads of the token before its values are touched: both are
@@ -24,10 +24,8 @@
    HEAD_DIM is given when this file is compiled, so that the compiler can unroll and vectorise the
    loops over it. Reference: attention/reference.py. Who calls this: native/attention.py. */
 
-#include "power_of_two.h"
+#include "query_tile.h"
 #include "threads.h"
-
-#include <float.h>
 
 #define TILE 16 /* keys whose scores are held at once: a vector register or two */
 
@@ -118,22 +116,60 @@ struct step {
     const float *q, *keys, *values;
     const int32_t *block_tables;
     const int64_t *sequences, *positions;
-    int table_width, num_kv_heads, group, block_size, heads_each;
+    int num_tokens, table_width, num_kv_heads, group, block_size, heads_each;
 };
 
-/* Items are `heads_each` KV heads of the first token, the next of its heads, then other tokens. */
+/* Whether a token is the next one of the sequence whose token comes before it. */
+static int follows(const struct step *s, int64_t token)
+{
+    return token > 0 && token < s->num_tokens && s->sequences[token] == s->sequences[token - 1]
+        && s->positions[token] == s->positions[token - 1] + 1;
+}
+
+/* Whether it is one of `FEWEST` tokens or more that follow each other, whoever computes them. */
+static int has_company(const struct step *s, int64_t token)
+{
+    int before = 0, after = 0;
+    while (before < FEWEST && follows(s, token - before))
+        before++;
+    while (after < FEWEST && follows(s, token + after + 1))
+        after++;
+    return before + 1 + after >= FEWEST;
+}
+
+/* How many of the tokens from `token` on, `most` at most, are computed together. */
+static int tokens_together(const struct step *s, int64_t token, int64_t most)
+{
+    int count = 1;
+    while (count < QUERIES && count < most && follows(s, token + count))
+        count++;
+    return count;
+}
+
+/* Items are all tokens, for the first `heads_each` KV heads; then all tokens for the next ones. */
 static void attend_items(const void *arguments, int64_t first, int64_t end)
 {
     const struct step *s = arguments;
-    const int64_t stride = (int64_t)s->num_kv_heads * HEAD_DIM;
-    const int items_each = s->num_kv_heads / s->heads_each;
-    for (int64_t item = first; item < end; item++) {
-        const int64_t token = item / items_each, head = item % items_each * s->heads_each;
-        const int64_t row = (token * s->num_kv_heads + head) * s->group * HEAD_DIM;
-        attend(s->out + row, s->q + row, s->heads_each, s->group,
-               s->keys + head * HEAD_DIM, s->values + head * HEAD_DIM, stride,
-               s->block_tables + s->sequences[token] * s->table_width, s->block_size,
-               (int)s->positions[token] + 1);
+    const int64_t stride = (int64_t)s->num_kv_heads * HEAD_DIM, token_stride = stride * s->group;
+    int count;
+    for (int64_t item = first; item < end; item += count) {
+        const int64_t token = item % s->num_tokens, head = item / s->num_tokens * s->heads_each;
+        const int64_t left = s->num_tokens - token;
+        const int32_t *block_table = s->block_tables + s->sequences[token] * s->table_width;
+        const int num_seen = (int)s->positions[token] + 1;
+        const int is_alone = !has_company(s, token);
+        count = is_alone ? 1 : tokens_together(s, token, end - item < left ? end - item : left);
+        for (int h = 0; h < s->heads_each; h += is_alone ? s->heads_each : 1) {
+            const int64_t row = token * token_stride + (head + h) * s->group * HEAD_DIM;
+            const float *keys = s->keys + (head + h) * HEAD_DIM;
+            const float *values = s->values + (head + h) * HEAD_DIM;
+            if (is_alone)
+                attend(s->out + row, s->q + row, s->heads_each, s->group, keys, values, stride,
+                       block_table, s->block_size, num_seen);
+            else
+                attend_together(s->out + row, s->q + row, token_stride, count, s->group, keys,
+                                values, stride, block_table, s->block_size, num_seen);
+        }
     }
 }
 
@@ -152,14 +188,19 @@ void paged_attention(float *out, const float *q, const float *keys, const float 
                      int num_kv_heads, int group, int block_size, int num_threads)
 {
     double num_seen = 0;
-    for (int token = 0; token < num_tokens; token++)
+    int num_sequences = 1;
+    for (int token = 0; token < num_tokens; token++) {
         num_seen += positions[token] + 1;
+        num_sequences += token > 0 && sequences[token] != sequences[token - 1];
+    }
     /* A core takes a nanosecond for about 16 of the numbers that a head compares. */
     const double nanoseconds = num_seen * num_kv_heads * group * HEAD_DIM / 16;
-    /* With few tokens, heads are dealt out one by one, or threads would have nothing to do. */
+    /* Heads are dealt out one by one where threads would have nothing to do, the tokens being few;
+       and where they are those of prompts, of which a thread should have many. */
     const int threads = threads_worth(num_tokens * num_kv_heads, nanoseconds, num_threads);
-    const int heads_each = threads > 1 && num_tokens < 4 * threads ? 1 : num_kv_heads;
-    const struct step step = {out, q, keys, values, block_tables, sequences, positions,
+    const int are_few = num_tokens < 4 * threads || num_tokens >= FEWEST * num_sequences;
+    const int heads_each = threads > 1 && are_few ? 1 : num_kv_heads;
+    const struct step step = {out, q, keys, values, block_tables, sequences, positions, num_tokens,
                               table_width, num_kv_heads, group, block_size, heads_each};
     deal(attend_items, &step, (int64_t)num_tokens * num_kv_heads / heads_each, nanoseconds,
          num_threads);

@@ -50,6 +50,37 @@ def test_on_several_threads_heads_are_dealt_out_or_tokens(
     assert_equals_the_reference(make_case(lengths))
 
 
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("head_dim", [8, 40, 64])
+@pytest.mark.parametrize("heads", [(4, 4), (6, 1)])
+def test_a_prompt_s_tokens_are_computed_in_tiles(
+    num_threads: int, head_dim: int, heads: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles that are full, cut short, begun in the middle of a context, and beside other tokens."""
+    monkeypatch.setattr(native, "num_threads", lambda: num_threads)
+    lengths = [(100, 130), (49, 49), (1, 77), (48, 48), (5, 70), (6, 70), (7, 300), (1, 1)]
+    num_heads, num_kv_heads = heads
+    assert_equals_the_reference(
+        make_case(
+            lengths,
+            block_size=16,
+            head_dim=head_dim,
+            num_heads=num_heads,
+            num_kv_heads=num_kv_heads,
+        )
+    )
+
+
+@pytest.mark.parametrize("num_threads", [2, 5])
+def test_to_the_last_bit_a_token_does_not_depend_on_the_tile_it_is_in(
+    num_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case([(1010, 1010)], block_size=16)  # two threads: a piece ends behind two tokens
+    together = case.attend(NativeAttention())
+    monkeypatch.setattr(native, "num_threads", lambda: num_threads)
+    torch.testing.assert_close(case.attend(NativeAttention()), together, atol=0, rtol=0)
+
+
 def test_scores_far_apart_neither_overflow_nor_vanish() -> None:
     case = make_case([(1, 50), (5, 60)])
     case.q.mul_(100.0)  # scores of a thousand, of which float32 knows four decimals

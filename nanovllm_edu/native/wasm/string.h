@@ -1,2 +1,3 @@
 /* See math.h. */
 #define memcpy __builtin_memcpy
+#define memset __builtin_memset

@@ -1,0 +1,1 @@
+"""Engines that people use on a CPU, each behind the same two questions: see `serve.py`."""
