@@ -38,10 +38,11 @@ lab: $(STAMP)  ## Open JupyterLab on your copies of the lessons, in my_lessons/
 notebooks: $(STAMP)  ## Run all notebooks and store their outputs
 	$(TEST_ENV) $(BIN)/python notebooks/refresh.py $(NOTEBOOKS)
 
-test: lint docs chromium  ## Run everything that CI runs
+test: $(STAMP)  ## Run everything that CI runs
+	$(MAKE) -j 2 lint docs chromium
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser and not ray" tests
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) $(NBVAL)
-	$(TEST_ENV) $(BIN)/python -m pytest -q -m browser tests  # last: its event loop suits no other
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m browser tests  # apart: its event loop suits no other
 
 test-ray: $(STAMP)  ## Install Ray (600 MB) and run the tests that need it
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray]'

@@ -4,10 +4,12 @@ import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -31,6 +33,20 @@ Triton compiles a function's source, decorators included. The torch-free runner 
 checking its every integer would make a thousand workloads four times as slow."""
 
 install_import_hook(SHAPE_CHECKED, "beartype.beartype")
+
+ABOVE_TENSORS = {
+    *("browser", "cli", "docs", "fleet", "lessons", "live", "load"),
+    *("ray", "serve", "virtual", "widgets"),
+}
+"""Folders of tests of what stands above an engine and never sees a tensor. Checked there, the same
+shapes would pass the same modules once more, and most of the time would go into that."""
+
+
+@pytest.fixture(autouse=True)
+def shapes_are_checked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every test that is about tensors, or might be."""
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", folder in ABOVE_TENSORS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
