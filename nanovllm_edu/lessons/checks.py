@@ -11,6 +11,7 @@ Read next: a `lesson_*.py`.
 import operator
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
+from numbers import Integral, Real
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
@@ -47,7 +48,7 @@ def require_equal(got: Any, want: Any, what: str) -> None:
 
 
 def whole_number(got: Any, what: str) -> int:
-    """The integer that a learner gave, from Python, numpy or torch.
+    """The integer that a learner gave, from Python, numpy or torch, or written as 40.0.
 
     Raises:
         Wrong: It is none.
@@ -56,7 +57,8 @@ def whole_number(got: Any, what: str) -> int:
     try:
         if isinstance(got, bool):
             raise TypeError
-        value = operator.index(got)
+        is_real = isinstance(got, Real) and not isinstance(got, Integral)
+        value = int(got) if is_real and got % 1 == 0 else operator.index(got)
     except TypeError:
         raise Wrong(
             f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
