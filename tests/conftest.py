@@ -34,19 +34,20 @@ checking its every integer would make a thousand workloads four times as slow.""
 
 install_import_hook(SHAPE_CHECKED, "beartype.beartype")
 
-ABOVE_TENSORS = {
-    *("browser", "cli", "docs", "fleet", "lessons", "live", "load"),
-    *("ray", "serve", "virtual", "widgets"),
-}
-"""Folders of tests of what stands above an engine and never sees a tensor. Checked there, the same
-shapes would pass the same modules once more, and most of the time would go into that."""
+UNCHECKED = (
+    *("browser", "cli", "docs", "fleet", "lessons", "live", "load", "ray", "serve", "virtual"),
+    *("widgets", "engine/test_interrupts.py"),
+)
+"""Tests of what stands above an engine and never sees a tensor. There, checks of the same shapes in
+the same modules would take half of the time, and interrupts would mostly hit the checks."""
 
 
 @pytest.fixture(autouse=True)
 def shapes_are_checked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every test that is about tensors, or might be."""
-    folder = request.path.relative_to(Path(__file__).parent).parts[0]
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", folder in ABOVE_TENSORS)
+    path = request.path.relative_to(Path(__file__).parent)
+    is_unchecked = any(path.is_relative_to(name) for name in UNCHECKED)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", is_unchecked)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
