@@ -11,7 +11,6 @@ Read next: a `lesson_*.py`.
 import operator
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
-from numbers import Integral, Real
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
@@ -57,8 +56,7 @@ def whole_number(got: Any, what: str) -> int:
     try:
         if isinstance(got, bool):
             raise TypeError
-        is_real = isinstance(got, Real) and not isinstance(got, Integral)
-        value = int(got) if is_real and got % 1 == 0 else operator.index(got)
+        value = int(got) if isinstance(got, float) and got.is_integer() else operator.index(got)
     except TypeError:
         raise Wrong(
             f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
@@ -102,12 +100,16 @@ def items(got: Any, what: str) -> list[Any]:
 
 
 def whole_numbers(got: Any, what: str) -> list[int]:
-    """The integers in a sequence that a learner gave.
+    """The integers in a sequence that a learner gave: they are places, for which 40.0 will not do.
 
     Raises:
         Wrong: It is no sequence, or something in it is no integer.
     """
-    return [whole_number(value, f"Entry {i} of {what}") for i, value in enumerate(items(got, what))]
+    given = {f"Entry {i} of {what}": value for i, value in enumerate(items(got, what))}
+    for name, value in given.items():
+        is_float = isinstance(value, float)
+        require(not is_float, f"{name} is a whole number; you gave {shown(value)} (float).")
+    return [whole_number(value, name) for name, value in given.items()]
 
 
 def checksum_engine(

@@ -143,8 +143,8 @@ def _check_max_running(max_running: MaxRunning, random: Random) -> str:
             if num_running == got:
                 require(
                     served.num_preemptions == 0,
-                    f"{call}: with {got} running, there is "
-                    f"{counted(served.num_preemptions, 'preemption')}. Each sequence grows to "
+                    f"{call}: with {got} running, the engine preempts "
+                    f"{counted(served.num_preemptions, 'time')}. Each sequence grows to "
                     f"{length} tokens, and its last block is its own even if it is partly filled.",
                 )
                 continue
