@@ -56,7 +56,9 @@ def whole_number(got: Any, what: str) -> int:
     try:
         if isinstance(got, bool):
             raise TypeError
-        value = int(got) if isinstance(got, float) and got.is_integer() else operator.index(got)
+        if isinstance(got, float) and got.is_integer():
+            got = int(got)
+        value = operator.index(got)
     except TypeError:
         raise Wrong(
             f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."

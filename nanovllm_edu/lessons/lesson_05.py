@@ -99,8 +99,8 @@ def _check_mixing(block_hash: BlockHash, random: Random, tokens: Sequence[int]) 
     head, tail = random.sample(range(1, 10), 2)
     joined = [*tokens[:-2], head, 10 * tail + head], [*tokens[:-2], 10 * head + tail, head]
     _require_different(block_hash, (None, joined[0]), (None, joined[1]), "where a number ends")
-    parents = [(head, [10 * tail + head, *tokens]), (10 * head + tail, [head, *tokens])]
-    _require_different(block_hash, *parents, "where a number ends")
+    one, other = (head, [10 * tail + head, *tokens]), (10 * head + tail, [head, *tokens])
+    _require_different(block_hash, one, other, "where a number ends")
     for multiplier in MULTIPLIERS:
         made_up = [*tokens]
         made_up[-2], made_up[-1] = tokens[-2] - 1, tokens[-1] + multiplier
