@@ -56,9 +56,8 @@ def whole_number(got: Any, what: str) -> int:
     try:
         if isinstance(got, bool):
             raise TypeError
-        if isinstance(got, float) and got.is_integer():
-            got = int(got)
-        value = operator.index(got)
+        is_written_so = issubclass(type(got), float) and float(got).is_integer()
+        value = int(got) if is_written_so else operator.index(got)
     except TypeError:
         raise Wrong(
             f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
