@@ -8,6 +8,9 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 NBVAL := $(if $(NOTEBOOKS),--nbval --nbval-sanitize-with notebooks/nbval_sanitize.cfg $(NOTEBOOKS))
 BENCHMARKS := $(wildcard benchmarks/cpu.py benchmarks/scheduler.py)
 
+# A process of their own, for their event loop suits no others; and no other folder to collect.
+BROWSER := tests/browser tests/docs tests/live
+
 # One thread per process: the tests run in two processes, and small matrices gain nothing from more.
 TEST_ENV := OMP_NUM_THREADS=1 PYTHONHASHSEED=0
 PYTEST_FLAGS ?= -n 2 --dist loadscope -q
@@ -38,10 +41,11 @@ lab: $(STAMP)  ## Open JupyterLab on your copies of the lessons, in my_lessons/
 notebooks: $(STAMP)  ## Run all notebooks and store their outputs
 	$(TEST_ENV) $(BIN)/python notebooks/refresh.py $(NOTEBOOKS)
 
-test: lint docs chromium  ## Run everything that CI runs
+test: $(STAMP)  ## Run everything that CI runs
+	$(MAKE) -j 2 lint docs chromium
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m "not browser and not ray" tests
 	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) $(NBVAL)
-	$(TEST_ENV) $(BIN)/python -m pytest -q -m browser tests  # last: its event loop suits no other
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_FLAGS) -m browser $(BROWSER)
 
 test-ray: $(STAMP)  ## Install Ray (600 MB) and run the tests that need it
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray]'

@@ -348,7 +348,7 @@ class LLMEngine:
             self._check_open()
             if self._in_flight:
                 raise RequestError(
-                    f"{len(self._in_flight)} step(s) are in flight; take them with step() before "
+                    f"steps are in flight ({len(self._in_flight)}); take them with step() before "
                     "fork()."
                 )
             parts = fork_parts(Parts(self.runner, self.config, self.scheduler), changes)

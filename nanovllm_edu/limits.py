@@ -9,6 +9,7 @@ Read next: `engine.py`.
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
@@ -102,8 +103,8 @@ def longest_sequence(config: EngineConfig, runner: ModelRunner) -> int:
     longest = asked or min(runner.max_model_len, num_slots)
     if longest < 2:
         raise ConfigError(
-            f"the KV cache holds {num_slots} token(s): too few for a prompt and one new token; "
-            "raise num_blocks or block_size."
+            f"the KV cache holds {counted(num_slots, 'token')}: too few for a prompt and one new "
+            "token; raise num_blocks or block_size."
         )
     if not config.enable_chunked_prefill and longest > config.max_num_batched_tokens:
         raise ConfigError(

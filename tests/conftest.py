@@ -4,10 +4,12 @@ import os
 import shutil
 import signal
 import threading
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that would download fails at once
 
+import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
@@ -31,6 +33,21 @@ Triton compiles a function's source, decorators included. The torch-free runner 
 checking its every integer would make a thousand workloads four times as slow."""
 
 install_import_hook(SHAPE_CHECKED, "beartype.beartype")
+
+UNCHECKED = (
+    *("browser", "cli", "docs", "fleet", "lessons", "live", "load", "ray", "serve", "virtual"),
+    *("widgets", "engine/test_interrupts.py"),
+)
+"""Tests of what stands above an engine and never sees a tensor. There, checks of the same shapes in
+the same modules would take half of the time, and interrupts would mostly hit the checks."""
+
+
+@pytest.fixture(autouse=True)
+def shapes_are_checked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every test that is about tensors, or might be."""
+    path = request.path.relative_to(Path(__file__).parent)
+    is_unchecked = any(path.is_relative_to(name) for name in UNCHECKED)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", is_unchecked)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,6 +41,13 @@ def test_ci_runs_what_developers_run_on_every_python_that_is_supported():
     assert classifiers == set(job["strategy"]["matrix"]["python"])
 
 
+def test_make_test_runs_every_folder_with_browser_tests():
+    folders = re.search(r"^BROWSER := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.M)[1]
+    marked = re.compile(r"^(pytestmark = |@)pytest\.mark\.browser", re.M)
+    files = [p for p in (ROOT / "tests").rglob("test_*.py") if marked.search(p.read_text("utf-8"))]
+    assert {path.parent.relative_to(ROOT).as_posix() for path in files} == set(folders.split())
+
+
 def test_a_release_is_built_and_checked_before_it_is_published_without_a_password():
     path = ROOT / ".github/workflows/release.yml"
     jobs = parsed(path)["jobs"]

@@ -44,7 +44,7 @@ class Recorder:
         self.engine: LLMEngine = engine if isinstance(engine, LLMEngine) else engine.engine
         if self.engine.num_steps_in_flight:
             raise RecordingError(
-                f"{self.engine.num_steps_in_flight} step(s) are in flight; take them with step() "
+                f"steps are in flight ({self.engine.num_steps_in_flight}); take them with step() "
                 "before recording."
             )
         self._begin = self.engine.clock()
@@ -132,7 +132,7 @@ class Recorder:
             )
         if num_in_flight := self._records[num_steps - 1].num_in_flight:
             raise RecordingError(
-                f"forget({num_steps}): {num_in_flight} step(s) were in flight then, and a "
+                f"forget({num_steps}): steps were in flight then ({num_in_flight}), and a "
                 "recording begins where none is."
             )
         initial = self.recording.fold_to(num_steps - 1).as_beginning()

@@ -47,7 +47,7 @@ def require_equal(got: Any, want: Any, what: str) -> None:
 
 
 def whole_number(got: Any, what: str) -> int:
-    """The integer that a learner gave, from Python, numpy or torch.
+    """The integer that a learner gave, from Python, numpy or torch, or written as 40.0.
 
     Raises:
         Wrong: It is none.
@@ -56,7 +56,8 @@ def whole_number(got: Any, what: str) -> int:
     try:
         if isinstance(got, bool):
             raise TypeError
-        value = operator.index(got)
+        is_written_so = issubclass(type(got), float) and float(got).is_integer()
+        value = int(got) if is_written_so else operator.index(got)
     except TypeError:
         raise Wrong(
             f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
@@ -100,12 +101,16 @@ def items(got: Any, what: str) -> list[Any]:
 
 
 def whole_numbers(got: Any, what: str) -> list[int]:
-    """The integers in a sequence that a learner gave.
+    """The integers in a sequence that a learner gave: they are places, for which 40.0 will not do.
 
     Raises:
         Wrong: It is no sequence, or something in it is no integer.
     """
-    return [whole_number(value, f"Entry {i} of {what}") for i, value in enumerate(items(got, what))]
+    given = {f"Entry {i} of {what}": value for i, value in enumerate(items(got, what))}
+    for name, value in given.items():
+        is_float = isinstance(value, float)
+        require(not is_float, f"{name} is a whole number; you gave {shown(value)} (float).")
+    return [whole_number(value, name) for name, value in given.items()]
 
 
 def checksum_engine(

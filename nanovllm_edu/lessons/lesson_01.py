@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.lessons.checks import (
     greedy,
     require,
@@ -95,8 +96,8 @@ def _compare_tokens(
     )
     require(
         not (got != want and len(lengths) > 1 and lengths[1] <= lengths[0]),
-        f"Your second pass saw {lengths[-1]} token(s) and the first one {lengths[0]}: each pass "
-        "needs the prompt and all tokens so far.",
+        f"Your second pass saw {counted(lengths[-1], 'token')} and the first one "
+        f"{lengths[0]}: each pass needs the prompt and all tokens so far.",
     )
     require(
         got[: len(want)] != want or len(got) == len(want),

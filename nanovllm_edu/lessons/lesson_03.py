@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.plan import DEVICE_TIER, BlockRef
 from nanovllm_edu.core.request.sequence import Sequence as EngineSequence
@@ -75,7 +76,8 @@ def _compare_slots(
     call = f"slot_mapping({table}, {start}, {num_tokens}, {block_size})"
     require(
         len(got) == num_tokens,
-        f"{call} must give {num_tokens} slots, one per token; you gave {len(got)}: {shown(got)}.",
+        f"{call} must give {counted(num_tokens, 'slot')}, one per token; you gave {len(got)}: "
+        f"{shown(got)}.",
     )
     for i, position in enumerate(range(start, start + num_tokens)):
         block, offset = table[position // block_size], position % block_size
@@ -168,8 +170,8 @@ def _compare_num_new(got: int, held: int, num_tokens: int, block_size: int) -> N
         because = " One step may bring many tokens (a prompt), so it may need several blocks."
     require(
         got == want,
-        f"{num_tokens} tokens in blocks of {block_size} need {needed} block(s), and the sequence "
-        f"holds {held}: it lacks {want}. You gave {got}.{because}",
+        f"{num_tokens} tokens in blocks of {block_size} take {counted(needed, 'block')}, and the "
+        f"sequence holds {held}: it lacks {want}. You gave {got}.{because}",
     )
 
 

@@ -87,6 +87,24 @@ def _check_fresh(block_hash: BlockHash, random: Random) -> None:
     _require_different(block_hash, (parent, tokens), (parent, changed), "one token")
     _require_different(block_hash, (parent, tokens), (None, tokens), "the parent")
     _check_symmetry(block_hash, tokens, swapped)
+    _check_mixing(block_hash, random, tokens)
+
+
+MULTIPLIERS = (2, 3, 7, 10, 31, 33, 100, 131, 256, 257, 1000, 1024, 65_536, 100_003)
+"""What one multiplies with before the next token is added."""
+
+
+def _check_mixing(block_hash: BlockHash, random: Random, tokens: Sequence[int]) -> None:
+    """Numbers that are put together must not make up for one another."""
+    head, tail = random.sample(range(1, 10), 2)
+    joined = [*tokens[:-2], head, 10 * tail + head], [*tokens[:-2], 10 * head + tail, head]
+    _require_different(block_hash, (None, joined[0]), (None, joined[1]), "where a number ends")
+    one, other = (head, [10 * tail + head, *tokens]), (10 * head + tail, [head, *tokens])
+    _require_different(block_hash, one, other, "where a number ends")
+    for multiplier in MULTIPLIERS:
+        made_up = [*tokens]
+        made_up[-2], made_up[-1] = tokens[-2] - 1, tokens[-1] + multiplier
+        _require_different(block_hash, (None, tokens), (None, made_up), "two tokens")
 
 
 def _require_different(block_hash: BlockHash, one: Any, other: Any, what: str) -> None:
@@ -96,6 +114,9 @@ def _require_different(block_hash: BlockHash, one: Any, other: Any, what: str) -
             "the order": "Keys and values depend on the position of each token.",
             "the last token": "Every token of the block counts.",
             "one token": "Every token of the block counts.",
+            "where a number ends": "Digits that are only put one behind the other say 1, 23 and "
+            "12, 3 in the same way.",
+            "two tokens": "What one token has more must not make up for what another has less.",
         }[what]
         require(
             False,

@@ -105,7 +105,8 @@ def _check_step(record: StepRecord, seen: list[int], budget: int) -> None:
     if record.waiting and len(at_work) < NUM_ROWS and record.num_tokens < budget:
         raise Wrong(
             f"In step {record.step_id} only {len(at_work)} of {NUM_ROWS} rows worked while "
-            f"sequences {list(record.waiting)} waited. Let them join at once."
+            f"sequences {list(record.waiting)} waited. Let them join at once, in "
+            "one group with those that run."
         )
 
 

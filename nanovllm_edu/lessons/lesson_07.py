@@ -114,8 +114,9 @@ def _worst_gap(budget: int, cost: StepCost) -> float:
 
 
 def _random_budget(random: Random) -> tuple[float, float, float]:
+    """Three quarters of a token remain, so that rounding is seen."""
     token_ms, step_ms = random.choice((0.0625, 0.125, 0.25, 0.5)), float(random.randint(4, 12))
-    return step_ms + token_ms * random.randint(8, 300) + token_ms / 2, step_ms, token_ms
+    return step_ms + token_ms * (random.randint(8, 300) + 0.75), step_ms, token_ms
 
 
 def _check_choose_budget(choose_budget: ChooseBudget, random: Random) -> str:
@@ -132,7 +133,7 @@ def _check_choose_budget(choose_budget: ChooseBudget, random: Random) -> str:
         worst = _worst_gap(budget, cost)
         require(
             worst <= limit + 1e-6,
-            f"{call}: with a budget of {budget} the longest gap in the engine is {worst:.1f} ms, "
+            f"{call}: with a budget of {budget} the longest gap in the engine is {worst:g} ms, "
             f"and {limit} ms are allowed. A full step costs {step_ms} + {token_ms} * budget.",
         )
         require(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.lessons.checks import checksum_engine, require, whole_number
 from nanovllm_edu.lessons.clock import Arrival, Served, preemptions, serve
@@ -142,9 +143,9 @@ def _check_max_running(max_running: MaxRunning, random: Random) -> str:
             if num_running == got:
                 require(
                     served.num_preemptions == 0,
-                    f"{call}: with {got} running, the engine preempts {served.num_preemptions} "
-                    f"time(s). Each sequence grows to {length} tokens, and its last block is "
-                    "its own even if it is partly filled.",
+                    f"{call}: with {got} running, the engine preempts "
+                    f"{counted(served.num_preemptions, 'time')}. Each sequence grows to "
+                    f"{length} tokens, and its last block is its own even if it is partly filled.",
                 )
                 continue
             require(

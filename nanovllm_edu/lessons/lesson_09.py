@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.lessons.checks import require, require_equal, require_written, whole_number
 from nanovllm_edu.lessons.exercise import Exercise
@@ -116,8 +117,8 @@ def _compare_kept(got: Tensor, logits: Tensor, probabilities: tuple[float, ...],
     total = sum(probabilities[i] for i in kept)
     require(
         len(kept) >= len(want),
-        f"{call}: you keep {len(kept)} token(s), {total:.2f} together, which does not reach "
-        f"{p:.3g}. The token that crosses p belongs to the set.",
+        f"{call}: you keep {counted(len(kept), 'token')}, {total:.2f} together, which does "
+        f"not reach {p:.3g}. The token that crosses p belongs to the set.",
     )
     require(
         len(kept) <= len(want),

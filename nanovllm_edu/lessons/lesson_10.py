@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.core.plan import Span, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.lessons.checks import items, require, require_equal, whole_numbers
@@ -159,9 +160,9 @@ def _check_logit_rows(logit_rows: LogitRows, random: Random) -> str:
         sampled = [span.is_sampled for span in plan.spans]
         require(
             len(got) == len(want),
-            f"Spans of {lengths} tokens, is_sampled={sampled}: {len(want)} row(s) are sampled; you "
-            f"gave {shown(got)}. A span that does not reach the end of its prompt yields no "
-            "token.",
+            f"Spans of {lengths} tokens, is_sampled={sampled}: {counted(len(want), 'row')} "
+            f"to sample from; you gave {shown(got)}. A span that does not reach the end of its "
+            "prompt yields no token.",
         )
         require(
             got == want,

@@ -162,7 +162,7 @@ def _check_num_guesses(num_guesses: NumGuesses, random: Random) -> str:
         best = max(range(most + 1), key=lambda k: speed(k, costs))
         require(
             speed(got, costs) >= speed(best, costs) * (1 - 1e-9),
-            f"{call}: with {got} guess(es) a step settles {tokens_expected(costs[0], got):.2f} "
+            f"{call}: guessing {got} at a time settles {tokens_expected(costs[0], got):.2f} "
             f"tokens on average, {1000 * speed(got, costs):.1f} a second; with {best} it is "
             f"{tokens_expected(costs[0], best):.2f} and {1000 * speed(best, costs):.1f}.",
         )

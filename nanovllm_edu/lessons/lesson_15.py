@@ -255,8 +255,8 @@ def _compare_masks(call: str, got: list[Any], want: list[set[int]]) -> None:
         )
         require(
             ids == right,
-            f"{call}: mask {place} is {shown(sorted(ids))}; after what was said and {place} "
-            f"guess(es) it is {shown(sorted(right))}.",
+            f"{call}: mask {place} is {shown(sorted(ids))}; after what was said and the "
+            f"guesses before it, it is {shown(sorted(right))}.",
         )
 
 

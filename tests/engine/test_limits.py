@@ -56,7 +56,7 @@ def test_the_cache_and_its_policy_are_those_of_the_options(
     [
         ({"max_model_len": 5000}, ["max_model_len=5000", "4096 positions", "lower it"]),
         ({"max_model_len": 129}, ["max_model_len=129", "32 blocks of 4 hold 128", "num_blocks"]),
-        ({"num_blocks": 1, "block_size": 1}, ["1 token(s)", "raise num_blocks"]),
+        ({"num_blocks": 1, "block_size": 1}, ["1 token:", "raise num_blocks"]),
         (
             {"enable_chunked_prefill": False, "max_num_batched_tokens": 64},
             ["max_model_len=128", "max_num_batched_tokens=64", "enable_chunked_prefill=True"],

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch.nn import functional as F
 
 from nanovllm_edu.layers.ops import Ops, TorchOps
@@ -19,6 +20,11 @@ def _random(*shape: int) -> torch.Tensor:
 
 def test_torch_ops_are_ops() -> None:
     assert isinstance(_OPS, Ops)
+
+
+def test_a_wrong_shape_is_refused_at_the_boundary() -> None:
+    with pytest.raises(TypeCheckError, match="weight"):
+        _OPS.rms_norm(_random(5, 8), _random(7), 1e-3)
 
 
 def test_rms_norm_equals_torchs() -> None:

@@ -1,4 +1,4 @@
-"""The folder of the live page, built once and served below a path; Python in a real Chromium."""
+"""The live page's folder in the site, served below a path; Python in a real Chromium."""
 
 import json
 import runpy
@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.docs.conftest import site  # noqa: F401  (a fixture)
 from tests.loopback import served
 
 ROOT = Path(__file__).parents[2]
 BUILD = runpy.run_path(str(ROOT / "docs" / "live" / "build.py"))
 KERNELS = runpy.run_path(str(ROOT / "docs" / "live" / "kernels.py"))
-WHERE = "some/where/live"
+WHERE = "/some/where"
 """A site is not always at the top of its server."""
 START = """async address => {
   const { startPython, loadWeights } = await import(`${address}/python.js`);
@@ -23,18 +24,16 @@ START = """async address => {
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder as a site has it."""
-    target = tmp_path_factory.mktemp("site") / WHERE
-    BUILD["build"](target)
-    return target
+def folder(site: Path) -> Path:  # noqa: F811
+    """The folder, as the site has it."""
+    return site / "live"
 
 
 @pytest.fixture(scope="session")
 def address(folder: Path) -> Iterator[str]:
     """Where it is served."""
-    with served(folder.parents[len(Path(WHERE).parts) - 1]) as top:
-        yield f"{top}/{WHERE}"
+    with served(folder.parent, WHERE) as top:
+        yield f"{top}/{folder.name}"
 
 
 @pytest.fixture(scope="session")

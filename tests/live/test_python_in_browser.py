@@ -82,6 +82,6 @@ def test_fifty_prompts_get_the_tokens_of_the_cpu_engine(in_browser: Callable):
 def test_all_that_was_asked_for_lies_in_the_folder(
     in_browser: Callable, requested: list[str], address: str
 ):
-    paths = {urlsplit(url).path.removeprefix(f"/{WHERE}/") for url in requested}
+    paths = {urlsplit(url).path.removeprefix(f"{WHERE}/live/") for url in requested}
     assert {"pyodide/pyodide.asm.wasm", "nanovllm_edu.zip", "weights.zip"} <= paths
     assert all(url.startswith((f"{address}/", "data:", "blob:")) for url in requested), requested

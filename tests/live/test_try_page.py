@@ -1,6 +1,6 @@
 """The page of the live engine in a real Chromium that may reach this machine only.
 
-One page, loaded once, goes through its verbs in order; links, keys, a narrow window and what a
+One page, loaded once, begins anew for every test of a verb; links, keys, a narrow window and what a
 browser lacks have pages of their own.
 """
 
@@ -11,7 +11,6 @@ import pytest
 from nanovllm_edu.introspect import load
 from nanovllm_edu.live.judging import STARTER
 from nanovllm_edu.live.scenes import SCENES
-from tests.docs.conftest import site  # noqa: F401  (a fixture)
 from tests.live.test_judging import RIGHT
 from tests.loopback import served
 
@@ -76,6 +75,18 @@ class Tab:
     def wait_place(self, text: str) -> None:
         self.page.locator("#try-place", has_text=text).wait_for(timeout=BOOT)
 
+    def begin(self) -> None:
+        """The first scene, before its first step, as whoever opens the page finds it."""
+        self.page.select_option("#try-until", "")
+        self.page.click("[data-scene=five]")
+        self.wait_place("before the first step")
+
+    def steps(self, count: int) -> None:
+        """Takes the first steps of a scene."""
+        for number in range(count):
+            self.click("step")
+            self.wait_place(f"step {number} of {number}")
+
     def wait_stopped(self) -> None:
         self.page.wait_for_selector("#try-run[aria-pressed=false]", timeout=BOOT)
 
@@ -84,16 +95,26 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def address(site):  # noqa: F811
+def address(site):
     with served(site) as top:
         yield top
 
 
 @pytest.fixture(scope="module")
-def tab(chromium, address):
+def loaded_tab(chromium, address):
+    """Python and the model are there; that takes the most time."""
     tab = Tab(chromium, address).wait_live()
+    tab.wait_model()
     yield tab
     tab.context.close()
+
+
+@pytest.fixture
+def tab(loaded_tab):
+    """The page, begun anew; afterwards it had no error."""
+    loaded_tab.begin()
+    yield loaded_tab
+    assert loaded_tab.problems == []
 
 
 @pytest.fixture
@@ -109,19 +130,17 @@ def open_tab(chromium, address):
         tab.context.close()
 
 
-# ---------------------------------------------------------------- one page, from top to bottom
+# ------------------------------------------------------------------------ what one can do on it
 
 
 def test_the_model_answers_when_its_weights_are_there(tab):
-    tab.wait_model()
+    assert "the model in the box" in tab.text("status")
     assert tab.text("place") == "before the first step"
     assert tab.page.locator("#try-recorded").count() == 0
 
 
 def test_step_back_and_the_slider(tab):
-    for number in range(3):
-        tab.click("step")
-        tab.wait_place(f"step {number} of")
+    tab.steps(3)
     tab.click("back")
     tab.wait_place("step 1 of 2")
     assert tab.step_of() == 1
@@ -144,6 +163,7 @@ def test_what_is_typed_is_asked(tab):
 
 
 def test_a_sequence_is_ended(tab):
+    tab.steps(1)
     tab.click("abort")
     assert re.search(r"Sequence \d is ended", tab.wait_said("is ended"))
 
@@ -156,6 +176,7 @@ def test_run_stops_where_it_was_told_to(tab):
 
 
 def test_a_fork_is_shown_beside_and_moves_along(tab):
+    tab.steps(2)
     form = tab.open("fork")
     form.locator("select").first.select_option("phase-separated")
     form.locator("button[type=submit]").click()
@@ -178,6 +199,7 @@ def policy(tab, source, button):
 
 
 def test_a_policy_is_checked_and_scored_as_in_the_lesson(tab):
+    tab.steps(2)
     policy(tab, RIGHT, "Check")
     assert "Mean time to first token" in tab.wait_said("✓", ".try-verdict")
     policy(tab, STARTER.format(name="ShortestFirst"), "Check")
@@ -192,6 +214,7 @@ def test_a_policy_is_checked_and_scored_as_in_the_lesson(tab):
 
 
 def test_an_endless_policy_is_ended_and_the_scenario_goes_on(tab):
+    tab.steps(3)
     place = tab.text("place").split(" of ")[1]
     policy(tab, ENDLESS, "Check")
     tab.wait_said("did not answer for 5 seconds and was ended", ".try-verdict")
@@ -202,6 +225,7 @@ def test_an_endless_policy_is_ended_and_the_scenario_goes_on(tab):
 
 
 def test_it_can_be_taken_along(tab, tmp_path):
+    tab.steps(4)
     part = tab.open("take")
     for name, suffix in (("as a page", "html"), ("the recording", "json")):
         with tab.page.expect_download() as download:
@@ -245,7 +269,6 @@ def test_a_link_that_is_wrong_is_explained_and_a_good_one_opens(tab):
 
 def test_nothing_came_from_elsewhere_and_the_policy_was_kept(tab, address):
     assert tab.asked and all(url.startswith((address, "blob:", "data:")) for url in tab.asked)
-    assert tab.problems == []
     policy = tab.page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
     assert "unsafe" not in policy and "default-src 'none'" in policy
 
@@ -291,7 +314,7 @@ def test_no_accessibility_rule_of_axe_is_broken(open_tab):
     assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in violations] == []
 
 
-def test_from_disk_the_page_says_what_is_missing(chromium, site):  # noqa: F811
+def test_from_disk_the_page_says_what_is_missing(chromium, site):
     page = chromium.new_page()
     page.goto((site / "try.html").as_uri())
     page.locator("#try-status", has_text="opened from disk").wait_for()

@@ -35,6 +35,12 @@ def numpy_sum(num_prompt, num_new):
     return np.arange(num_prompt, num_prompt + num_new).sum()
 
 
+@right("01.2")
+def sum_with_a_slash(num_prompt, num_new):
+    """10 / 2 is 5.0."""
+    return num_new * num_prompt + num_new * (num_new - 1) / 2
+
+
 @right("02.2")
 def numpy_product(num_layers, num_heads, num_kv_heads, head_dim, bytes_per_number):
     return np.prod([num_layers, 2, num_kv_heads, head_dim, bytes_per_number])

@@ -225,6 +225,11 @@ def calls_itself(allowed, said, guesses):
 
 
 @right("17.1")
+def mean_context_times_steps(num_prompt_tokens, num_output_tokens):
+    return (num_prompt_tokens + num_output_tokens / 2) * (num_output_tokens - 1)
+
+
+@right("17.1")
 def as_a_formula(num_prompt_tokens, num_output_tokens):
     steps = num_output_tokens - 1
     return steps * num_prompt_tokens + steps * (steps + 1) // 2

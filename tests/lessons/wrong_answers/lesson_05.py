@@ -81,3 +81,16 @@ def adds_parent_and_tokens(parent, token_ids):
 def sorts_the_middle(parent, token_ids):
     first, *middle, last = token_ids
     return hash((parent, first, *sorted(middle), last))
+
+
+@wrong("05.1", "say 1, 23 and 12, 3 in the same way")
+def joins_the_digits(parent, token_ids):
+    return int("".join(map(str, [parent or 0, *token_ids])))
+
+
+@wrong("05.1", "must not make up for what another has less")
+def multiplies_by_31(parent, token_ids):
+    value = (parent or 17) + 1
+    for token in token_ids:
+        value = (value * 31 + token) % 2**61
+    return value

@@ -24,6 +24,12 @@ class LastComeFirstServed(Base):
         return [[*running, *reversed(waiting)]]
 
 
+@wrong("06.1", "in one group with those that run")
+class RunningThenWaiting(Base):
+    def order(self, running, waiting):
+        return [running, waiting]
+
+
 @wrong("06.1", "The engine refused")
 class OnlyRunning(Base):
     def order(self, running, waiting):

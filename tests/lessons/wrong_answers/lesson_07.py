@@ -58,3 +58,8 @@ def gives_a_float(max_gap_ms, step_ms, token_ms):
 @wrong("07.1", "is a list; you gave 3 (int)")
 def counts_the_chunks(num_prompt_tokens, num_decoding, budget):
     return -(-num_prompt_tokens // (budget - num_decoding))
+
+
+@wrong("07.2", "the longest gap in the engine is")
+def rounds(max_gap_ms, step_ms, token_ms):
+    return round((max_gap_ms - step_ms) / token_ms)

@@ -14,8 +14,8 @@ def without_its_own(num_prompt_tokens, num_output_tokens):
 
 
 @wrong("17.1", "is a whole number")
-def mean_context_times_steps(num_prompt_tokens, num_output_tokens):
-    return (num_prompt_tokens + num_output_tokens / 2) * (num_output_tokens - 1)
+def mean_context_of_all_tokens(num_prompt_tokens, num_output_tokens):
+    return (num_prompt_tokens + (num_output_tokens + 0.5) / 2) * (num_output_tokens - 1)
 
 
 @wrong("17.1", "each reads all tokens that are there")
