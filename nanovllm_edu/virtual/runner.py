@@ -12,9 +12,10 @@ The host and the device have a clock each. `launch` puts the host forward by wha
 preparing took, and the step behind whatever the device has still to do; `wait` puts it forward to
 the end of that step. So planning ahead (`engine.run(1)`) overlaps here as it does on a GPU.
 
-Read next: `arrivals.py`, `serving.py`; `runners/checksum.py`.
+Read next: `irregular.py`, `arrivals.py`, `serving.py`; `runners/checksum.py`.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from itertools import compress
@@ -136,8 +137,17 @@ def virtual_engine(calibration: Calibration, num_blocks: int, **options: object)
     return LLMEngine(VirtualRunner(calibration, num_blocks, config.block_size), config)
 
 
-def twin_of(engine: LLMEngine, calibration: Calibration) -> LLMEngine:
+def twin_of(
+    engine: LLMEngine,
+    calibration: Calibration,
+    make: Callable[..., VirtualRunner] = VirtualRunner,
+) -> LLMEngine:
     """The virtual twin of a real engine: the same pool, limits and policy, nothing in it.
+
+    Args:
+        engine: The real one.
+        calibration: Of its device.
+        make: Makes the virtual device; by default one whose steps take what their work takes.
 
     Raises:
         CalibrationError: The calibration is of another model or device.
@@ -145,7 +155,7 @@ def twin_of(engine: LLMEngine, calibration: Calibration) -> LLMEngine:
     real, made_of = engine.runner, getattr(engine.runner, "made_of", None)
     if made_of is not None:
         calibration.require(*made_of)
-    runner = VirtualRunner(
+    runner = make(
         calibration,
         real.num_blocks,
         real.block_size,
