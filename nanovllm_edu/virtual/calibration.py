@@ -167,7 +167,6 @@ def _spread(values: Any) -> tuple[float, ...]:
     return spread
 
 
-@cache
 def shipped(name: str) -> Calibration:
     """One that comes with the package.
 
@@ -177,4 +176,9 @@ def shipped(name: str) -> Calibration:
     names = sorted(path.stem for path in SHIPPED.glob("*.json"))
     if name not in names:
         raise CalibrationError(f"no calibration {shown(name)} is shipped; there are {names}.")
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Calibration:
     return load(SHIPPED / f"{name}.json")

@@ -26,7 +26,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nanovllm_edu.core.events import Finished
-from nanovllm_edu.errors import CalibrationError
+from nanovllm_edu.errors import CalibrationError, listed, shown
 from nanovllm_edu.introspect.journal import Aborted, Added, Resumed, Stepped
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
@@ -97,7 +97,11 @@ def fit(recordings: Iterable[Recording], *, source: str = "recorded steps") -> C
         CalibrationError: There are too few steps, they are of several devices, say nothing of one,
             or overlapped.
     """
-    recordings = list(recordings)
+    recordings = listed(recordings, "recordings", CalibrationError)
+    if not all(isinstance(recording, Recording) for recording in recordings):
+        raise CalibrationError(
+            f"{shown(recordings)} are not all recordings; give what `introspect.load` returns."
+        )
     made_of = {
         (str(r.engine.get("model", "")), str(r.engine.get("device", ""))) for r in recordings
     }

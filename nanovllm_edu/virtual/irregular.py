@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, Self
 
 from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.virtual.arrivals import random_of
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.runner import VirtualRunner, VirtualTicket
 
@@ -45,7 +46,7 @@ class IrregularRunner(VirtualRunner):
         **options: Any,
     ) -> None:
         super().__init__(calibration, num_blocks, block_size, **options)
-        self._random = Random(seed)
+        self._random = random_of(seed)
 
     def launch(self, plan: StepPlan) -> VirtualTicket:
         """Takes more or less time than the work does."""

@@ -24,8 +24,9 @@ from typing import Self
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.plan import StepOutput, StepPlan
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import CalibrationError, shown
+from nanovllm_edu.errors import CalibrationError, ConfigError, shown
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.clock import VirtualClock
 from nanovllm_edu.virtual.work import work_of
@@ -62,6 +63,7 @@ class VirtualRunner:
 
     Raises:
         CalibrationError: That is none.
+        ConfigError: A pool cannot be of that many blocks, or of that size.
     """
 
     def __init__(
@@ -80,6 +82,9 @@ class VirtualRunner:
                 f"{shown(calibration)} is no calibration; give shipped('cpu'), or what "
                 "`virtual.calibration.load(path)` returns."
             )
+        for name, value in (("num_blocks", num_blocks), ("block_size", block_size)):
+            if (as_integer(value) or 0) < 1:
+                raise ConfigError(f"{name}={shown(value)} is not an integer from 1 on.")
         self.calibration = calibration
         self.num_blocks = num_blocks
         self.block_size = block_size
