@@ -241,12 +241,15 @@ def rows_of(llm: LLM, calibration: Calibration, runs: dict[str, list[Run]]) -> I
 
 def as_markdown(calibration: Calibration, rows: list[Row], runs: dict[str, list[Run]]) -> str:
     """What was measured, what was predicted, and how far apart they are."""
+    ranked = sorted(10 + 1e3 * deviation * 0.01**0.5 for deviation in calibration.spread)
+    low, high = ranked[len(ranked) // 20], ranked[-len(ranked) // 20]
     load = "/".join(f"{value:.1f}" for value in os.getloadavg())
     lines = [
         "# The virtual clock against a real one", "",
         f"{calibration.model} on {calibration.device_name}, {calibration.date}, one thread, CPU",
         f"seconds; load {load} on two cores. Command: `python benchmarks/virtual.py --ship`.",
         "", "```text", repr(calibration), "```", "",
+        f"Nine of ten steps of 10 ms took {low:.1f} to {high:.1f} ms where it was fitted.", "",
         "None of these runs was fitted. Measured is the median of three copies, served in the same",
         "minutes, and predicted that of three virtual runs. *Itself*: the copy that is farthest",
         "from the other two was off by so much.", "",
