@@ -11,6 +11,7 @@ Read next: `core/request/sampling_params.py`, which raises the first of them.
 from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
+from typing import Any, cast
 
 
 class NanoVLLMError(Exception):
@@ -125,6 +126,13 @@ def shown(value: object) -> str:
     except Exception:  # whatever a stranger's __repr__ does
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= 400 else f"{text[:300]}...{text[-80:]}"
+
+
+def listed(items: Any, name: str, error: type[NanoVLLMError]) -> list[Any]:
+    """What can be iterated over as a list; raises the error if it is text, or cannot."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise error(f"{name}={shown(items)} is no list of several; give one.")
+    return list(cast(Iterable[Any], items))
 
 
 def unknown_option(

@@ -1,6 +1,6 @@
 """How many replicas does this traffic need, and what do they cost?
 
-    curve = capacity(make, arrivals, SLO(ttft=0.5), price_per_hour=2.5)
+    curve = capacity(make, arrivals, SLO(first_token=0.5), price_per_hour=2.5)
     curve.enough()        the first point at which the promise is kept
 
 Every point is a whole run: queues, caches and the router are in it, which no formula of the mean
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nanovllm_edu.cluster.cluster import Cluster
-from nanovllm_edu.cluster.outcome import SLO, Outcome
+from nanovllm_edu.cluster.outcome import Outcome
 from nanovllm_edu.core import html
 from nanovllm_edu.core.request.option_checks import as_integer, is_number
-from nanovllm_edu.errors import ConfigError, shown
+from nanovllm_edu.errors import ConfigError, listed, shown
+from nanovllm_edu.load.answer import SLO
 from nanovllm_edu.virtual.arrivals import Arrival
 
 HEADER = ("replicas", "p99 TTFT", "ms a token", "within the SLO", "cached", "per million tokens")
@@ -92,9 +93,15 @@ def capacity(
         counts: Numbers of replicas to try, ascending.
 
     Raises:
-        ConfigError: The price is no number from 0 on, or a number of replicas is below 1.
+        ConfigError: The price is no number from 0 on, a number of replicas is below 1, or something
+            is of another type.
     """
-    counts = list(counts)
+    if not callable(make) or not callable(arrivals) or not isinstance(slo, SLO):
+        raise ConfigError(
+            f"make={shown(make)}, arrivals={shown(arrivals)}, slo={shown(slo)}: give a function of "
+            "a number of replicas, a function of nothing, and an SLO."
+        )
+    counts = listed(counts, "counts", ConfigError)
     has_price = is_number(price_per_hour) and 0 <= price_per_hour < float("inf")
     if not has_price or not counts or min(as_integer(count) or 0 for count in counts) < 1:
         raise ConfigError(

@@ -17,6 +17,7 @@ have gone.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from nanovllm_edu.cluster.prefix_index import PrefixIndex
@@ -24,32 +25,47 @@ from nanovllm_edu.cluster.replica import Replica
 from nanovllm_edu.cluster.router import Route, Router, route_of, routed
 from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, TraceError, shown
+from nanovllm_edu.errors import ConfigError, TraceError, listed, shown
 from nanovllm_edu.virtual.arrivals import Arrival, in_order
 from nanovllm_edu.virtual.serving import Answer
 
 NEVER = float("inf")
 
 
-class Down(NamedTuple):
+@dataclass(frozen=True)
+class _Incident:
+    """What befalls a replica.
+
+    Attributes:
+        at: When, in seconds.
+        replica: The number of which one.
+
+    Raises:
+        TraceError: It is no time, or no number of a replica.
+    """
+
+    at: float
+    replica: int = -1  # nobody's: who is forgotten is missed in words of ours
+
+    def __post_init__(self) -> None:
+        replica = as_integer(self.replica)
+        if not is_number(self.at) or not 0 <= self.at < NEVER or replica is None or replica < 0:
+            raise TraceError(
+                f"{shown(self)} is of no replica, or at no time; give seconds from 0 on, and the "
+                "number of a replica, from 0 on."
+            )
+
+
+class Down(_Incident):
     """A replica dies."""
 
-    at: float
-    replica: int
 
-
-class Drain(NamedTuple):
+class Drain(_Incident):
     """A replica takes no more requests."""
 
-    at: float
-    replica: int
 
-
-class Up(NamedTuple):
+class Up(_Incident):
     """A replica begins anew."""
-
-    at: float
-    replica: int
 
 
 Incident = Down | Drain | Up
@@ -99,7 +115,8 @@ class Cluster:
     """
 
     def __init__(self, engines: Sequence[LLMEngine], router: Router | Route) -> None:
-        num_new = len({id(engine) for engine in engines if engine.is_new})
+        engines = listed(engines, "engines", ConfigError)
+        num_new = len({id(e) for e in engines if isinstance(e, LLMEngine) and e.is_new})
         if not engines or num_new < len(engines):
             raise ConfigError(
                 f"{len(engines)} engines, {num_new} different new ones among them; give at least "
@@ -166,16 +183,15 @@ class Cluster:
 
     def _checked(self, incidents: Iterable[Incident]) -> Iterator[Incident]:
         last, count = 0.0, len(self.replicas)
-        for incident in incidents:
+        for incident in listed(incidents, "incidents", TraceError):
             if not isinstance(incident, Incident):
                 raise TraceError(f"{shown(incident)} is neither a Down, a Drain nor an Up.")
-            at, replica = incident.at, as_integer(incident.replica)
-            if not is_number(at) or not last <= at < NEVER or replica not in range(count):
+            if incident.at < last or incident.replica >= count:
                 raise TraceError(
                     f"{shown(incident)} comes after {last:g} s in a cluster of {count}; give times "
                     f"that go forward, and replicas from 0 to {count - 1}."
                 )
-            last = at
+            last = incident.at
             yield incident
 
     def _send(self, arrival: Arrival, now: float) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 
 from nanovllm_edu.cluster.prefix_index import PrefixIndex
 from nanovllm_edu.cluster.router import Loads, Route, Router, route_of
+from nanovllm_edu.core.request.option_checks import as_integer
+from nanovllm_edu.errors import ConfigError, shown
 
 
 class Otherwise:
@@ -21,9 +23,18 @@ class Otherwise:
     Args:
         router: Asked at every decision, so that it stays in step; a new one.
         changes: Number of a decision, from 0 -> the replica that is chosen instead.
+
+    Raises:
+        ConfigError: There is no router, or the changes are no numbers from 0 on.
     """
 
     def __init__(self, router: Router | Route, changes: Mapping[int, int]) -> None:
+        numbers = [*changes, *changes.values()] if isinstance(changes, Mapping) else [None]
+        if any((as_integer(number) or 0) < 0 or as_integer(number) is None for number in numbers):
+            raise ConfigError(
+                f"changes={shown(changes)} is no dictionary from decisions to replicas; give one "
+                "such as {17: 2}, numbers from 0 on."
+            )
         self._route = route_of(router)
         self._changes, self._count = dict(changes), 0
 

@@ -1,34 +1,29 @@
 """`Outcome`: how a cluster did, in a few figures, as a whole and of each replica and tenant.
 
+It is the SLO of `load/answer.py`: what is promised does not depend on who is asked.
+
 Read next: `capacity.py`, which asks how many replicas it takes.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Self
 
 from nanovllm_edu.cluster.cluster import Routed
-from nanovllm_edu.virtual.serving import Answer
+from nanovllm_edu.load.answer import SLO, Answer
 from nanovllm_edu.virtual.summary import Summary
 
+PROMISED = SLO(first_token=0.5, per_token=0.05, share=0.99)
+"""Where nobody says what users are promised."""
 
-class SLO(NamedTuple):
-    """What a user is promised, in seconds.
 
-    Attributes:
-        ttft: To the first token.
-        tpot: Per token behind it.
-        share: Of all requests for which both hold.
-    """
-
-    ttft: float = 0.5
-    tpot: float = 0.05
-    share: float = 0.99
-
-    def is_met_by(self, answer: Answer) -> bool:
-        """Whether this one was quick enough."""
-        return answer.ttft <= self.ttft and answer.tpot <= self.tpot
+def seen(routed: Routed) -> Answer:
+    """What the user saw of it, as of an answer of a real server."""
+    answer, at = routed.answer, routed.answer.arrival.at
+    error = "" if answer.reason in ("length", "stop") else answer.reason
+    times = tuple(answer.token_times)
+    return Answer(at, at, times, answer.end, answer.num_tokens, error=error)
 
 
 @dataclass(slots=True)
@@ -46,7 +41,7 @@ class Outcome:
         num_met: Answers within the SLO.
     """
 
-    slo: SLO = field(default_factory=SLO)
+    slo: SLO = PROMISED
     summary: Summary = field(default_factory=Summary)
     tenants: dict[str, Summary] = field(default_factory=lambda: defaultdict(Summary))
     num_of_replica: Counter[int] = field(default_factory=Counter)
@@ -58,7 +53,7 @@ class Outcome:
     @classmethod
     def of(cls, answers: Iterable[Routed], slo: SLO | None = None) -> Self:
         """Reads them to the end and keeps none."""
-        outcome = cls(slo or SLO())
+        outcome = cls(slo or PROMISED)
         for answer in answers:
             outcome.add(answer)
         return outcome
@@ -72,7 +67,7 @@ class Outcome:
         self.num_prompt_tokens += len(answer.arrival.prompt)
         self.num_cached_tokens += answer.num_cached_tokens
         self.num_retried += routed.num_tries > 1
-        self.num_met += self.slo.is_met_by(answer)
+        self.num_met += self.slo.is_kept(seen(routed))
 
     @property
     def hit_rate(self) -> float:

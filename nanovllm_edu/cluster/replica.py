@@ -4,7 +4,9 @@ Read next: `virtual/serving.py`, the server that it is; `cluster.py`, who steps 
 """
 
 from nanovllm_edu.cluster.router import Load
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.virtual.arrivals import Arrival
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.runner import virtual_engine
@@ -79,5 +81,10 @@ def replicas(
         count: How many.
         num_blocks: Blocks in the pool of each.
         **options: Fields of `EngineConfig`.
+
+    Raises:
+        ConfigError: There are to be fewer than one, or an option does not do.
     """
+    if (as_integer(count) or 0) < 1:
+        raise ConfigError(f"count={shown(count)} is not an integer from 1 on.")
     return [virtual_engine(calibration, num_blocks, **options) for _ in range(count)]

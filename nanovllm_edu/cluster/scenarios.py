@@ -5,12 +5,17 @@ Read next: `outcome.py`.
 
 from collections.abc import Iterator
 from itertools import islice
-from random import Random
 
 from nanovllm_edu.cluster.cluster import Drain, Incident, Up
 from nanovllm_edu.core.request.option_checks import is_number
 from nanovllm_edu.errors import TraceError, shown
-from nanovllm_edu.virtual.arrivals import Arrival, checked_count, checked_range, draw_tokens
+from nanovllm_edu.virtual.arrivals import (
+    Arrival,
+    checked_count,
+    checked_range,
+    draw_tokens,
+    random_of,
+)
 from nanovllm_edu.virtual.poisson import poisson_times
 
 
@@ -43,7 +48,7 @@ def tenants(
     """
     if not is_number(hot_share) or not 0 <= hot_share <= 1:
         raise TraceError(f"hot_share={shown(hot_share)} is not a fraction in [0, 1].")
-    random = Random(seed)
+    random = random_of(seed)
     num_tenants = checked_count(num_tenants, "num_tenants", 1)
     system_tokens = checked_count(system_tokens, "system_tokens")
     systems = [draw_tokens(random, system_tokens) for _ in range(num_tenants)]

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from nanovllm_edu.cluster.prefix_index import PrefixIndex
 from nanovllm_edu.cluster.router import Route, Router, route_of, routed
-from nanovllm_edu.core.request.option_checks import as_integer
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.errors import ConfigError, OverloadedError, RequestError, shown
 from nanovllm_edu.fleet.replica import LostError, Replica
 from nanovllm_edu.load.client import Target
@@ -57,7 +57,7 @@ class Fleet:
         check_seconds: How often a server that was lost is asked whether it is well again.
 
     Raises:
-        ConfigError: There are no targets, or the router is none.
+        ConfigError: There are no targets, the router is none, or a time is no number of seconds.
         WorkloadError: A URL is none.
     """
 
@@ -69,8 +69,12 @@ class Fleet:
         patience: float = 60.0,
         check_seconds: float = 1.0,
     ) -> None:
-        if isinstance(targets, (str, Target)) or not targets:
+        is_list = isinstance(targets, Sequence) and not isinstance(targets, str)
+        if not is_list or not targets or not all(isinstance(t, (str, Target)) for t in targets):
             raise ConfigError(f"targets={shown(targets)} is no list of servers; name at least one.")
+        for name, value in (("patience", patience), ("check_seconds", check_seconds)):
+            if not is_number(value) or not 0 <= value < float("inf"):
+                raise ConfigError(f"{name}={shown(value)} is not a number of seconds from 0 on.")
         route_of(router)
         self.router, self._patience, self._check_seconds = router, patience, check_seconds
         self.replicas = [

@@ -13,14 +13,12 @@ from collections.abc import Iterable
 from random import Random
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.plan import StepPlan
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.arrivals import Arrival
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
-from nanovllm_edu.virtual.clock import VirtualClock
-from nanovllm_edu.virtual.runner import VirtualRunner, VirtualTicket
+from nanovllm_edu.virtual.irregular import IrregularRunner
 from nanovllm_edu.virtual.serving import Server, serve
 
 NOISE = 0.04
@@ -34,22 +32,14 @@ class MadeOf:
         return {"model": "a hidden model", "device": "a hidden device"}
 
 
-class HiddenRunner(VirtualRunner):
+class HiddenRunner(IrregularRunner):
     """A virtual device that is not quite regular."""
 
     made_of = MadeOf()
 
-    def __init__(self, calibration: Calibration, num_blocks: int, seed: int) -> None:
-        super().__init__(calibration, num_blocks, 16, clock=VirtualClock())
-        self._random = Random(seed)
-
-    def launch(self, plan: StepPlan) -> VirtualTicket:
-        """Takes a little more or less time than it should."""
-        begin = max(self.clock.now, self._device_end)
-        ticket = super().launch(plan)
-        taken = (ticket.end - begin) * (1 + self._random.uniform(-NOISE, NOISE))
-        ticket.end = self._device_end = begin + taken
-        return ticket
+    def taken(self, seconds: float) -> float:
+        """A little more or less than the work does."""
+        return seconds * (1 + self._random.uniform(-NOISE, NOISE))
 
 
 def hidden_seconds(random: Random) -> Seconds:
@@ -89,7 +79,7 @@ def hidden_engine(seed: int, num_blocks: int = 256, max_num_seqs: int = 32) -> L
         num_blocks: Blocks of 16 tokens in its pool.
         max_num_seqs: Rows.
     """
-    runner = HiddenRunner(of_seconds(hidden_seconds(Random(seed))), num_blocks, seed)
+    runner = HiddenRunner(of_seconds(hidden_seconds(Random(seed))), num_blocks, seed=seed)
     return LLMEngine(runner, EngineConfig(max_num_seqs=max_num_seqs, max_num_batched_tokens=512))
 
 

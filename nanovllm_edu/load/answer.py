@@ -14,7 +14,8 @@ Read next: `load/client.py`, which makes answers.
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nanovllm_edu.errors import WorkloadError
+from nanovllm_edu.core.request.option_checks import is_number
+from nanovllm_edu.errors import WorkloadError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,12 @@ class SLO:
     def __post_init__(self) -> None:
         for name in ("first_token", "per_token", "end_to_end"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise WorkloadError(f"an SLO of {name}={value} s cannot be kept; give more than 0.")
-        if not 0 < self.share <= 1:
-            raise WorkloadError(f"share={self.share} is not above 0 and at most 1.")
+            if value is not None and not (is_number(value) and value > 0):
+                raise WorkloadError(
+                    f"an SLO of {name}={shown(value)} s cannot be kept; give more than 0, or None."
+                )
+        if not (is_number(self.share) and 0 < self.share <= 1):
+            raise WorkloadError(f"share={shown(self.share)} is not above 0 and at most 1.")
 
     def is_kept(self, answer: Answer) -> bool:
         """Whether this user got what was promised. Who got no whole answer did not."""

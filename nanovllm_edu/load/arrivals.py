@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.errors import WorkloadError, shown
 from nanovllm_edu.virtual.poisson import poisson_times
 
@@ -55,17 +56,20 @@ def poisson(rate: float, count: int, seed: int = 0) -> list[float]:
 
 def bursts(rate: float, count: int, size: int, seed: int = 0) -> list[float]:
     """Groups of `size` that come together; the groups are a Poisson process of `rate` / `size`."""
-    if size < 1:
-        raise WorkloadError(f"burst={size} is below 1; a burst is of one request or more.")
+    if (as_integer(size) or 0) < 1:
+        raise WorkloadError(f"burst={shown(size)} is not an integer from 1 on.")
+    _check(rate, count)
     begins = poisson(rate / size, -(-count // size), seed)
     return [at for at in begins for _ in range(size)][:count]
 
 
 def _check(rate: float, count: int) -> None:
-    if not 0 < rate < float("inf"):
+    if not is_number(rate) or not 0 < rate < float("inf"):
         raise WorkloadError(f"rate={shown(rate)} is not a number of requests a second above 0.")
-    if not 1 <= count <= MOST_JOBS:
-        raise WorkloadError(f"{count} requests are not between 1 and {MOST_JOBS}; choose another.")
+    if not 1 <= (as_integer(count) or 0) <= MOST_JOBS:
+        raise WorkloadError(
+            f"{shown(count)} requests are not between 1 and {MOST_JOBS}; choose another."
+        )
 
 
 def read_trace(path: str | Path, default: Job) -> list[Job]:
@@ -80,8 +84,8 @@ def read_trace(path: str | Path, default: Job) -> list[Job]:
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkloadError(f"the trace {str(path)!r} cannot be read: {error}") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise WorkloadError(f"the trace {shown(path)} cannot be read: {error}") from error
     jobs: list[Job] = []
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
-from nanovllm_edu.errors import WorkloadError
+from nanovllm_edu.errors import WorkloadError, shown
 from nanovllm_edu.load.answer import Answer
 from nanovllm_edu.load.arrivals import Job
 
@@ -64,10 +64,10 @@ class Target:
         try:
             place = urlsplit(self.url.rstrip("/"))
             fits = place.scheme in ("http", "https") and place.hostname and place.port != 0
-        except ValueError:
-            fits = None
-        if not fits:
-            raise WorkloadError(f"url={self.url!r} is not like http://127.0.0.1:8000/v1.")
+        except (ValueError, AttributeError):
+            fits = place = None
+        if not fits or place is None:
+            raise WorkloadError(f"url={shown(self.url)} is not like http://127.0.0.1:8000/v1.")
         return place
 
     @cached_property

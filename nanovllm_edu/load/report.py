@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nanovllm_edu.errors import WorkloadError
 from nanovllm_edu.load.answer import SLO, Answer
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -104,7 +105,13 @@ class Report:
 
 
 def report(answers: Sequence[Answer], slo: SLO, rate: float | None = None) -> Report:
-    """What the answers of a run come to."""
+    """What the answers of a run come to.
+
+    Raises:
+        WorkloadError: There are none.
+    """
+    if not answers:
+        raise WorkloadError("0 answers come to nothing; ask for one at least.")
     whole = [answer for answer in answers if answer.is_whole]
     errors = Counter(answer.error or "no tokens" for answer in answers if not answer.is_whole)
     begin = min(answer.wanted for answer in answers)

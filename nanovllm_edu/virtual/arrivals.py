@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from nanovllm_edu.core.request.option_checks import as_integer, is_number
-from nanovllm_edu.errors import TraceError, shown
+from nanovllm_edu.errors import TraceError, listed, shown
 from nanovllm_edu.introspect.journal import Added
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.poisson import poisson_times
@@ -62,18 +62,31 @@ def poisson(
         prefix: Tokens that all prompts begin with.
 
     Raises:
-        TraceError: The rate is not above 0, or a length is no range of integers from 1 on.
+        TraceError: The rate is not above 0, a length is no range of integers from 1 on, the seed is
+            no integer, or the prefix no list.
     """
-    random = Random(seed)
+    random = random_of(seed)
+    prefix = listed(prefix or [], "prefix", TraceError)
     times = islice(poisson_times(rate, random), checked_count(count))
     prompt_tokens = checked_range("prompt_tokens", prompt_tokens)
     output_tokens = checked_range("output_tokens", output_tokens)
 
     def request(at: float) -> Arrival:
         prompt = draw_tokens(random, random.randint(*prompt_tokens))
-        return Arrival(at, [*(prefix or []), *prompt], random.randint(*output_tokens))
+        return Arrival(at, [*prefix, *prompt], random.randint(*output_tokens))
 
     return map(request, times)
+
+
+def random_of(seed: Any) -> Random:
+    """What draws.
+
+    Raises:
+        TraceError: The seed is no integer.
+    """
+    if as_integer(seed) is None:
+        raise TraceError(f"seed={shown(seed)} is not an integer; another one draws other requests.")
+    return Random(as_integer(seed))
 
 
 def checked_count(count: Any, name: str = "count", least: int = 0) -> int:
@@ -137,6 +150,8 @@ def in_order(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
         TraceError: One is no request, or its time is negative, or before the last one.
     """
     last = 0.0
+    if not isinstance(arrivals, Iterable):
+        raise TraceError(f"arrivals={shown(arrivals)} are not several; give a list of Arrivals.")
     for number, arrival in enumerate(arrivals, 1):
         _check_arrival(arrival, number)
         if arrival.at < last:

@@ -22,7 +22,9 @@ from nanovllm_edu.errors import CalibrationError, shown
 from nanovllm_edu.introspect.whole_file import write_whole
 from nanovllm_edu.virtual.work import NAMES, Work
 
-FORMAT, SCHEMA_VERSION = "nanovllm-edu calibration", 1
+FORMAT, SCHEMA_VERSION = "nanovllm-edu calibration", 2
+READABLE = (1, 2)
+"""Schema versions; files of the first say nothing of how much steps differ."""
 UNREADABLE = (
     OSError,
     ValueError,
@@ -68,6 +70,8 @@ class Calibration:
         num_steps: How many steps it was fitted to.
         step_error: Half of those steps were predicted within this fraction of what they took.
         total_error: Predicted sum of all steps against the measured one, as a fraction.
+        spread: How much steps of the same work differ, as `virtual/irregular.py` has it; empty if
+            nobody knows.
     """
 
     device: Seconds
@@ -80,6 +84,7 @@ class Calibration:
     num_steps: int
     step_error: float
     total_error: float
+    spread: tuple[float, ...] = ()
 
     def require(self, model: str, device_name: str) -> None:
         """Checks that it is of this model and this device.
@@ -130,12 +135,13 @@ def load(path: str | Path) -> Calibration:
     try:
         found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         header = found.pop("format"), found.pop("schema_version")
-        if header != (FORMAT, SCHEMA_VERSION):
+        if header not in [(FORMAT, version) for version in READABLE]:
             raise CalibrationError(
                 f"{path} is {shown(header)}, not {(FORMAT, SCHEMA_VERSION)}; {remedy}."
             )
         sides = {name: _seconds(found.pop(name), name) for name in ("device", "host")}
-        calibration = Calibration(**sides, **found)
+        spread = _spread(found.pop("spread", ()))
+        calibration = Calibration(**sides, **found, spread=spread)
         repr(calibration)  # its errors must be numbers
         return calibration
     except CalibrationError:
@@ -154,7 +160,13 @@ def _seconds(values: dict[str, Any], side: str) -> Seconds:
     return seconds
 
 
-@cache
+def _spread(values: Any) -> tuple[float, ...]:
+    spread = tuple(map(float, values))
+    if not all(map(isfinite, spread)):
+        raise CalibrationError(f"spread is {shown(spread)}, not finite numbers: measure anew.")
+    return spread
+
+
 def shipped(name: str) -> Calibration:
     """One that comes with the package.
 
@@ -164,4 +176,9 @@ def shipped(name: str) -> Calibration:
     names = sorted(path.stem for path in SHIPPED.glob("*.json"))
     if name not in names:
         raise CalibrationError(f"no calibration {shown(name)} is shipped; there are {names}.")
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Calibration:
     return load(SHIPPED / f"{name}.json")

@@ -13,6 +13,8 @@ they took. (Divided by the measured times, quick steps would count for more than
 same work, and all would be predicted too quick.) As the prediction is what is looked for, it is
 found in a few rounds.
 
+What is left is kept, too: how far the steps were from their predicted times, in the same weighing.
+
 Read next: `runner.py`, which lives by the result.
 """
 
@@ -24,7 +26,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nanovllm_edu.core.events import Finished
-from nanovllm_edu.errors import CalibrationError
+from nanovllm_edu.errors import CalibrationError, listed, shown
 from nanovllm_edu.introspect.journal import Aborted, Added, Resumed, Stepped
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
@@ -34,6 +36,8 @@ from nanovllm_edu.virtual.work import Work, work_of
 HOST_PHASES = ("plan", "prepare", "commit")
 FEWEST_STEPS = 50
 NUM_ROUNDS = 4
+NUM_QUANTILES = 100
+"""Numbers that say how much steps of the same work differ."""
 SHORTEST = 1e-7
 """Seconds: what nothing is weighed as if it took less."""
 
@@ -93,7 +97,11 @@ def fit(recordings: Iterable[Recording], *, source: str = "recorded steps") -> C
         CalibrationError: There are too few steps, they are of several devices, say nothing of one,
             or overlapped.
     """
-    recordings = list(recordings)
+    recordings = listed(recordings, "recordings", CalibrationError)
+    if not all(isinstance(recording, Recording) for recording in recordings):
+        raise CalibrationError(
+            f"{shown(recordings)} are not all recordings; give what `introspect.load` returns."
+        )
     made_of = {
         (str(r.engine.get("model", "")), str(r.engine.get("device", ""))) for r in recordings
     }
@@ -143,6 +151,17 @@ def errors_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tupl
     return step_error, sum(predicted) / sum(s.seconds for s in samples) - 1
 
 
+def spread_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tuple[float, ...]:
+    """How far steps are from their predicted times, over the roots of these: quantiles, mean 0."""
+    predicted = (max(device.of(s.work) + host.of(s.work), SHORTEST) for s in samples)
+    pairs = zip(predicted, samples, strict=True)
+    ranked = sorted((sample.seconds - p) / p**0.5 for p, sample in pairs)
+    middles = ((i + 0.5) / NUM_QUANTILES for i in range(NUM_QUANTILES))
+    chosen = [ranked[int(q * len(ranked))] for q in middles]
+    mean = sum(chosen) / len(chosen)
+    return tuple(round(value - mean, 7) for value in chosen)
+
+
 def _described(
     samples: list[Sample], device: Seconds, host: Seconds, model: str, name: str, source: str
 ) -> Calibration:
@@ -159,6 +178,7 @@ def _described(
         num_steps=len(samples),
         step_error=step_error,
         total_error=total_error,
+        spread=spread_of(samples, device, host),
     )
 
 

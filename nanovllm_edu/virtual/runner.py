@@ -12,9 +12,10 @@ The host and the device have a clock each. `launch` puts the host forward by wha
 preparing took, and the step behind whatever the device has still to do; `wait` puts it forward to
 the end of that step. So planning ahead (`engine.run(1)`) overlaps here as it does on a GPU.
 
-Read next: `arrivals.py`, `serving.py`; `runners/checksum.py`.
+Read next: `irregular.py`, `arrivals.py`, `serving.py`; `runners/checksum.py`.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from itertools import compress
@@ -23,8 +24,9 @@ from typing import Self
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.plan import StepOutput, StepPlan
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import CalibrationError, shown
+from nanovllm_edu.errors import CalibrationError, ConfigError, shown
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.clock import VirtualClock
 from nanovllm_edu.virtual.work import work_of
@@ -61,6 +63,7 @@ class VirtualRunner:
 
     Raises:
         CalibrationError: That is none.
+        ConfigError: A pool cannot be of that many blocks, or of that size.
     """
 
     def __init__(
@@ -79,6 +82,9 @@ class VirtualRunner:
                 f"{shown(calibration)} is no calibration; give shipped('cpu'), or what "
                 "`virtual.calibration.load(path)` returns."
             )
+        for name, value in (("num_blocks", num_blocks), ("block_size", block_size)):
+            if (as_integer(value) or 0) < 1:
+                raise ConfigError(f"{name}={shown(value)} is not an integer from 1 on.")
         self.calibration = calibration
         self.num_blocks = num_blocks
         self.block_size = block_size
@@ -136,8 +142,17 @@ def virtual_engine(calibration: Calibration, num_blocks: int, **options: object)
     return LLMEngine(VirtualRunner(calibration, num_blocks, config.block_size), config)
 
 
-def twin_of(engine: LLMEngine, calibration: Calibration) -> LLMEngine:
+def twin_of(
+    engine: LLMEngine,
+    calibration: Calibration,
+    make: Callable[..., VirtualRunner] = VirtualRunner,
+) -> LLMEngine:
     """The virtual twin of a real engine: the same pool, limits and policy, nothing in it.
+
+    Args:
+        engine: The real one.
+        calibration: Of its device.
+        make: Makes the virtual device; by default one whose steps take what their work takes.
 
     Raises:
         CalibrationError: The calibration is of another model or device.
@@ -145,7 +160,7 @@ def twin_of(engine: LLMEngine, calibration: Calibration) -> LLMEngine:
     real, made_of = engine.runner, getattr(engine.runner, "made_of", None)
     if made_of is not None:
         calibration.require(*made_of)
-    runner = VirtualRunner(
+    runner = make(
         calibration,
         real.num_blocks,
         real.block_size,

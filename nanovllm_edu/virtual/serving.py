@@ -15,9 +15,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
 from typing import NamedTuple, cast
 
+from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.virtual.arrivals import Arrival, in_order
 from nanovllm_edu.virtual.clock import Clock
@@ -69,9 +71,19 @@ class Server:
         engine: With a clock that can be put forward: a `VirtualRunner`'s, or a `HostClock` that was
             put in `engine.clock`.
         depth: Steps that are planned ahead, as in `engine.run`.
+
+    Raises:
+        ConfigError: Its clock cannot be put forward, or `depth` is no number of steps.
     """
 
     def __init__(self, engine: LLMEngine, depth: int = 0) -> None:
+        if not hasattr(getattr(engine, "clock", None), "skip_to"):
+            raise ConfigError(
+                f"{shown(engine)} has no clock that can be put forward; give an engine with "
+                "`engine.clock = HostClock()`, or a virtual one."
+            )
+        if (number := as_integer(depth)) is None or number < 0:
+            raise ConfigError(f"depth={shown(depth)} is not an integer from 0 on.")
         self.engine, self.depth = engine, depth
         self.clock = cast(Clock, engine.clock)
         self.recorder: Recorder | None = None
@@ -138,6 +150,8 @@ def turns(
     server: Server, arrivals: Iterable[Arrival], max_waiting: int | None = None
 ) -> Iterator[list[Answer]]:
     """The same, step by step: what ended in each."""
+    if max_waiting is not None and (as_integer(max_waiting) or 0) < 1:
+        raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer from 1 on, or None.")
     coming = in_order(arrivals)
     upcoming = next(coming, None)
     waiting = server.engine.scheduler.waiting

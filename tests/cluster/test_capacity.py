@@ -2,8 +2,8 @@ import pytest
 
 from nanovllm_edu.cluster import Cluster, LeastTokens, replicas
 from nanovllm_edu.cluster.capacity import capacity
-from nanovllm_edu.cluster.outcome import SLO
 from nanovllm_edu.errors import ConfigError
+from nanovllm_edu.load.answer import SLO
 from nanovllm_edu.virtual.arrivals import poisson
 from tests.virtual.made import calibration
 
@@ -13,7 +13,7 @@ def make(count: int) -> Cluster:
 
 
 def curve(**options):
-    slo = SLO(ttft=0.1, tpot=0.05, share=0.95)
+    slo = SLO(first_token=0.1, per_token=0.05, share=0.95)
     return capacity(make, lambda: poisson(80, 150, (5, 60), (5, 60), 1), slo, **options)
 
 
@@ -46,6 +46,7 @@ def test_the_first_that_is_enough():
     "options",
     [
         {"counts": ()},
+        {"counts": ("a",)},
         {"counts": (0,)},
         {"counts": ("2",)},
         {"counts": (1.5,)},
@@ -57,3 +58,11 @@ def test_the_first_that_is_enough():
 def test_impossible_numbers_are_refused(options):
     with pytest.raises(ConfigError, match="price from 0 on"):
         curve(**options)
+
+
+@pytest.mark.parametrize("given", [(5, list, SLO()), (make, [], SLO()), (make, list, 0.5)])
+def test_what_is_no_function_or_no_promise_is_refused(given):
+    with pytest.raises(ConfigError, match="and an SLO"):
+        capacity(*given)
+    with pytest.raises(ConfigError, match="counts=3 is no list"):
+        curve(counts=3)

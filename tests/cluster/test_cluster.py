@@ -135,16 +135,41 @@ def test_a_decision_can_be_taken_otherwise():
 
 
 @pytest.mark.parametrize(
-    "incidents",
+    "given",
     [
-        [Down(-1, 0)], [Down(2, 0), Up(1, 0)], [Down(1, 7)], [Up(float("inf"), 0)],
-        [Down("a", 0)], [Down(1, "a")], [Up(float("nan"), 0)], [Drain(1, 0.5)], [Down(1, True)],
-        [Down(True, 0)], [Down(None, 0)], [Down(1, -1)], [Down([1], [2])],
+        (-1, 0), (float("inf"), 0), ("a", 0), (1, "a"), (float("nan"), 0), (1, 0.5), (1, True),
+        (True, 0), (None, 0), (1, -1), ([1], [2]), ("a",), (1,),
     ],
 )  # fmt: skip
-def test_impossible_incidents_are_refused(incidents):
+@pytest.mark.parametrize("incident", [Down, Drain, Up])
+def test_impossible_incidents_are_refused(incident, given):
+    with pytest.raises(TraceError, match="give seconds from 0 on, and the number of a replica"):
+        incident(*given)
+
+
+@pytest.mark.parametrize("incidents", [[Down(2, 0), Up(1, 0)], [Down(1, 7)]])
+def test_incidents_that_do_not_fit_the_cluster_are_refused(incidents):
     with pytest.raises(TraceError, match="in a cluster of 3"):
         list(cluster().serve(traffic(), incidents))
+
+
+@pytest.mark.parametrize("engines", [5, "ab", ["a"], [], virtual_engine(calibration(), 8)])
+def test_what_are_no_engines_is_refused(engines):
+    with pytest.raises(ConfigError, match="give"):
+        Cluster(engines, RoundRobin())
+
+
+def test_what_cannot_be_several_is_refused():
+    with pytest.raises(TraceError, match="incidents=5 is no list"):
+        cluster().serve(traffic(), 5)
+    with pytest.raises(TraceError, match="arrivals=5 are not several"):
+        list(cluster().serve(5))
+    for count in ("2", 0, 1.5):
+        with pytest.raises(ConfigError, match="not an integer from 1 on"):
+            replicas(calibration(), count, 64)
+    for changes in (5, {"a": 1}, {1: "a"}, {-1: 0}):
+        with pytest.raises(ConfigError, match="from decisions to replicas"):
+            Otherwise(RoundRobin(), changes)
 
 
 @pytest.mark.parametrize("incident", [None, (1, 0), "down", Arrival(1.0, [1], 1), Down])

@@ -153,7 +153,14 @@ def test_one_that_is_well_again_is_asked_again():
         assert asyncio.run(ask()).num_tries == 2
 
 
-@pytest.mark.parametrize("targets", [[], "http://127.0.0.1:8000/v1"])
+@pytest.mark.parametrize("seconds", ["1", -1, None, float("nan"), True])
+@pytest.mark.parametrize("name", ["patience", "check_seconds"])
+def test_times_are_numbers_of_seconds(name, seconds):
+    with pytest.raises(ConfigError, match=f"{name}=.* is not a number of seconds"):
+        Fleet(["http://127.0.0.1:1"], RoundRobin(), **{name: seconds})
+
+
+@pytest.mark.parametrize("targets", [[], 5, [5], [None], "http://127.0.0.1:8000/v1"])
 def test_a_fleet_has_a_list_of_servers(targets):
     with pytest.raises(ConfigError, match="no list of servers"):
         Fleet(targets, RoundRobin())

@@ -1,5 +1,7 @@
 """What one user saw counts from when they wanted to ask."""
 
+from typing import Any
+
 import pytest
 
 from nanovllm_edu.errors import WorkloadError
@@ -41,8 +43,9 @@ def test_who_got_no_whole_answer_was_not_served():
 
 
 @pytest.mark.parametrize("options", [{"first_token": 0}, {"per_token": -1}, {"share": 0},
-                                     {"share": 1.1}])  # fmt: skip
-def test_a_promise_nobody_can_keep_is_refused(options: dict[str, float]):
+                                     {"share": 1.1}, {"first_token": "1"}, {"end_to_end": True},
+                                     {"share": "90%"}])  # fmt: skip
+def test_a_promise_nobody_can_keep_is_refused(options: dict[str, Any]):
     with pytest.raises(WorkloadError):
         SLO(**options)
 

@@ -32,14 +32,14 @@ def test_bursts_keep_the_rate_and_come_together():
     assert len(times) / times[-1] == pytest.approx(10.0, rel=0.1)
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "8", True])
 def test_a_rate_that_is_none_is_refused(rate: float):
     for make in (steady, poisson):
         with pytest.raises(WorkloadError, match="rate="):
             make(rate, 3)
 
 
-@pytest.mark.parametrize("count", [0, -1, 10**9])
+@pytest.mark.parametrize("count", [0, -1, 10**9, 2.5, "9"])
 def test_too_few_and_too_many_are_refused(count: int):
     with pytest.raises(WorkloadError, match="between 1 and"):
         poisson(1.0, count)
@@ -86,6 +86,8 @@ def test_a_bad_trace_names_the_line_and_the_remedy(text: str, tmp_path: Path):
 
 def test_a_trace_that_is_not_there_or_not_text(tmp_path: Path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WorkloadError, match="the trace 5 cannot be read"):
+        read_trace(5, Job(0.0))  # type: ignore[arg-type]
     for name in ("nothing", "bytes"):
         with pytest.raises(WorkloadError, match="cannot be read"):
             read_trace(tmp_path / name, Job(0.0))

@@ -117,7 +117,7 @@ def test_a_request_has_what_a_server_wants_and_no_two_are_alike():
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://h/v1", "http://", "http://[::1",
-                                 "http://h:99999/v1"])  # fmt: skip
+                                 "http://h:99999/v1", 5, None])  # fmt: skip
 def test_a_url_that_is_none_is_refused(url: str):
     with pytest.raises(WorkloadError, match="is not like"):
         _ = Target(url).place

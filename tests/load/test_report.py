@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nanovllm_edu.errors import WorkloadError
 from nanovllm_edu.load.answer import SLO, Answer
 from nanovllm_edu.load.report import Latency, quantile, report
 
@@ -49,3 +50,8 @@ def test_a_run_in_which_everything_fails_has_figures_too():
 def test_the_generators_own_lateness_is_told():
     late = Answer(1.0, 1.25, (2.0,), 2.0, 1)
     assert report([late], SLO()).late.max == pytest.approx(0.25)
+
+
+def test_no_answers_come_to_nothing():
+    with pytest.raises(WorkloadError, match="ask for one at least"):
+        report([], SLO())

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,20 +20,31 @@ def test_a_steps_time_is_the_sum_of_its_works():
 
 
 def test_a_file_is_read_back_equal(tmp_path: Path):
-    assert load(save(calibration(), tmp_path / "c.json")) == calibration()
+    irregular = replace(calibration(), spread=(-0.01, 0.0, 0.01))
+    assert load(save(irregular, tmp_path / "c.json")) == irregular
+
+
+def test_a_file_of_the_first_schema_says_nothing_of_how_much_steps_differ(tmp_path: Path):
+    values = json.loads(calibration().to_json()) | {"schema_version": 1}
+    del values["spread"]
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    assert load(tmp_path / "c.json") == calibration()
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"format": "another"}, "another"),
-        ({"schema_version": 2}, "2"),
+        ({"schema_version": 3}, "3"),
         ({"device": {"steps": -1.0}}, "nothing takes less than no time"),
         ({"host": {"steps": float("nan")}}, "nothing takes less than no time"),
         ({"host": {"sleep": 1.0}}, "is no calibration"),
         ({"device": None}, "is no calibration"),
         ({"surprise": 1}, "is no calibration"),
         ({"device": {"steps": 10**400}}, "is no calibration"),
+        ({"spread": [0.1, float("nan")]}, r"spread is .* not finite"),
+        ({"spread": 5}, "is no calibration"),
+        ({"spread": ["wide"]}, "is no calibration"),
         ({"step_error": "small"}, "is no calibration"),
         ({"total_error": None}, "is no calibration"),
     ],
@@ -67,5 +79,6 @@ def test_what_is_shipped_says_what_it_is_of():
         found = shipped(name)
         assert found.model and found.device_name and found.date and found.source
         assert found.device.steps > 0
-    with pytest.raises(CalibrationError, match="no calibration 'abacus' is shipped"):
-        shipped("abacus")
+    for name in ("abacus", [], 5):
+        with pytest.raises(CalibrationError, match=r"no calibration .* is shipped"):
+            shipped(name)
