@@ -140,8 +140,9 @@ static int has_company(const struct step *s, int64_t token)
 /* How many of the tokens from `token` on, `most` at most, are computed together. */
 static int tokens_together(const struct step *s, int64_t token, int64_t most)
 {
+    const int rows = MOST_ROWS / s->group, queries = rows < QUERIES ? rows : QUERIES;
     int count = 1;
-    while (count < QUERIES && count < most && follows(s, token + count))
+    while (count < queries && count < most && follows(s, token + count))
         count++;
     return count;
 }

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define QUERIES 48 /* tokens of a tile at most: times any group, a multiple of ROWS */
+#define MOST_ROWS (24576 / HEAD_DIM) /* two such arrays fit on a thread's stack of 512 KiB */
 #define FEWEST 6   /* for fewer, gathering takes longer than it saves */
 #define KEYS 32    /* a multiple of WIDTH */
 #define PADDED ((HEAD_DIM + WIDTH - 1) / WIDTH * WIDTH)

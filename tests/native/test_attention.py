@@ -1,6 +1,7 @@
 """The C kernel against the readable loops; what it refuses."""
 
 import dataclasses
+import threading
 
 import pytest
 import torch
@@ -69,6 +70,24 @@ def test_a_prompt_s_tokens_are_computed_in_tiles(
             num_kv_heads=num_kv_heads,
         )
     )
+
+
+@pytest.mark.parametrize("num_heads", [64, 200])
+def test_many_query_heads_fit_on_the_stack_of_a_thread(
+    num_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 512 KiB, as some systems give it; each KV head has so many of them, of 128 numbers."""
+    monkeypatch.setattr(native, "num_threads", lambda: 1)
+    case = make_case([(60, 75)], block_size=16, head_dim=128, num_heads=num_heads, num_kv_heads=1)
+    found: list[torch.Tensor] = []
+    before = threading.stack_size(512 * 1024)
+    try:
+        thread = threading.Thread(target=lambda: found.append(case.attend(NativeAttention())))
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    torch.testing.assert_close(found[0], case.attend(ReferenceAttention()), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("num_threads", [2, 5])
