@@ -9,7 +9,7 @@ One engine at a time: a plan makes sense only to who has seen all those before i
 never answered, so that no page can reach a model on its reader's machine. One thread launches while
 another waits for outputs and sends them: a GPU is given the next step before this one is done. On a
 CPU a step is done when it is launched; then its output is sent at once, since a second thread would
-only take turns with the first one, at a tenth of a short step.
+only take turns with the first one.
 
 Read next: `cli/runner.py`.
 """
