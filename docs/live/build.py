@@ -58,7 +58,9 @@ HALVES = (f"{WEIGHTS}.even", f"{WEIGHTS}.odd")
 KEPT = {".py", ".wasm", ".js", ".css", ".json"}
 LEFT_OUT = (  # what needs torch, a terminal or a server
     *(f"nanovllm_edu/{room}/" for room in ("attention", "fused_decode", "kernels", "layers")),
-    *(f"nanovllm_edu/{room}/" for room in ("cli", "fleet", "load", "paged", "ray", "serve")),
+    *(f"nanovllm_edu/{room}/" for room in ("cli", "fleet", "paged", "ray", "serve")),
+    *(f"nanovllm_edu/load/{name}.py" for name in ("arrivals", "client", "loops", "page", "plots")),
+    *(f"nanovllm_edu/load/{name}.py" for name in ("report", "sweep")),
     "nanovllm_edu/widgets/",
     *(f"nanovllm_edu/{name}.py" for name in ("async_llm", "driver", "mailbox", "model_proposer")),
     *(f"nanovllm_edu/lessons/lesson_{n:02}.py" for n in range(100) if f"{n:02}" not in LESSONS),
