@@ -6,6 +6,7 @@ holds beyond what is drawn is shown as a table.
 
 import ast
 import json
+from functools import partial
 from pathlib import Path
 
 from bars import Bar, chart, number
@@ -57,13 +58,15 @@ def _flat(value, prefix=""):
 # ------------------------------------------------------------------------------------ the GPU
 
 
+DEFAULT_SHAPE = "qwen3-0.6b"
 DRAWN = {"machine", "main", "small", "prefill", "long", "prefix", "records"}
 
 
-def gpu_page(report: dict) -> str:
-    """`gpu.json`."""
-    published = constant("gpu.py", "OTHERS")["qwen3-0.6b"]
-    parts = ["# GPU benchmark", _gpu_headline(report)]
+def gpu_page(report: dict, shape: str = DEFAULT_SHAPE) -> str:
+    """`gpu.json`, or that of another shape."""
+    published = constant("gpu.py", "OTHERS")[shape]
+    heading = "# GPU benchmark" if shape == DEFAULT_SHAPE else f"# GPU benchmark: {shape}"
+    parts = [heading, _gpu_headline(report)]
     for draw in (_gpu_main, _gpu_decode, _gpu_prompts, _gpu_records):
         parts += draw(report, published)
     for name, value in report.items():
@@ -71,7 +74,7 @@ def gpu_page(report: dict) -> str:
             parts += [f"## {name.replace('_', ' ').capitalize()}", table(value)]
     parts += [
         "## How it was measured",
-        "Shape of Qwen3-0.6B, random weights, bfloat16. The *floor* is the time to read every "
+        f"Shape of {shape}, random weights, bfloat16. The *floor* is the time to read every "
         "weight once and every live sequence's keys and values once per step, at the copy "
         "bandwidth that the same run measured. *Goal* is what we aim at. Figures of other "
         "engines were measured on one H200 beforehand, with the versions named, unless they say "
@@ -238,4 +241,9 @@ def _cpu_note(entry):
 
 
 PAGES = {"gpu": gpu_page, "cpu": cpu_page, "gpu_timeline": timeline_page}
+PAGES |= {
+    f"gpu_{shape}": partial(gpu_page, shape=shape)
+    for shape in constant("gpu.py", "OTHERS")
+    if shape != DEFAULT_SHAPE
+}
 """Stem of a JSON file -> what draws it."""

@@ -59,7 +59,7 @@ def test_a_trace_and_a_sweep(url: str, capsys: pytest.CaptureFixture[str], tmp_p
 BAD = {
     "rate": (["--rate", "0"], "rate=0.0"),
     "no requests": (["--requests", "-1"], "-1 requests"),
-    "burst": (["--burst", "0"], "burst=0 is below 1"),
+    "burst": (["--burst", "0"], "burst=0 is not an integer from 1 on"),
     "users": (["--closed", "0"], "closed=0 is below 1"),
     "prompt": (["--prompt-words", "0"], "at least 1"),
     "url": (["--url", "localhost"], "url='localhost'"),
