@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import resource
 import socket
 import subprocess
@@ -21,6 +20,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from statistics import median
 from threading import Event
 from time import perf_counter, process_time, sleep, thread_time
@@ -59,32 +59,18 @@ class Serving(NamedTuple):
 @contextmanager
 def serving(*words: str, is_apart: bool = False) -> Iterator[Serving]:
     """A server in a process of its own; `is_apart`: and its model in another one."""
-    with ExitStack() as stack:
-        pool, pids = POOL, ()
-        if is_apart:
-            url, pid = stack.enter_context(model_apart())
-            pool, pids = ("--runner", url), (pid,)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        options = ("--port", str(port), "--no-prefix-caching", "--max-waiting", "4096", *pool)
-        server = subprocess.Popen([*COMMAND, "serve", *options, *words], stderr=subprocess.DEVNULL)
-        stack.enter_context(server)
-        stack.callback(server.terminate)
-        while not is_well(f"http://127.0.0.1:{port}"):
-            sleep(0.01)
-        yield Serving(f"http://127.0.0.1:{port}", (server.pid, *pids))
-
-
-@contextmanager
-def model_apart() -> Iterator[tuple[str, int]]:
-    """The model in a process of its own; its address and its process id."""
-    command = [*COMMAND, "runner", "--port", "0", *POOL]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one:
-        assert one.stderr is not None
-        found = re.search(r"ws://[\d.:]+", one.stderr.readline())
-        assert found is not None
-        yield found[0], one.pid
-        one.terminate()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ("--port", str(port), "--no-prefix-caching", "--max-waiting", "4096", *POOL, *words)
+    command = [*COMMAND, "serve", *options, *["--model-apart"] * is_apart]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            while not is_well(f"http://127.0.0.1:{port}"):
+                sleep(0.01)
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+            yield Serving(f"http://127.0.0.1:{port}", (server.pid, *map(int, children)))
+        finally:
+            server.terminate()
 
 
 def is_well(url: str) -> bool:

@@ -85,6 +85,11 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("runner")
     _add_model(group)
     _add_address(group, 8001, RUNNER_KEY)
+    group.add_argument(
+        "--owned", action="store_true",
+        help="for a program that starts this one: says the address on standard output, and ends "
+        "when standard input does",
+    )  # fmt: skip
     for name in RUNNER_NUMBERS:
         kind, text = ENGINE_NUMBERS[name]
         _add(group, name, kind, text, None)
@@ -117,6 +122,10 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show-text", action="store_true", help="/watch shows what people and the model say"
     )
+    group.add_argument(
+        "--model-apart", action="store_true",
+        help="the model in a process of its own: on a CPU many users are answered sooner",
+    )  # fmt: skip
     group.add_argument(
         "--drain-seconds", type=float, default=30.0, metavar="S",
         help="an ending server finishes for so long what it has begun (default 30)",

@@ -16,6 +16,7 @@ from nanovllm_edu.cli.arguments import (
 )
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
+from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.fair_policy import FairPolicy
@@ -67,17 +68,20 @@ def draft_proposer(arguments: argparse.Namespace) -> DraftProposer:
     return ModelProposer(arguments.draft, arguments.draft_tokens, **options)
 
 
-def make_llm(arguments: argparse.Namespace) -> LLM:
+def make_llm(arguments: argparse.Namespace, runner: ModelRunner | None = None) -> LLM:
     """Loads the model that was asked for.
+
+    Args:
+        arguments: Of the command line.
+        runner: Has the model already.
 
     Raises:
         NanoVLLMError: An option is wrong or the model cannot be read.
     """
     options = engine_options(arguments)
     EngineConfig.from_options(options)  # a wrong option is told before the model is loaded
-    if not arguments.runner:
-        return LLM(arguments.model, **options)
-    runner = RemoteRunner(arguments.runner, api_key=os.environ.get(RUNNER_KEY))
+    if arguments.runner:
+        runner = RemoteRunner(arguments.runner, api_key=os.environ.get(RUNNER_KEY))
     return LLM(arguments.model, runner=runner, **options)
 
 

@@ -7,7 +7,7 @@ import argparse
 import os
 import signal
 import sys
-from threading import Event
+from threading import Event, Thread
 
 from nanovllm_edu.cli.arguments import RUNNER_KEY
 from nanovllm_edu.cli.make_llm import runner_options
@@ -28,5 +28,16 @@ def run(arguments: argparse.Namespace) -> None:
         LLM(arguments.model, **runner_options(arguments)) as llm,
         ModelHost(llm.engine.runner, hello_of(llm.engine, llm.info.choices), address, keys) as host,
     ):
-        sys.stderr.write(f"the model waits for an engine at {host.url}; Ctrl-C ends it\n")
+        if arguments.owned:
+            Thread(target=_end_with_owner, args=(end,), daemon=True).start()
+            sys.stdout.write(f"{host.url}\n")
+            sys.stdout.flush()
+        else:
+            sys.stderr.write(f"the model waits for an engine at {host.url}; Ctrl-C ends it\n")
         end.wait()
+
+
+def _end_with_owner(end: Event) -> None:
+    """Nothing comes on standard input, but its end when whoever has the other side is gone."""
+    sys.stdin.read()
+    end.set()

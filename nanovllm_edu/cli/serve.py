@@ -1,15 +1,17 @@
 """`nanovllm-edu serve`: a server that OpenAI's clients can talk to.
 
-Read next: `serve/server.py`, `serve/app.py`.
+Read next: `cli/model_apart.py`, `serve/server.py`, `serve/app.py`.
 """
 
 import argparse
 import os
 import sys
+from contextlib import ExitStack
 
 from nanovllm_edu.async_llm import MAX_WAITING, AsyncLLM
 from nanovllm_edu.cli.arguments import SERVE_LIMITS
 from nanovllm_edu.cli.make_llm import make_llm
+from nanovllm_edu.cli.model_apart import model_apart
 from nanovllm_edu.serve.address import Address, allowed_hosts
 from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
@@ -24,7 +26,10 @@ def run(arguments: argparse.Namespace) -> None:
     name = arguments.served_model_name or arguments.model
     max_waiting = MAX_WAITING if arguments.max_waiting is None else arguments.max_waiting
     limits = {"max_waiting": max_waiting, "max_queue_seconds": arguments.max_queue_seconds}
-    with make_llm(arguments) as llm, AsyncLLM(llm, **limits) as async_llm:
+    with ExitStack() as stack:
+        runner = stack.enter_context(model_apart(arguments)) if arguments.model_apart else None
+        llm = stack.enter_context(make_llm(arguments, runner))
+        async_llm = stack.enter_context(AsyncLLM(llm, **limits))
         served = Served(async_llm, name, rules, show_text=arguments.show_text)
         serve(served, address, tell=_tell)
 

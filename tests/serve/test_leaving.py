@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,9 +129,49 @@ def test_an_ending_server_finishes_what_it_has_begun_and_takes_nothing_new() -> 
             socket.create_connection(sock.getpeername(), 1)
 
 
-def test_a_sigterm_drains_the_command() -> None:
+COMMAND = [sys.executable, "-m", "nanovllm_edu", "serve", "--port", "0", "--num-blocks", "64"]
+
+
+def child_of(pid: int) -> int:
+    """The process that has the model."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_model_apart_ends_with_its_server_however_that_ends() -> None:
+    command = [*COMMAND, "--model-apart"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("serving at")
+        child = child_of(process.pid)
+        assert is_running(child)
+        process.kill()
+    until(lambda: not is_running(child), 10)
+
+
+def test_a_model_apart_that_cannot_be_says_why() -> None:
+    words = ["--model-apart", "--attention-backend", "flash"]
+    run = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2
+    why, what = run.stderr.splitlines()
+    assert "attention_backend='flash'" in why
+    assert "ended with status 2" in what
+    words = ["--model-apart", "--runner", "ws://127.0.0.1:9"]
+    run = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2 and "two places for the model" in run.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--model-apart"]], ids=["in one", "model apart"])
+def test_a_sigterm_drains_the_command(words: list[str]) -> None:
     """The whole command: the answer that was begun is whole, and it ends with status 0."""
-    command = [sys.executable, "-m", "nanovllm_edu", "serve", "--port", "0", "--num-blocks", "64"]
+    command = [*COMMAND, *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
