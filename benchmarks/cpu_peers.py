@@ -234,7 +234,8 @@ def table(model: str, peers: list[Peer], works: tuple[Work, ...], loads: list[fl
     """Everybody's figures, and ours divided by theirs."""
     names = [work.name for work in works]
     columns = [*(f"{name}, s" for name in names), "start-up, s", "memory, MiB", "same tokens"]
-    command = " ".join(["python benchmarks/cpu.py", *(Path(a).name for a in sys.argv[1:])])
+    words = (f"{a.partition('=')[0]}=PYTHON" if "=" in a else a for a in sys.argv[1:])
+    command = " ".join(["python benchmarks/cpu.py", *words])
     lines = [
         f"## {model}, {date.today().isoformat()}",
         "",
