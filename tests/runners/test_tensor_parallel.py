@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nanovllm_edu.config import EngineConfig
-from nanovllm_edu.core.events import DraftVerified, Event, PrefixHit
+from nanovllm_edu.core.events import DraftVerified, Event, Preempted, PrefixHit
 from nanovllm_edu.core.plan import Span, Spans, StepPlan
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
@@ -143,8 +143,18 @@ def test_four_ranks_share_two_key_value_heads(tmp_path: Path) -> None:
         "max_position_embeddings": 128, "tie_word_embeddings": False, "attention_bias": True,
     }  # fmt: skip
     Configuration("qwen3", "gqa", shape, "1GB").save(tmp_path, 3)
+    said = tokens_of(alone(tmp_path, dtype="float32"))
     runner = start(tmp_path, 4, dtype="float32")
-    assert tokens_of(runner) == tokens_of(alone(tmp_path, dtype="float32"))
+    assert tokens_of(runner) == said
+    runner.num_blocks = 16  # the engine hands out fewer than there are
+    told: list[StepRecord] = []
+    options = {"max_num_batched_tokens": 7, "max_model_len": 60, "depth": 1}
+    assert tokens_of(runner, told=told, draft_proposer=NgramProposer(2), **options) == said
+    assert happened(told) >= {Preempted, DraftVerified, PrefixHit}
+    assert any(not all(record.plan.spans.are_sampled) for record in told)  # a part of a prompt
+    twin = runner.fork(num_blocks=60)
+    assert tokens_of(twin, depth=2) == said
+    twin.close()
     runner.close()
 
 
