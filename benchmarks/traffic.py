@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu import option
 from gpu_shapes import shape
 
 from nanovllm_edu.config import EngineConfig
@@ -104,8 +105,7 @@ def measure(setting: str, repeats: int) -> dict[str, Any]:
     gc.collect()  # the engine before this one held most of the memory
     given: dict[str, Any] = {}
     if setting != "default":
-        pairs = (part.split("=") for part in setting.split(","))
-        given = {name: int(value) if value.isdigit() else value for name, value in pairs}
+        given = dict(map(option, setting.split(",")))
     device = torch.device("cuda")
     model_config = shape("qwen3-0.6b")
     options = {k: v for k, (v, _) in device_defaults(device, model_config).items()} | given

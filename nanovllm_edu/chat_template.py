@@ -8,6 +8,7 @@ It knows nothing of tokens. Used by `fast_tokenizer.py` and `plain_tokenizer.py`
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,30 @@ END = "\U0010fffe"
 
 GENERATION_TAG = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
 """Tags of transformers' own, by which a template may tell the assistant's part from the rest."""
+
+
+class Templated:
+    """A tokenizer's part that writes conversations.
+
+    Attributes:
+        chat_template: The template's source, if there is one.
+        names: Variables of the template: what a tokenizer calls its own tokens.
+    """
+
+    chat_template: str | None
+    names: Mapping[str, str] = {}
+
+    def get_chat_template(self) -> str:
+        """The template's source."""
+        assert self.chat_template is not None, "asked before"
+        return self.chat_template
+
+    def apply_chat_template(
+        self, messages: list[dict[str, Any]], *, tokenize: bool, **options: Any
+    ) -> str:
+        """A conversation as text; the options are those of `apply`."""
+        assert not tokenize
+        return apply(self.get_chat_template(), messages, **{**self.names, **options})
 
 
 def apply(

@@ -10,7 +10,7 @@ Read next: `tokenizer.py`, which decides; `chat_template.py`.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nanovllm_edu import chat_template
+from nanovllm_edu.chat_template import Templated
 from nanovllm_edu.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _OLDER_FILES = ("special_tokens_map.json", "added_tokens.json", "additional_chat
 """What transformers reads too, where it is there."""
 
 
-class FastTokenizer:
+class FastTokenizer(Templated):
     """The part of transformers' tokenizer that this package uses.
 
     Args:
@@ -51,9 +51,9 @@ class FastTokenizer:
         backend.no_truncation()
         self.backend_tokenizer = backend
         self.added_tokens_decoder = backend.get_added_tokens_decoder()
-        self.chat_template: str | None = settings.get("chat_template")
-        self._named = {name: settings[name] for name in _NAMED if settings.get(name) is not None}
-        eos = self._named.get("eos_token")
+        self.chat_template = settings.get("chat_template")
+        self.names = {name: settings[name] for name in _NAMED if settings.get(name) is not None}
+        eos = self.names.get("eos_token")
         self.eos_token_id = None if eos is None else backend.token_to_id(eos)
 
     @classmethod
@@ -90,7 +90,7 @@ class FastTokenizer:
     def knows_its_tokens(self) -> bool:
         """Whether the tokens that the settings name are in the vocabulary, as special ones."""
         special = {token.content for token in self.added_tokens_decoder.values() if token.special}
-        return special.issuperset(self._named.values())
+        return special.issuperset(self.names.values())
 
     def get_vocab(self) -> dict[str, int]:
         """Token -> id."""
@@ -114,16 +114,3 @@ class FastTokenizer:
         """Token ids to text; nothing is cleaned up."""
         assert not clean_up_tokenization_spaces
         return self.backend_tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
-
-    def get_chat_template(self) -> str:
-        """The template's source."""
-        assert self.chat_template is not None, "asked before"
-        return self.chat_template
-
-    def apply_chat_template(
-        self, messages: list[dict[str, Any]], *, tokenize: bool, **options: Any
-    ) -> str:
-        """A conversation as text; the options are those of `chat_template.apply`."""
-        assert not tokenize
-        options = self._named | options
-        return chat_template.apply(self.get_chat_template(), messages, **options)

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from nanovllm_edu import chat_template
 from nanovllm_edu.byte_pairs import BytePairs, token_bytes
+from nanovllm_edu.chat_template import Templated
 from nanovllm_edu.errors import ModelLoadError
 
 PIECES_OF_WORDS = {  # what would make the merges of a word something else
@@ -30,7 +30,7 @@ class AddedToken(NamedTuple):
     special: bool
 
 
-class PlainTokenizer:
+class PlainTokenizer(Templated):
     """The part of transformers' tokenizer that this package uses.
 
     Args:
@@ -57,7 +57,7 @@ class PlainTokenizer:
         self._vocabulary = model["vocab"] | ids
         self._tokens = {token_id: token for token, token_id in self._vocabulary.items()}
         self.eos_token_id = self._vocabulary.get(settings.get("eos_token"))
-        self.chat_template: str | None = settings.get("chat_template")
+        self.chat_template = settings.get("chat_template")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -102,22 +102,6 @@ class PlainTokenizer:
             if not (skip_special_tokens and i in added and added[i].special)
         )
         return b"".join(map(token_bytes, kept)).decode("utf-8", "replace")
-
-    def get_chat_template(self) -> str:
-        """The template's source."""
-        assert self.chat_template is not None, "asked before"
-        return self.chat_template
-
-    def apply_chat_template(
-        self,
-        messages: list[dict[str, Any]],
-        *,
-        tokenize: bool,
-        **options: Any,
-    ) -> str:
-        """A conversation as text; the options are those of `chat_template.apply`."""
-        assert not tokenize
-        return chat_template.apply(self.get_chat_template(), messages, **options)
 
 
 def _check(tokenizer: dict[str, Any]) -> None:

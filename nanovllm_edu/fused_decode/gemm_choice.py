@@ -58,14 +58,19 @@ def options_for(
     return {name: candidates(shape, num_rows, has_hopper) for name, shape in layer.named()}
 
 
+def made_by(maker: type, options: dict[str, tuple[AnyTiles, ...]]) -> dict[str, list[AnyTiles]]:
+    """Of each GEMM's candidates, those that one maker makes: `Tiles` or `HopperTiles`."""
+    return {
+        name: [tiles for tiles in found if isinstance(tiles, maker)]
+        for name, found in options.items()
+    }
+
+
 def whole_layers(options: dict[str, tuple[AnyTiles, ...]]) -> list[GemmPlan]:
     """Plans in which one maker makes all four: its first choice of each, its second of each ..."""
     plans = []
     for maker in (Tiles, HopperTiles):
-        made = {
-            name: [tiles for tiles in found if isinstance(tiles, maker)]
-            for name, found in options.items()
-        }
+        made = made_by(maker, options)
         for place in range(min(3, *map(len, made.values()))):
             plans.append(GemmPlan(**{name: found[place] for name, found in made.items()}))
     return [*plans, LIBRARY]

@@ -29,6 +29,7 @@ from nanovllm_edu.fused_decode.gemm_choice import (
     UnreadablePlansError,
     choose,
     from_json,
+    made_by,
     options_for,
     to_json,
 )
@@ -113,11 +114,7 @@ def _compile_triton(decoder: FusedDecoder) -> None:
     one_layer = first_layers(decoder, 1)
     work: list[Launch] = []
     for num_rows in BUCKETS:
-        options = options_for(decoder.layer, num_rows, decoder.has_hopper)
-        made = {
-            name: [tiles for tiles in found if isinstance(tiles, Tiles)]
-            for name, found in options.items()
-        }
+        made = made_by(Tiles, options_for(decoder.layer, num_rows, decoder.has_hopper))
         for place in range(max(map(len, made.values()))):
             plan = GemmPlan(
                 **{name: found[min(place, len(found) - 1)] for name, found in made.items()}

@@ -15,17 +15,9 @@ import pytest
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from nanovllm_edu.runners.crew import Rank
 from tests.notebook_kernel import Kernel
+from tests.processes import is_there
 
 SECONDS = 10.0
-
-
-def is_there(pid: int) -> bool:
-    """Whether such a process runs."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def held_by(pids: list[int]) -> set[str]:

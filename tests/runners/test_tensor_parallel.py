@@ -24,7 +24,7 @@ from nanovllm_edu.runners import tensor_parallel
 from nanovllm_edu.runners.load import load_runner
 from nanovllm_edu.runners.tensor_parallel import TensorParallelRunner
 from tests.models.configurations import Configuration
-from tests.runners.test_ranks_end import is_there
+from tests.processes import is_there
 
 OPTIONS: dict[str, Any] = {"num_blocks": 60, "block_size": 4, "max_model_len": 96}
 GREEDY = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)

@@ -19,6 +19,7 @@ from nanovllm_edu.serve.limits import ServeLimits
 from nanovllm_edu.serve.server import ServerThread
 from tests.engine.faulty_runner import FaultyRunner
 from tests.engine.slow_runner import SlowRunner
+from tests.processes import is_there
 from tests.serve.servers import HTTP, serving
 
 
@@ -138,22 +139,15 @@ def child_of(pid: int) -> int:
     return int(child)
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_model_apart_ends_with_its_server_however_that_ends() -> None:
     command = [*COMMAND, "--model-apart"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("serving at")
         child = child_of(process.pid)
-        assert is_running(child)
+        assert is_there(child)
         process.kill()
-    until(lambda: not is_running(child), 10)
+    until(lambda: not is_there(child), 10)
 
 
 def test_a_model_apart_that_cannot_be_says_why() -> None:
