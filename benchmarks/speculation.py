@@ -33,7 +33,6 @@ from nanovllm_edu.core.events import DraftFailed, DraftVerified
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
 
-RESULTS = Path(__file__).parent / "results"
 LENGTH = 96
 MAX_LENGTH = 512
 MAX_LESSONS = 12
@@ -241,6 +240,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--num-tokens", type=int, default=4)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
     if args.quick:
@@ -273,7 +273,8 @@ def main() -> None:
     print(page)
     if not args.quick:
         suffix = "_gpu" if args.device == "cuda" else ""
-        (RESULTS / f"speculation{suffix}.md").write_text(page)
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / f"speculation{suffix}.md").write_text(page)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
     python benchmarks/tensor_parallel.py --shapes 0.6B --ranks 2
     python benchmarks/tensor_parallel.py --quick            # CPU processes, the model in the box
 
-Random weights. The floor of a decode step is the time in which each GPU streams its part of the
-weights and of the live keys and values at the copy bandwidth measured here; sums come on top, and
-`peer_sums.py` says what one takes. Results go to
+Random weights, default options. The floor of a decode step is the time in which each GPU streams
+its part of the weights and of the live keys and values at the copy bandwidth measured here; sums
+come on top, and `peer_sums.py` says what one takes. Results go to
 `benchmarks/results/tensor_parallel.json` and `.md`.
 """
 
@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ from safetensors.torch import save
 
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.limits import RUNNERS_OWN
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from nanovllm_edu.models.registry import read_config
 from nanovllm_edu.runners.load import load_runner
@@ -116,7 +117,8 @@ class Bench:
             self.choices = info.choices
         else:
             runner = TensorParallelRunner(folder, config, options, frozenset())
-            self.choices = runner.choices
+            own = {name: getattr(runner, name) for name in RUNNERS_OWN if name not in options}
+            config, self.choices = replace(config, **own), runner.choices
         self.start_seconds = time.perf_counter() - begin
         self.engine = LLMEngine(runner, config)
 
@@ -176,16 +178,13 @@ def floor_ms(folder: Path, num_ranks: int, tokens_in_cache: float, bandwidth: fl
 
 def measure(folder: Path, num_ranks: int, args: argparse.Namespace) -> dict[str, Any]:
     """The workload and decode steps with so many ranks."""
-    options: dict[str, Any] = {"max_num_seqs": 256, "max_model_len": 4096, "block_size": 256,
-                               "max_num_batched_tokens": 32_768}  # fmt: skip
+    options: dict[str, Any] = {"max_model_len": 4096}
     prompts, lengths = workload()
     batches, context, num_steps, depth = (1, 8, 32, 128), 128, 256, 1
     if args.quick:
         options = {"num_blocks": 400, "block_size": 16, "max_model_len": 256, "device": "cpu"}
         prompts, lengths = [[5 + i] * 40 for i in range(8)], [24] * 8
         batches, context, num_steps, depth = (1, 8), 32, 24, 0
-    else:
-        options["policy"] = PhaseSeparatedPolicy()
     bench = Bench(folder, num_ranks, options, depth)
     found: dict[str, Any] = {"start_seconds": bench.start_seconds, "choices": bench.choices}
     bench.workload(prompts, [4] * len(prompts))

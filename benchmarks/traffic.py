@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     results = {s: measure(s, arguments.repeats) for s in arguments.settings}
     (arguments.out / "traffic.json").write_text(json.dumps(results, indent=1) + "\n")
     text = as_markdown(results)

@@ -16,6 +16,15 @@ from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.core.schedule.scheduler import Scheduler
 from nanovllm_edu.errors import ConfigError, shown
 
+RUNNERS_OWN = (
+    "num_blocks",
+    "block_size",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "prefill_chunk_size",
+)
+"""What a runner may say of itself, for engines that are not told otherwise."""
+
 WHO_HAS_THE_MODEL_DECIDES = (
     "dtype",
     "weight_dtype",
@@ -34,8 +43,7 @@ def config_for(runner: ModelRunner, options: dict[str, Any]) -> EngineConfig:
     Raises:
         ConfigError: An option is unknown, out of range, or another one than the runner's.
     """
-    names = ("num_blocks", "block_size", "max_num_seqs", "max_num_batched_tokens")
-    own = {name: getattr(runner, name) for name in names if hasattr(runner, name)}
+    own = {name: getattr(runner, name) for name in RUNNERS_OWN if hasattr(runner, name)}
     config = EngineConfig.from_options({**own, **options})
     default = EngineConfig()
     for name in WHO_HAS_THE_MODEL_DECIDES:

@@ -24,7 +24,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, RequestError, shown
-from nanovllm_edu.limits import config_for
+from nanovllm_edu.limits import RUNNERS_OWN, config_for
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.registry import sampling_defaults
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
@@ -272,8 +272,8 @@ def _load(
     if config.tensor_parallel_size == 1:
         return load_runner(folder, config, options, tokenizer.eos_token_ids)
     runner = TensorParallelRunner(folder, config, options, tokenizer.eos_token_ids)
-    names = ("block_size", "max_num_seqs", "max_num_batched_tokens")
-    config = replace(config, **{name: getattr(runner, name) for name in names})
+    own = {name: getattr(runner, name) for name in RUNNERS_OWN if name not in options}
+    config = replace(config, **own)
     return runner, config, RuntimeInfo(runner.choices)
 
 

@@ -2,13 +2,14 @@
 
 A candidate is timed where it will work: in a CUDA graph of a few whole layers, because there it
 also pays for the room that it takes from its neighbours, and gains what overlaps. So few layers
-that it takes milliseconds, and so many that their weights do not stay in the L2 cache.
+that it takes milliseconds, and so many that their weights do not stay in the L2 cache. A rank tries
+its part of them alone: with the sums in, all ranks would have to try the same at the same time.
 
 Read next: `runners/cuda_graph.py`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from math import inf
@@ -42,21 +43,27 @@ from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.native.library import CompileError, cache_folder
 from nanovllm_edu.paged.kv_cache import KVCache
 
-BYTES_OF_LAYERS = 256e6
-"""Several times the L2 cache of a GPU."""
+BYTES_OF_LAYERS = 128e6
+"""More than twice the L2 cache of a GPU."""
 REPLAYS = 7
 
 
-def find_plans(decoder: FusedDecoder) -> GemmPlans:
-    """The plans of a decoder's shape on this GPU: from their file, or else tried out and kept."""
+def find_plans(decoder: FusedDecoder, meanwhile: Sequence[Launch] = ()) -> GemmPlans:
+    """The plans of a decoder's shape on this GPU: from their file, or else tried out and kept.
+
+    Args:
+        decoder: Whose GEMMs they are.
+        meanwhile: Work that has other kernels compiled, while the candidates are.
+    """
     try:
         file = cache_folder() / f"gemms-{_key_of(decoder)}.json"
         plans = from_json(file.read_text(), decoder.layer, decoder.has_hopper)
         return GemmPlans(plans, f"were tried out before: {file}")
     except CompileError as error:
-        return GemmPlans(_try_out(decoder), f"were tried out, which is not kept: {error}")
+        plans = _try_out(decoder, meanwhile)
+        return GemmPlans(plans, f"were tried out, which is not kept: {error}")
     except (OSError, UnreadablePlansError):  # there is none yet, or none that is of use
-        plans = _try_out(decoder)
+        plans = _try_out(decoder, meanwhile)
     try:
         _keep(file, to_json(plans))
     except OSError as error:
@@ -64,10 +71,11 @@ def find_plans(decoder: FusedDecoder) -> GemmPlans:
     return GemmPlans(plans, f"were tried out, which is kept: {file}")
 
 
-def _try_out(decoder: FusedDecoder) -> dict[int, GemmPlan]:
+def _try_out(decoder: FusedDecoder, meanwhile: Sequence[Launch]) -> dict[int, GemmPlan]:
     decoder = first_layers(decoder)
-    _compile_cuda(decoder)
-    _compile_triton(decoder)
+    # The slowest first: what is in Triton takes seconds, and its compilers share Python's lock.
+    work = [*meanwhile, *_in_triton(decoder), *_in_cuda(decoder)]
+    do_side_by_side(work, decoder.weights.embedding.device)
     with tqdm(desc="Trying GEMMs out", total=len(BUCKETS), delay=1) as bar:
         trial = Trial(decoder, bar.update)
         return choose(decoder.layer, decoder.has_hopper, trial.seconds)
@@ -96,8 +104,8 @@ def _keep(file: Path, text: str) -> None:
     part.replace(file)
 
 
-def _compile_cuda(decoder: FusedDecoder) -> None:
-    """What will be tried in CUDA C++: its compiler lets go of Python's lock."""
+def _in_cuda(decoder: FusedDecoder) -> list[Launch]:
+    """Compiles what will be tried in CUDA C++."""
     device = decoder.weights.embedding.device
     work = {
         (shape.kind, shape.depth, shape.num_columns, tiles, device.index)
@@ -106,12 +114,11 @@ def _compile_cuda(decoder: FusedDecoder) -> None:
         for tiles in candidates(shape, num_rows, decoder.has_hopper)
         if isinstance(tiles, HopperTiles)
     }
-    do_side_by_side([partial(gemm.compiled, *arguments) for arguments in work], device)
+    return [partial(gemm.compiled, *arguments) for arguments in work]
 
 
-def _compile_triton(decoder: FusedDecoder) -> None:
-    """What will be tried in Triton, each in a plan with others."""
-    one_layer = first_layers(decoder, 1)
+def _in_triton(decoder: FusedDecoder) -> list[Launch]:
+    """Steps that have compiled what will be tried in Triton, and what else a step needs."""
     work: list[Launch] = []
     for num_rows in BUCKETS:
         made = made_by(Tiles, options_for(decoder.layer, num_rows, decoder.has_hopper))
@@ -119,8 +126,8 @@ def _compile_triton(decoder: FusedDecoder) -> None:
             plan = GemmPlan(
                 **{name: found[min(place, len(found) - 1)] for name, found in made.items()}
             )
-            work.append(one_layer.layers_of(num_rows, plan))
-    do_side_by_side(work, decoder.weights.embedding.device)
+            work.append(partial(first_layers(decoder, 1).step, num_rows, plan))
+    return work
 
 
 class Trial:
@@ -183,7 +190,7 @@ def first_layers(decoder: FusedDecoder, count: int | None = None) -> FusedDecode
         layer_bytes = sum(shape.weight_bytes for _, shape in decoder.layer.named())
         count = min(len(weights.layers), max(4, -(-int(BYTES_OF_LAYERS) // layer_bytes)))
     return FusedDecoder(
-        replace(weights, layers=weights.layers[:count]),
+        replace(weights, layers=weights.layers[:count], shared=None),
         KVCache(cache.data[:count], cache.host[:count]),
         padding(max(BUCKETS), cache),
     )

@@ -17,7 +17,7 @@ Read next: `runners/parts.py`, `runners/graph_pool.py`, `runners/graph_inputs.py
 `fused_decode/decoder.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -91,7 +91,7 @@ class CudaGraphRunner(EagerRunner):
         Graphs of the other kinds are captured when a request first needs them.
         """
         assert self._graphs is not None
-        self._graphs.choose_gemms()
+        self._graphs.choose_gemms(meanwhile=self._prompts())
         self._compile()
         works: list[Any] = [partial(self._graphs.sampled, n) for n in self._graphs.sizes[::-1]]
         if self._prefill is not None:
@@ -105,10 +105,14 @@ class CudaGraphRunner(EagerRunner):
         assert self._graphs is not None
         if self._graphs.has_ranks:  # they add up: all would have to do the same in the same order
             return
-        works = self._graphs.steps()
-        if self._prefill is not None:
-            works.append(self._prefill.compile)
+        works = [*self._graphs.steps(), *self._prompts()]
         do_side_by_side(works, self._graphs.inputs.tensors.seeds.device)
+
+    def _prompts(self) -> list[Callable[[], None]]:
+        """What has the kernels for prompts compiled; nothing on ranks, who add up while it runs."""
+        if self._prefill is None or self._graphs is None or self._graphs.has_ranks:
+            return []
+        return [self._prefill.compile]
 
     def describe_decode(self) -> tuple[str, str]:
         """What a replayed step is made of, and why."""

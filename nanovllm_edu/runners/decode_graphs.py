@@ -13,7 +13,7 @@ launch.
 It knows nothing of plans. Read next: `runners/cuda_graph.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -71,11 +71,14 @@ class DecodeGraphs:
         self._logits: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self._pool = pool
 
-    def choose_gemms(self) -> None:
-        """Finds who makes the GEMMs of a fused step; before the first graph is recorded."""
-        # Ranks keep what the shape predicts: a trial sums, and all would have to try the same.
-        if self._decoder is not None and not self.has_ranks and not self._sampled:
-            self._decoder.plans = find_plans(self._decoder)
+    def choose_gemms(self, meanwhile: Sequence[Callable[[], object]] = ()) -> None:
+        """Finds who makes the GEMMs of a fused step; before the first graph is recorded.
+
+        Args:
+            meanwhile: Has other kernels compiled, if those of GEMMs have to be.
+        """
+        if self._decoder is not None and not self._sampled:
+            self._decoder.plans = find_plans(self._decoder, meanwhile)
 
     def steps(self) -> list[Callable[[], None]]:
         """A step of each size on padding rows, not recorded: it compiles what a graph launches."""

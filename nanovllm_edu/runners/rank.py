@@ -134,7 +134,7 @@ def _load(order: dict[str, Any], meeting: Meeting) -> tuple[EagerRunner, Hello]:
     runner, config, info = load_runner(Path(order["folder"]), config, options, eos, ranks)
     meeting.begin()
     info = info.plus("sums", *meeting.why_sums).plus(*_slice(runner, order, ranks))
-    sizes = config.max_num_seqs, config.max_num_batched_tokens
+    sizes = config.max_num_seqs, config.max_num_batched_tokens, config.prefill_chunk_size
     return runner, Hello.of(runner, *sizes, info.choices)
 
 

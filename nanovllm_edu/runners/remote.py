@@ -70,6 +70,7 @@ class RemoteRunner:
         self.hello = self._session.hello
         self.max_num_seqs = self.hello.max_num_seqs
         self.max_num_batched_tokens = self.hello.max_num_batched_tokens
+        self.prefill_chunk_size = self.hello.prefill_chunk_size
         self.num_blocks = self.hello.num_blocks
         self.block_size = self.hello.block_size
         self.vocab_size = self.hello.vocab_size

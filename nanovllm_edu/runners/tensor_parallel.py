@@ -96,6 +96,7 @@ class TensorParallelRunner:
         self.max_model_len = hello.max_model_len
         self.max_num_seqs = hello.max_num_seqs
         self.max_num_batched_tokens = hello.max_num_batched_tokens
+        self.prefill_chunk_size = hello.prefill_chunk_size
         self.eos_token_ids = frozenset(hello.eos_token_ids)
         why = "asked for by tensor_parallel_size; what is below is of rank 0, which has such a part"
         self.choices = {"ranks": (str(len(hellos)), why), **hello.choices}

@@ -164,5 +164,5 @@ def hello_of(engine: LLMEngine, choices: dict[str, tuple[str, str]]) -> Hello:
         choices: What was chosen when it started, as in `LLM.info`.
     """
     config = engine.config
-    sizes = config.max_num_seqs, config.max_num_batched_tokens
+    sizes = config.max_num_seqs, config.max_num_batched_tokens, config.prefill_chunk_size
     return Hello.of(engine.runner, *sizes, choices)

@@ -33,7 +33,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE, TokenLogprobs
 from nanovllm_edu.errors import ConfigError, WireError
 
-VERSION = 2
+VERSION = 3
 """Of the format: both sides must have the same. It grows with every change of a message."""
 
 MAX_BYTES = 2**26
@@ -89,6 +89,8 @@ class Hello(Message, frozen=True):
         max_model_len: Positions it accepts.
         max_num_seqs: Rows of its tables.
         max_num_batched_tokens: Tokens that one step may hold.
+        prefill_chunk_size: Tokens of prompts in a step in which somebody decodes, where nobody asks
+            for another number; None: as many as fit.
         eos_token_ids: Tokens by which the model ends.
         choices: What was chosen there at start: option -> (value, why).
     """
@@ -100,6 +102,7 @@ class Hello(Message, frozen=True):
     max_model_len: Count
     max_num_seqs: Count
     max_num_batched_tokens: Count
+    prefill_chunk_size: Count | None
     eos_token_ids: Counts
     choices: dict[str, tuple[str, str]]
 
@@ -109,6 +112,7 @@ class Hello(Message, frozen=True):
         runner: ModelRunner,
         max_num_seqs: int,
         max_num_batched_tokens: int,
+        prefill_chunk_size: int | None,
         choices: dict[str, tuple[str, str]],
     ) -> Self:
         """Of a runner that made room for so large steps."""
@@ -120,6 +124,7 @@ class Hello(Message, frozen=True):
             max_model_len=runner.max_model_len,
             max_num_seqs=max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens,
+            prefill_chunk_size=prefill_chunk_size,
             eos_token_ids=tuple(sorted(runner.eos_token_ids)),
             choices=choices,
         )

@@ -262,7 +262,7 @@ class TestKeeping:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
         self.tried = []
 
-        def try_out(decoder):
+        def try_out(decoder, meanwhile):
             self.tried.append(decoder)
             return predicted(decoder.layer, decoder.has_hopper)
 

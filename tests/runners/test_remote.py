@@ -281,9 +281,11 @@ def test_what_is_no_address_is_refused(url: Any) -> None:
 
 
 def test_what_the_other_side_has_cannot_be_asked_for_differently() -> None:
-    with hosting(max_num_seqs=3) as host:
+    with hosting(max_num_seqs=3, prefill_chunk_size=9) as host:
         runner = RemoteRunner(host.url)
         assert config_for(runner, {}).max_num_seqs == 3
+        assert config_for(runner, {}).prefill_chunk_size == 9
+        assert config_for(runner, {"prefill_chunk_size": 5}).prefill_chunk_size == 5
         assert config_for(runner, {"max_num_seqs": 2, "num_blocks": 32}).max_num_seqs == 2
         others = {"block_size": 8, "num_blocks": 31, "dtype": "float16", "tensor_parallel_size": 2}
         for name, value in others.items():

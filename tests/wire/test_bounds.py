@@ -23,7 +23,7 @@ from nanovllm_edu.wire.messages import Hello
 
 DEVICE = Hello(
     model="small", num_blocks=8, block_size=4, vocab_size=100, max_model_len=30, max_num_seqs=3,
-    max_num_batched_tokens=20, eos_token_ids=(), choices={},
+    max_num_batched_tokens=20, prefill_chunk_size=None, eos_token_ids=(), choices={},
 )  # fmt: skip
 JOINED = Joined(5, 2, (99, 0, 7), 3, SamplingParams(), 0)
 UPDATE = BlockUpdate(0, 2, 7, (7,))

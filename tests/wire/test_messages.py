@@ -107,10 +107,10 @@ def test_what_is_no_plan_is_refused_by_name(data: bytes, why: str) -> None:
 
 
 def test_a_list_that_is_longer_or_has_other_types_is_refused() -> None:
-    hello = Hello("m", 1, 2, 3, 4, 5, 6, (7,), {})
+    hello = Hello("m", 1, 2, 3, 4, 5, 6, 7, (8,), {})
     assert decode(encode(hello), Hello) == hello
-    assert hello.shape == ("m", 1, 2, 3, 4, 5, 6, (7,))
-    as_if: Any = Hello("m", -1, 2, 3, 4, 5, 6, (7,), {})
+    assert hello.shape == ("m", 1, 2, 3, 4, 5, 6, 7, (8,))
+    as_if: Any = Hello("m", -1, 2, 3, 4, 5, 6, 7, (8,), {})
     with pytest.raises(WireError, match=r"Expected `int` >= 0"):
         decode(encode(as_if), Hello)
     as_if = replace(PLAN, left=("row",))

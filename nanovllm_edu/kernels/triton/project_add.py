@@ -85,17 +85,18 @@ def _project_add_kernel(
 
     if IS_PART:
         tl.store(residual_ptr + cells, acc.to(residual_ptr.dtype.element_ty), mask=mask)
-        return
-    residual = tl.load(residual_ptr + cells, mask=mask, other=0.0).to(tl.float32) + acc
-    residual = residual.to(residual_ptr.dtype.element_ty)
-    tl.store(residual_ptr + cells, residual, mask=mask)
-    residual = residual.to(tl.float32)  # the norm must see what the residual stores
-    if HAS_NORM:
-        norm_weight = tl.load(norm_weight_ptr + columns).to(tl.float32)
-        weighted = (residual * norm_weight[None, :]).to(weighted_ptr.dtype.element_ty)
-        tl.store(weighted_ptr + cells, weighted, mask=mask)
-    is_mine = tl.max(mask.to(tl.int32), axis=1) > 0
-    tl.store(squares_ptr + rows * PARTS + part, tl.sum(residual * residual, axis=1), mask=is_mine)
+    else:  # in a branch of its own: what follows a `return` is compiled all the same
+        residual = tl.load(residual_ptr + cells, mask=mask, other=0.0).to(tl.float32) + acc
+        residual = residual.to(residual_ptr.dtype.element_ty)
+        tl.store(residual_ptr + cells, residual, mask=mask)
+        residual = residual.to(tl.float32)  # the norm must see what the residual stores
+        if HAS_NORM:
+            norm_weight = tl.load(norm_weight_ptr + columns).to(tl.float32)
+            weighted = (residual * norm_weight[None, :]).to(weighted_ptr.dtype.element_ty)
+            tl.store(weighted_ptr + cells, weighted, mask=mask)
+        is_mine = tl.max(mask.to(tl.int32), axis=1) > 0
+        squares = tl.sum(residual * residual, axis=1)
+        tl.store(squares_ptr + rows * PARTS + part, squares, mask=is_mine)
 
 
 def project_add(
