@@ -19,9 +19,9 @@ from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
 from nanovllm_edu.kernels.hopper import compiler
 from nanovllm_edu.kernels.hopper.decode import (
     BLOCK_SIZE_MULTIPLE,
-    MAX_GROUP,
     HopperDecode,
     hopper_decode_tiles,
+    num_shares,
 )
 from nanovllm_edu.kernels.triton.decode_operands import DecodeWorkspace, NewTokens, decode_tiles
 from nanovllm_edu.kernels.triton.flash import LOG2_E
@@ -54,7 +54,8 @@ class LayerAttention:
         """What launches each layer's attention."""
         num_pairs = len(self.qkv) * self.weights.num_kv_heads
         if why_not_hopper(self.weights, self.kv_cache) is None:
-            tiles, inputs = hopper_decode_tiles(num_pairs), self.inputs
+            shares = num_shares(self.weights.num_heads // self.weights.num_kv_heads)
+            tiles, inputs = hopper_decode_tiles(num_pairs * shares), self.inputs
             tables = (inputs.block_tables, inputs.table_rows, inputs.context_lens)
             kernels = [
                 HopperDecode(self.qkv, cache, self.out, *tables, new, tiles, self._scale)
@@ -111,11 +112,6 @@ def why_not_hopper(weights: ModelWeights, kv_cache: KVCache) -> str | None:
     reason = compiler.why_unavailable(embedding.device, embedding.dtype)
     if reason:
         return reason
-    group = weights.num_heads // weights.num_kv_heads
-    if group > MAX_GROUP:
-        return (
-            f"{group} query heads share a key-value head, and its threads have room for {MAX_GROUP}"
-        )
     if kv_cache.block_size % BLOCK_SIZE_MULTIPLE:
         return f"block_size={kv_cache.block_size} is no multiple of {BLOCK_SIZE_MULTIPLE}"
     return None

@@ -63,7 +63,9 @@ def test_every_cut_in_use(tiles, hidden):
     Case(16, 8, 128, 256, bias=False, norm=True, hidden=hidden).check(tiles)
 
 
-@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (8, 4), (12, 4), (16, 4)])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads"), [(4, 4), (8, 4), (12, 4), (16, 4), (12, 2), (14, 2), (9, 1)]
+)
 @pytest.mark.parametrize("head_dim", [64, 128])
 @pytest.mark.parametrize("block_size", [16, 32, 256])
 def test_every_shape(heads, kv_heads, head_dim, block_size):

@@ -3,8 +3,9 @@
 //     qkv [M, (H + 2 KH) D]    cache [blocks, B, KH, D] of keys and of values    out [M, H, D]
 //
 // It does what `triton/paged_decode.py` does, whose text says why; here is how. A block takes a
-// sequence and a key-value head, or one of SPLITS parts of it, and reads every key and value once, for the G
-// query heads that share them. With one query there is no matrix to multiply: the arithmetic is
+// sequence and a key-value head, or one of SPLITS parts of it, and reads every key and value once, for
+// G query heads that share them: all of them, or if they are too many for a thread's registers, one of
+// SHARES of them, whose blocks find in the L2 cache what the first has read. With one query there is no matrix to multiply: the arithmetic is
 // done by ordinary threads, and needs a third of what they can do while the memory streams.
 //
 //     a warp's step, D = 128:   lanes 0 to 15   token 0 | token 2 | token 4 | ...   TOKENS of them
@@ -25,7 +26,7 @@ constexpr int LANES = D / 8;        // of a token
 constexpr int GROUPS = 32 / LANES;  // tokens that a warp reads at once
 constexpr int STEP = GROUPS * TOKENS;
 constexpr int STRIDE = WARPS * STEP;
-constexpr int HEADS = KH * G;
+constexpr int HEADS = KH * GROUP;
 constexpr u32 ALL = 0xFFFFFFFFu;
 constexpr float LOWEST = -1e30f;  // finite: minus infinity less itself is not a number
 static_assert(B % STEP == 0);     // a step lies in one block of the cache
@@ -79,7 +80,7 @@ struct Eight {
 
 struct Place {
     int warp = threadIdx.x / 32, lane = threadIdx.x % LANES, group = threadIdx.x % 32 / LANES;
-    int kv_head = blockIdx.x, row = blockIdx.y, split = blockIdx.z;
+    int kv_head = blockIdx.x / SHARES, share = blockIdx.x % SHARES, row = blockIdx.y, split = blockIdx.z;
     int newest, begin, end;  // the newest token, and the cached ones that this block reads
     const int* table;
 
@@ -93,6 +94,8 @@ struct Place {
     __device__ i64 cell(int block, int token) const {  // of this lane's numbers, in the cache
         return ((i64)block * B + token % B) * (KH * D) + kv_head * D + lane * 8;
     }
+    __device__ int first_head() const { return kv_head * GROUP + share * G; }
+    __device__ int num_heads() const { return min(G, GROUP - share * G); }  // the last share may have fewer
     __device__ int token(int step, int t) const { return step + t * GROUPS + group; }
 };
 
@@ -289,7 +292,7 @@ hopper_decode(
     make.find_factor(stream + (i64)at.row * HIDDEN);
     Eight q[G];
     for (int g = 0; g < G; g++) {
-        q[g] = make.rotated(at.kv_head * G + g, q_norm);
+        q[g] = make.rotated(at.first_head() + min(g, at.num_heads() - 1), q_norm);
         for (float& x : q[g].x) x *= scale;
     }
 
@@ -302,7 +305,8 @@ hopper_decode(
             if (at.group == 0) state.raise(g, score), state.add(g, score, Eight::of(value));
         }
         i64 slot = at.cell(at.block_of(at.newest), at.newest);
-        if (at.group == 0) *(uint4*)(keys + slot) = key.to_bf16(), *(uint4*)(values + slot) = value;
+        if (at.group == 0 && at.share == 0)
+            *(uint4*)(keys + slot) = key.to_bf16(), *(uint4*)(values + slot) = value;
     }
     for (; step < at.end; step += STRIDE) {
         Scores scores;
@@ -318,8 +322,9 @@ hopper_decode(
     leave(of_warps, state, at);
     __syncthreads();
     if (SPLITS > 1) cluster_wait();  // all blocks have begun, so the first one's memory is there
-    bf16* to = out + ((i64)at.row * KH + at.kv_head) * (G * D);
-    for (int column = threadIdx.x; column < G * D; column += 32 * WARPS) {
+    bf16* to = out + ((i64)at.row * HEADS + at.first_head()) * D;
+    int num_columns = at.num_heads() * D;
+    for (int column = threadIdx.x; column < num_columns; column += 32 * WARPS) {
         Sum sum = of_warps.sum(column);
         if (SPLITS > 1) send(of_blocks, sum, at.split, column);
         else to[column] = sum.attention();
@@ -328,6 +333,6 @@ hopper_decode(
     cluster_arrive();
     cluster_wait();
     if (at.split > 0) return;
-    for (int column = threadIdx.x; column < G * D; column += 32 * WARPS)
+    for (int column = threadIdx.x; column < num_columns; column += 32 * WARPS)
         to[column] = of_blocks.sum(column).attention();
 }

@@ -17,8 +17,8 @@ from nanovllm_edu.kernels.triton.decode_operands import NewTokens
 
 SCORES = 8
 """Of a group of lanes in one step: as many tokens as query heads leave registers for."""
-MAX_GROUP = 4
-"""Query heads that share a key-value head: a thread holds a part of each."""
+MOST_HEADS = 4
+"""Query heads of a block: a thread holds a part of each."""
 BLOCK_SIZE_MULTIPLE = 16
 """A warp's step, of so many tokens at most, lies in one block of the cache."""
 
@@ -51,8 +51,13 @@ _MOST_PAIRS_ON_HOPPER = HopperDecodeTiles(1, 2, 8)
 
 
 def hopper_decode_tiles(num_pairs: int) -> HopperDecodeTiles:
-    """How decode attention over `num_pairs` of a row and a key-value head is cut."""
+    """How decode attention over `num_pairs` of a row and a share of a key-value head is cut."""
     return entry_for(_HOPPER_DECODE_TILES, num_pairs, _MOST_PAIRS_ON_HOPPER)
+
+
+def num_shares(group: int) -> int:
+    """Blocks among which the query heads of one key-value head are divided."""
+    return -(-group // MOST_HEADS)
 
 
 class HopperDecode:
@@ -85,13 +90,13 @@ class HopperDecode:
         _, _, block_size, num_kv_heads, head_dim = cache_layer.shape
         num_rows, num_heads, _ = out.shape
         assert block_size % BLOCK_SIZE_MULTIPLE == 0
-        assert num_heads // num_kv_heads <= MAX_GROUP
         hidden = 0 if new.residual is None else new.residual.shape[1]
         self._kernel = compiled(
             num_kv_heads, num_heads // num_kv_heads, head_dim, block_size, hidden,
             new.bias is not None, new.q_weight is not None, tiles, qkv.device.index,
         )  # fmt: skip
-        self._grid = (num_kv_heads, num_rows, tiles.splits)
+        shares = num_shares(num_heads // num_kv_heads)
+        self._grid = (num_kv_heads * shares, num_rows, tiles.splits)
         self._num_threads = 32 * tiles.warps
         self._arguments = Arguments(
             (
@@ -122,11 +127,13 @@ def compiled(
 ) -> HopperKernel:
     """The kernel for one shape, loaded on a device, which is the current one."""
     assert device == torch.cuda.current_device()
+    shares = num_shares(group)
+    heads = -(-group // shares)
     constants = {
-        "KH": num_kv_heads, "G": group, "D": head_dim, "B": block_size, "HIDDEN": hidden,
+        "KH": num_kv_heads, "GROUP": group, "SHARES": shares, "G": heads, "D": head_dim, "B": block_size, "HIDDEN": hidden,
         "HAS_BIAS": int(has_bias), "HAS_QK_NORM": int(has_qk_norm),
         "SPLITS": tiles.splits, "WARPS": tiles.warps, "BLOCKS": tiles.blocks,
-        "TOKENS": tokens_of_a_step(group, head_dim),
+        "TOKENS": tokens_of_a_step(heads, head_dim),
     }  # fmt: skip
     return HopperKernel("decode", constants)
 

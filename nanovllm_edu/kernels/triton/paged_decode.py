@@ -54,13 +54,16 @@ from nanovllm_edu.kernels.triton.norm import inverse_rms_of
 from nanovllm_edu.kernels.triton.rope import rotated_heads
 from nanovllm_edu.layers.ops import TorchOps
 
+REGISTERS = 2048
+"""Numbers of partial results that are added up at once: more do not fit into registers."""
+
 
 @triton.jit
 def _combine_chunks(
-    partial_ptr, stats_ptr, num_chunks, G: tl.constexpr, D: tl.constexpr, BLOCK_GD: tl.constexpr
-):
+    partial_ptr, stats_ptr, num_chunks,
+    G: tl.constexpr, D: tl.constexpr, BLOCK_GD: tl.constexpr, AT_ONCE: tl.constexpr,
+):  # fmt: skip
     """The sum of a sequence's partial results, in order of its chunks: float32 [G * D]."""
-    AT_ONCE: tl.constexpr = 8
     columns = tl.arange(0, BLOCK_GD)
     is_column = columns < G * D
     highest = tl.full([BLOCK_GD], float("-inf"), tl.float32)
@@ -100,7 +103,7 @@ def _decode_kernel(
     tables_ptr, table_rows_ptr, context_lens_ptr, partial_ptr, stats_ptr, arrivals_ptr,
     q_stride, table_stride, max_chunks, scale, eps,
     KH: tl.constexpr, G: tl.constexpr, D: tl.constexpr, B: tl.constexpr,
-    M: tl.constexpr, BLOCK_GD: tl.constexpr, HIDDEN: tl.constexpr, BLOCK_HIDDEN: tl.constexpr,
+    M: tl.constexpr, BLOCK_GD: tl.constexpr, AT_ONCE: tl.constexpr, HIDDEN: tl.constexpr, BLOCK_HIDDEN: tl.constexpr,
     CHUNK: tl.constexpr, MAX_CHUNKS: tl.constexpr, TILE: tl.constexpr, NUM_STAGES: tl.constexpr,
     IS_FUSED: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_QK_NORM: tl.constexpr,
     OVERLAP: tl.constexpr,
@@ -196,7 +199,7 @@ def _decode_kernel(
         tl.debug_barrier()  # all threads' stores first, then the one thread that announces them
         if tl.atomic_add(arrivals_ptr + pair, 1, sem="acq_rel") == num_chunks - 1:
             out = _combine_chunks(
-                group_partial_ptr, group_stats_ptr, num_chunks, G, D, BLOCK_GD
+                group_partial_ptr, group_stats_ptr, num_chunks, G, D, BLOCK_GD, AT_ONCE
             ).to(out_ptr.dtype.element_ty)
             columns = tl.arange(0, BLOCK_GD)
             tl.store(out_group_ptr + columns, out, mask=columns < G * D)
@@ -221,6 +224,7 @@ def launch_decode(
     _, _, block_size, num_kv_heads, head_dim = cache_layer.shape
     group = out.shape[-2] // num_kv_heads
     tiles = workspace.tiles
+    width = triton.next_power_of_2(group * head_dim)
     residual = fused and fused.residual
     hidden = 0 if residual is None else residual.shape[1]
     _decode_kernel[(num_kv_heads, num_rows, workspace.partial.shape[2])](
@@ -232,7 +236,7 @@ def launch_decode(
         fused.eps if fused else 0.0,
         KH=num_kv_heads, G=group, D=head_dim, B=block_size,
         M=max(16, triton.next_power_of_2(group)),
-        BLOCK_GD=triton.next_power_of_2(group * head_dim),
+        BLOCK_GD=width, AT_ONCE=max(1, REGISTERS // width),
         HIDDEN=hidden, BLOCK_HIDDEN=triton.next_power_of_2(max(hidden, 1)),
         CHUNK=tiles.chunk, MAX_CHUNKS=tiles.max_chunks, TILE=tiles.tile,
         NUM_STAGES=tiles.num_stages,
