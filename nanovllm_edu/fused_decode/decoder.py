@@ -118,7 +118,9 @@ class FusedDecoder:
     def describe(self) -> tuple[str, str]:
         """What the larger kernels of a step are written in, and why; for people to read."""
         problem = layer_attention.why_not_hopper(self.weights, self.kv_cache)
+        most = layer_attention.most_rows(self.weights)
         attention = "Triton" if problem else "CUDA C++"
+        attention += f" up to {most} rows, in Triton for more" if most and not problem else ""
         value = f"attention in {attention}; GEMMs of {self.plans.describe()}"
         why = f"attention not in CUDA C++: {problem}" if problem else "the GPU is a Hopper"
         return value, f"{why}; GEMMs {self.plans.why}"

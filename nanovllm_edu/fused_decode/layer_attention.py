@@ -19,6 +19,7 @@ from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
 from nanovllm_edu.kernels.hopper import compiler
 from nanovllm_edu.kernels.hopper.decode import (
     BLOCK_SIZE_MULTIPLE,
+    MOST_SHARED_PAIRS,
     HopperDecode,
     hopper_decode_tiles,
     num_shares,
@@ -53,7 +54,8 @@ class LayerAttention:
     def bind(self, is_overlapped: bool) -> tuple[Launch, ...]:
         """What launches each layer's attention."""
         num_pairs = len(self.qkv) * self.weights.num_kv_heads
-        if why_not_hopper(self.weights, self.kv_cache) is None:
+        most, problem = most_rows(self.weights), why_not_hopper(self.weights, self.kv_cache)
+        if problem is None and (most is None or len(self.qkv) <= most):
             shares = num_shares(self.weights.num_heads // self.weights.num_kv_heads)
             tiles, inputs = hopper_decode_tiles(num_pairs * shares), self.inputs
             tables = (inputs.block_tables, inputs.table_rows, inputs.context_lens)
@@ -104,6 +106,12 @@ class LayerAttention:
             self.qkv.device,
             decode_tiles(num_pairs),
         )
+
+
+def most_rows(weights: ModelWeights) -> int | None:
+    """Steps of more rows are Triton's even if `decode.cu` could make them; None: none are."""
+    is_shared = num_shares(weights.num_heads // weights.num_kv_heads) > 1
+    return MOST_SHARED_PAIRS // weights.num_kv_heads if is_shared else None
 
 
 def why_not_hopper(weights: ModelWeights, kv_cache: KVCache) -> str | None:

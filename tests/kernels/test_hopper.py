@@ -15,7 +15,9 @@ from nanovllm_edu.fused_decode.weights import ModelWeights
 from nanovllm_edu.kernels.hopper import compiler, gemm
 from nanovllm_edu.kernels.hopper.decode import (
     BLOCK_SIZE_MULTIPLE,
+    MOST_HEADS,
     hopper_decode_tiles,
+    num_shares,
     tokens_of_a_step,
 )
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
@@ -98,13 +100,23 @@ def test_arguments_are_passed_by_their_places():
 
 @pytest.mark.parametrize(
     ("num_heads", "block_size", "reason"),
-    [(16, 256, None), (16, 16, None), (16, 24, "block_size=24"), (40, 256, "5 query heads")],
+    [(16, 256, None), (16, 16, None), (16, 24, "block_size=24"), (40, 256, None)],
 )
 def test_which_attention_fits_the_kernel(monkeypatch, num_heads, block_size, reason):
     monkeypatch.setattr(compiler, "why_unavailable", lambda *_: None)
     weights = SimpleNamespace(num_heads=num_heads, num_kv_heads=8, embedding=torch.zeros(1))
     why = layer_attention.why_not_hopper(weights, SimpleNamespace(block_size=block_size))
     assert why is None if reason is None else reason in why
+
+
+@pytest.mark.parametrize("group", range(1, 17))
+def test_query_heads_are_shared_out_evenly_and_none_is_left_out(group):
+    shares = num_shares(group)
+    heads = -(-group // shares)
+    assert heads <= MOST_HEADS
+    assert (shares - 1) * heads < group <= shares * heads, "a share without a head"
+    weights = SimpleNamespace(num_heads=2 * group, num_kv_heads=2)
+    assert layer_attention.most_rows(weights) == (None if group <= MOST_HEADS else 128)
 
 
 def test_a_decoder_says_what_it_is_made_of(monkeypatch):

@@ -19,6 +19,9 @@ SCORES = 8
 """Of a group of lanes in one step: as many tokens as query heads leave registers for."""
 MOST_HEADS = 4
 """Query heads of a block: a thread holds a part of each."""
+MOST_SHARED_PAIRS = 256
+"""Of a row and a key-value head whose query heads several blocks share: with more, it costs more to
+read keys and values again than Triton's kernel takes, which reads them once."""
 BLOCK_SIZE_MULTIPLE = 16
 """A warp's step, of so many tokens at most, lies in one block of the cache."""
 
@@ -130,7 +133,8 @@ def compiled(
     shares = num_shares(group)
     heads = -(-group // shares)
     constants = {
-        "KH": num_kv_heads, "GROUP": group, "SHARES": shares, "G": heads, "D": head_dim, "B": block_size, "HIDDEN": hidden,
+        "KH": num_kv_heads, "GROUP": group, "SHARES": shares, "G": heads, "D": head_dim,
+        "B": block_size, "HIDDEN": hidden,
         "HAS_BIAS": int(has_bias), "HAS_QK_NORM": int(has_qk_norm),
         "SPLITS": tiles.splits, "WARPS": tiles.warps, "BLOCKS": tiles.blocks,
         "TOKENS": tokens_of_a_step(heads, head_dim),
