@@ -11,9 +11,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nanovllm_edu import __version__
 from nanovllm_edu.cli.arguments import (
@@ -76,6 +77,15 @@ def _module_of(command: str) -> ModuleType:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the whole usage in front of it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, but a command itself refuses what it does not know."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            close = get_close_matches(word, self._option_string_actions, 1)
+            self.error(f"{word} is unknown" + (f"; did you mean {close[0]}?" if close else ""))
+        return parsed, unknown
 
     def error(self, message: str) -> NoReturn:
         _complain(f"{self.prog}: error: {message} (see {self.prog} --help)")

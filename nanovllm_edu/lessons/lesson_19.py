@@ -159,8 +159,11 @@ CASES: tuple[Costs, ...] = (
     (1_200.0, 30.0, 57, 25.0, 0.05),
     (300.0, 1.0, 57, 10.0, 0.05),
     (570.0, 14.0, 57, 5.0, 0.0),
+    (1_754.0, 29.0, 51, 27.5, 0.04),
+    (4_000.0, 4.0, 60, 5.0, 0.04),
 )
-"""(weights_mb, kv_mb, num_sums, sum_us, row_us)."""
+"""(weights_mb, kv_mb, num_sums, sum_us, row_us). The last but one pays late, from 846 rows
+on; the last at once, and for few rows only, so that halving the range does not find it."""
 
 MB_A_MICROSECOND = 4.2
 """An H200's bandwidth."""

@@ -27,6 +27,10 @@ _EDGES = {
 _BOX = "".join(f"{name.replace('_', '-')}:{value};" for name, value in _EDGES.items())
 _BOX += f"color:{html.INK}"
 
+_PLOTS_FIT = "<style>.jp-RenderedSVG img { max-width: 100%; height: auto }</style>"
+"""JupyterLab shows a plot as an image as wide as it was drawn, however narrow the cell. Only
+a style of the page makes it smaller, and a lesson's first thing with one is a prediction."""
+
 
 @dataclass(eq=False)
 class Prediction:
@@ -70,7 +74,7 @@ class Prediction:
         import ipywidgets
 
         if self._widget is None:
-            title = ipywidgets.HTML(f"<b>Predict.</b> {escape(self.question)}")
+            title = ipywidgets.HTML(f"{_PLOTS_FIT}<b>Predict.</b> {escape(self.question)}")
             buttons = ipywidgets.RadioButtons(
                 options=self.options, value=self.picked, layout={"width": "max-content"}
             )

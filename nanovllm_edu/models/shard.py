@@ -92,11 +92,11 @@ class Shard:
         """Which heads, columns and tokens it has, for people to read."""
         dim, whole = self.whole.head_dim, self.whole
         heads, kv_heads = self._heads(whole.num_heads), self._heads(whole.num_kv_heads)
-        kv = _span(kv_heads.start // dim, kv_heads.stop // dim)
+        query = _named("query head", heads.start // dim, heads.stop // dim)
+        kv = _named("key-value head", kv_heads.start // dim, kv_heads.stop // dim)
         width, tokens = self._even(whole.intermediate_size), self.vocabulary
         return (
-            f"query heads {_span(heads.start // dim, heads.stop // dim)}, key-value heads {kv}, "
-            f"MLP columns {_span(width.start, width.stop)}, "
+            f"{query}, {kv}, MLP columns {_span(width.start, width.stop)}, "
             f"vocabulary rows {_span(tokens.start, tokens.stop)}"
         )
 
@@ -117,6 +117,11 @@ def _span(start: int, stop: int) -> str:
     if stop <= start:
         return "none"
     return str(start) if stop == start + 1 else f"{start} to {stop - 1}"
+
+
+def _named(one: str, start: int, stop: int) -> str:
+    """Such as `query heads 0 to 1`, or `key-value head 0`."""
+    return f"{one}{'s' if stop != start + 1 else ''} {_span(start, stop)}"
 
 
 def _fits(kv_heads: int, num_ranks: int) -> bool:

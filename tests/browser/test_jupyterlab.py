@@ -298,3 +298,14 @@ def test_a_cell_that_runs_again_begins_with_a_new_player(lab):
         f"document.querySelectorAll('.nv').length === 1 && {VIEWER.format(0)}.step === -1"
     )
     assert lab.button("Step").count() == 1
+
+
+def test_a_player_says_that_its_kernel_has_ended(lab):
+    lab.page.get_by_text("Kernel", exact=True).click()
+    lab.page.get_by_text("Restart Kernel…", exact=True).click()
+    lab.page.locator(".jp-Dialog .jp-mod-accept").click()
+    row = lab.page.locator(".nv-stays.jupyter-widgets-disconnected")
+    row.wait_for(timeout=20_000)
+    said = row.evaluate("e => getComputedStyle(e, '::after').content")
+    assert "Run the cell again" in said
+    lab.shoot("lab-kernel-ended")

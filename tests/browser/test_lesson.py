@@ -116,6 +116,9 @@ def test_runs_from_top_to_bottom(lesson):
     )
     errors = page.locator("[data-mime-type*='jupyter.error'], [data-mime-type*='jupyter.stderr']")
     assert errors.all_inner_texts() == []
+    plots = page.locator(".jp-RenderedSVG")
+    assert plots.count() == 3
+    assert plots.evaluate_all("all => all.every(e => e.scrollWidth <= e.clientWidth)")
     assert page.locator(".nv[data-level=basic] .nv-timeline").count() == 2  # show and StepPlayer
 
 

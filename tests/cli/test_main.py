@@ -39,7 +39,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
 BAD_INPUT = {
     "no command": ([], "COMMAND"),
     "unknown command": (["stpes"], "stpes"),
-    "unknown option": (["info", "--blok-size", "4"], "--blok-size"),
+    "unknown option": (["info", "--blok-size", "4"], "did you mean --block-size?"),
+    "no option at all": (
+        ["info", "--xyzzy=4"],
+        "info: error: --xyzzy is unknown",
+    ),
+    "a word too many": (["info", "now"], "now is unknown"),
     "no prompt": (["generate"], "PROMPT"),
     "wrong type": (["info", "--block-size", "four"], "'four'"),
     "block size 0": (["info", "--block-size", "0"], "block_size=0 is below 1"),

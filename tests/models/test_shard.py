@@ -97,6 +97,6 @@ def test_ranks_that_cannot_share_the_heads_are_refused(num_ranks: int) -> None:
 
 def test_a_shard_says_what_it_has() -> None:
     assert Shard(1, 2, SHAPE).describe() == (
-        "query heads 4 to 7, key-value heads 1, MLP columns 25 to 49, vocabulary rows 52 to 102"
+        "query heads 4 to 7, key-value head 1, MLP columns 25 to 49, vocabulary rows 52 to 102"
     )
-    assert Shard(7, 8, SHAPE).describe().startswith("query heads 7, key-value heads 1, MLP ")
+    assert Shard(7, 8, SHAPE).describe().startswith("query head 7, key-value head 1, MLP ")

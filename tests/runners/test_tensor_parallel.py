@@ -171,8 +171,8 @@ def happened(told: list[StepRecord]) -> set[type[Event]]:
 def test_an_llm_says_who_shares_its_model() -> None:
     with LLM(num_blocks=40, tensor_parallel_size=2) as llm:
         assert llm.info.choices["ranks"][0] == "2"
-        assert "query heads 0 to 1, key-value heads 0, " in llm.info.choices["rank 0"][0]
-        assert "query heads 2 to 3, key-value heads 1, " in llm.info.choices["rank 1"][0]
+        assert "query heads 0 to 1, key-value head 0, " in llm.info.choices["rank 0"][0]
+        assert "query heads 2 to 3, key-value head 1, " in llm.info.choices["rank 1"][0]
         assert llm.info.choices["sums"][0] == "gloo"
         assert llm.engine.config.tensor_parallel_size == 2
         both = llm.generate("Once upon a time", GREEDY, use_tqdm=False)[0].text

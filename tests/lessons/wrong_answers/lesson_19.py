@@ -57,3 +57,23 @@ def one_too_late(weights_mb, kv_mb, num_sums, sum_us, row_us):
 @wrong("19.2", "is a whole number")
 def solves_the_equation(weights_mb, kv_mb, num_sums, sum_us, row_us):
     return (num_sums * sum_us * 8.4 - weights_mb) / max(0.1, kv_mb - num_sums * row_us * 8.4)
+
+
+@wrong("19.2", "at batch 846")
+def gives_up_too_soon(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    for batch in range(1, 257):
+        if (weights_mb + batch * kv_mb) / 8.4 > num_sums * (sum_us + batch * row_us):
+            return batch
+    return 0
+
+
+@wrong("19.2", "two GPUs do pay: at batch 1 ")
+def halves_the_range(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    low, high = 1, 1025
+    while low < high:
+        middle = (low + high) // 2
+        if (weights_mb + middle * kv_mb) / 8.4 > num_sums * (sum_us + middle * row_us):
+            high = middle
+        else:
+            low = middle + 1
+    return low % 1025
