@@ -13,7 +13,7 @@ they took. (Divided by the measured times, quick steps would count for more than
 same work, and all would be predicted too quick.) As the prediction is what is looked for, it is
 found in a few rounds.
 
-What is left is kept, too: how far the steps were from their predicted times, in the same weighing.
+What is left is kept, too: by which part the steps took more or less than predicted.
 
 Read next: `runner.py`, which lives by the result.
 """
@@ -152,10 +152,10 @@ def errors_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tupl
 
 
 def spread_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tuple[float, ...]:
-    """How far steps are from their predicted times, over the roots of these: quantiles, mean 0."""
+    """By which part of their predicted times steps take more: quantiles, mean 0."""
     predicted = (max(device.of(s.work) + host.of(s.work), SHORTEST) for s in samples)
     pairs = zip(predicted, samples, strict=True)
-    ranked = sorted((sample.seconds - p) / p**0.5 for p, sample in pairs)
+    ranked = sorted(sample.seconds / p - 1 for p, sample in pairs)
     middles = ((i + 0.5) / NUM_QUANTILES for i in range(NUM_QUANTILES))
     chosen = [ranked[int(q * len(ranked))] for q in middles]
     mean = sum(chosen) / len(chosen)
