@@ -1,6 +1,6 @@
 """Does the virtual clock tell the time? Real runs on this CPU against their predictions.
 
-    python benchmarks/virtual.py            # fits, predicts, plots: some minutes
+    python benchmarks/virtual.py            # fits, predicts, plots: about ten minutes
     python benchmarks/virtual.py --ship     # and stores the calibration that the package brings
     python benchmarks/virtual.py --quick    # a tenth of the requests, nothing stored: does it work?
 
@@ -71,7 +71,7 @@ class Workload:
 def bursts() -> Iterator[Arrival]:
     """Twelve at once, every second."""
     random = Random(107)
-    for second in range(14):
+    for second in range(20):
         for _ in range(12):
             prompt = draw_tokens(random, random.randint(20, 120))
             yield Arrival(1.0 * second, prompt, random.randint(10, 40))
@@ -81,7 +81,7 @@ def tenants() -> Iterator[Arrival]:
     """Three system messages of 300 tokens, one of them in front of each question."""
     random, now = Random(108), 0.0
     systems = [draw_tokens(random, 300) for _ in range(3)]
-    for i in range(160):
+    for i in range(250):
         now += random.expovariate(12)
         question = draw_tokens(random, random.randint(5, 40))
         yield Arrival(now, systems[i % 3] + question, random.randint(5, 30))
@@ -90,7 +90,7 @@ def tenants() -> Iterator[Arrival]:
 def heavy_tail() -> Iterator[Arrival]:
     """Most are short, and a few are very long."""
     random, now = Random(109), 0.0
-    for _ in range(160):
+    for _ in range(250):
         now += random.expovariate(8)
         length = min(800, int(10 * random.paretovariate(0.9)))
         answer = min(150, int(5 * random.paretovariate(1.1)))
@@ -98,14 +98,14 @@ def heavy_tail() -> Iterator[Arrival]:
 
 
 HELD_OUT = {
-    "steady": Workload("8 a second", lambda: poisson(8, 150, (10, 150), (6, 24), 101)),
-    "crowd": Workload("40 a second", lambda: poisson(40, 250, (10, 80), (16, 48), 102)),
+    "steady": Workload("8 a second", lambda: poisson(8, 250, (10, 150), (6, 24), 101)),
+    "crowd": Workload("40 a second", lambda: poisson(40, 350, (10, 80), (16, 48), 102)),
     "bursts": Workload("12 at once, every second", bursts),
-    "documents": Workload("long in, short out", lambda: poisson(3, 110, (100, 500), (4, 20), 103)),
+    "documents": Workload("long in, short out", lambda: poisson(3, 220, (100, 500), (4, 20), 103)),
     "tenants": Workload("three long system messages", tenants),
     "heavy tail": Workload("most short, some very long", heavy_tail),
     "memory": Workload(
-        "too few blocks: preemption", lambda: poisson(45, 200, (20, 90), (30, 70), 104), 60
+        "too few blocks: preemption", lambda: poisson(45, 250, (20, 90), (30, 70), 104), 60
     ),
 }
 FITTED = [
