@@ -26,7 +26,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nanovllm_edu.core.events import Finished
-from nanovllm_edu.errors import CalibrationError, listed, shown
+from nanovllm_edu.errors import CalibrationError, listed, of_type, shown
 from nanovllm_edu.introspect.journal import Aborted, Added, Resumed, Stepped
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
@@ -54,8 +54,12 @@ def samples_of(recording: Recording) -> Iterator[Sample]:
     """Every step that began when the one before it ended, or when a request woke the engine.
 
     Raises:
-        CalibrationError: Steps overlapped, so that nobody can tell how long one took.
+        CalibrationError: Steps overlapped, so that nobody can tell how long one took; or that is no
+            recording.
     """
+    of_type(
+        recording, Recording, "recording", "give what `introspect.load` returns", CalibrationError
+    )
     begin, unfinished = None, set[int](recording.initial.sequences)
     for entry in recording.journal:
         match entry:
@@ -121,6 +125,7 @@ def seconds_of(samples: Sequence[Sample]) -> tuple[Seconds, Seconds]:
     Raises:
         CalibrationError: There are too few samples.
     """
+    samples = listed(samples, "samples", CalibrationError)
     if len(samples) < FEWEST_STEPS:
         raise CalibrationError(
             f"{len(samples)} steps say too little; record at least {FEWEST_STEPS}, with few and "
