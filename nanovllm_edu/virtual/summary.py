@@ -74,7 +74,7 @@ class Summary:
 
     def ttft(self, q: float) -> float:
         """The time to first token that a fraction `q` of the answers does not exceed."""
-        return quantile(sorted(self.ttfts), q)
+        return quantile(self.ttfts, q)
 
     def __repr__(self) -> str:
         return (
