@@ -43,6 +43,8 @@ from nanovllm_edu.serve.server import Address, ServerThread
 STREAMS, REQUESTS, WORDS, TOKENS = 64, 192, 24, 48
 OPTIONS = {"max_num_seqs": STREAMS, "enable_prefix_caching": False, "num_blocks": 1024}
 PARAMS = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
+SECONDS = 8
+"""So long users come to a server that is to be overloaded."""
 COMMAND = [sys.executable, "-m", "nanovllm_edu"]
 
 
@@ -270,23 +272,26 @@ def entries(rounds: int) -> dict[str, float]:
 
 def overload(rounds: int) -> dict[str, float]:
     """Goodput at and above the capacity, when who waits in vain is turned away, and when not."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, float] = {}
     for name, words in (("turned away after 1 s", ("--max-queue-seconds", "1")), ("waiting", ())):
         with serving(*words) as server:
             url = server.url
             # At full speed for longer than the queue's limit: what the server can do.
             capacity = load(url, "--closed", str(STREAMS), "--requests", str(4 * REQUESTS))
-            rate = capacity["requests_per_second"]
+            rate, kept = capacity["requests_per_second"], defaultdict[float, list[float]](list)
+            found[f"capacity, {name}, /s"] = rate
             for _ in range(rounds):
                 for times in (0.9, 1.1, 2.0):
                     slo = ("--slo-ttft", "1.5", "--slo-tpot", "1", "--timeout", "60")
-                    run = load(url, "--rate", str(times * rate), "--seconds", "10", *slo)
-                    # Of the ten seconds in which users came: the rest is the last ones' answers.
-                    kept = run["num_kept"] / 10
-                    found.setdefault(f"goodput at {times:g} × capacity, {name}, /s", []).append(
-                        kept
-                    )
-    return {name: median(values) for name, values in found.items()}
+                    open_loop = ("--rate", str(times * rate), "--seconds", str(SECONDS))
+                    # Of the seconds in which users came: the rest is the last ones' answers.
+                    kept[times].append(load(url, *open_loop, *slo)["num_kept"] / SECONDS)
+        goodput = {times: median(values) for times, values in kept.items()}
+        for times, value in goodput.items():
+            found[f"goodput at {times:g} × capacity, {name}, /s"] = value
+        share = 100 * goodput[2.0] / max(goodput.values())
+        found[f"goodput at twice the capacity, {name}, % of its peak"] = share
+    return found
 
 
 def main() -> None:

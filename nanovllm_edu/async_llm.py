@@ -24,7 +24,7 @@ from time import perf_counter
 from typing import Any, Self, TypeVar
 from weakref import finalize
 
-from nanovllm_edu.core.request.option_checks import as_integer
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.driver import Driver, num_answers
 from nanovllm_edu.errors import (
@@ -45,6 +45,20 @@ MAX_WAITING = 256
 
 Result = TypeVar("Result")
 Some = TypeVar("Some", bound=Sized)
+
+
+def check_waiting(max_waiting: int, max_queue_seconds: float | None) -> None:
+    """Checks how many may wait, and how long.
+
+    Raises:
+        ConfigError: No integer from 1 on, or no time above 0.
+    """
+    if (as_integer(max_waiting) or 0) < 1:
+        raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer >= 1.")
+    if max_queue_seconds is not None and not (
+        is_number(max_queue_seconds) and max_queue_seconds > 0
+    ):
+        raise ConfigError(f"max_queue_seconds={shown(max_queue_seconds)} is not above 0.")
 
 
 class AsyncLLM:
@@ -70,14 +84,10 @@ class AsyncLLM:
         max_queue_seconds: float | None = None,
         **options: Any,
     ) -> None:
-        number = as_integer(max_waiting)
-        if number is None or number < 1:
-            raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer >= 1.")
-        if max_queue_seconds is not None and not max_queue_seconds > 0:
-            raise ConfigError(f"max_queue_seconds={shown(max_queue_seconds)} is not above 0.")
+        check_waiting(max_waiting, max_queue_seconds)
         if isinstance(model, LLM) and options:
             raise ConfigError(f"{', '.join(options)}: give options to the LLM, when it is made.")
-        self.max_waiting, self.max_queue_seconds = number, max_queue_seconds
+        self.max_waiting, self.max_queue_seconds = int(max_waiting), max_queue_seconds
         self._owns_llm = not isinstance(model, LLM)
         self.llm = model if isinstance(model, LLM) else LLM(model, **options)
         self._driver = Driver(self.llm, max_queue_seconds)

@@ -11,7 +11,7 @@ Read next: `core/request/sampling_params.py`, which raises the first of them.
 from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 
 class NanoVLLMError(Exception):
@@ -111,6 +111,7 @@ class RoutingError(NanoVLLMError, ValueError):
 
 # ----------------------------------------------------------------------- what messages share
 
+Kind = TypeVar("Kind")
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxdict = 8
@@ -133,6 +134,15 @@ def listed(items: Any, name: str, error: type[NanoVLLMError]) -> list[Any]:
     if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
         raise error(f"{name}={shown(items)} is no list of several; give one.")
     return list(cast(Iterable[Any], items))
+
+
+def of_type(
+    value: Any, kind: type[Kind], name: str, remedy: str, error: type[NanoVLLMError] = ConfigError
+) -> Kind:
+    """The value, if it is of this type; raises the error if it is not."""
+    if not isinstance(value, kind):
+        raise error(f"{name}={shown(value)} is not of type {kind.__name__}; {remedy}.")
+    return value
 
 
 def unknown_option(

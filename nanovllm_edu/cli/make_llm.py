@@ -41,8 +41,24 @@ def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
     )
 
 
+def check_engine_options(arguments: argparse.Namespace) -> None:
+    """Refuses what is wrong before any model is loaded, the small one that guesses included.
+
+    Raises:
+        ConfigError: An option is out of range, or two contradict.
+    """
+    EngineConfig.from_options(_without_draft(arguments))
+
+
 def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of `EngineConfig` that were given."""
+    options = _without_draft(arguments)
+    if arguments.draft:
+        options["draft_proposer"] = draft_proposer(arguments)
+    return options
+
+
+def _without_draft(arguments: argparse.Namespace) -> dict[str, Any]:
     options = _given(arguments, {**ENGINE_NUMBERS, **ENGINE_WORDS})
     if arguments.policy:
         options["policy"] = POLICIES[arguments.policy]()
@@ -51,8 +67,6 @@ def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     options["enable_prefix_caching"] = not arguments.no_prefix_caching
     options["enable_chunked_prefill"] = not arguments.no_chunked_prefill
     options["enforce_eager"] = arguments.enforce_eager
-    if arguments.draft:
-        options["draft_proposer"] = draft_proposer(arguments)
     return options
 
 
@@ -78,8 +92,8 @@ def make_llm(arguments: argparse.Namespace, runner: ModelRunner | None = None) -
     Raises:
         NanoVLLMError: An option is wrong or the model cannot be read.
     """
+    check_engine_options(arguments)
     options = engine_options(arguments)
-    EngineConfig.from_options(options)  # a wrong option is told before the model is loaded
     if arguments.runner:
         runner = RemoteRunner(arguments.runner, api_key=os.environ.get(RUNNER_KEY))
     return LLM(arguments.model, runner=runner, **options)

@@ -8,9 +8,9 @@ import os
 import sys
 from contextlib import ExitStack
 
-from nanovllm_edu.async_llm import MAX_WAITING, AsyncLLM
+from nanovllm_edu.async_llm import MAX_WAITING, AsyncLLM, check_waiting
 from nanovllm_edu.cli.arguments import SERVE_LIMITS
-from nanovllm_edu.cli.make_llm import make_llm
+from nanovllm_edu.cli.make_llm import check_engine_options, make_llm
 from nanovllm_edu.cli.model_apart import model_apart
 from nanovllm_edu.serve.address import Address, allowed_hosts
 from nanovllm_edu.serve.app import Served
@@ -26,6 +26,8 @@ def run(arguments: argparse.Namespace) -> None:
     name = arguments.served_model_name or arguments.model
     max_waiting = MAX_WAITING if arguments.max_waiting is None else arguments.max_waiting
     limits = {"max_waiting": max_waiting, "max_queue_seconds": arguments.max_queue_seconds}
+    check_waiting(**limits)
+    check_engine_options(arguments)
     with ExitStack() as stack:
         runner = stack.enter_context(model_apart(arguments)) if arguments.model_apart else None
         llm = stack.enter_context(make_llm(arguments, runner))

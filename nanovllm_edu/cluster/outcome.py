@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from nanovllm_edu.cluster.cluster import Routed
+from nanovllm_edu.errors import of_type
 from nanovllm_edu.load.answer import SLO, Answer
 from nanovllm_edu.virtual.summary import Summary
 
@@ -52,14 +53,23 @@ class Outcome:
 
     @classmethod
     def of(cls, answers: Iterable[Routed], slo: SLO | None = None) -> Self:
-        """Reads them to the end and keeps none."""
-        outcome = cls(slo or PROMISED)
-        for answer in answers:
+        """Reads them to the end and keeps none.
+
+        Raises:
+            ConfigError: They are no answers of a cluster, or the SLO is none.
+        """
+        outcome = cls(of_type(slo or PROMISED, SLO, "slo", "give one, such as SLO(first_token=1)"))
+        for answer in of_type(answers, Iterable, "answers", "give what `Cluster.serve` returns"):
             outcome.add(answer)
         return outcome
 
     def add(self, routed: Routed) -> None:
-        """Takes one in."""
+        """Takes one in.
+
+        Raises:
+            ConfigError: It is no answer of a cluster.
+        """
+        of_type(routed, Routed, "routed", "give what `Cluster.serve(arrivals)` yields")
         answer = routed.answer
         self.summary.add(answer)
         self.tenants[answer.arrival.tenant].add(answer)

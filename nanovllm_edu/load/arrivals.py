@@ -51,6 +51,8 @@ def steady(rate: float, count: int) -> list[float]:
 def poisson(rate: float, count: int, seed: int = 0) -> list[float]:
     """A Poisson process: gaps between arrivals are exponential, with a mean of 1 / `rate`."""
     _check(rate, count)
+    if as_integer(seed) is None:
+        raise WorkloadError(f"seed={shown(seed)} is not an integer.")
     return [0.0, *islice(poisson_times(rate, Random(seed)), count - 1)]
 
 

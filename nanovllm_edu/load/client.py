@@ -19,7 +19,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
-from nanovllm_edu.errors import WorkloadError, shown
+from nanovllm_edu.core.request.option_checks import is_number
+from nanovllm_edu.errors import WorkloadError, of_type, shown
 from nanovllm_edu.load.answer import Answer
 from nanovllm_edu.load.arrivals import Job
 
@@ -44,6 +45,9 @@ class Target:
         timeout: Seconds after which a user gives up.
         extra: Further fields of each body, such as `{"ignore_eos": True}`.
         seed: Of the prompts' words.
+
+    Raises:
+        WorkloadError: Something is of another type, or the timeout is not above 0.
     """
 
     url: str
@@ -53,6 +57,12 @@ class Target:
     timeout: float = 120.0
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("model", str), ("api_key", str), ("extra", dict)):
+            of_type(getattr(self, name), kind, name, f"give a {kind.__name__}", WorkloadError)
+        if not is_number(self.timeout) or not self.timeout > 0:
+            raise WorkloadError(f"timeout={shown(self.timeout)} is not a number of s above 0.")
 
     @cached_property
     def place(self) -> SplitResult:
@@ -209,6 +219,8 @@ async def get(target: Target, path: str) -> bytes:
     Raises:
         WorkloadError: The server cannot be reached, or says no.
     """
+    of_type(target, Target, "target", "give one: Target(url)", WorkloadError)
+    of_type(path, str, "path", "give one, such as '/v1/models'", WorkloadError)
     try:
         read = Reading(await exchange(target, target.message("GET", path)))
     except (OSError, TimeoutError) as error:

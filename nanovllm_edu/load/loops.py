@@ -13,6 +13,8 @@ Read next: `load/report.py`.
 import asyncio
 from collections.abc import Callable, Sequence
 
+from nanovllm_edu.core.request.option_checks import as_integer
+from nanovllm_edu.errors import WorkloadError, listed, of_type, shown
 from nanovllm_edu.load.answer import Answer
 from nanovllm_edu.load.arrivals import Job
 from nanovllm_edu.load.client import Heard, Target, ask, hear
@@ -25,6 +27,14 @@ def _nobody(sent: int, ended: int) -> None:
     """Who wants to know nothing."""
 
 
+def _checked(target: Target, jobs: Sequence[Job]) -> list[Job]:
+    of_type(target, Target, "target", "give one: Target(url)", WorkloadError)
+    jobs = listed(jobs, "jobs", WorkloadError)
+    for job in jobs:
+        of_type(job, Job, "job", "give one: Job(at)", WorkloadError)
+    return jobs
+
+
 async def open_loop(target: Target, jobs: Sequence[Job], tell: Tell = _nobody) -> list[Answer]:
     """Sends each request at its time, whatever became of those before it.
 
@@ -35,7 +45,11 @@ async def open_loop(target: Target, jobs: Sequence[Job], tell: Tell = _nobody) -
 
     Returns:
         An answer for each job, in order.
+
+    Raises:
+        WorkloadError: That is no target, or these are no jobs.
     """
+    jobs = _checked(target, jobs)
     now = asyncio.get_running_loop().time
     begin, tasks, num_ended = now(), list[asyncio.Task[Answer]](), 0
 
@@ -62,7 +76,13 @@ async def closed_loop(
 
     Answers of a full batch end together. Whoever has one asks again at once, and it is read
     afterwards: else the last of these users would wait for the generator, not for the server.
+
+    Raises:
+        WorkloadError: That is no target, these are no jobs, or so many users cannot be.
     """
+    jobs = _checked(target, jobs)
+    if (as_integer(users) or 0) < 1:
+        raise WorkloadError(f"users={shown(users)} is not an integer from 1 on.")
     loop = asyncio.get_running_loop()
     now = loop.time
     begin, left, answers = now(), iter(enumerate(jobs)), list[Answer]()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 
+from nanovllm_edu.errors import WorkloadError, of_type
 from nanovllm_edu.load.answer import SLO, Answer
 from nanovllm_edu.load.plots import Axis, number, plot
 from nanovllm_edu.load.report import Latency, Report
@@ -89,7 +90,17 @@ def run_page(answers: Sequence[Answer], report: Report, slo: SLO, asked: str) ->
         report: What they come to.
         slo: What they had been promised.
         asked: Who was asked for what, as a sentence.
+
+    Raises:
+        WorkloadError: Something is of another type.
     """
+    for answer in of_type(
+        answers, Sequence, "answers", "give what `open_loop` returns", WorkloadError
+    ):
+        of_type(answer, Answer, "answer", "give what `open_loop` returns", WorkloadError)
+    of_type(asked, str, "asked", "give a sentence", WorkloadError)
+    of_type(report, Report, "report", "give what `report(answers, slo)` returns", WorkloadError)
+    of_type(slo, SLO, "slo", "give one, such as SLO(first_token=1)", WorkloadError)
     rows = [
         [name, *_row(getattr(report, field))] for name, field in LATENCIES.items()
     ]  # fmt: skip
@@ -105,7 +116,14 @@ def run_page(answers: Sequence[Answer], report: Report, slo: SLO, asked: str) ->
 
 
 def sweep_page(found: Sweep, slo: SLO, asked: str) -> str:
-    """The page of a sweep: how latency and goodput change with the rate."""
+    """The page of a sweep: how latency and goodput change with the rate.
+
+    Raises:
+        WorkloadError: Something is of another type.
+    """
+    of_type(asked, str, "asked", "give a sentence", WorkloadError)
+    of_type(found, Sweep, "found", "give what `sweep` returns", WorkloadError)
+    of_type(slo, SLO, "slo", "give one, such as SLO(first_token=1)", WorkloadError)
     head = [
         "requests/s wanted", "answered/s", "tokens/s", "goodput/s", "kept",
         "TTFT p50, ms", "TTFT p99, ms", "TPOT p99, ms", "end to end p99, ms", "failed",

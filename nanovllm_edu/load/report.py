@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nanovllm_edu.errors import WorkloadError
+from nanovllm_edu.core.request.option_checks import is_number
+from nanovllm_edu.errors import WorkloadError, listed, of_type, shown
 from nanovllm_edu.load.answer import SLO, Answer
+from nanovllm_edu.virtual.quantile import quantile
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -30,17 +32,19 @@ class Latency:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Latency":
-        """Of these values."""
+        """Of these values.
+
+        Raises:
+            WorkloadError: They are not several numbers.
+        """
+        values = listed(values, "values", WorkloadError)
+        if not all(map(is_number, values)):
+            raise WorkloadError(f"values={shown(values)} are not all numbers; give seconds.")
         ranked = sorted(values)
         if not ranked:
             return cls()
         quantiles = {name: quantile(ranked, q) for name, q in QUANTILES.items()}
         return cls(mean=math.fsum(ranked) / len(ranked), max=ranked[-1], **quantiles)
-
-
-def quantile(ranked: Sequence[float], q: float) -> float:
-    """The smallest value that at least a fraction `q` does not exceed. It is one that occurred."""
-    return ranked[max(math.ceil(q * len(ranked)) - 1, 0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,14 @@ def report(answers: Sequence[Answer], slo: SLO, rate: float | None = None) -> Re
     """What the answers of a run come to.
 
     Raises:
-        WorkloadError: There are none.
+        WorkloadError: There are none, one is no `Answer`, or the SLO is none.
     """
+    answers = listed(answers, "answers", WorkloadError)
     if not answers:
         raise WorkloadError("0 answers come to nothing; ask for one at least.")
+    for answer in answers:
+        of_type(answer, Answer, "answer", "give what `open_loop` returns", WorkloadError)
+    of_type(slo, SLO, "slo", "give one, such as SLO(first_token=1)", WorkloadError)
     whole = [answer for answer in answers if answer.is_whole]
     errors = Counter(answer.error or "no tokens" for answer in answers if not answer.is_whole)
     begin = min(answer.wanted for answer in answers)

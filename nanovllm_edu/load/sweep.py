@@ -9,6 +9,8 @@ Read next: `load/page.py`.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from nanovllm_edu.core.request.option_checks import as_integer, is_number
+from nanovllm_edu.errors import WorkloadError, shown
 from nanovllm_edu.load.report import Report
 
 MOST_RATES = 14
@@ -49,7 +51,20 @@ async def sweep(
         first: Where to begin.
         share: Of all requests.
         halvings: How often to narrow the interval down.
+
+    Raises:
+        WorkloadError: There is nothing that measures, or a number is none.
     """
+    if not callable(measure) or not is_number(first) or not 0 < first < float("inf"):
+        raise WorkloadError(
+            f"measure={shown(measure)}, first={shown(first)}: give a function of a rate, and a "
+            "rate above 0."
+        )
+    if not is_number(share) or not 0 < share <= 1 or (as_integer(halvings) or 0) < 0:
+        raise WorkloadError(
+            f"share={shown(share)}, halvings={shown(halvings)}: give a fraction above 0 and at "
+            "most 1, and an integer from 0 on."
+        )
     seen: dict[float, Report] = {}
 
     async def holds(rate: float) -> bool:

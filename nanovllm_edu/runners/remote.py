@@ -17,13 +17,14 @@ It needs no torch. Read next: `runners/awaited.py`; `serve/model_host.py`, the o
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from threading import Thread
+from threading import TIMEOUT_MAX, Thread
 from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
 from nanovllm_edu.core.plan import Spans, StepOutput, StepPlan
+from nanovllm_edu.core.request.option_checks import is_number
 from nanovllm_edu.errors import (
     ConfigError,
     DeviceLostError,
@@ -42,6 +43,8 @@ from nanovllm_edu.wire.messages import (
     encode_plan,
 )
 
+STEP_SECONDS = 300.0
+"""Longer than any step that is not lost: kernels may have to be compiled for the first one."""
 PING_SECONDS = 10.0
 """Each side asks the other so often whether it is there, and waits as long for the answer."""
 
@@ -53,18 +56,29 @@ class RemoteRunner:
         url: Such as "ws://127.0.0.1:8001"; "wss://..." behind a proxy that speaks TLS.
         api_key: What the other side asks for.
         connect_seconds: How long to wait for a connection, and then for its first message.
+        step_seconds: How long to wait for the output of a step, when those before it are here. A
+            host whose device hangs goes on answering pings.
 
     Raises:
-        ConfigError: The URL is none.
+        ConfigError: The URL is none, or a number of seconds is not above 0.
         DeviceLostError: Nothing answers there, or it does not let us in.
     """
 
     def __init__(
-        self, url: str, *, api_key: str | None = None, connect_seconds: float = 10.0
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        connect_seconds: float = 10.0,
+        step_seconds: float = STEP_SECONDS,
     ) -> None:
         if not _is_of_a_runner(url):
             raise ConfigError(f"url={shown(url)} is none of a runner; give ws://HOST:PORT.")
+        for name, value in (("connect_seconds", connect_seconds), ("step_seconds", step_seconds)):
+            if not is_number(value) or not 0 < value <= TIMEOUT_MAX:
+                raise ConfigError(f"{name}={shown(value)} is not a number of seconds above 0.")
         self.url, self._api_key, self._connect_seconds = url, api_key, connect_seconds
+        self.step_seconds = step_seconds
         self._is_closed = False
         self._session: Session | None = self._connect()
         self.hello = self._session.hello
@@ -172,14 +186,20 @@ class RemoteTicket:
         """Blocks until its output is here.
 
         Raises:
-            DeviceLostError: It will never come, or is none of this step.
+            DeviceLostError: It will never come, did not come in time, or is none of this step.
         """
+        seconds = self.runner.step_seconds
         try:
-            output = self.output.result()
+            output = self.output.result(seconds)
             check_output(output, self.spans, self.session.hello)
         except DeviceLostError:
             self.runner.forget(self.session)
             raise
+        except TimeoutError:
+            self.runner.forget(self.session)
+            self.session.close()
+            why = f"no output within step_seconds={seconds:g}: it hangs, or needs more"
+            raise self.session.loss(why) from None
         except WireError as error:
             self.runner.forget(self.session)
             self.session.close()

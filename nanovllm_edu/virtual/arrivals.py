@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from nanovllm_edu.core.request.option_checks import as_integer, is_number
-from nanovllm_edu.errors import TraceError, listed, shown
+from nanovllm_edu.errors import TraceError, listed, of_type, shown
 from nanovllm_edu.introspect.journal import Added
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.poisson import poisson_times
@@ -114,12 +114,23 @@ def checked_range(name: str, bounds: Any) -> tuple[int, int]:
 
 
 def draw_tokens(random: Random, length: int, vocab_size: int = VOCABULARY) -> list[int]:
-    """Token ids that no other prompt has in this order."""
+    """Token ids that no other prompt has in this order.
+
+    Raises:
+        TraceError: The length is no number of tokens, or what draws is no `random.Random`.
+    """
+    of_type(random, Random, "random", "give a random.Random(seed)", TraceError)
+    length = checked_count(length, "length")
     return random.choices(range(1, vocab_size), k=length)
 
 
 def arrivals_of(recording: Recording) -> list[Arrival]:
-    """The requests of a recording, when they came and with as many tokens as they got."""
+    """The requests of a recording, when they came and with as many tokens as they got.
+
+    Raises:
+        TraceError: That is no recording.
+    """
+    of_type(recording, Recording, "recording", "give what `introspect.load` returns", TraceError)
     lengths: Counter[int] = Counter()
     for record in recording:
         lengths.update({seq_id: len(tokens) for seq_id, tokens in record.new_tokens.items()})
@@ -139,8 +150,10 @@ def read_trace(path: str | Path) -> Iterator[Arrival]:
     try:
         with Path(path).open(encoding="utf-8") as file:
             yield from in_order(_read_line(line, i) for i, line in enumerate(file, 1))
-    except (OSError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path} cannot be read ({error}); give a file of JSON lines.") from error
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise TraceError(
+            f"{shown(path)} cannot be read ({error}); give a file of JSON lines."
+        ) from error
 
 
 def in_order(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:

@@ -11,6 +11,7 @@ Read next: `fit.py`, where the seconds come from.
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from math import isfinite
@@ -18,7 +19,7 @@ from operator import mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nanovllm_edu.errors import CalibrationError, shown
+from nanovllm_edu.errors import CalibrationError, of_type, shown
 from nanovllm_edu.introspect.whole_file import write_whole
 from nanovllm_edu.virtual.work import NAMES, Work
 
@@ -121,7 +122,16 @@ class Calibration:
 
 
 def save(calibration: Calibration, path: str | Path) -> Path:
-    """Writes the file and returns its path."""
+    """Writes the file and returns its path.
+
+    Raises:
+        CalibrationError: That is none, or it cannot be written there.
+    """
+    of_type(calibration, Calibration, "calibration", "give what `fit` returns", CalibrationError)
+    try:
+        os.fspath(path)
+    except TypeError as error:
+        raise CalibrationError(f"path={shown(path)} is no path ({error}); give one.") from error
     return write_whole(path, calibration.to_json())
 
 

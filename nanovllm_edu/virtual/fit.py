@@ -13,7 +13,7 @@ they took. (Divided by the measured times, quick steps would count for more than
 same work, and all would be predicted too quick.) As the prediction is what is looked for, it is
 found in a few rounds.
 
-What is left is kept, too: how far the steps were from their predicted times, in the same weighing.
+What is left is kept, too: by which part the steps took more or less than predicted.
 
 Read next: `runner.py`, which lives by the result.
 """
@@ -26,7 +26,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nanovllm_edu.core.events import Finished
-from nanovllm_edu.errors import CalibrationError, listed, shown
+from nanovllm_edu.errors import CalibrationError, listed, of_type, shown
 from nanovllm_edu.introspect.journal import Aborted, Added, Resumed, Stepped
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
@@ -54,8 +54,12 @@ def samples_of(recording: Recording) -> Iterator[Sample]:
     """Every step that began when the one before it ended, or when a request woke the engine.
 
     Raises:
-        CalibrationError: Steps overlapped, so that nobody can tell how long one took.
+        CalibrationError: Steps overlapped, so that nobody can tell how long one took; or that is no
+            recording.
     """
+    of_type(
+        recording, Recording, "recording", "give what `introspect.load` returns", CalibrationError
+    )
     begin, unfinished = None, set[int](recording.initial.sequences)
     for entry in recording.journal:
         match entry:
@@ -121,6 +125,7 @@ def seconds_of(samples: Sequence[Sample]) -> tuple[Seconds, Seconds]:
     Raises:
         CalibrationError: There are too few samples.
     """
+    samples = listed(samples, "samples", CalibrationError)
     if len(samples) < FEWEST_STEPS:
         raise CalibrationError(
             f"{len(samples)} steps say too little; record at least {FEWEST_STEPS}, with few and "
@@ -152,10 +157,10 @@ def errors_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tupl
 
 
 def spread_of(samples: Sequence[Sample], device: Seconds, host: Seconds) -> tuple[float, ...]:
-    """How far steps are from their predicted times, over the roots of these: quantiles, mean 0."""
+    """By which part of their predicted times steps take more: quantiles, mean 0."""
     predicted = (max(device.of(s.work) + host.of(s.work), SHORTEST) for s in samples)
     pairs = zip(predicted, samples, strict=True)
-    ranked = sorted((sample.seconds - p) / p**0.5 for p, sample in pairs)
+    ranked = sorted(sample.seconds / p - 1 for p, sample in pairs)
     middles = ((i + 0.5) / NUM_QUANTILES for i in range(NUM_QUANTILES))
     chosen = [ranked[int(q * len(ranked))] for q in middles]
     mean = sum(chosen) / len(chosen)

@@ -7,9 +7,8 @@ hundredth is too quick: on a real machine those are, of all long steps, the ones
 disturbed as well.
 
 How much steps differ is in the calibration's `spread`: numbers, all equally likely, of which one is
-drawn for each step. Times the root of the step's predicted seconds it is what the step takes more.
-So a step that is four times as long is off by twice as much: what disturbs it comes in small pieces
-that partly cancel out. (The fit weighs steps by the same rule.)
+drawn for each step. It is the part by which the step takes more than it should. Long steps are off
+by the same part as short ones: what disturbs them is mostly a machine that is slower for a while.
 
 Steps are drawn independently of each other. A machine that is slow for a while is not in it.
 
@@ -58,7 +57,7 @@ class IrregularRunner(VirtualRunner):
     def taken(self, seconds: float) -> float:
         """What a step takes whose work takes so long."""
         spread = self.calibration.spread
-        return max(0.0, seconds + self._random.choice(spread) * seconds**0.5 if spread else seconds)
+        return max(0.0, seconds * (1 + self._random.choice(spread)) if spread else seconds)
 
     def fork(self, num_blocks: int | None = None, block_size: int | None = None) -> Self:
         """Another one, which is disturbed as this one will be."""

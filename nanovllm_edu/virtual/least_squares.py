@@ -12,6 +12,8 @@ It knows nothing of time. Read next: `fit.py`.
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
+from nanovllm_edu.errors import CalibrationError, shown
+
 Vector = Sequence[float]
 
 
@@ -21,8 +23,17 @@ def nonnegative(rows: Iterable[Vector], values: Iterable[float]) -> list[float]:
     Args:
         rows: Each of `n` numbers; a dozen columns at most.
         values: What each row should come to.
+
+    Raises:
+        CalibrationError: They are not as many rows as values, or not numbers.
     """
-    gram, target = _normal_equations(rows, values)
+    try:
+        gram, target = _normal_equations(rows, values)
+    except (TypeError, ValueError, IndexError) as error:
+        raise CalibrationError(
+            f"rows={shown(rows)} and values={shown(values)} are no equations ({error}); give as "
+            "many values as rows, and rows of equally many numbers."
+        ) from error
     count = len(target)
     best, least = [0.0] * count, 0.0
     for size in range(1, count + 1):

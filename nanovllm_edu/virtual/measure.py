@@ -12,6 +12,7 @@ from random import Random
 from time import perf_counter
 
 from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import of_type
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.introspect.recording import Recording
 from nanovllm_edu.virtual.arrivals import Arrival, draw_tokens
@@ -47,7 +48,15 @@ def record_runs(
     Args:
         engine: With nothing to do.
         source: What the steps are timed by.
+
+    Raises:
+        ConfigError: That is no engine.
     """
+    of_type(engine, LLMEngine, "engine", "give the engine that is to be measured")
+    return _recordings(engine, source)
+
+
+def _recordings(engine: LLMEngine, source: Callable[[], float]) -> Iterator[Recording]:
     before, longest = engine.clock, min(engine.max_model_len, 2048)
     rows = engine.config.max_num_seqs
     try:

@@ -11,7 +11,7 @@ from itertools import accumulate, repeat
 from random import Random
 
 from nanovllm_edu.core.request.option_checks import is_number
-from nanovllm_edu.errors import TraceError, shown
+from nanovllm_edu.errors import TraceError, of_type, shown
 
 
 def poisson_times(rate: float, random: Random) -> Iterator[float]:
@@ -22,8 +22,9 @@ def poisson_times(rate: float, random: Random) -> Iterator[float]:
         random: Each time draws from it when it is asked for.
 
     Raises:
-        TraceError: The rate is not a number above 0.
+        TraceError: The rate is not a number above 0, or what draws is no `random.Random`.
     """
     if not is_number(rate) or not 0 < rate < float("inf"):
         raise TraceError(f"rate={shown(rate)} is not a number of requests a second above 0.")
+    of_type(random, Random, "random", "give a random.Random(seed)", TraceError)
     return accumulate(map(random.expovariate, repeat(rate)))

@@ -26,11 +26,12 @@ from nanovllm_edu.core.model_runner import ModelRunner
 from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import CalibrationError, ConfigError, shown
+from nanovllm_edu.errors import CalibrationError, ConfigError, of_type, shown
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.clock import VirtualClock
 from nanovllm_edu.virtual.work import work_of
 
+LOAD_ONE = "give shipped('cpu'), or what `virtual.calibration.load(path)` returns"
 TOKEN = (1,)
 """What every sequence gets, if nobody else makes tokens."""
 
@@ -77,11 +78,7 @@ class VirtualRunner:
         tokens: ModelRunner | None = None,
         clock: VirtualClock | None = None,
     ) -> None:
-        if not isinstance(calibration, Calibration):
-            raise CalibrationError(
-                f"{shown(calibration)} is no calibration; give shipped('cpu'), or what "
-                "`virtual.calibration.load(path)` returns."
-            )
+        of_type(calibration, Calibration, "calibration", LOAD_ONE, CalibrationError)
         for name, value in (("num_blocks", num_blocks), ("block_size", block_size)):
             if (as_integer(value) or 0) < 1:
                 raise ConfigError(f"{name}={shown(value)} is not an integer from 1 on.")
@@ -155,8 +152,11 @@ def twin_of(
         make: Makes the virtual device; by default one whose steps take what their work takes.
 
     Raises:
-        CalibrationError: The calibration is of another model or device.
+        ConfigError: That is no engine.
+        CalibrationError: The calibration is none, or of another model or device.
     """
+    of_type(engine, LLMEngine, "engine", "give the engine that it is to be like")
+    of_type(calibration, Calibration, "calibration", LOAD_ONE, CalibrationError)
     real, made_of = engine.runner, getattr(engine.runner, "made_of", None)
     if made_of is not None:
         calibration.require(*made_of)

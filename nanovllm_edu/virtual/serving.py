@@ -19,7 +19,7 @@ from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.errors import ConfigError, shown
+from nanovllm_edu.errors import ConfigError, TraceError, of_type, shown
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.virtual.arrivals import Arrival, in_order
 from nanovllm_edu.virtual.clock import Clock
@@ -104,6 +104,9 @@ class Server:
 
     def add(self, arrival: Arrival) -> int:
         """Queues a request now and returns its seq_id."""
+        of_type(
+            arrival, Arrival, "arrival", "make one: Arrival(at, prompt, max_tokens)", TraceError
+        )
         params = SamplingParams(temperature=0, max_tokens=arrival.max_tokens, ignore_eos=True)
         seq = self.engine.add_requests([(arrival.prompt, params)])[0]
         self._open[seq.seq_id] = arrival, seq
@@ -140,7 +143,8 @@ def serve(
             they cost nothing. They have arrived all the same.
 
     Raises:
-        TraceError: Times are negative, or go backwards.
+        ConfigError: That is no server, or `max_waiting` no number of requests.
+        TraceError: Times are negative, or go backwards, or something is no Arrival.
         RequestError: The engine cannot take one.
     """
     return chain.from_iterable(turns(server, arrivals, max_waiting))
@@ -152,7 +156,13 @@ def turns(
     """The same, step by step: what ended in each."""
     if max_waiting is not None and (as_integer(max_waiting) or 0) < 1:
         raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer from 1 on, or None.")
-    coming = in_order(arrivals)
+    of_type(server, Server, "server", "make one of an engine, Server(engine)")
+    return _turns(server, in_order(arrivals), max_waiting)
+
+
+def _turns(
+    server: Server, coming: Iterator[Arrival], max_waiting: int | None
+) -> Iterator[list[Answer]]:
     upcoming = next(coming, None)
     waiting = server.engine.scheduler.waiting
     while upcoming is not None or server.num_unfinished:

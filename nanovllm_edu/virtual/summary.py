@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
+from nanovllm_edu.errors import of_type
+from nanovllm_edu.virtual.quantile import quantile
 from nanovllm_edu.virtual.serving import Answer
 
 
@@ -31,14 +33,23 @@ class Summary:
 
     @classmethod
     def of(cls, answers: Iterable[Answer]) -> Self:
-        """Reads them to the end and keeps none."""
+        """Reads them to the end and keeps none.
+
+        Raises:
+            ConfigError: They are not several, or one is no `Answer` of `serve`.
+        """
         summary = cls()
-        for answer in answers:
+        for answer in of_type(answers, Iterable, "answers", "give what `serve` returns"):
             summary.add(answer)
         return summary
 
     def add(self, answer: Answer) -> None:
-        """Takes one in."""
+        """Takes one in.
+
+        Raises:
+            ConfigError: It is no `Answer` of `serve`.
+        """
+        of_type(answer, Answer, "answer", "give what `serve(server, arrivals)` yields")
         self.ttfts.append(answer.ttft)
         if answer.num_tokens > 1:
             self.tpots.append(answer.tpot)
@@ -72,9 +83,3 @@ class Summary:
             f"{1e3 * self.mean_tpot:.2f} ms a token, first token after "
             f"{1e3 * self.ttft(0.5):.1f} ms (p50), {1e3 * self.ttft(0.99):.1f} ms (p99)"
         )
-
-
-def quantile(values: Iterable[float], q: float) -> float:
-    """The smallest value that at least a fraction `q` does not exceed; 0 if there is none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0.0

@@ -44,6 +44,20 @@ class Opener:
         assert self.problems == []
 
 
+def run_the_cell(page) -> None:
+    """The editor takes keys only some time after it is there, and dialogs may come before."""
+    for _ in range(30):
+        accept = page.locator(".jp-Dialog .jp-mod-accept")
+        if accept.count():  # on a busy machine JupyterLab asks for a kernel, or for patience
+            accept.first.click()
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        page.wait_for_timeout(700)
+        if page.locator(".jp-CodeCell .jp-InputPrompt").first.inner_text().strip() != "[ ]:":
+            return
+    pytest.fail("the cell does not run")
+
+
 @pytest.fixture
 def open_page(chromium):
     """Opens pages; fails the test if one has an error or asks for anything outside."""
@@ -93,7 +107,8 @@ def jupyterlab(tmp_path_factory):
     """The address of a JupyterLab of our own, in a folder of its own."""
     pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copy(Path(__file__).with_name("player.ipynb"), folder / "player.ipynb")
+    for notebook in Path(__file__).parent.glob("*.ipynb"):
+        shutil.copy(notebook, folder)
     runpy.run_path(str(LESSONS / "copy_lessons.py"))["copy_lessons"](folder)
     settings = folder / "settings" / "@jupyterlab"
     for name, values in {

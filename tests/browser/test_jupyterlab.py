@@ -13,7 +13,7 @@ from nanovllm_edu.core.schedule.policy import PhaseSeparatedPolicy
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder
 from nanovllm_edu.runners.checksum import ChecksumRunner
-from tests.browser.conftest import ARTIFACTS, Opener
+from tests.browser.conftest import ARTIFACTS, Opener, run_the_cell
 
 pytestmark = pytest.mark.browser
 VIEWER = "document.querySelectorAll('.nv')[{}].viewer"
@@ -77,20 +77,6 @@ def lab(chromium, jupyterlab):
     page.keyboard.press("Control+b")  # the file browser gives way
     yield Lab(page)
     opener.close()
-
-
-def run_the_cell(page) -> None:
-    """The editor takes keys only some time after it is there, and dialogs may come before."""
-    for _ in range(30):
-        accept = page.locator(".jp-Dialog .jp-mod-accept")
-        if accept.count():  # on a busy machine JupyterLab asks for a kernel, or for patience
-            accept.first.click()
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
-        page.keyboard.press("Control+Enter")
-        page.wait_for_timeout(700)
-        if page.locator(".jp-CodeCell .jp-InputPrompt").first.inner_text().strip() != "[ ]:":
-            return
-    pytest.fail("the cell does not run")
 
 
 def plain(state):

@@ -213,7 +213,7 @@ def test_what_is_no_router_is_refused_when_the_cluster_is_made():
 
 @pytest.mark.parametrize("wrong", [None, "h200", calibration().device])
 def test_what_is_no_calibration_is_refused(wrong):
-    with pytest.raises(CalibrationError, match="is no calibration"):
+    with pytest.raises(CalibrationError, match="is not of type Calibration"):
         replicas(wrong, 2, 20)
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from nanovllm_edu.cluster import Outcome, Routed
+from nanovllm_edu.errors import ConfigError
 from nanovllm_edu.load.answer import SLO
 from nanovllm_edu.virtual.arrivals import Arrival
 from nanovllm_edu.virtual.serving import Answer
@@ -28,3 +29,12 @@ def test_what_is_counted():
 def test_who_got_no_whole_answer_was_promised_more():
     outcome = Outcome.of([routed("a", 0, 0.1, 0.01), routed("a", 0, 0.1, 0.01, reason="error")])
     assert outcome.share_met == 0.5
+
+
+def test_what_is_no_answer_of_a_cluster_is_refused():
+    with pytest.raises(ConfigError, match="answers=5 is not of type Iterable"):
+        Outcome.of(5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="routed='a' is not of type Routed; give what `Cluster"):
+        Outcome.of(["a"])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="slo=5 is not of type SLO"):
+        Outcome.of([], 5)  # type: ignore[arg-type]

@@ -13,7 +13,9 @@ from websockets.sync.server import ServerConnection, serve
 
 from nanovllm_edu.core.plan import StepOutput, StepPlan
 from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
-from nanovllm_edu.errors import DeviceLostError
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.errors import ConfigError, DeviceLostError
+from nanovllm_edu.limits import config_for
 from nanovllm_edu.runners import remote
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.runners.remote import RemoteRunner
@@ -158,6 +160,26 @@ def saying(*messages: bytes) -> Iterator[str]:
 def test_who_does_not_say_what_the_model_is_is_no_host(said: Any, error: str) -> None:
     with saying(*said) as url, pytest.raises(DeviceLostError, match=error):
         RemoteRunner(url, connect_seconds=0.2)
+
+
+def test_a_host_that_answers_pings_and_never_ends_a_step_is_given_up() -> None:
+    with hosting() as host:
+        hello = encode(host._hello)
+    with saying(hello) as url:
+        runner = RemoteRunner(url, step_seconds=0.2)
+        llm = LLMEngine(runner, config_for(runner, {}))
+        llm.add_request([1, 2, 3])
+        with pytest.raises(DeviceLostError, match=r"no output within step_seconds=0\.2: it hangs"):
+            llm.step()
+        llm.scheduler.check_invariants()
+        assert list(llm.scheduler.waiting) == [0]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "3", None, True])
+@pytest.mark.parametrize("name", ["connect_seconds", "step_seconds"])
+def test_a_time_that_is_none_is_refused(name: str, seconds: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{name}=.* is not a number of seconds above 0"):
+        RemoteRunner("ws://127.0.0.1:9", **{name: seconds})
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\n\r\n", b"what?\r\n\r\n", b""])

@@ -157,6 +157,12 @@ def test_a_model_apart_that_cannot_be_says_why() -> None:
     why, what = run.stderr.splitlines()
     assert "attention_backend='flash'" in why
     assert "ended with status 2" in what
+    for option in ("--max-model-len", "--max-waiting", "--max-queue-seconds"):
+        words = ["--model-apart", "--model", "/not/there", option, "-1"]
+        run = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60)
+        assert run.returncode == 2
+        (why,) = run.stderr.splitlines()  # before the model's own process was there to say more
+        assert option.strip("-").replace("-", "_") in why
     words = ["--model-apart", "--runner", "ws://127.0.0.1:9"]
     run = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60)
     assert run.returncode == 2 and "two places for the model" in run.stderr

@@ -1,8 +1,10 @@
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
+from nanovllm_edu.errors import CalibrationError
 from nanovllm_edu.virtual.least_squares import nonnegative
 
 
@@ -39,3 +41,11 @@ def test_columns_that_say_the_same_are_used_once():
 
 def test_nothing_that_helps_is_all_zero():
     assert nonnegative([[1.0], [2.0]], [-1.0, -2.0]) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "values"), [(5, [1.0]), ([[1.0]], None), ([[1.0]], []), ([["a"]], [1.0])]
+)
+def test_what_are_no_equations_is_refused(rows: Any, values: Any):
+    with pytest.raises(CalibrationError, match=r"are no equations .*; give as many values as rows"):
+        nonnegative(rows, values)

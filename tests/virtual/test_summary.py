@@ -2,7 +2,7 @@ import pytest
 
 from nanovllm_edu.virtual.arrivals import Arrival
 from nanovllm_edu.virtual.serving import Answer
-from nanovllm_edu.virtual.summary import Summary, quantile
+from nanovllm_edu.virtual.summary import Summary
 
 
 def test_the_figures_of_two_answers():
@@ -16,9 +16,3 @@ def test_the_figures_of_two_answers():
     assert summary.tokens_per_second == pytest.approx(4 / 1.5)
     assert summary.ttft(0.99) == 0.5
     assert "2 answers, 4 tokens in 1.50 s" in repr(summary)
-
-
-def test_a_quantile_is_one_of_the_values():
-    assert quantile([3, 1, 2, 4], 0.5) == 3
-    assert quantile([3, 1], 1.0) == 3
-    assert quantile([], 0.5) == 0
