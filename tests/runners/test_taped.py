@@ -1,6 +1,6 @@
 """Small decode steps from a tape: the same as step by step, to the last bit, and never stale."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_a_weight_that_changes_is_seen(played: list[int]) -> None:
         for one in (llm, eager):
             answers(one)
         before = len(played)
-        layers = [one.engine.runner.model.layers[0] for one in (llm, eager)]
+        layers = [cast(Any, one.engine.runner).model.layers[0] for one in (llm, eager)]
         with torch.no_grad():
             for layer in layers:
                 layer.mlp.down_proj.weight.mul_(-2)
@@ -86,7 +86,11 @@ def test_a_hook_is_called(played: list[int]) -> None:
     with engine() as llm:
         expected, seen = answers(llm), []
         before = len(played)
-        hook = llm.engine.runner.model.layers[1].register_forward_hook(lambda *_: seen.append(1))
+        hook = (
+            cast(Any, llm.engine.runner)
+            .model.layers[1]
+            .register_forward_hook(lambda *_: seen.append(1))
+        )
         assert answers(llm) == expected
         assert len(seen) == PARAMS.max_tokens
         assert len(played) == before
