@@ -210,7 +210,17 @@ class Qwen3ForCausalLM(nn.Module):
         Returns:
             The normalised hidden states, in the weights' dtype.
         """
-        hidden, residual = self.embed_tokens(token_ids), None
+        return self.through_layers(self.embed_tokens(token_ids), positions, attend, rows)
+
+    def through_layers(
+        self,
+        hidden: Float[Tensor, "tokens hidden"],
+        positions: Int[Tensor, " tokens"],
+        attend: Attend,
+        rows: Int[Tensor, " rows"] | None = None,
+    ) -> Float[Tensor, "rows hidden"]:
+        """The same for tokens that have been looked up."""
+        residual = None
         for layer in self.layers:
             wanted = rows if layer is self.layers[-1] else None
             hidden, residual = layer(hidden, residual, positions, self.cos_sin, attend, wanted)

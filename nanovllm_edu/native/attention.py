@@ -8,12 +8,14 @@ Reference: `attention/reference.py`. Where there is no compiler: `attention/sdpa
 """
 
 from ctypes import CDLL
+from dataclasses import dataclass
 from functools import cache
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from nanovllm_edu.attention.base import Attend, store
+from nanovllm_edu.attention.base import Attend
 from nanovllm_edu.native.library import CompileError
 from nanovllm_edu.native.threads import load_kernels, num_threads
 from nanovllm_edu.paged.batch import Batch
@@ -53,31 +55,63 @@ class NativeAttention:
         _check(batch, kv_cache)
         query_lens = torch.tensor(batch.query_lens)
         sequences = torch.arange(len(query_lens)).repeat_interleave(query_lens)
-        lists = (batch.block_tables, sequences, batch.positions)
-        num_tokens, (num_kv_heads, head_dim) = len(sequences), kv_cache.data.shape[-2:]
-        kernel = kernels(head_dim).paged_attention
+        places = Places(batch.block_tables, sequences, batch.positions, batch.slot_mapping)
+        return attend_at(places, kv_cache)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            store(kv_cache, layer, batch.slot_mapping, k, v)
-            q = q.contiguous()
-            group, remainder = divmod(q.shape[1], num_kv_heads)
-            assert remainder == 0
-            assert q.dtype == torch.float32
-            assert q.shape == (num_tokens, group * num_kv_heads, head_dim)
-            out = torch.empty_like(q)
-            arrays = (out, q, kv_cache.keys(layer), kv_cache.values(layer), *lists)
-            kernel(
-                *(array.data_ptr() for array in arrays),
-                batch.block_tables.stride(0),
-                num_tokens,
-                num_kv_heads,
-                group,
-                kv_cache.block_size,
-                num_threads(),
-            )
-            return out
 
-        return attend
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the tokens of a step are, and what they see.
+
+    Attributes:
+        block_tables: int32 [S, max_blocks].
+        sequences: Which row of `block_tables` each token has, int64 [T].
+        positions: int64 [T].
+        slots: Where each token's key and value go, int64 [T].
+    """
+
+    block_tables: Int[Tensor, "sequences max_blocks"]
+    sequences: Int[Tensor, " tokens"]
+    positions: Int[Tensor, " tokens"]
+    slots: Int[Tensor, " tokens"]
+
+
+def attend_at(places: Places, kv_cache: KVCache) -> Attend:
+    """The attention of tokens whose places are known, and known to be good."""
+    num_tokens, (num_kv_heads, head_dim) = len(places.sequences), kv_cache.data.shape[-2:]
+    lists = (places.block_tables, places.sequences, places.positions)
+    library = kernels(head_dim)
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = q.contiguous(), _rows(k), _rows(v)
+        group, remainder = divmod(q.shape[1], num_kv_heads)
+        assert remainder == 0
+        assert q.dtype == k.dtype == v.dtype == torch.float32
+        assert q.shape == (num_tokens, group * num_kv_heads, head_dim)
+        assert k.shape == v.shape == (num_tokens, num_kv_heads, head_dim)
+        cached = (kv_cache.keys(layer), kv_cache.values(layer))
+        library.store(
+            *(array.data_ptr() for array in (*cached, k, v, places.slots)),
+            *(k.stride(0), v.stride(0), num_tokens, num_kv_heads, num_threads()),
+        )
+        out = torch.empty_like(q)
+        library.paged_attention(
+            *(array.data_ptr() for array in (out, q, *cached, *lists)),
+            places.block_tables.stride(0),
+            num_tokens,
+            num_kv_heads,
+            group,
+            kv_cache.block_size,
+            num_threads(),
+        )
+        return out
+
+    return attend
+
+
+def _rows(heads: Tensor) -> Tensor:
+    """The same, the heads of one token side by side."""
+    return heads if heads.stride()[1:] == (heads.shape[2], 1) else heads.contiguous()
 
 
 def _check(batch: Batch, kv_cache: KVCache) -> None:
@@ -93,5 +127,11 @@ def _check(batch: Batch, kv_cache: KVCache) -> None:
     assert positions.is_contiguous()
     assert len(positions) == sum(batch.query_lens)
     assert len(tables) == len(batch.query_lens)
+    slots = batch.slot_mapping
+    assert slots.dtype == torch.int64
+    assert slots.is_contiguous()
+    assert len(slots) == len(positions)
+    assert int(slots.min()) >= 0
+    assert int(slots.max()) < kv_cache.data.shape[2] * kv_cache.block_size
     assert int(positions.min()) >= 0
     assert int(positions.max()) < tables.shape[1] * kv_cache.block_size

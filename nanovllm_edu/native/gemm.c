@@ -155,7 +155,7 @@ static void run(const struct gemm *p, double bytes_per_weight, int num_threads)
     const int64_t num_blocks = (p->rows + BLOCK - 1) / BLOCK;
     const double nanoseconds =
         (double)p->inputs * p->outputs * (bytes_per_weight / 32 + p->rows / 64.);
-    deal(multiply_items, p, num_panels * num_blocks, nanoseconds, num_threads);
+    deal(multiply_items, p, sizeof *p, num_panels * num_blocks, nanoseconds, num_threads);
 }
 
 /* out [rows][outputs] = x times weight + bias

@@ -4,6 +4,7 @@ Read next: `gemm.c`; the references are `reference` in `layers/packed.py` and `d
 `layers/int8.py`.
 """
 
+import mmap
 from collections.abc import Iterator
 from ctypes import CDLL, c_int
 from functools import cache
@@ -49,8 +50,34 @@ def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
 
 def use_native_gemms(model: torch.nn.Module) -> None:
     """Has every matrix of a model multiply in C. Ask `why_unavailable` first."""
-    for module in _matrices(model):
-        module.gemm = NativeGemm()
+    matrices = list(_matrices(model))
+    sizes = [_packed_size(module.weight) for module in matrices]
+    for module, room in zip(matrices, large_pages(sum(sizes)).split(sizes), strict=True):
+        module.gemm = NativeGemm(room)
+
+
+def large_pages(count: int) -> Float[Tensor, " count"]:
+    """Room for so many float32 numbers, in pages of 2 MiB where the system has them.
+
+    A processor looks up where each page of memory really is. All weights are read in each step, and
+    of ordinary pages, of 4 KiB, they have so many that looking up takes a third of the time.
+    A page takes memory when it is first written to.
+    """
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # of shared memory no large pages are made
+    memory = mmap.mmap(-1, max(4 * count, 1), flags=private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.float32, count=count) if count else torch.empty(0)
+
+
+def _packed_size(weight: Tensor) -> int:
+    outputs, inputs = weight.shape
+    return (outputs + -outputs % _width()) * inputs
+
+
+def _width() -> int:
+    """Outputs of a panel."""
+    return c_int.in_dll(functions(), "panel_width").value
 
 
 def use_int8_gemms(model: torch.nn.Module, lookup: Embedding) -> float:
@@ -77,9 +104,14 @@ def _matrices(model: torch.nn.Module) -> Iterator[Matrix]:
 
 
 class NativeGemm:
-    """Keeps one weight packed as `gemm.c` wants it; packs it again if it was written to."""
+    """Keeps one weight packed as `gemm.c` wants it; packs it again if it was written to.
 
-    def __init__(self) -> None:
+    Args:
+        room: Where to keep it; None: anywhere.
+    """
+
+    def __init__(self, room: Float[Tensor, " count"] | None = None) -> None:
+        self._room = room
         self._key: tuple[int, int] | None = None
         self._packed = torch.empty(0)
 
@@ -96,7 +128,9 @@ class NativeGemm:
         if self._key != key:
             assert weight.dtype == torch.float32
             assert weight.device.type == "cpu"
-            self._packed, self._key = pack(weight), key
+            packed = pack(weight)
+            self._packed = packed if self._room is None else self._room.copy_(packed.view(-1))
+            self._key = key
         return _multiply("gemm", x, (self._packed,), weight.shape, bias)
 
     def __deepcopy__(self, memo: object) -> "NativeGemm":
@@ -167,6 +201,6 @@ def _multiply(
 
 def pack(weight: Shaped[Tensor, "outputs inputs"]) -> Shaped[Tensor, "panels inputs width"]:
     """The weight in the order in which `gemm.c` reads it, filled up with zeros at the end."""
-    (outputs, inputs), width = weight.shape, c_int.in_dll(functions(), "panel_width").value
+    (outputs, inputs), width = weight.shape, _width()
     filled = pad(weight, (0, 0, 0, -outputs % width))
     return filled.view(-1, width, inputs).transpose(1, 2).contiguous()

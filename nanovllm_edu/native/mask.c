@@ -50,5 +50,5 @@ void hold(float *out, const float *logits, const uint8_t *bits,
           int rows, int vocab_size, int num_bytes, int num_threads)
 {
     const struct mask mask = {(uint32_t *)out, (const uint32_t *)logits, bits, vocab_size, num_bytes};
-    deal(hold_rows, &mask, rows, PER_NUMBER * rows * vocab_size, num_threads);
+    deal(hold_rows, &mask, sizeof mask, rows, PER_NUMBER * rows * vocab_size, num_threads);
 }

@@ -45,7 +45,7 @@ void rms_norm(float *out, const float *x, const float *weight,
               int rows, int dim, float eps, int num_threads)
 {
     const struct norm norm = {out, 0, x, 0, weight, dim, eps};
-    deal(rms_norm_rows, &norm, rows, PER_NUMBER * rows * dim, num_threads);
+    deal(rms_norm_rows, &norm, sizeof norm, rows, PER_NUMBER * rows * dim, num_threads);
 }
 
 static void add_rms_norm_rows(const void *arguments, int64_t first, int64_t end)
@@ -67,7 +67,7 @@ void add_rms_norm(float *out, float *stream, const float *x, const float *residu
                   const float *weight, int rows, int dim, float eps, int num_threads)
 {
     const struct norm norm = {out, stream, x, residual, weight, dim, eps};
-    deal(add_rms_norm_rows, &norm, rows, PER_NUMBER * rows * dim, num_threads);
+    deal(add_rms_norm_rows, &norm, sizeof norm, rows, PER_NUMBER * rows * dim, num_threads);
 }
 
 struct turn {
@@ -116,7 +116,7 @@ int norm_and_rotate(float *out, const float *x, const float *weight, const float
         if (positions[token] < 0 || positions[token] >= max_positions)
             return 0;
     const struct turn turn = {out, x, weight, cos_sin, positions, heads, dim, stride, eps};
-    deal(turn_tokens, &turn, tokens, PER_NUMBER * tokens * heads * dim, num_threads);
+    deal(turn_tokens, &turn, sizeof turn, tokens, PER_NUMBER * tokens * heads * dim, num_threads);
     return 1;
 }
 
@@ -141,5 +141,5 @@ static void gate_rows(const void *arguments, int64_t first, int64_t end)
 void silu_and_mul(float *out, const float *gate_up, int rows, int dim, int num_threads)
 {
     const struct gate gate = {out, gate_up, dim};
-    deal(gate_rows, &gate, rows, PER_NUMBER * rows * dim, num_threads);
+    deal(gate_rows, &gate, sizeof gate, rows, PER_NUMBER * rows * dim, num_threads);
 }

@@ -27,6 +27,8 @@
 #include "query_tile.h"
 #include "threads.h"
 
+#include <string.h>
+
 #define TILE 16 /* keys whose scores are held at once: a vector register or two */
 
 static inline int smaller(int a, int b) { return a < b ? a : b; }
@@ -174,6 +176,34 @@ static void attend_items(const void *arguments, int64_t first, int64_t end)
     }
 }
 
+struct new_ones {
+    float *keys, *values;
+    const float *k, *v;
+    const int64_t *slots;
+    int64_t k_stride, v_stride;
+    int dim;
+};
+
+static void store_tokens(const void *arguments, int64_t first, int64_t end)
+{
+    const struct new_ones *n = arguments;
+    const int64_t size = sizeof(float) * n->dim;
+    for (int64_t token = first; token < end; token++) {
+        memcpy(n->keys + n->slots[token] * n->dim, n->k + token * n->k_stride, size);
+        memcpy(n->values + n->slots[token] * n->dim, n->v + token * n->v_stride, size);
+    }
+}
+
+/* Puts the keys and values of new tokens, `k_stride` and `v_stride` numbers apart, into slots. */
+void store(float *keys, float *values, const float *k, const float *v, const int64_t *slots,
+           int64_t k_stride, int64_t v_stride, int num_tokens, int num_kv_heads, int num_threads)
+{
+    const struct new_ones new_ones = {keys, values, k, v, slots, k_stride, v_stride,
+                                      num_kv_heads * HEAD_DIM};
+    deal(store_tokens, &new_ones, sizeof new_ones, num_tokens, 0.2 * num_tokens * new_ones.dim,
+         num_threads);
+}
+
 /* All new tokens of a step.
 
    out, q        [num_tokens][num_kv_heads * group][HEAD_DIM]
@@ -198,11 +228,12 @@ void paged_attention(float *out, const float *q, const float *keys, const float 
     const double nanoseconds = num_seen * num_kv_heads * group * HEAD_DIM / 16;
     /* Heads are dealt out one by one where threads would have nothing to do, the tokens being few;
        and where they are those of prompts, of which a thread should have many. */
-    const int threads = threads_worth(num_tokens * num_kv_heads, nanoseconds, num_threads);
+    const int threads = threads_worth(num_tokens * num_kv_heads, nanoseconds, WORTH_SHARING,
+                                      num_threads);
     const int are_few = num_tokens < 4 * threads || num_tokens >= FEWEST * num_sequences;
     const int heads_each = threads > 1 && are_few ? 1 : num_kv_heads;
     const struct step step = {out, q, keys, values, block_tables, sequences, positions, num_tokens,
                               table_width, num_kv_heads, group, block_size, heads_each};
-    deal(attend_items, &step, (int64_t)num_tokens * num_kv_heads / heads_each, nanoseconds,
+    deal(attend_items, &step, sizeof step, (int64_t)num_tokens * num_kv_heads / heads_each, nanoseconds,
          num_threads);
 }

@@ -24,7 +24,16 @@ SIGNATURES: dict[str, dict[str, tuple[Any, Sequence[Any]]]] = {
         "norm_and_rotate": (c_int, [ARRAY] * 5 + [SIZE] * 5 + [NUMBER, SIZE]),
         "silu_and_mul": (None, [ARRAY] * 2 + [SIZE] * 3),
     },
-    "paged_attention.c": {"paged_attention": (None, [ARRAY] * 7 + [SIZE] * 6)},
+    "paged_attention.c": {
+        "paged_attention": (None, [ARRAY] * 7 + [SIZE] * 6),
+        "store": (None, [ARRAY] * 5 + [c_int64] * 2 + [SIZE] * 3),
+    },
+    "threads.c": {
+        "begin_tape": (c_void_p, []),
+        "end_tape": (c_int, []),
+        "free_tape": (None, [c_void_p]),
+        "play": (None, [c_void_p, SIZE]),
+    },
 }
 """File -> function -> what it returns, and its parameters: arrays first, then sizes."""
 

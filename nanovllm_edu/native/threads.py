@@ -31,7 +31,7 @@ def helpers() -> ctypes.CDLL:
     Raises:
         CompileError: They cannot be compiled here.
     """
-    return load_library(FOLDER / "threads.c")
+    return declared(load_library(FOLDER / "threads.c"), "threads.c")
 
 
 def load_kernels(name: str, **defines: int) -> ctypes.CDLL:

@@ -26,6 +26,7 @@ from nanovllm_edu.paged.kv_cache import bytes_per_block
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.eager import EagerRunner
 from nanovllm_edu.runners.memory import CacheSize, cache_size, check_fits
+from nanovllm_edu.runners.taped import TapeRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +208,12 @@ def _describe(
 def _choose_runner(
     device: torch.device, config: EngineConfig, choice: select.BackendChoice
 ) -> tuple[type[EagerRunner], str]:
-    if device.type != "cuda":
-        return EagerRunner, "CUDA graphs need a GPU"
     if config.enforce_eager:
         return EagerRunner, "asked for by enforce_eager"
+    if device.type != "cuda" and choice.name == "native":
+        return TapeRunner, "small decode steps are played from a tape"
+    if device.type != "cuda":
+        return EagerRunner, "CUDA graphs need a GPU"
     if choice.name not in select.RECORDABLE:
         return EagerRunner, f"{choice.name} reads lengths on the host, which a CUDA graph cannot"
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner

@@ -1,0 +1,58 @@
+"""A tape does again what the C kernels did, with other numbers; what torch computes is refused."""
+
+import pytest
+import torch
+
+from nanovllm_edu.native.gemm import NativeGemm
+from nanovllm_edu.native.ops import NativeOps
+from nanovllm_edu.native.tape import NotOnTapeError, Tape
+from nanovllm_edu.native.threads import num_threads
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_plays_with_what_lies_there_now(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanovllm_edu.native.tape.num_threads", lambda: most)
+    ops, up, down = NativeOps(), NativeGemm(), NativeGemm()
+    wide, narrow, norm = torch.randn(2048, 512), torch.randn(512, 1024), torch.randn(512)
+    x = torch.randn(3, 512)
+
+    def work() -> torch.Tensor:
+        hidden = x
+        for _ in range(10):
+            normed = ops.rms_norm(hidden, norm, 1e-6)
+            hidden = down(ops.silu_and_mul(up(normed, wide)), narrow)
+        return hidden
+
+    with torch.inference_mode():
+        work()
+        tape = Tape(work)
+        assert tape.num_jobs == 40
+        for _ in range(20):
+            x.copy_(torch.randn(3, 512))
+            tape.play()
+            assert tape.result.equal(work())
+    assert num_threads() >= 1
+
+
+@pytest.mark.parametrize(
+    ("work", "name"),
+    [
+        (lambda x: x + 1, "add"),
+        (lambda x: x.t().contiguous(), "contiguous"),
+        (lambda x: x.view(-1).fill_(1), "fill_"),
+    ],
+)
+def test_what_torch_computes_cannot_be_on_a_tape(work, name: str) -> None:
+    x = torch.randn(3, 4)
+    with torch.inference_mode(), pytest.raises(NotOnTapeError, match=name):
+        Tape(lambda: work(x))
+    ops, weight = NativeOps(), torch.ones(4)
+    assert Tape(lambda: ops.rms_norm(x, weight, 1e-6)).num_jobs == 1  # it can record again
+
+
+def test_what_fails_while_it_is_recorded_is_raised() -> None:
+    def fail() -> torch.Tensor:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        Tape(fail)

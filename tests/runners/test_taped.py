@@ -1,0 +1,99 @@
+"""Small decode steps from a tape: the same as step by step, to the last bit, and never stale."""
+
+from typing import Any, cast
+
+import pytest
+import torch
+
+from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu.native.ops import why_unavailable
+from nanovllm_edu.native.tape import Tape
+from nanovllm_edu.runners.eager import EagerRunner
+from nanovllm_edu.runners.taped import MOST_SEQUENCES, TapeRunner
+
+pytestmark = pytest.mark.skipif(
+    bool(why_unavailable(torch.device("cpu"), torch.float32)), reason="no C compiler"
+)
+PARAMS = SamplingParams(temperature=0.7, seed=3, max_tokens=20, ignore_eos=True, logprobs=2)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each step from a tape."""
+    steps: list[int] = []
+    play = Tape.play
+
+    def watched(tape: Tape) -> None:
+        steps.append(tape.num_jobs)
+        play(tape)
+
+    monkeypatch.setattr(Tape, "play", watched)
+    return steps
+
+
+def engine(**options: Any) -> LLM:
+    return LLM(device="cpu", num_blocks=256, **options)
+
+
+def answers(llm: LLM, count: int = 1) -> list[Any]:
+    """Tokens and log probabilities, of prompts of different lengths."""
+    prompts = [[300 + 7 * i + j for j in range(3 + 5 * i)] for i in range(count)]
+    outputs = llm.generate(prompts, PARAMS, use_tqdm=False)
+    return [(output.token_ids, output.logprobs) for output in outputs]
+
+
+@pytest.mark.parametrize("weights", ["auto", "int8"])
+@pytest.mark.parametrize("count", [1, 3, MOST_SEQUENCES, MOST_SEQUENCES + 1])
+def test_equals_the_eager_runner(count: int, weights: str, played: list[int]) -> None:
+    options = {} if weights == "auto" else {"weight_dtype": weights}
+    with engine(**options) as llm, engine(enforce_eager=True, **options) as eager:
+        assert type(llm.engine.runner) is TapeRunner
+        assert type(eager.engine.runner) is EagerRunner
+        expected = answers(eager, count)
+        assert not played
+        assert answers(llm, count) == expected
+        assert bool(played) == (count <= MOST_SEQUENCES)
+
+
+def test_preempted_sequences_too(played: list[int]) -> None:
+    with LLM(num_blocks=12, device="cpu") as few, engine(enforce_eager=True) as eager:
+        expected = answers(eager, 4)
+        assert answers(few, 4) == expected
+    assert played
+
+
+def test_a_weight_that_changes_is_seen(played: list[int]) -> None:
+    """Written in place, or another one; of a matrix, or of a norm."""
+    with engine() as llm, engine(enforce_eager=True) as eager:
+        for one in (llm, eager):
+            answers(one)
+        before = len(played)
+        layers = [cast(Any, one.engine.runner).model.layers[0] for one in (llm, eager)]
+        with torch.no_grad():
+            for layer in layers:
+                layer.mlp.down_proj.weight.mul_(-2)
+        assert answers(llm) == answers(eager)
+        for layer in layers:
+            weight = layer.input_layernorm.weight
+            layer.input_layernorm.weight = torch.nn.Parameter(weight * 3, requires_grad=False)
+        assert answers(llm) == answers(eager)
+        layers[0].mlp, layers[1].mlp = layers[1].mlp, layers[0].mlp
+        assert answers(llm) == answers(eager)
+        assert len(played) > before
+
+
+def test_a_hook_is_called(played: list[int]) -> None:
+    with engine() as llm:
+        expected, seen = answers(llm), []
+        before = len(played)
+        hook = (
+            cast(Any, llm.engine.runner)
+            .model.layers[1]
+            .register_forward_hook(lambda *_: seen.append(1))
+        )
+        assert answers(llm) == expected
+        assert len(seen) == PARAMS.max_tokens
+        assert len(played) == before
+        hook.remove()
+        assert answers(llm) == expected
+        assert len(played) > before
