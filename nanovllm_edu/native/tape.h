@@ -51,10 +51,10 @@ static void write_down(Work *work, const void *arguments, int size, int64_t num_
 /* Starts to record what this thread's kernels do; NULL if there is no memory for it. */
 struct tape *begin_tape(void) { return recording = calloc(1, sizeof *recording); }
 
-/* Ends it; returns the number of jobs, or -1 if one could not be kept. */
+/* Ends it, if there is one; returns the number of jobs, or -1 if one could not be kept. */
 int end_tape(void)
 {
-    const int length = recording->is_broken ? -1 : recording->length;
+    const int length = !recording || recording->is_broken ? -1 : recording->length;
     recording = NULL;
     return length;
 }

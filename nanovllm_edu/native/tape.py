@@ -42,12 +42,12 @@ class Tape:
     """
 
     def __init__(self, work: Callable[[], Tensor]) -> None:
-        self._tape = helpers().begin_tape()
-        if not self._tape:
-            raise MemoryError("no memory for a tape")
-        weakref.finalize(self, helpers().free_tape, self._tape)
         length = -1
-        try:
+        try:  # an interrupt must not leave this thread recording
+            self._tape = helpers().begin_tape()
+            if not self._tape:
+                raise MemoryError("no memory for a tape")
+            weakref.finalize(self, helpers().free_tape, self._tape)
             with _Watch() as watch:
                 self.result = work()
         finally:
