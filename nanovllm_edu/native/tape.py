@@ -11,17 +11,24 @@ something meanwhile, a later step would lack it, so that is refused.
 Read next: `tape.h`; `runners/taped.py`, which uses it.
 """
 
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from nanovllm_edu.native.threads import helpers, num_threads
 
 BLANK = frozenset({"empty", "empty_like", "new_empty"})
 """Operations that make memory and compute nothing."""
+
+READS = frozenset({"item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__"})
+"""Operations that look at numbers, which are other ones the next time."""
+
+WRITES = re.compile(r"__setitem__|__i\w+__|\w*[a-z]_")
+"""The names of operations that write, such as `x[0] = 1`, `x += 1` and `x.copy_(y)`."""
 
 
 class NotOnTapeError(Exception):
@@ -62,26 +69,28 @@ class Tape:
         helpers().play(self._tape, num_threads())
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchFunctionMode):
     """Keeps all memory that is made, for a tape goes on using it; lets torch compute nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.memory: list[Tensor] = []
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        name = func.__name__
+        if name in READS or WRITES.fullmatch(name) or (kwargs and "out" in kwargs):
+            raise NotOnTapeError(f"torch reads or writes by {name}")
         result = func(*args, **(kwargs or {}))
         results = result if isinstance(result, list | tuple) else [result]
-        name = func.overloadpacket.__name__
-        known = {_address(given) for given in args if isinstance(given, Tensor)}
+        made = [one for one in results if isinstance(one, Tensor)]
         if name in BLANK:
-            self.memory += results
-        elif not all(isinstance(one, Tensor) and _address(one) in known for one in results):
-            raise NotOnTapeError(f"torch computes {name}")
-        elif func._schema.is_mutable:
-            raise NotOnTapeError(f"torch writes by {name}")
+            self.memory += made
+        elif made:
+            known = {_address(given) for given in args if isinstance(given, Tensor)}
+            if not all(_address(one) in known for one in made):
+                raise NotOnTapeError(f"torch computes {name}")
         return result
 
 

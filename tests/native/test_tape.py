@@ -40,6 +40,12 @@ def test_plays_with_what_lies_there_now(most: int, monkeypatch: pytest.MonkeyPat
         (lambda x: x + 1, "add"),
         (lambda x: x.t().contiguous(), "contiguous"),
         (lambda x: x.view(-1).fill_(1), "fill_"),
+        (lambda x: x.__setitem__(0, 1.0), "__setitem__"),
+        (lambda x: x.__iadd__(1), "add_"),
+        (lambda x: x.tolist(), "tolist"),
+        (lambda x: x[int(bool(x[0, 0]))], "__bool__"),
+        (lambda x: torch.add(x, 1, out=x), "add"),
+        (lambda x: torch.zeros(3), "zeros"),
     ],
 )
 def test_what_torch_computes_cannot_be_on_a_tape(work, name: str) -> None:
