@@ -5,8 +5,9 @@
 // It does what `triton/paged_decode.py` does, whose text says why; here is how. A block takes a
 // sequence and a key-value head, or one of SPLITS parts of it, and reads every key and value once, for
 // G query heads that share them: all of them, or if they are too many for a thread's registers, one of
-// SHARES of them, whose blocks find in the L2 cache what the first has read. With one query there is no matrix to multiply: the arithmetic is
-// done by ordinary threads, and needs a third of what they can do while the memory streams.
+// SHARES of them, whose blocks find in the L2 cache what the first has read. With one query there is no
+// matrix to multiply: the arithmetic is done by ordinary threads, and needs a third of what they can do
+// while the memory streams.
 //
 //     a warp's step, D = 128:   lanes 0 to 15   token 0 | token 2 | token 4 | ...   TOKENS of them
 //                               lanes 16 to 31  token 1 | token 3 | token 5 | ...
