@@ -71,7 +71,7 @@ OTHERS = {  # shape -> section -> who -> measured, or to be reached; for each of
             "vLLM": [1.39, 1.53, 1.85, 2.86],
         },
     },
-    "qwen2.5-1.5b": {"main": {}, "small": {}, "long": {}},  # of nobody else; nothing was tuned on it
+    "qwen2.5-1.5b": {"main": {}, "small": {}, "long": {}},  # nothing was tuned on it
 }
 
 

@@ -142,7 +142,10 @@ def _gpu_prompts(report, published):
         "prefix": "256 requests on a warm prefix",
     }
     groups = {
-        title: [Bar("this engine", report[key]["seconds"], "ours"), *_published(published.get(key, {}))]
+        title: [
+            Bar("this engine", report[key]["seconds"], "ours"),
+            *_published(published.get(key, {})),
+        ]
         for key, title in names.items()
         if key in report
     }
