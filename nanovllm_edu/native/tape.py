@@ -6,7 +6,8 @@
 
 Between two kernels of a step, each some microseconds long, Python prepares the next one for longer
 than that. On a tape all are done without it. Only what C does is on a tape: if torch computed
-something meanwhile, a later step would lack it, so that is refused.
+something meanwhile, a later step would lack it, so that is refused. (What neither of them does,
+such as a message to another process, nobody sees here: `runners/build.py` plays none on ranks.)
 
 Read next: `tape.h`; `runners/taped.py`, which uses it.
 """

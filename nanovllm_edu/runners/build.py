@@ -18,6 +18,7 @@ from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.errors import ConfigError, shown
 from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.layers.packed import describe_products
+from nanovllm_edu.layers.split import SplitEmbedding
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.native import gemm as native_gemm
@@ -159,7 +160,8 @@ def build_runner(
         _warm_up(model, backend, config, max_model_len)
     size = cache_size(config, device, block_bytes, max_model_len)
     products = choose_gemms(model, config.weight_dtype)
-    runner_class, why_runner = _choose_runner(device, config, choice)
+    has_ranks = isinstance(model.embed_tokens, SplitEmbedding)
+    runner_class, why_runner = _choose_runner(device, config, choice, has_ranks)
     runner = runner_class.build(
         model,
         backend,
@@ -206,12 +208,14 @@ def _describe(
 
 
 def _choose_runner(
-    device: torch.device, config: EngineConfig, choice: select.BackendChoice
+    device: torch.device, config: EngineConfig, choice: select.BackendChoice, has_ranks: bool
 ) -> tuple[type[EagerRunner], str]:
     if config.enforce_eager:
         return EagerRunner, "asked for by enforce_eager"
+    if device.type != "cuda" and has_ranks:
+        return EagerRunner, "ranks meet within a step, which no tape holds"
     if device.type != "cuda" and choice.name == "native":
-        return TapeRunner, "small decode steps are played from a tape"
+        return TapeRunner, "small steps are played from a tape"
     if device.type != "cuda":
         return EagerRunner, "CUDA graphs need a GPU"
     if choice.name not in select.RECORDABLE:

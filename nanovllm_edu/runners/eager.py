@@ -4,11 +4,11 @@
     forward   the model runs, attention reads the paged cache
     sample    logits become tokens, which the device feeds back to itself
 
-It is the readable reference of `runners/cuda_graph.py`, and the whole truth on a CPU. It knows
-nothing of queues, policies or text.
+It is the readable reference of `runners/cuda_graph.py` and `runners/taped.py`, which is faster on a
+CPU. It knows nothing of queues, policies or text.
 
 Read next: `attention/reference.py`, `models/qwen3.py`, `sampling/sampler.py`; `cpu_threads.py` for
-how many threads a step gets, `machine.py` for what it says that it is.
+how many threads a step gets, `machine.py` for what it says that it is; `taped.py`.
 """
 
 from collections.abc import Iterable, Sequence

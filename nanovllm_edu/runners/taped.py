@@ -1,9 +1,10 @@
-"""`TapeRunner`: on a CPU, steps in which a few sequences get one token are played from a tape.
+"""`TapeRunner`: on a CPU, steps of a few tokens, each of which is sampled from, come from a tape.
 
-Such a step reads all weights and computes little, so what Python does between the kernels, and
-waking a second thread for each of them, would take as long as the kernels. A tape does all in one
-call (`native/tape.py`). There is one for each number of sequences, recorded when first needed: the
-model runs as ever, over tokens of the spare row, which nobody reads.
+These are the steps in which a few sequences get a token each, or have guesses verified. They read
+all weights and compute little, so what Python does between the kernels, and waking a second thread
+for each of them, would take as long as the kernels. A tape does all in one call
+(`native/tape.py`). There is one for each number of tokens, recorded when first needed: the model
+runs as ever, over tokens of the spare row, which nobody reads.
 
 A tape holds addresses. It is made anew if a weight was written to, and left alone if somebody looks
 on (a hook) or another backend attends: then, and in all other steps, this is an `EagerRunner`.
@@ -24,7 +25,7 @@ from nanovllm_edu.paged.batch import Batch, DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.runners.eager import EagerRunner
 
-MOST_SEQUENCES = 16
+MOST_TOKENS = 20
 """With more, the kernels take so long that Python hardly shows; and a tape keeps its memory."""
 
 TYPICAL_CONTEXT = 512
@@ -41,7 +42,7 @@ class _Step:
 
 
 class TapeRunner(EagerRunner):
-    """Plays small decode steps. Its arguments are those of `EagerRunner`."""
+    """Plays small steps. Its arguments are those of `EagerRunner`."""
 
     _steps: dict[int, _Step] | None = None
     _modules: Sequence[torch.nn.Module] = ()
@@ -49,8 +50,8 @@ class TapeRunner(EagerRunner):
     _why_not: str | None = None
 
     def _forward(self, batch: Batch) -> Tensor:
-        count = batch.num_sequences
-        is_small = count == len(batch.positions) == len(batch.logit_rows) <= MOST_SEQUENCES
+        count = len(batch.positions)
+        is_small = count == len(batch.logit_rows) <= MOST_TOKENS
         if not is_small or not self._may_play():
             return super()._forward(batch)
         step = self._step(count)
@@ -59,7 +60,7 @@ class TapeRunner(EagerRunner):
         torch.index_select(self.model.embed_tokens.weight, 0, batch.token_ids, out=step.hidden)
         step.places.positions.copy_(batch.positions)
         step.places.slots.copy_(batch.slot_mapping)
-        step.places.sequences.copy_(batch.rows)
+        step.places.sequences.copy_(_row_of_each_token(batch))
         step.tape.play()
         return step.tape.result
 
@@ -76,7 +77,7 @@ class TapeRunner(EagerRunner):
         return True
 
     def _step(self, count: int) -> _Step | None:
-        """The tape for so many sequences; None if there can be none."""
+        """The tape for so many tokens; None if there can be none."""
         assert self._steps is not None
         assert self.kv_cache is not None
         assert self.tables is not None
@@ -92,6 +93,12 @@ class TapeRunner(EagerRunner):
         """See `EagerRunner`."""
         self._steps, self._made_of = None, ()
         super().close()
+
+
+def _row_of_each_token(batch: Batch) -> Tensor:
+    if batch.num_sequences == len(batch.positions):
+        return batch.rows
+    return batch.rows.repeat_interleave(torch.tensor(batch.query_lens))
 
 
 def _record(model: Qwen3ForCausalLM, cache: KVCache, tables: DeviceTables, count: int) -> _Step:

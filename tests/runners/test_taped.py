@@ -5,15 +5,16 @@ from typing import Any, cast
 import pytest
 import torch
 
-from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu import LLM, NgramProposer, SamplingParams
 from nanovllm_edu.native.ops import why_unavailable
 from nanovllm_edu.native.tape import Tape
 from nanovllm_edu.runners.eager import EagerRunner
-from nanovllm_edu.runners.taped import MOST_SEQUENCES, TapeRunner
+from nanovllm_edu.runners.taped import MOST_TOKENS, TapeRunner
 
 pytestmark = pytest.mark.skipif(
     bool(why_unavailable(torch.device("cpu"), torch.float32)), reason="no C compiler"
 )
+GREEDY = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)
 PARAMS = SamplingParams(temperature=0.7, seed=3, max_tokens=20, ignore_eos=True, logprobs=2)
 
 
@@ -43,7 +44,7 @@ def answers(llm: LLM, count: int = 1) -> list[Any]:
 
 
 @pytest.mark.parametrize("weights", ["auto", "int8"])
-@pytest.mark.parametrize("count", [1, 3, MOST_SEQUENCES, MOST_SEQUENCES + 1])
+@pytest.mark.parametrize("count", [1, 3, MOST_TOKENS, MOST_TOKENS + 1])
 def test_equals_the_eager_runner(count: int, weights: str, played: list[int]) -> None:
     options = {} if weights == "auto" else {"weight_dtype": weights}
     with engine(**options) as llm, engine(enforce_eager=True, **options) as eager:
@@ -52,7 +53,24 @@ def test_equals_the_eager_runner(count: int, weights: str, played: list[int]) ->
         expected = answers(eager, count)
         assert not played
         assert answers(llm, count) == expected
-        assert bool(played) == (count <= MOST_SEQUENCES)
+        assert bool(played) == (count <= MOST_TOKENS)
+
+
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_guesses_are_verified_from_a_tape(count: int, played: list[int]) -> None:
+    """Several tokens of a sequence, more in one step than in the next; with 8, often too many."""
+    guesses = {"draft_proposer": NgramProposer(4, min_match=1)}
+    with engine(**guesses) as llm, engine(enforce_eager=True, **guesses) as eager:
+        seqs, told = [], []
+        for one in (llm, eager):
+            prompts = [([300, 301, 302, 303 + i] * 4, GREEDY) for i in range(count)]
+            seqs.append(one.engine.add_requests(prompts))
+            told = list(one.engine.run())
+        tokens = [[seq.output_token_ids for seq in each] for each in seqs]
+        assert tokens[0] == tokens[1]
+    sizes = [record.plan.num_tokens for record in told[1:]]  # the first step computes the prompts
+    assert max(sizes) > count, "nothing was guessed"
+    assert len(played) == sum(size <= MOST_TOKENS for size in sizes)
 
 
 def test_preempted_sequences_too(played: list[int]) -> None:
