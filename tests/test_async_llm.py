@@ -459,7 +459,8 @@ def test_the_queue_is_full_of_answers_too() -> None:
             cancelled = llm.stream([1], SamplingParams(n=4, max_tokens=None, ignore_eos=True))
             await cancelled.accepted()
             cancelled.cancel()
-            await until(lambda: llm.metrics().num_finished["abort"] == 4)
+            # One may reach the model's last position first: then it ends by itself.
+            await until(lambda: sum(llm.metrics().num_finished.values()) == 4)
             check_empty(llm)
 
     asyncio.run(main())

@@ -86,7 +86,7 @@ def test_who_takes_over_a_row_is_sampled_in_its_own_way(
 def test_attention_that_needs_the_host_is_not_recorded(name: str, has_graphs: bool) -> None:
     """Nor by a fork whose blocks only such attention reads."""
     runner_class, why = build._choose_runner(
-        torch.device("cuda"), EngineConfig(), BackendChoice(name, "for this test")
+        torch.device("cuda"), EngineConfig(), BackendChoice(name, "for this test"), has_ranks=False
     )
     assert runner_class is (CudaGraphRunner if has_graphs else EagerRunner), why
     assert has_graphs or "sdpa reads lengths on the host" in why
