@@ -19,7 +19,6 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from safetensors.torch import save
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
-from nanovllm_edu.limits import RUNNERS_OWN
+from nanovllm_edu.limits import with_own
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from nanovllm_edu.models.registry import read_config
 from nanovllm_edu.runners.load import load_runner
@@ -117,8 +116,7 @@ class Bench:
             self.choices = info.choices
         else:
             runner = TensorParallelRunner(folder, config, options, frozenset())
-            own = {name: getattr(runner, name) for name in RUNNERS_OWN if name not in options}
-            config, self.choices = replace(config, **own), runner.choices
+            config, self.choices = with_own(config, runner, options), runner.choices
         self.start_seconds = time.perf_counter() - begin
         self.engine = LLMEngine(runner, config)
 

@@ -6,6 +6,7 @@ wait for ever: `Scheduler.add` refuses what does not fit, with the numbers and t
 Read next: `engine.py`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from nanovllm_edu.config import EngineConfig
@@ -35,6 +36,18 @@ WHO_HAS_THE_MODEL_DECIDES = (
     "tensor_parallel_size",
 )
 """Options that an engine cannot set for a runner that is there already."""
+
+
+def with_own(config: EngineConfig, runner: ModelRunner, options: dict[str, Any]) -> EngineConfig:
+    """The config with what a runner says of itself, where nobody asked for anything else.
+
+    Args:
+        config: What the runner was made with.
+        runner: It says all of `RUNNERS_OWN`.
+        options: Those that somebody asked for.
+    """
+    own = {name: getattr(runner, name) for name in RUNNERS_OWN if name not in options}
+    return replace(config, **own)
 
 
 def config_for(runner: ModelRunner, options: dict[str, Any]) -> EngineConfig:

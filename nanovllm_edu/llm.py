@@ -8,7 +8,6 @@ Read next: `engine.py`; `runners/build.py` for what is chosen at start.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -24,7 +23,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.schedule.draft_proposer import DraftProposer
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, RequestError, shown
-from nanovllm_edu.limits import RUNNERS_OWN, config_for
+from nanovllm_edu.limits import config_for, with_own
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.registry import sampling_defaults
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
@@ -272,9 +271,7 @@ def _load(
     if config.tensor_parallel_size == 1:
         return load_runner(folder, config, options, tokenizer.eos_token_ids)
     runner = TensorParallelRunner(folder, config, options, tokenizer.eos_token_ids)
-    own = {name: getattr(runner, name) for name in RUNNERS_OWN if name not in options}
-    config = replace(config, **own)
-    return runner, config, RuntimeInfo(runner.choices)
+    return runner, with_own(config, runner, options), RuntimeInfo(runner.choices)
 
 
 def _check_same_tokenizer(proposer: DraftProposer, tokenizer: Tokenizer) -> None:

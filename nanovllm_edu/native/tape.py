@@ -50,7 +50,6 @@ class Tape:
     """
 
     def __init__(self, work: Callable[[], Tensor]) -> None:
-        length = -1
         try:  # an interrupt must not leave this thread recording
             self._tape = helpers().begin_tape()
             if not self._tape:

@@ -212,12 +212,12 @@ def _choose_runner(
 ) -> tuple[type[EagerRunner], str]:
     if config.enforce_eager:
         return EagerRunner, "asked for by enforce_eager"
-    if device.type != "cuda" and has_ranks:
-        return EagerRunner, "ranks meet within a step, which no tape holds"
-    if device.type != "cuda" and choice.name == "native":
-        return TapeRunner, "small steps are played from a tape"
     if device.type != "cuda":
-        return EagerRunner, "CUDA graphs need a GPU"
+        if choice.name != "native":
+            return EagerRunner, "CUDA graphs need a GPU"
+        if has_ranks:
+            return EagerRunner, "ranks meet within a step, which no tape holds"
+        return TapeRunner, "small steps are played from a tape"
     if choice.name not in select.RECORDABLE:
         return EagerRunner, f"{choice.name} reads lengths on the host, which a CUDA graph cannot"
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner
