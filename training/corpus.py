@@ -44,7 +44,7 @@ _KINDS = {
     "long_chat": 4,
 }  # fmt: skip
 _EXCHANGES = {
-    "world": 19, "inference": 17, "lessons": 16, "small talk": 6, "more": 20, "story": 5,
+    "world": 19, "inference": 18, "lessons": 16, "small talk": 6, "more": 26, "story": 5,
     "pattern": 4, "unknown": 8, "introduced": 5,
 }  # fmt: skip
 
@@ -66,7 +66,7 @@ def exchange(rng: Random) -> Exchange:
     if kind in makers:
         return makers[kind](rng)
     fact = rng.choice(rng.choice(MORE_FACTS) if kind == "more" else _FACTS[kind])
-    return training_question(rng, fact), fact.answer
+    return training_question(rng, fact), fact.alone
 
 
 def system_prompt(rng: Random) -> str:

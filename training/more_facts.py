@@ -13,10 +13,11 @@ from itertools import product
 
 from training import world
 from training.choices import split_outside
+from training.described import DESCRIBED
 from training.inference_facts import COMPARISONS, TERMS, Term
 from training.lesson_facts import ALIASES, LESSON_COMPARISONS, LESSON_TERMS
 from training.phrasings import PHRASINGS, Phrasings, parse
-from training.questions import FACTS, Fact
+from training.questions import FACTS, Fact, fact_of
 
 _TURNED_ROUND = """
 coat
@@ -366,8 +367,8 @@ def _of_lessons() -> Iterator[Fact]:
     """The terms of the lessons and the glossary, and what is told apart there."""
     for term in LESSON_TERMS:
         for name in term.names:
-            for aspect, answer in term.answers.items():
-                yield Fact("lessons", PHRASINGS[aspect], {"x": name}, answer.text, ())
+            for aspect in term.answers:
+                yield fact_of(term, aspect, name)
 
 
 def _compared() -> Iterator[Fact]:
@@ -384,10 +385,8 @@ def _without_reason() -> Iterator[Fact]:
     for term in (*TERMS, *LESSON_TERMS):
         for aspect in ("why", "how"):
             if aspect not in term.answers:
-                answer = term.answers["what"]
                 for name in term.names:
-                    slots = {"x": name}
-                    yield Fact("inference", PHRASINGS[aspect], slots, answer.text, answer.keywords)
+                    yield fact_of(term, aspect, name)
 
 
 def _names_alike(term: Term) -> set[str]:
@@ -408,8 +407,7 @@ def _other_names() -> Iterator[Fact]:
     for term in (*TERMS, *LESSON_TERMS):
         for name in sorted(_names_alike(term)):
             for aspect in ("what", "why", "how"):
-                answer = term.answers.get(aspect, term.answers["what"])
-                yield Fact("inference", PHRASINGS[aspect], {"x": name}, answer.text, ())
+                yield fact_of(term, aspect, name)
 
 
 _RIDDLES = (
@@ -438,6 +436,26 @@ def _riddles() -> Iterator[Fact]:
             yield Fact("riddles", phrasings, {}, term.answers["what"].text, ())
 
 
+_DESCRIPTIONS = (
+    "[What|Which thing|Which idea|Which part of an engine|Which technique|What in an engine] {}?",
+    "[Is there|Do you know|Do engines have] [something|a thing|an idea|a part] that {}?",
+    "[What is the name of|What do you call|How do people call|Name] [something|the thing] that {}"
+    "[?|, please.]",
+    "[I forgot|What is|Give me|I am looking for] the [word|term|name]: it {}.",
+    "[It|Something] {}. [What is it|Which term is it|What am I thinking of|What is meant]?",
+    "[A colleague|Somebody|The text|My teacher] says it {}. [What is that|Which term is it]?",
+)
+
+
+def _described() -> Iterator[Fact]:
+    """Asks for a term by what it does, in other words than the answer's (`described.py`)."""
+    terms = {term.names[0].removeprefix("+"): term for term in (*TERMS, *LESSON_TERMS)}
+    for line in DESCRIBED.strip().splitlines():
+        name, _, said = line.partition(": ")
+        asked = tuple(d.replace("{}", s) for s in split_outside(said) for d in _DESCRIPTIONS)
+        yield Fact("riddles", Phrasings((), (), asked), {}, terms[name].answers["what"].text, ())
+
+
 def _answers() -> Iterator[Fact]:
     for block in _ANSWERS.strip().split("\n\n"):
         yield Fact("more", parse(block), {}, answer=block.splitlines()[0][2:], keywords=())
@@ -457,7 +475,7 @@ MORE_FACTS = tuple(
             _other_names,
             _other_names,
         ),
-        *(_compared, _compared),
-        *(_riddles, _riddles, _riddles, _answers, _answers),
+        *(_compared, _compared, _compared),
+        *(_riddles, _riddles, _described, _described, _described, _answers, _answers),
     )
 )

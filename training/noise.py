@@ -143,6 +143,25 @@ why: how come|what for|for what cause
 thing: matter|stuff|item
 called: named
 name: title
+next: following|upcoming|coming
+again: once more|anew|afresh
+wrong: bad|amiss|incorrect
+step: iteration|round|cycle
+engine: server|system
+GPU: graphics card|accelerator
+request: query|call
+requests: queries|calls
+prompt: input|question
+long: lengthy|extended
+short: brief|little
+important: crucial|key|vital
+problem: trouble|issue
+faster: quicker|speedier
+write: produce|put down
+reads: scans|goes through
+decides: rules|says
+part: piece|bit
+understand: get|grasp|comprehend
 """.strip().splitlines()
     for word, _, alike in [line.partition(": ")]
 }

@@ -8,6 +8,7 @@ test questions from them. This module knows nothing about answers.
 
 from dataclasses import dataclass, replace
 
+from training.more_varied import MORE_VARIED
 from training.varied import VARIED
 
 _TABLE = """
@@ -693,9 +694,13 @@ def _blocks(table: str) -> dict[str, str]:
     return {block.splitlines()[0]: block for block in table.strip().split("\n\n")}
 
 
-_VARIED = {kind: tuple(block.splitlines()[1:]) for kind, block in _blocks(VARIED).items()}
+def _varied(kind: str) -> tuple[str, ...]:
+    blocks = (_blocks(table).get(kind, "") for table in (VARIED, MORE_VARIED))
+    return tuple(line for block in blocks for line in block.splitlines()[1:])
+
+
 PHRASINGS = {
-    kind: replace(parse(block), varied=_VARIED[kind]) for kind, block in _blocks(_TABLE).items()
+    kind: replace(parse(block), varied=_varied(kind)) for kind, block in _blocks(_TABLE).items()
 }
 
 CLAUSE_WRAPPERS = Phrasings(

@@ -8,12 +8,12 @@ how questions become documents: see `corpus.py`.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from training import world
 from training.choices import choose
-from training.inference_facts import COMPARISONS, TERMS
+from training.inference_facts import COMPARISONS, TERMS, Term
 from training.noise import capitalise, chatty, noise
 from training.phrasings import (
     CLAUSE_WRAPPERS,
@@ -37,6 +37,12 @@ class Fact:
     answer: str
     keywords: tuple[str, ...]  # a right answer contains all of them
     mistakes: tuple[str, ...] = field(default=())  # and none of these
+    definition: str = ""  # what the term is, said first where nobody has said it
+
+    @property
+    def alone(self) -> str:
+        """The answer to a question out of the blue."""
+        return f"{self.definition} {self.answer}".strip()
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def _with_mistakes(fact: Fact, facts: list[Fact]) -> Fact:
     rivals = {f.keywords[0] for f in facts if f.phrasings is fact.phrasings}
     allowed = fact.answer.lower()
     mistakes = tuple(sorted(value for value in rivals if value.lower() not in allowed))
-    return Fact(fact.topic, fact.phrasings, fact.slots, fact.answer, fact.keywords, mistakes)
+    return replace(fact, mistakes=mistakes)
 
 
 def _places_and_animals() -> Iterator[Fact]:
@@ -131,12 +137,23 @@ def _common_knowledge() -> Iterator[Fact]:
             yield fact("opposite", b, f"The opposite of {a} is {b}.", word=a)
 
 
+def fact_of(term: Term, aspect: str, name: str) -> Fact:
+    """What, why or how: of a term under one of its names.
+
+    How a thing works is told after what it is: one often hears the former and wants the latter.
+    """
+    what = term.answers["what"].text
+    answer = term.answers[aspect].text if aspect in term.answers else what
+    definition = what if aspect == "how" and answer != what else ""
+    return Fact("lessons", PHRASINGS[aspect], {"x": name}, answer, (), definition=definition)
+
+
 def _inference() -> Iterator[Fact]:
     for term in TERMS:
         for name in term.names:
             for aspect, answer in term.answers.items():
-                slots = {"x": name}
-                yield Fact("inference", PHRASINGS[aspect], slots, answer.text, answer.keywords)
+                fact = fact_of(term, aspect, name)
+                yield replace(fact, topic="inference", keywords=answer.keywords)
     for (a, b), answer in COMPARISONS.items():
         for first, second in ((a, b), (b, a)):
             slots, text = {"a": first, "b": second}, answer.text
