@@ -12,10 +12,11 @@ import shutil
 from itertools import islice, product
 from pathlib import Path
 from string import ascii_lowercase
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import AutoModelForCausalLM
 
 from benchmarks.gpu_shapes import SOURCES, qwen3
 from nanovllm_edu.models.folder import resolve_model_folder
@@ -38,7 +39,7 @@ def make_folder(shape: str, folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
-def random_weights(config: PretrainedConfig) -> dict[str, torch.Tensor]:
+def random_weights(config: Any) -> dict[str, torch.Tensor]:
     """Norms are 1, all else is drawn with a standard deviation of 0.02."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device("meta"):
