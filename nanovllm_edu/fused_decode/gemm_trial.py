@@ -37,7 +37,8 @@ from nanovllm_edu.fused_decode.gemm_choice import (
 from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, GemmPlan, GemmPlans
 from nanovllm_edu.fused_decode.layer_gemms import Launch
 from nanovllm_edu.kernels.compiling import do_side_by_side
-from nanovllm_edu.kernels.hopper import gemm
+from nanovllm_edu.kernels.hopper import few_rows, gemm
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.native.library import CompileError, cache_folder
@@ -84,7 +85,8 @@ def _try_out(decoder: FusedDecoder, meanwhile: Sequence[Launch]) -> dict[int, Ge
 def _key_of(decoder: FusedDecoder) -> str:
     """What a choice depends on: the GPU, the shape, the dtype, and what makes the kernels."""
     device = decoder.weights.embedding.device
-    sources = [Path(gemm.__file__).with_suffix(".cu"), Path(gemm_candidates.__file__)]
+    sources = [Path(module.__file__).with_suffix(".cu") for module in (few_rows, gemm)]
+    sources += [Path(gemm_candidates.__file__)]
     parts = (
         torch.cuda.get_device_name(device),
         torch.cuda.get_device_capability(device),
@@ -107,14 +109,15 @@ def _keep(file: Path, text: str) -> None:
 def _in_cuda(decoder: FusedDecoder) -> list[Launch]:
     """Compiles what will be tried in CUDA C++."""
     device = decoder.weights.embedding.device
+    compilers = {FewRowsTiles: few_rows.compiled, HopperTiles: gemm.compiled}
     work = {
         (shape.kind, shape.depth, shape.num_columns, tiles, device.index)
         for _, shape in decoder.layer.named()
         for num_rows in BUCKETS
         for tiles in candidates(shape, num_rows, decoder.has_hopper)
-        if isinstance(tiles, HopperTiles)
+        if type(tiles) in compilers
     }
-    return [partial(gemm.compiled, *arguments) for arguments in work]
+    return [partial(compilers[type(arguments[3])], *arguments) for arguments in work]
 
 
 def _in_triton(decoder: FusedDecoder) -> list[Launch]:
