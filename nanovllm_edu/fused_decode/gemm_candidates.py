@@ -26,33 +26,37 @@ from nanovllm_edu.kernels.triton.gemm import Tiles
 
 NUM_MEASURED, NUM_ALIKE = 6, 2
 """Cuts in CUDA C++ that are worth measuring, and how many of these may have tiles of one size."""
-NUM_FEW_ROWS = 4
-"""Likewise, of those for few rows."""
 
 MULTIPROCESSORS = 132
 SHARED_BYTES = 226 * 1024
 """Of a multiprocessor, for tiles; two blocks have half of it each."""
 MAX_CLUSTER = 8
-MOST_REGISTERS = 224
+FEW_ROWS_CUTS = (
+    (16, 16, 2, 1), (16, 8, 4, 1), (16, 8, 2, 1), (16, 4, 4, 1), (16, 8, 6, 1), (16, 16, 4, 1),
+    (32, 4, 4, 4),
+)  # fmt: skip
+"""Columns, warps, units, splits: the last for deep GEMMs of few columns."""
 MOST_ROWS_IN_TRITON = 64
+ALWAYS_FEW_ROWS = 16
+"""Up to so many rows `few_rows.cu` is always faster than `gemm.cu`."""
 
 # Of an H200. Bytes a second:
 FROM_MEMORY, FROM_L2, INTO_ONE = 4.2e12, 7e12, 64 * 1.755e9
 # The share of the memory's speed that a maker reaches, and seconds for a kernel:
-IN_TRITON, ON_HOPPER, IN_LIBRARY = (0.92, 3e-6), (0.7, 0.5e-6), (0.82, 3.5e-6)
-FEW_ROWS = 1.0, 1.5e-6
+ON_HOPPER = 0.7, 0.5e-6
+_OTHERS = {Tiles: (0.92, 3e-6), FewRowsTiles: (0.95, 1e-6), type(None): (0.82, 3.5e-6)}
 ROUND_SECONDS, SPLIT_SECONDS = 1e-6, 0.5e-6
-LATENCY = 1.2e-6
-"""Of the memory when it is busy."""
 
 
 @cache  # thousands of cuts are looked through, and a choice asks again and again
 def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> tuple[AnyTiles, ...]:
     """What is worth measuring, and what should be fastest first; the library is last."""
-    ours: list[AnyTiles] = [*triton_tiles(shape, num_rows)]
-    if has_hopper:
-        ours += few_rows_tiles(shape, num_rows)[:NUM_FEW_ROWS]
-        ours += best_hopper_tiles(shape, num_rows)
+    if has_hopper:  # then what is in Triton never won, and takes long to compile
+        ours: list[AnyTiles] = [*few_rows_tiles(shape, num_rows)]
+        if num_rows > ALWAYS_FEW_ROWS:
+            ours += best_hopper_tiles(shape, num_rows)
+    else:
+        ours = [*triton_tiles(shape, num_rows)]
     return (*sorted(ours, key=lambda tiles: predicted_seconds(tiles, shape, num_rows)), None)
 
 
@@ -60,9 +64,7 @@ def predicted_seconds(tiles: AnyTiles, shape: GemmShape, num_rows: int) -> float
     """How long a GEMM takes, by the model above."""
     if isinstance(tiles, HopperTiles):
         return _predicted_on_hopper(tiles, shape, num_rows)
-    if isinstance(tiles, FewRowsTiles):
-        return _predicted_of_few_rows(tiles, shape)
-    share, seconds = IN_LIBRARY if tiles is None else IN_TRITON
+    share, seconds = _OTHERS[type(tiles)]
     height = 0 if tiles is None else tiles.m  # whose programs read all rows of x each
     return shape.weight_bytes / (share * FROM_MEMORY) * (1 + height / 200) + seconds
 
@@ -101,33 +103,18 @@ def _tiles_of_one_row(depth: int) -> list[Tiles]:
 
 
 def few_rows_tiles(shape: GemmShape, num_rows: int) -> list[FewRowsTiles]:
-    """The cuts that `few_rows.cu` can make, what should be fastest first."""
+    """Cuts for `few_rows.cu` that were good at every shape they were tried with."""
     if num_rows > few_rows.MOST_ROWS:
         return []
     m = next(m for m in (8, 16, 32) if m >= num_rows)
-    cuts = itertools.product((16, 32, 64), (4, 8), (2, 4, 8), (1, 2, 4))
-    found = [FewRowsTiles(m, *cut) for cut in cuts]
-    found = [
+    found = [FewRowsTiles(m, *cut) for cut in FEW_ROWS_CUTS]
+    return [
         tiles
         for tiles in found
         if tiles.fits(shape.kind, shape.num_columns, shape.depth)
-        and tiles.registers <= MOST_REGISTERS
-        and tiles.shared_bytes <= few_rows.STATIC_BYTES
-        and tiles.warps * tiles.units * few_rows.UNIT * tiles.splits <= shape.depth
+        and tiles.warps * tiles.units * tiles.splits <= shape.depth // few_rows.UNIT
+        and tiles.registers * 32 * tiles.warps <= few_rows.REGISTERS
     ]
-    return sorted(found, key=lambda tiles: _predicted_of_few_rows(tiles, shape))
-
-
-def _predicted_of_few_rows(tiles: FewRowsTiles, shape: GemmShape) -> float:
-    num_blocks = shape.num_columns // tiles.columns(shape.kind) * tiles.splits
-    bytes_of_x = num_blocks * tiles.m * 2 * shape.depth // tiles.splits
-    under_way = min(num_blocks, tiles.blocks * MULTIPROCESSORS) * tiles.bytes_under_way
-    ways = (
-        shape.weight_bytes / (FEW_ROWS[0] * FROM_MEMORY),
-        (shape.weight_bytes + bytes_of_x) / FROM_L2,
-        shape.weight_bytes / under_way * LATENCY,
-    )
-    return max(ways) + FEW_ROWS[1] + SPLIT_SECONDS * (tiles.splits > 1)
 
 
 # ------------------------------------------------------------------------------ Hopper

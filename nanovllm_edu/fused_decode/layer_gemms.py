@@ -31,6 +31,7 @@ from torch import Tensor
 
 from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmPlan
 from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
+from nanovllm_edu.kernels.hopper import few_rows
 from nanovllm_edu.kernels.hopper.few_rows import FewRowsGemm, FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import PART, HopperGemm, HopperTiles
 from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
@@ -92,8 +93,12 @@ class Operands:
             return torch.empty(num_rows, *shape, dtype=dtype, device=device)
 
         def squares(tiles: AnyTiles) -> Tensor:
-            width = PART if isinstance(tiles, HopperTiles) else tiles.n if tiles else hidden
-            width = PART if sums is not None else width
+            if sums is not None or isinstance(tiles, HopperTiles):
+                width = PART
+            elif isinstance(tiles, FewRowsTiles):
+                width = few_rows.PART
+            else:
+                width = tiles.n if tiles else hidden
             return torch.empty(num_rows, hidden // width, dtype=torch.float32, device=device)
 
         def part(place: Place) -> Tensor | None:

@@ -310,7 +310,6 @@ static uint4 load_once(const bf16* p, bool is_there) {
 static uint4 load_shared_by_all(const bf16* p, bool is_there) { return load_once(p, is_there); }
 static void prefetch_map(const TensorMap*) {}
 static void fetch_to_l2(const TensorMap*, int, int) {}
-static void fetch_to_l2(const bf16*, int) {}
 static void allow_successor() {}
 static void wait_for_predecessor() {}
 static float4 load_from(u32 address, u32 other) {

@@ -13,6 +13,7 @@ import torch
 from nanovllm_edu.fused_decode import gemm_trial
 from nanovllm_edu.fused_decode.decoder import COLUMNS_MULTIPLE, FusedDecoder
 from nanovllm_edu.fused_decode.gemm_candidates import (
+    FEW_ROWS_CUTS,
     NUM_MEASURED,
     candidates,
     hopper_tiles,
@@ -145,7 +146,8 @@ def test_few_candidates_the_best_first_and_the_library_last(shape, has_hopper):
     for num_rows in BUCKETS:
         *ours, last = candidates(shape, num_rows, has_hopper)
         assert last is None
-        assert len(ours) <= NUM_MEASURED + 3
+        assert len(ours) <= NUM_MEASURED + len(FEW_ROWS_CUTS)
+        assert not has_hopper or not any(isinstance(tiles, Tiles) for tiles in ours)
         assert has_hopper or not any(isinstance(tiles, HopperTiles) for tiles in ours)
         times = [predicted_seconds(tiles, shape, num_rows) for tiles in ours]
         assert times == sorted(times)

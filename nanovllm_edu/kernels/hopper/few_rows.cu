@@ -36,16 +36,18 @@ constexpr int STRIDE = WARPS * UNITS * UNIT;
 constexpr int TURNS = (DEPTH + STRIDE - 1) / STRIDE;
 constexpr int THREADS = 32 * WARPS;
 constexpr int OUT_COLUMNS = KIND == GATE_UP ? BN / 2 : BN;
+constexpr int PART = 16;            // columns of the residual whose squares are summed up together
 constexpr int WIDTH = BN + 4;       // of sums in shared memory; the 4 avoid bank conflicts
 static_assert(K % (SPLITS * UNIT) == 0 && BM % SPLITS == 0 && COLUMNS % OUT_COLUMNS == 0);
 
 // ---------------------------------------------------------------- what has no name in C++
 
-// Zeros where nothing is to be loaded. Weights are read once: nothing of them stays in L1.
+// Zeros where nothing is to be loaded. Weights are read once: nothing of them stays in L1. A unit has 64
+// bytes of a row; the memory brings 128 at once, whose other half is asked for next.
 __device__ uint4 load_once(const bf16* p, bool is_there) {
     uint4 v = make_uint4(0, 0, 0, 0);
     asm volatile("{.reg .pred p;\nsetp.ne.s32 p, %5, 0;\n"
-                 "@p ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
+                 "@p ld.global.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
                  : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w) : "l"(p), "r"((int)is_there));
     return v;
 }
@@ -56,10 +58,6 @@ __device__ uint4 load_shared_by_all(const bf16* p, bool is_there) {
                  "@p ld.global.v4.u32 {%0, %1, %2, %3}, [%4];\n}"
                  : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w) : "l"(p), "r"((int)is_there));
     return v;
-}
-
-__device__ void fetch_to_l2(const bf16* p, int bytes) {
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes) : "memory");
 }
 
 typedef float Sums[4];  // of a thread: its part of 16 x 8
@@ -107,15 +105,6 @@ struct Loader {
         for (int tile = 0; tile < TILES; tile++)
             for (int half = 0; half < 2; half++)
                 tiles[tile][half] = load_once(w + begin + (tile * NEXT + half * HALF) * K, begin < DEPTH);
-    }
-
-    // What the first turns will read after those that are in registers.
-    __device__ void fetch_ahead(const bf16* all) const {
-        constexpr int END = (AHEAD + 1) * STRIDE < DEPTH ? (AHEAD + 1) * STRIDE : DEPTH;
-        if (AHEAD == 0 || END <= STRIDE || threadIdx.x >= BN) return;
-        int row = at.column + threadIdx.x;
-        if (KIND == GATE_UP) row = at.column + threadIdx.x % (BN / 2) + threadIdx.x / (BN / 2) * COLUMNS;
-        fetch_to_l2(all + (i64)row * K + at.split * DEPTH + STRIDE, 2 * (END - STRIDE));
     }
 
     // Rows beyond the last are the last once more: nobody reads what becomes of them.
@@ -243,10 +232,10 @@ struct Finisher {
             }
             float a = low_half(stored), b = high_half(stored);  // the norm sees what is stored
             float square = a * a + b * b;
-            for (int lanes = 1; lanes < PAIRS; lanes *= 2) square += __shfl_xor_sync(~0u, square, lanes);
+            for (int lanes = 1; lanes < PART / 2; lanes *= 2) square += __shfl_xor_sync(~0u, square, lanes);
             if (!is_mine(i)) continue;
             *(u32*)(out + cell(i)) = stored;
-            if (local_column(i) == 0) squares[row(i) * (COLUMNS / BN) + blockIdx.x] = square;
+            if (column(i) % PART == 0) squares[(row(i) * COLUMNS + column(i)) / PART] = square;
             if (!norm) continue;
             u32 g = *(const u32*)(norm + column(i));
             *(u32*)(weighted + cell(i)) = to_bf16_pair(a * low_half(g), b * high_half(g));
@@ -265,7 +254,6 @@ hopper_few_rows(
     Loader loader(at, w, x, num_rows);
     uint4 weights[UNITS][TILES][2], rows[UNITS][EIGHTS];
     for (int unit = 0; unit < UNITS; unit++) loader.load_weights(weights[unit], 0, unit);
-    loader.fetch_ahead(w);
     allow_successor();
     wait_for_predecessor();
     for (int unit = 0; unit < UNITS; unit++) loader.load_rows(rows[unit], 0, unit);

@@ -15,6 +15,8 @@ from nanovllm_edu.kernels.hopper.compiler import Arguments, HopperKernel
 
 UNIT = 32
 """Of the depth: what a warp loads at once of a row."""
+PART = 16
+"""Columns of the residual whose squares are summed up together."""
 MOST_ROWS = 32
 REGISTERS = 65_536
 """Of a multiprocessor."""
@@ -32,7 +34,6 @@ class FewRowsTiles:
         warps: Of a block; they take parts of the depth in turns.
         units: Of 32 numbers of the depth that each warp has under way.
         splits: Blocks that share a depth, of one cluster.
-        ahead: As much again as the warps have under way, so many times, is on its way to L2.
     """
 
     m: int
@@ -40,7 +41,6 @@ class FewRowsTiles:
     warps: int
     units: int
     splits: int
-    ahead: int = 0
 
     def fits(self, kind: str, num_columns: int, depth: int) -> bool:
         """Whether a GEMM of this shape can be cut so."""
@@ -62,11 +62,6 @@ class FewRowsTiles:
         return max(1, REGISTERS // (32 * self.warps * self.registers))
 
     @property
-    def bytes_under_way(self) -> int:
-        """Of weights, of a block."""
-        return self.warps * self.units * self.n * UNIT * 2
-
-    @property
     def shared_bytes(self) -> int:
         """Of a block: the sums of its warps."""
         return 4 * self.warps * self.m * (self.n + 5)
@@ -80,7 +75,7 @@ class FewRowsGemm:
         x: bf16 [M, K], M at most `tiles.m`.
         w: bf16 [N, K]; for GATE_UP [2 N, K], all gates first.
         out: bf16 [M, N]; for ADD the residual stream, which is added to.
-        squares: float32 [M, N / tiles.n], written by ADD.
+        squares: float32 [M, N / 16], written by ADD.
         tiles: How to cut it.
         eps: Of the norm.
         weighted: bf16 [M, N], for ADD: `out * norm_weight`, if that is given.
@@ -104,7 +99,7 @@ class FewRowsGemm:
         assert num_rows <= tiles.m
         assert tiles.fits(kind, num_columns, depth)
         assert x.is_contiguous() and w.is_contiguous() and out.is_contiguous()
-        assert kind != "ADD" or (squares is not None and squares.shape[1] * tiles.n == num_columns)
+        assert kind != "ADD" or (squares is not None and squares.shape[1] * PART == num_columns)
         self._kernel = compiled(kind, depth, num_columns, tiles, x.device.index)
         self._grid = (num_columns // tiles.columns(kind), 1, tiles.splits)
         self._num_threads = 32 * tiles.warps
@@ -129,6 +124,6 @@ def constants_of(kind: str, depth: int, num_columns: int, tiles: FewRowsTiles) -
     """What the source calls by names in capitals."""
     return {
         "KIND": kind, "K": depth, "COLUMNS": num_columns, "BM": tiles.m, "BN": tiles.n,
-        "WARPS": tiles.warps, "UNITS": tiles.units, "SPLITS": tiles.splits, "AHEAD": tiles.ahead,
+        "WARPS": tiles.warps, "UNITS": tiles.units, "SPLITS": tiles.splits,
         "BLOCKS": tiles.blocks,
     }  # fmt: skip
