@@ -1,7 +1,8 @@
 """What comes into question for a GEMM of some rows, and how long each should take.
 
-Three can make it (`gemm_plan.py`), and ours can be cut in many ways. A GEMM of few rows is limited
-by one of three ways that its operands go:
+The library can make it, Triton, and on a Hopper GPU our own CUDA C++: `few_rows.cu` for the fewest
+rows, `gemm.cu` for more (`gemm_plan.py`). Ours can be cut in many ways. A GEMM is limited by one of
+three ways that its operands go:
 
     memory -> L2            every weight once
     L2 -> multiprocessors   a block's rows of x and columns of w, less what a cluster shares
@@ -37,8 +38,6 @@ FEW_ROWS_CUTS = (
 )  # fmt: skip
 """Columns, warps, units, splits: the last for deep GEMMs of few columns."""
 MOST_ROWS_IN_TRITON = 64
-ALWAYS_FEW_ROWS = 16
-"""Up to so many rows `few_rows.cu` is always faster than `gemm.cu`."""
 
 # Of an H200. Bytes a second:
 FROM_MEMORY, FROM_L2, INTO_ONE = 4.2e12, 7e12, 64 * 1.755e9
@@ -51,12 +50,13 @@ ROUND_SECONDS, SPLIT_SECONDS = 1e-6, 0.5e-6
 @cache  # thousands of cuts are looked through, and a choice asks again and again
 def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> tuple[AnyTiles, ...]:
     """What is worth measuring, and what should be fastest first; the library is last."""
-    if has_hopper:  # then what is in Triton never won, and takes long to compile
-        ours: list[AnyTiles] = [*few_rows_tiles(shape, num_rows)]
-        if num_rows > ALWAYS_FEW_ROWS:
-            ours += best_hopper_tiles(shape, num_rows)
-    else:
+    ours: list[AnyTiles]
+    if not has_hopper:
         ours = [*triton_tiles(shape, num_rows)]
+    elif num_rows <= few_rows.MOST_ROWS:  # of all that was tried, nothing else won
+        ours = [*few_rows_tiles(shape, num_rows)]
+    else:
+        ours = [*best_hopper_tiles(shape, num_rows)]
     return (*sorted(ours, key=lambda tiles: predicted_seconds(tiles, shape, num_rows)), None)
 
 
@@ -106,13 +106,14 @@ def few_rows_tiles(shape: GemmShape, num_rows: int) -> list[FewRowsTiles]:
     """Cuts for `few_rows.cu` that were good at every shape they were tried with."""
     if num_rows > few_rows.MOST_ROWS:
         return []
-    m = next(m for m in (8, 16, 32) if m >= num_rows)
+    m = 8 if num_rows <= 8 else 16
     found = [FewRowsTiles(m, *cut) for cut in FEW_ROWS_CUTS]
+    most_units = max(16, shape.depth // few_rows.UNIT)  # where there are fewer, some warps are idle
     return [
         tiles
         for tiles in found
         if tiles.fits(shape.kind, shape.num_columns, shape.depth)
-        and tiles.warps * tiles.units * tiles.splits <= shape.depth // few_rows.UNIT
+        and tiles.warps * tiles.units * tiles.splits <= most_units
         and tiles.registers * 32 * tiles.warps <= few_rows.REGISTERS
     ]
 

@@ -30,9 +30,6 @@ from nanovllm_edu.kernels.triton.launch import launch_options
 from nanovllm_edu.kernels.triton.paged_decode import launch_decode
 from nanovllm_edu.paged.kv_cache import KVCache
 
-BYTES_AHEAD, MOST_ROWS_AHEAD = 16 << 20, 32
-"""Of the weights that come next, brought to L2 by attention; with more rows it has no time to."""
-
 
 @dataclass(frozen=True)
 class LayerAttention:
@@ -62,14 +59,10 @@ class LayerAttention:
             shares = num_shares(self.weights.num_heads // self.weights.num_kv_heads)
             tiles, inputs = hopper_decode_tiles(num_pairs * shares), self.inputs
             tables = (inputs.block_tables, inputs.table_rows, inputs.context_lens)
-            ahead = BYTES_AHEAD if len(self.qkv) <= MOST_ROWS_AHEAD else 0
             kernels = [
-                HopperDecode(
-                    self.qkv, cache, self.out, *tables, new, tiles, self._scale,
-                    next_weights(layer, ahead),
-                )
-                for (cache, new), layer in zip(self._layers(), self.weights.layers, strict=True)
-            ]  # fmt: skip
+                HopperDecode(self.qkv, cache, self.out, *tables, new, tiles, self._scale)
+                for cache, new in self._layers()
+            ]
             return tuple(partial(kernel.launch, is_overlapped) for kernel in kernels)
         launch = partial(
             launch_decode,
@@ -113,13 +106,6 @@ class LayerAttention:
             self.qkv.device,
             decode_tiles(num_pairs),
         )
-
-
-def next_weights(layer: LayerWeights, num_bytes: int) -> list[Tensor]:
-    """The first that is read after attention: of `o`, then of the gates and of the ups beside."""
-    o = layer.o.flatten()[: num_bytes // 2]
-    gates_and_ups = layer.gate_up.view(2, -1)[:, : (num_bytes - o.nbytes) // 4]
-    return [o, *gates_and_ups]
 
 
 def most_rows(weights: ModelWeights) -> int | None:

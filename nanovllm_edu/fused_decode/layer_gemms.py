@@ -5,9 +5,9 @@
 
 Four can make them, and a `GemmPlan` says who makes which:
 
-    Triton   `kernels/triton/`: any GPU, few rows
-    FewRows  `kernels/hopper/few_rows.cu`: Hopper GPUs, up to 32 rows
-    Hopper   `kernels/hopper/gemm.cu`: Hopper GPUs, up to 256 rows
+    Triton   `kernels/triton/`: other GPUs, few rows
+    FewRows  `kernels/hopper/few_rows.cu`: Hopper GPUs, up to 16 rows
+    Hopper   `kernels/hopper/gemm.cu`: Hopper GPUs, 17 to 256 rows
     library  cuBLAS: with many rows there is more arithmetic for each byte, and that is what the
              library's GEMMs are made for
 

@@ -19,8 +19,8 @@ Reading order, in `triton/`:
 and in `hopper/`:
 
     compiler.py hopper.cuh    from a `.cu` file to a kernel that can be launched
-    few_rows.cu few_rows.py   GEMMs of up to 32 rows, whose weights go straight to registers
-    gemm.cu gemm.py           GEMMs of up to 256 rows, whose tiles go through shared memory
+    few_rows.cu few_rows.py   GEMMs of up to 16 rows, whose weights go straight to registers
+    gemm.cu gemm.py           GEMMs of 17 to 256 rows, whose tiles go through shared memory
     decode.cu decode.py       decode attention
     prefill.cu prefill.py     attention of many tokens of a sequence
     attention.py              `HopperPagedAttention`, which puts it behind `AttentionBackend`

@@ -18,9 +18,7 @@
 // through the shared memory of the first. Registers are loaded again as soon as they have been used,
 // so that each warp has loads under way while it computes.
 //
-// The first step's keys and values are loaded before the kernel that makes qkv has ended. While a block
-// adds up, it asks for nothing, and no other kernel has room beside it: so it has the weights that will be
-// needed next brought to L2.
+// The first step's keys and values are loaded before the kernel that makes qkv has ended.
 //
 // Constants in capitals come from `decode.py`; what several CUDA C++ kernels use is in
 // `hopper.cuh`. Source: flash-decoding (Dao et al., 2023).
@@ -53,24 +51,6 @@ __device__ void store_in_first_block(float* place, float value) {  // of the clu
 __device__ float sum_over(float x, int lanes) {
     for (int i = 1; i < lanes; i *= 2) x += __shfl_xor_sync(ALL, x, i);
     return x;
-}
-
-// What will be read next, in three parts. Every block asks for its share of the pieces.
-struct Ahead { u64 begin[3], bytes[3]; };
-
-__device__ void fetch_to_l2(u64 begin, u32 bytes) {
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(begin), "r"(bytes) : "memory");
-}
-
-__device__ void fetch_ahead(const Ahead& ahead) {
-    constexpr u64 PIECE = 16384;
-    u32 blocks = gridDim.x * gridDim.y * SPLITS;
-    u32 block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-    for (int i = 0; i < 3; i++) {
-        u64 end = ahead.bytes[i], first = (threadIdx.x * blocks + block) * PIECE;
-        for (u64 at = first; at < end; at += 32 * WARPS * blocks * PIECE)
-            fetch_to_l2(ahead.begin[i] + at, (u32)min(PIECE, end - at));
-    }
 }
 
 // ---------------------------------------------------------------- a lane's eight numbers
@@ -296,8 +276,7 @@ extern "C" __global__ void __cluster_dims__(1, 1, SPLITS) __launch_bounds__(32 *
 hopper_decode(
     const bf16* qkv, const bf16* stream, const bf16* bias, const bf16* q_norm, const bf16* k_norm,
     const float* cos_sin, bf16* keys, bf16* values, bf16* out, const int* tables,
-    const i64* table_rows, const int* context_lens, int table_stride, float scale, float eps,
-    const Ahead ahead) {
+    const i64* table_rows, const int* context_lens, int table_stride, float scale, float eps) {
     __shared__ Partials<WARPS> of_warps;
     __shared__ Partials<SPLITS> of_blocks;
     allow_successor();
@@ -340,7 +319,6 @@ hopper_decode(
         block = at.block_of(step + 2 * STRIDE);
     }
 
-    fetch_ahead(ahead);
     state.merge_groups();
     leave(of_warps, state, at);
     __syncthreads();

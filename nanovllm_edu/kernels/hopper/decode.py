@@ -5,7 +5,6 @@ The same in Triton, with its `reference` in torch: `kernels/triton/paged_decode.
 """
 
 import ctypes
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -77,7 +76,6 @@ class HopperDecode:
         new: What turns `qkv` into queries, keys and values.
         tiles: How to cut the work.
         scale: Of the scores, times log2 e.
-        ahead: Up to three tensors that the next kernels will read, to be brought to L2.
     """
 
     def __init__(
@@ -91,7 +89,6 @@ class HopperDecode:
         new: NewTokens,
         tiles: HopperDecodeTiles,
         scale: float,
-        ahead: Sequence[Tensor] = (),
     ) -> None:
         _, _, block_size, num_kv_heads, head_dim = cache_layer.shape
         num_rows, num_heads, _ = out.shape
@@ -104,10 +101,6 @@ class HopperDecode:
         shares = num_shares(num_heads // num_kv_heads)
         self._grid = (num_kv_heads * shares, num_rows, tiles.splits)
         self._num_threads = 32 * tiles.warps
-        begins, sizes = (
-            [of(tensor) for tensor in ahead] + [0] * (3 - len(ahead))
-            for of in (Tensor.data_ptr, _num_bytes)
-        )
         self._arguments = Arguments(
             (
                 qkv, new.residual, new.bias, new.q_weight, new.k_weight, new.cos_sin,
@@ -115,18 +108,12 @@ class HopperDecode:
                 block_tables, table_rows, context_lens,
                 ctypes.c_int(block_tables.stride(0)),
                 ctypes.c_float(scale), ctypes.c_float(new.eps),
-                (ctypes.c_uint64 * 6)(*begins, *sizes),
             )
         )  # fmt: skip
 
     def launch(self, is_overlapped: bool = True) -> None:
         """Puts the kernel on torch's current stream."""
         self._kernel.launch(self._grid, self._num_threads, self._arguments, is_overlapped)
-
-
-def _num_bytes(tensor: Tensor) -> int:
-    assert tensor.is_contiguous() and tensor.nbytes % 16 == 0
-    return tensor.nbytes
 
 
 @cache

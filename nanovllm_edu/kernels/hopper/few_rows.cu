@@ -1,4 +1,4 @@
-// A matrix product of 1 to 32 rows, whose weights go from memory straight into registers.
+// A matrix product of 1 to 16 rows, whose weights go from memory straight into registers.
 //
 //     x [M, K]  times  w [N, K] transposed,  with what surrounds it in a decoder layer
 //

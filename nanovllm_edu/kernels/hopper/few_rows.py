@@ -17,7 +17,8 @@ UNIT = 32
 """Of the depth: what a warp loads at once of a row."""
 PART = 16
 """Columns of the residual whose squares are summed up together."""
-MOST_ROWS = 32
+MOST_ROWS = 16
+"""With more, x comes from L2 so often that `gemm.cu` is faster."""
 REGISTERS = 65_536
 """Of a multiprocessor."""
 STATIC_BYTES = 48 * 1024
@@ -29,7 +30,7 @@ class FewRowsTiles:
     """How one GEMM is cut; `fused_decode/gemm_candidates.py` says how it can be.
 
     Attributes:
-        m: Rows: 8, 16 or 32.
+        m: Rows: a multiple of 8.
         n: Columns of a block: rows of w.
         warps: Of a block; they take parts of the depth in turns.
         units: Of 32 numbers of the depth that each warp has under way.
