@@ -182,4 +182,4 @@ def _width(width: str) -> widgets.Layout:
 
 
 def _flexible(width: str) -> widgets.Layout:
-    return widgets.Layout(flex=f"1 1 {width}", min_width="140px")
+    return widgets.Layout(flex=f"1 1 {width}", min_width="140px", max_width="100%")
