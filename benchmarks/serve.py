@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryFile
 from threading import Event
 from time import perf_counter, process_time, sleep, thread_time
 from typing import NamedTuple
@@ -65,12 +66,16 @@ def serving(*words: str, is_apart: bool = False) -> Iterator[Serving]:
         port = free.getsockname()[1]
     options = ("--port", str(port), "--no-prefix-caching", "--max-waiting", "4096", *POOL, *words)
     command = [*COMMAND, "serve", *options, *["--model-apart"] * is_apart]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+    with TemporaryFile("w+") as said, subprocess.Popen(command, stderr=said) as server:
         try:
             while not is_well(f"http://127.0.0.1:{port}"):
+                if server.poll() is not None:
+                    said.seek(0)
+                    raise SystemExit(f"the server ended:\n{said.read()}")
                 sleep(0.01)
-            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-            yield Serving(f"http://127.0.0.1:{port}", (server.pid, *map(int, children)))
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+            pids = children.read_text().split() if children.exists() else []  # not every kernel's
+            yield Serving(f"http://127.0.0.1:{port}", (server.pid, *map(int, pids)))
         finally:
             server.terminate()
 
@@ -91,18 +96,20 @@ def load(url: str, *words: str, tokens: int = TOKENS) -> dict:
     return json.loads(run.stdout)["runs"][-1]
 
 
-def by_users(llm: AsyncLLM, prompts: list[str]) -> float:
-    """Seconds that as many users take as there are streams, each asking when it was answered."""
+def by_users(
+    llm: AsyncLLM, prompts: list[str], params: SamplingParams = PARAMS, users: int = STREAMS
+) -> float:
+    """Seconds that so many users take, each asking when it was answered."""
 
     async def main() -> float:
         left, begin = iter(prompts), perf_counter()
 
         async def user() -> None:
             for prompt in left:
-                async for _ in llm.stream(prompt, PARAMS):
+                async for _ in llm.stream(prompt, params):
                     pass
 
-        await asyncio.gather(*(user() for _ in range(STREAMS)))
+        await asyncio.gather(*(user() for _ in range(users)))
         return perf_counter() - begin
 
     return asyncio.run(main())

@@ -265,7 +265,7 @@ class Stream:
         """
         if not await self._until(lambda mailbox: mailbox.pieces):
             raise StopAsyncIteration
-        return self._mailbox.pieces.popleft()
+        return self._mailbox.take_piece()
 
     async def accepted(self) -> tuple[int, ...]:
         """Waits until the engine has the requests in its queue.
@@ -297,10 +297,9 @@ class Stream:
         Raises:
             NanoVLLMError: As in `__anext__`.
         """
-        here = self._mailbox.pieces or await self._until(lambda mailbox: mailbox.pieces)
-        pieces = [*here]
-        self._mailbox.pieces.clear()
-        return pieces
+        if not self._mailbox.pieces:
+            await self._until(lambda mailbox: mailbox.pieces)
+        return self._mailbox.take_pieces()
 
     @property
     def is_finished(self) -> bool:

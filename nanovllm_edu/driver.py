@@ -4,6 +4,10 @@
                        ▲                                     │
                        └─────────────────────────────────────┘
 
+A call gets no further tokens while some lie in its mailbox that nobody has taken: then the next
+ones come together, and an engine is not slowed down by readers that are slower than it. (What has
+ended is always handed out.)
+
 Whatever is to happen to the engine is a command in its inbox: add, cancel, anything else that must
 come between two steps (`do`). Then it takes a step, reads what came of each request, and posts it
 to the request's mailbox. With nothing to do it sleeps in the inbox.
@@ -17,7 +21,9 @@ It knows no event loop but through `mailbox.py`. Read next: this one, then `asyn
 
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
 from time import perf_counter
@@ -35,7 +41,7 @@ from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Letter, Mailbox, post
 from nanovllm_edu.outputs import StreamOutput
 from nanovllm_edu.prompt import TokenPrompt
-from nanovllm_edu.requests import Requests
+from nanovllm_edu.requests import Answer, Requests
 from nanovllm_edu.serving_metrics import Tally
 from nanovllm_edu.waiting_room import WaitingRoom
 
@@ -48,6 +54,28 @@ class Stepper(Protocol):
     def advance(self, depth: int = 0) -> StepRecord | None: ...
 
     def abort_request(self, seq_id: int) -> Any: ...
+
+
+@dataclass(slots=True)
+class _Call:
+    """Requests that came together, and how far their tokens are counted.
+
+    Attributes:
+        requests: As the engine has them.
+        arrival: When they came.
+        answers: Those of the requests.
+        num_counted: Of each answer's tokens.
+    """
+
+    requests: Requests
+    arrival: float
+    answers: list[Answer]
+    num_counted: list[int]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further token comes."""
+        return all(answer.is_finished for answer in self.answers)
 
 
 class Driver:
@@ -73,8 +101,7 @@ class Driver:
         self.is_over = False
         self.failure: BaseException | None = None
         self._is_stopping = False
-        self._live: dict[Mailbox, Requests] = {}
-        self._arrivals: dict[Mailbox, float] = {}
+        self._live: dict[Mailbox, _Call] = {}
         self._room: WaitingRoom[Mailbox] = WaitingRoom(max_queue_seconds)
         self._letters: list[Letter] = []
         # A SimpleQueue, because a garbage collector may put a command into it, in any thread.
@@ -164,10 +191,11 @@ class Driver:
         except Exception as error:
             self._letters.append(Letter(mailbox, error=error))
             return
-        self._live[mailbox], self._arrivals[mailbox] = requests, arrival
+        answers = requests.answers
+        self._live[mailbox] = _Call(requests, arrival, answers, [0] * len(answers))
         self._room.enter(mailbox, ready)
-        self.tally.num_requests += len(requests.answers)
-        for answer in requests.answers:  # before any step: a policy finds it from the first one on
+        self.tally.num_requests += len(answers)
+        for answer in answers:  # before any step: a policy finds it from the first one on
             answer.seq.client = client
         request_ids = tuple(request.request_id for request in requests.listed)
         self._letters.append(Letter(mailbox, request_ids=request_ids))
@@ -178,9 +206,9 @@ class Driver:
 
     def _cancel(self, mailbox: Mailbox) -> None:
         self.pending.pop(mailbox, None)
-        if requests := self._live.pop(mailbox, None):
-            self._abort(requests)
-            self._count_ending(mailbox, requests)
+        if call := self._live.pop(mailbox, None):
+            self._abort(call)
+            self._count_ending(call)
 
     def _stop(self) -> None:
         self._is_stopping = True
@@ -220,8 +248,8 @@ class Driver:
     def _turn_away(self) -> None:
         """Ends who has waited too long; they hold nothing yet."""
         for mailbox in self._room.overdue(perf_counter()):
-            requests = self._live.get(mailbox)
-            if requests is None or any(answer.seq.has_begun for answer in requests.answers):
+            call = self._live.get(mailbox)
+            if call is None or any(answer.seq.has_begun for answer in call.answers):
                 continue
             seconds = self._room.max_seconds or 0.0
             text = (
@@ -229,9 +257,9 @@ class Driver:
                 f"{seconds:g}); the server is asked for more than it can do: try again later."
             )
             self._letters.append(Letter(mailbox, error=OverloadedError(text, seconds)))
-            self._abort(requests)
+            self._abort(call)
             del self._live[mailbox]
-            self._count_ending(mailbox, requests, "overdue")
+            self._count_ending(call, "overdue")
 
     def _step(self) -> None:
         try:
@@ -242,7 +270,6 @@ class Driver:
             raise
         except Exception as error:
             self.tally.num_failed_steps += 1
-            self._hand_out()
             self._end_all(partial(_failed, error), "error")
         else:
             self.tally.num_steps += record is not None
@@ -250,22 +277,28 @@ class Driver:
     def _hand_out(self) -> None:
         """Posts what came of each request."""
         with self.engine.exclusive():  # a token and the end that it brings are one
-            self._letters += filter(None, map(self._letter, [*self._live]))
+            self._letters += filter(None, starmap(self._letter, [*self._live.items()]))
         self._post()
 
-    def _letter(self, mailbox: Mailbox) -> Letter | None:
-        requests, arrival = self._live[mailbox], self._arrivals[mailbox]
-        pieces: list[StreamOutput] = []
-        for answer in requests.answers:
-            first = answer.num_read
-            if new := answer.read():
-                self.tally.count_tokens(arrival, answer.seq.token_times, first)
-                pieces += new
-        if requests.are_finished:
+    def _letter(self, mailbox: Mailbox, call: _Call) -> Letter | None:
+        self._count_tokens(call)
+        is_over = call.is_over
+        if mailbox.is_unread and not is_over:
+            return None
+        pieces = tuple(piece for answer in call.answers for piece in answer.read())
+        if is_over:
             del self._live[mailbox]
-            self._count_ending(mailbox, requests)
-            return Letter(mailbox, tuple(pieces), requests.outputs())
-        return Letter(mailbox, tuple(pieces)) if pieces else None
+            self._count_ending(call)
+            return Letter(mailbox, pieces, call.requests.outputs())
+        mailbox.is_unread = bool(pieces)
+        return Letter(mailbox, pieces) if pieces else None
+
+    def _count_tokens(self, call: _Call) -> None:
+        for index, answer in enumerate(call.answers):
+            times, first = answer.seq.token_times, call.num_counted[index]
+            if len(times) > first:
+                self.tally.count_tokens(call.arrival, times, first)
+                call.num_counted[index] = len(times)
 
     def _post(self) -> None:
         letters, self._letters = self._letters, []
@@ -275,23 +308,30 @@ class Driver:
     # ----------------------------------------------------------------------- ending
 
     def _end_all(self, error: Callable[[], Exception], reason: str) -> None:
-        for mailbox, requests in [*self._live.items()]:
-            self._letters.append(Letter(mailbox, error=error()))  # one each: they are raised
-            self._abort(requests)
-            self._count_ending(mailbox, requests, reason)
+        for mailbox, call in [*self._live.items()]:
+            letter = Letter(mailbox, self._unread(call), error=error())  # one each: they are raised
+            self._letters.append(letter)
+            self._abort(call)
+            self._count_ending(call, reason)
         self._live.clear()
 
-    def _abort(self, requests: Requests) -> None:
-        for answer in requests.answers:
+    def _unread(self, call: _Call) -> tuple[StreamOutput, ...]:
+        """Tokens that were not handed out yet."""
+        with suppress(Exception), self.engine.exclusive():  # reading may be what has failed
+            self._count_tokens(call)
+            return tuple(piece for answer in call.answers for piece in answer.read())
+        return ()
+
+    def _abort(self, call: _Call) -> None:
+        for answer in call.answers:
             if not answer.is_finished:
                 # Unless somebody else has ended it, or everything.
                 with suppress(UnknownRequestError, EngineClosedError):
                     self.stepper.abort_request(answer.seq.seq_id)
 
-    def _count_ending(self, mailbox: Mailbox, requests: Requests, reason: str = "") -> None:
-        arrival = self._arrivals.pop(mailbox)
-        for answer in requests.answers:
-            self.tally.count_ending(answer.seq, arrival, reason)
+    def _count_ending(self, call: _Call, reason: str = "") -> None:
+        for answer in call.answers:
+            self.tally.count_ending(answer.seq, call.arrival, reason)
 
     def check_open(self) -> None:
         """Raises an EngineClosedError if the thread has ended, or is about to."""

@@ -1,7 +1,8 @@
 """`Mailbox`: where a thread that drives an engine leaves what came of a call, for an event loop.
 
 The driver posts a `Letter` for each call that has news, all letters of a step and a loop in one
-call (`post`). The loop's side waits for them. Only the loop touches a mailbox, so it needs no lock.
+call (`post`). The loop's side waits for them. Only the loop touches what is in a mailbox, so it
+needs no lock.
 
 It knows no engine. Read next: `driver.py`, who writes; `async_llm.py`, who reads.
 """
@@ -23,6 +24,8 @@ class Mailbox:
         pieces: Tokens, oldest first.
         outputs: All of each, once all have ended.
         error: Why they ended, if something failed.
+        is_unread: Whether tokens were sent that are not all taken out of `pieces`. The driver sets
+            it, and sends no more until the reader has put it back.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -31,12 +34,26 @@ class Mailbox:
         self.pieces: deque[StreamOutput] = deque()
         self.outputs: list[RequestOutput] | None = None
         self.error: Exception | None = None
+        self.is_unread = False
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether no further letter comes."""
         return self.outputs is not None or self.error is not None
+
+    def take_piece(self) -> StreamOutput:
+        """The oldest token, which is there."""
+        piece = self.pieces.popleft()
+        self.is_unread = bool(self.pieces)
+        return piece
+
+    def take_pieces(self) -> list[StreamOutput]:
+        """All tokens that are there."""
+        pieces = [*self.pieces]
+        self.pieces.clear()
+        self.is_unread = False
+        return pieces
 
     async def wait(self) -> None:
         """Until something new is here."""

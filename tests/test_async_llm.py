@@ -43,7 +43,7 @@ def check_empty(llm: AsyncLLM) -> None:
     scheduler.check_invariants()
     assert not scheduler.running and not scheduler.waiting
     assert scheduler.block_manager.num_free_blocks == scheduler.block_manager.num_blocks
-    assert llm.num_unfinished == 0 and not llm._driver._arrivals
+    assert llm.num_unfinished == 0
 
 
 async def until(is_so: Any, seconds: float = 5.0) -> None:
@@ -547,3 +547,49 @@ def test_closing_ends_who_still_compiles(monkeypatch: pytest.MonkeyPatch) -> Non
             await waiting.output()
 
     asyncio.run(main())
+
+
+def test_a_slow_reader_gets_several_tokens_together_and_misses_none():
+    runner = SlowRunner(16, 4)
+
+    async def read_slowly(llm):
+        params = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)
+        stream, batches = llm.stream("hello", params), []
+        for num_steps, goal in ((8, 8), (8, 16), (4, 20)):
+            runner.leave.release(num_steps)
+            await until(lambda goal=goal: stream._driver.tally.num_steps == goal)
+            batches.append(await stream.read())
+        return batches, await stream.output()
+
+    with AsyncLLM(small_llm(runner=runner)) as llm:
+        batches, output = asyncio.run(read_slowly(llm))
+    assert [len(batch) for batch in batches] == [1, 8, 11]  # none come until the last are taken
+    assert [piece.token_id for batch in batches for piece in batch] == output.token_ids
+    assert "".join(piece.text for batch in batches for piece in batch) == output.text
+
+
+def test_tokens_that_were_not_read_come_before_the_error_of_a_step():
+    async def read_late(llm):
+        advance, steps = llm.llm.engine.advance, iter(range(6))
+
+        class FailsInTheSeventhStep:
+            abort_request = llm.llm.engine.abort_request
+
+            def advance(self, depth=0):
+                if next(steps, None) is None:
+                    raise RuntimeError("out of order")
+                return advance(depth)
+
+        stepper = FailsInTheSeventhStep()
+        await llm.between_steps(lambda driver: setattr(driver, "stepper", stepper))
+        stream = llm.stream("hello", SamplingParams(temperature=0, max_tokens=40))
+        while not stream._mailbox.is_over:
+            await asyncio.sleep(0.001)
+        pieces = await stream.read()
+        with pytest.raises(StepFailedError):
+            await stream.read()
+        return pieces
+
+    with AsyncLLM(small_llm()) as llm:
+        pieces = asyncio.run(read_late(llm))
+    assert [piece.token_id for piece in pieces] == right([*map(ord, "hello")], GREEDY)[:6]
