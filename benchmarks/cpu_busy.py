@@ -135,7 +135,7 @@ def contest(num_busy: int, num_rounds: int, against: Path | None) -> str:
 def table(num_busy: int, contestants: list[Contestant], loads: list[float]) -> str:
     """Medians, and how the defaults compare with the best of what was set by hand."""
     lines = [
-        f"## {num_busy} busy processes, {date.today().isoformat()}",
+        f"## {num_busy} busy process{'es' * (num_busy != 1)}, {date.today().isoformat()}",
         "",
         f"`python benchmarks/cpu.py --busy {num_busy} --rounds {len(loads)}`, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {version('torch')}; "

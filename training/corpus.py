@@ -45,7 +45,7 @@ _KINDS = {
 }  # fmt: skip
 _EXCHANGES = {
     "world": 19, "inference": 18, "lessons": 16, "small talk": 6, "more": 26, "story": 5,
-    "pattern": 4, "unknown": 8, "introduced": 5,
+    "pattern": 4, "unknown": 11, "introduced": 5,
 }  # fmt: skip
 
 _FACTS = FACTS | {"lessons": LESSON_FACTS}

@@ -28,7 +28,7 @@ inference, short stories, counting and copying. It knows nothing else and says s
 | bare beginnings that go on as text | {begun[right]} of {begun[of]} |
 | sentences in more than 2 of {told[stories]} stories at temperature 0.8 | {repeated} |
 | training | {tokens:,} tokens in {steps:,} steps, {seconds:.0f} s on {device}{in_runs} |
-| loss | {first_loss:.2f} → {last_loss:.3f} per token |
+| loss | {first_loss:.2f} → {last_loss:.3f} per token that the model says |
 
 `training_run.json` holds the loss curve, settings, versions, seed and samples of the run. To train
 it again, from the root of the repository:

@@ -28,6 +28,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qw
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from training.evaluate import print_report, report
 from training.model_card import write_model_card
+from training.said_loss import SaidLoss
 from training.tokens import corpus_rows
 from training.train_tokenizer import train_tokenizer
 
@@ -277,7 +278,7 @@ def train(settings: Settings) -> dict[str, Any]:
     model = first_model(tokenizer, settings).to(settings.device)
     if settings.device.startswith("cuda"):
         compile_layers(model)
-    fitted = fit(model, corpus, settings)
+    fitted = fit(model, corpus, settings, SaidLoss(tokenizer))
     save(folder, model, tokenizer)  # before the evaluation: minutes of work are on disk first
     run = {
         "settings": recorded(settings),

@@ -19,13 +19,12 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from training.acceptance import acceptance, table
 from training.model_card import write_draft_card
-from training.tokens import END_OF_TURN, START_OF_TURN
+from training.said_loss import SaidLoss
 from training.train import (
     Settings,
     device_name,
@@ -92,32 +91,6 @@ class MuonAndAdamW:
         """Forgets the gradients."""
         for each in self._both:
             each.zero_grad(set_to_none)
-
-
-class SaidLoss:
-    """The mean cross-entropy of what a model says: all but the turns of users and the system."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._start, self._end = tokenizer.convert_tokens_to_ids([START_OF_TURN, END_OF_TURN])
-        self._header = tokenizer.encode(f"{START_OF_TURN}assistant\n")
-
-    def is_said(self, token_ids: Tensor) -> Tensor:
-        """Which tokens of rows [rows, length] a model says itself; bool, the same shape."""
-        places = torch.arange(token_ids.shape[1], device=token_ids.device).expand_as(token_ids)
-        never = torch.full_like(places, -1)
-        start = torch.where(token_ids == self._start, places, never).cummax(1).values
-        end = torch.where(token_ids == self._end, places, never).cummax(1).values
-        end_before = torch.cat([never[:, :1], end[:, :-1]], 1)
-        role = token_ids.gather(1, (start + 1).clamp(max=token_ids.shape[1] - 1))
-        is_header = places < start + len(self._header)
-        is_other = (start > end_before) & ((role != self._header[1]) | is_header)
-        return ~is_other
-
-    def __call__(self, model: Qwen3ForCausalLM, token_ids: Tensor) -> Tensor:
-        """Looks only at the places that count: half of a small model's work is its logits."""
-        hidden = model.model(input_ids=token_ids, use_cache=False).last_hidden_state
-        counts = self.is_said(token_ids)[:, 1:]
-        return F.cross_entropy(model.lm_head(hidden[:, :-1][counts]), token_ids[:, 1:][counts])
 
 
 def save_draft(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

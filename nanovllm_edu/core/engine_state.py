@@ -107,9 +107,10 @@ class EngineState:
 
     def _repr_html_(self) -> str:
         sequences = [
-            (s.seq_id, s.status, s.row, len(s.token_ids), s.num_computed_tokens, list(table))
+            (s.seq_id, s.status, row, len(s.token_ids), s.num_computed_tokens, list(table))
             for s in self.sequences.values()
             for table in [self.block_tables.get(s.seq_id, ())]
+            for row in ["" if s.row is None else s.row]
         ]
         blocks = [
             (

@@ -27,33 +27,36 @@ def bars(
     xlabel: str = "",
     limit: float | None = None,
 ) -> Plot:
-    """Horizontal bars: a panel per group, side by side, all on one scale.
+    """Horizontal bars: a panel per group, side by side; on one scale if they have one label.
 
     Args:
         labels: Of the bars, first one on top.
         groups: Title of each panel -> a value per label; 0 draws no bar and a dash.
         title: Above the picture.
-        xlabel: Below each panel.
+        xlabel: Below each panel. Without one, panels may count different things: percent, seconds.
         limit: End of the scale; the largest value by default.
     """
     from matplotlib import pyplot
 
+    width = min(11.0, max(1.2 + 2.5 * len(groups), 0.5 + 0.085 * len(title)))
+    largest = {name: max(values) for name, values in groups.items()}
+    if xlabel:
+        largest = dict.fromkeys(groups, max(largest.values()))
     figure, panels = pyplot.subplots(
         1,
         len(groups),
-        figsize=(min(11.0, 1.2 + 2.5 * len(groups)), 0.9 + 0.24 * len(labels)),
+        figsize=(width, 0.9 + 0.24 * len(labels)),
         sharey=True,
         squeeze=False,
         layout="constrained",
     )
     pyplot.close(figure)
-    limit = limit or 1.3 * max(max(values) for values in groups.values())
     for column, (name, values) in enumerate(groups.items()):
         axes, colour = panels[0][column], PALETTE[column % len(PALETTE)]
         axes.barh(range(len(labels)), values, color=colour)
         for row, value in enumerate(values):
             axes.text(value, row, f" {_short(value)}", va="center", fontsize=8, color=INK)
-        axes.set_xlim(0, limit)
+        axes.set_xlim(0, limit or 1.3 * largest[name] or 1)
         axes.locator_params(axis="x", nbins=4)
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_xlabel(xlabel, fontsize=8)
@@ -86,9 +89,9 @@ def lines(
         xlabel: Below it.
         ylabel: Beside it.
         log_x: Powers of two on the x axis.
-        log_y: Powers of ten on the y axis.
+        log_y: 1, 2, 5, 10, 20 … on the y axis.
     """
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(figsize=(7.2, 3.4), layout="constrained")
     pyplot.close(figure)
@@ -106,6 +109,9 @@ def lines(
         axes.set_xticks(list(x))
     if log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
     else:
         axes.set_ylim(bottom=0)
     axes.set_title(title, fontsize=10, loc="left")

@@ -37,8 +37,9 @@ BY_HAND = [
 
 def _random_trace(random: Random) -> tuple[list[Answer], SLO]:
     trace: list[Answer] = []
+    begin = random.randint(1, 8)  # nobody says that the clock begins with the first user
     for index in range(30):
-        wanted, first = index * 0.25, random.choice((0.25, 0.5, 1.0, 2.0))
+        wanted, first = begin + index * 0.25, random.choice((0.25, 0.5, 1.0, 2.0))
         gap, count = random.choice((0.125, 0.25, 0.5)), random.randint(0, 5)
         pieces = tuple(wanted + first + gap * i for i in range(count))
         trace.append(_answer(wanted, pieces, "" if pieces else "503 overloaded"))
@@ -63,6 +64,7 @@ def _check_goodput(goodput: Goodput, random: Random) -> str:
 def _what_it_is(got: float, trace: list[Answer], slo: SLO, want: Report) -> str:
     """What a wrong figure is, if it is a well-known one."""
     last_wanted = max(answer.wanted for answer in trace)
+    last_ended = max(answer.ended for answer in trace)
     known = {
         want.requests_per_second: "That is throughput: it counts whole answers, in time or not.",
         float(want.num_kept): "That is how many, not how many *a second*.",
@@ -70,6 +72,7 @@ def _what_it_is(got: float, trace: list[Answer], slo: SLO, want: Report) -> str:
         report(trace, SLO(slo.first_token, None)).goodput: "The time per token was promised, too.",
         report(trace, SLO(None, slo.per_token)).goodput: "The first token was promised, too.",
         want.num_kept / last_wanted: "The time runs until the last answer has ended.",
+        want.num_kept / last_ended: "The time runs from the first `wanted`, and that is not at 0.",
     }
     return next((text for value, text in known.items() if abs(got - value) < 1e-9), "")
 

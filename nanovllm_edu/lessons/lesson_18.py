@@ -10,6 +10,7 @@ from typing import Any
 from nanovllm_edu.cluster import Cluster, LeastTokens, Outcome, PrefixAffinity, replicas
 from nanovllm_edu.cluster.router import Route, Router
 from nanovllm_edu.cluster.scenarios import tenants
+from nanovllm_edu.core.events import counted
 from nanovllm_edu.errors import RoutingError
 from nanovllm_edu.lessons.checks import require, require_written, whole_number
 from nanovllm_edu.lessons.exercise import Exercise, Wrong
@@ -65,13 +66,13 @@ def _check_replicas_needed(replicas_needed: ReplicasNeeded, random: Random) -> s
         running, want = rate * seconds, _needed(rate, seconds, rows, share)
         require(
             got >= want,
-            f"{call}: on average {running:g} requests run at the same time, and {got} replicas "
-            f"have {got * rows * share:g} rows that may be taken.",
+            f"{call}: on average {running:g} requests run at the same time, and "
+            f"{counted(got, 'replica')} may take {got * rows * share:g} of them.",
         )
         require(
             got == want,
-            f"{call}: {running:g} requests run at the same time; {want} replicas are enough, and "
-            f"{got} cost more.",
+            f"{call}: {running:g} requests run at the same time. For them {want} will do; {got} "
+            "cost more.",
         )
     return f"{len(NEEDS) + len(fresh)} clusters, none too small and none too large."
 

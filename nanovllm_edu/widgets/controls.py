@@ -139,13 +139,14 @@ class Controls:
 
 
 def _row(name: str, *parts: Any) -> widgets.Box:
-    """A word in a column of its own, so that what follows stays in line on every row."""
+    """A word in a column of its own, so that what follows stays in line; on a phone, above it."""
     title = widgets.HTML(
         f'<b style="white-space:nowrap">{name}</b>', layout=widgets.Layout(flex="0 0 92px")
     )
     inner = _group(*parts)
-    inner.layout.flex = "1 1 0"
-    return widgets.Box([title, inner], layout=widgets.Layout(overflow="visible"))
+    inner.layout.flex = "1 1 240px"
+    layout = widgets.Layout(flex_flow="row wrap", overflow="visible")
+    return widgets.Box([title, inner], layout=layout)
 
 
 def _group(*parts: Any) -> widgets.Box:
@@ -177,8 +178,8 @@ def _choice(text: str, options: list[str], width: str, label_width: str) -> widg
 
 
 def _width(width: str) -> widgets.Layout:
-    return widgets.Layout(width=width)
+    return widgets.Layout(width=width, max_width="100%")
 
 
 def _flexible(width: str) -> widgets.Layout:
-    return widgets.Layout(flex=f"1 1 {width}", min_width="140px")
+    return widgets.Layout(flex=f"1 1 {width}", min_width="140px", max_width="100%")

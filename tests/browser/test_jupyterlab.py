@@ -226,6 +226,17 @@ def test_it_is_usable_at_900_pixels(lab):
     assert view["x"] + view["width"] <= output["x"] + output["width"] + 1
     assert lab.page.locator(".nv").evaluate("e => e.scrollWidth <= e.clientWidth")
     lab.shoot("lab-900")
+
+
+def test_every_button_is_in_its_cell_on_a_phone(lab):
+    lab.page.set_viewport_size({"width": 390, "height": 1250})
+    lab.page.wait_for_timeout(600)
+    ends = "all => all.map(e => e.getBoundingClientRect().right)"
+    output = lab.page.locator(".jp-OutputArea-output").last.bounding_box()
+    parts = ".jp-OutputArea-output :is(.jupyter-button, .widget-dropdown, .widget-slider, input)"
+    right = max(lab.page.eval_on_selector_all(parts, ends))
+    lab.shoot("lab-390")
+    assert right <= output["x"] + output["width"] + 1
     lab.page.set_viewport_size({"width": 1500, "height": 1250})
     lab.page.wait_for_timeout(300)
 

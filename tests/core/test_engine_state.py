@@ -89,6 +89,7 @@ def test_html_of_a_state_leaves_blank_blocks_out() -> None:
     assert "2 used, 1 cached, 1 free" in text
     assert "00000000000000cd" in text
     assert text.count("<tr>") == 2 + 2 + 3
+    assert "None" not in text  # who waits has no row
 
 
 def test_html_is_escaped_and_the_same_each_time() -> None:

@@ -1,6 +1,7 @@
 """Grading: what is taken from a notebook, and that no answer can stop the others."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -112,9 +113,17 @@ def test_a_folder_without_lessons_is_refused(tmp_path, capsys):
     assert main(["grade", str(tmp_path), "--timeout", "0"]) == 2
 
 
+TEACH = (Path(__file__).parents[2] / "docs" / "learn" / "teach.md").read_text("utf-8")
+
+
 def test_the_teachers_page_knows_every_exercise():
-    page = (Path(__file__).parents[2] / "docs" / "learn" / "teach.md").read_text("utf-8")
     for lesson in lessons():
         for exercise in exercises_of(lesson):
             row = f"| {exercise.exercise_id} | {exercise.title} | {exercise.level} |"
-            assert row in page, row
+            assert row in TEACH, row
+
+
+def test_every_lesson_has_its_week():
+    weeks = re.findall(r"^\| \d \| ([\d, ]+) \|", TEACH, re.MULTILINE)
+    planned = [lesson for week in weeks for lesson in week.split(", ")]
+    assert planned == [f"{number:02}" for number in range(20)]

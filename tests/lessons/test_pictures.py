@@ -58,3 +58,28 @@ def test_a_chart_says_its_only_name_once():
     plot = bars(["a", "b"], {"seconds": [1, 2]})
     assert (plot.title, plot.words) == ("seconds", "a 1, b 2")
     assert bars(["a"], {"x": [1], "y": [2]}).words == "x: a 1; y: a 2"
+
+
+def test_a_title_is_as_wide_as_the_picture_at_most():
+    figure = bars(
+        ["a"], {"x": [1]}, title="Large pages suit the kernel, small ones the memory"
+    ).figure
+    figure.draw_without_rendering()
+    assert figure.texts[0].get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_panels_share_a_scale_if_one_label_is_below_them():
+    def ends(**options):
+        panels = bars(["a"], {"percent": [80], "ms": [400]}, **options).figure.axes
+        return [panel.get_xlim()[1] for panel in panels]
+
+    assert ends() == [1.3 * 80, 1.3 * 400]
+    assert ends(xlabel="both") == [1.3 * 400] * 2
+    assert ends(limit=500) == [500, 500]
+
+
+def test_a_logarithmic_axis_has_plain_numbers():
+    figure = lines([1, 2], {"ms": [13, 430]}, log_y=True).figure
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert {"20", "50", "100", "200"} <= set(labels)

@@ -11,29 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from nanovllm_edu.models.folder import TINY_MODEL_FOLDER
 from training import train
 from training import train_draft as training
-from training.tokens import render
-from training.train_draft import DEFAULTS, MuonAndAdamW, SaidLoss, begin_with, new_draft
+from training.said_loss import SaidLoss
+from training.train_draft import DEFAULTS, MuonAndAdamW, begin_with, new_draft
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     return AutoTokenizer.from_pretrained(TINY_MODEL_FOLDER)
-
-
-def test_what_a_model_says_is_answers_and_plain_text(tokenizer):
-    chat = [
-        {"role": "system", "content": "Be polite."},
-        {"role": "user", "content": "Who bakes bread?"},
-        {"role": "assistant", "content": "The baker does."},
-        {"role": "user", "content": "Who else?"},
-        {"role": "assistant", "content": "Nobody."},
-    ]
-    text = render(chat) + render("Once upon a time") + render(chat[1:2])
-    row = torch.tensor([tokenizer.encode(text)])
-    said = SaidLoss(tokenizer).is_said(row)
-    assert tokenizer.decode(row[said]) == (
-        "\n\nThe baker does.<|im_end|>\n\nNobody.<|im_end|>\nOnce upon a time<|im_end|>\n"
-    )
 
 
 def test_it_begins_with_the_directions_of_the_large_model(tokenizer):

@@ -32,6 +32,11 @@ def stops_when_the_last_user_comes(trace, slo):
     return kept(trace, slo) / max(answer.wanted for answer in trace)
 
 
+@wrong("16.1", "from the first `wanted`, and that is not at 0")
+def from_the_beginning_of_the_clock(trace, slo):
+    return kept(trace, slo) / max(answer.ended for answer in trace)
+
+
 @wrong("16.1", "IndexError")
 def forgets_that_some_got_nothing(trace, slo):
     return sum(a.first_token <= slo.first_token for a in trace) / seconds_of(trace)

@@ -6,12 +6,12 @@ from tests.lessons.wrong_answers import wrong
 turn = count()
 
 
-@wrong("18.1", "rows that may be taken")
+@wrong("18.1", "of them.")
 def rounds_down(rate, seconds_per_request, max_num_seqs, busy):
     return int(rate * seconds_per_request / (max_num_seqs * busy))
 
 
-@wrong("18.1", "rows that may be taken")
+@wrong("18.1", "of them.")
 def forgets_how_long_one_takes(rate, seconds_per_request, max_num_seqs, busy):
     return ceil(rate / (max_num_seqs * busy))
 
