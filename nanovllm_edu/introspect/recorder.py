@@ -258,7 +258,8 @@ class Recorder:
         """Each token by itself, special ones included: a view shows what is there."""
         assert self.engine.tokenizer is not None
         new = list(dict.fromkeys(i for i in token_ids if i not in self._pieces))
-        self._pieces.update(zip(new, self.engine.tokenizer.pieces(new), strict=True))
+        if new:
+            self._pieces.update(zip(new, self.engine.tokenizer.pieces(new), strict=True))
 
 
 def _renumbered(entry: Entry, num_steps: int) -> Entry:

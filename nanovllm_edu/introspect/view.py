@@ -15,7 +15,14 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from nanovllm_edu.core.events import BlockEvicted, DraftVerified, Event, Finished, PrefixHit
+from nanovllm_edu.core.events import (
+    BlockEvicted,
+    DraftVerified,
+    Event,
+    Finished,
+    Preempted,
+    PrefixHit,
+)
 from nanovllm_edu.core.plan import Spans, StepPlan
 from nanovllm_edu.core.step_record import StepRecord, kind_of
 from nanovllm_edu.introspect.breakpoints import breakpoints_at
@@ -43,6 +50,7 @@ _WORK = {kind: number for number, kind in enumerate(WORK)}
 MARKS = ("prefix hit", "eviction", "preemption", "sequence finishes", "wrong guess")
 """Breakpoints that a page marks: a step has bit `1 << i` for the i-th of them."""
 _KIND = {kind: number for number, kind in enumerate(LABELS)}
+_MARKED = (PrefixHit, BlockEvicted, Preempted, Finished, DraftVerified)
 
 
 class _Shown(NamedTuple):
@@ -125,8 +133,8 @@ class View:
         record, before = entry.record, self._batch
         self._batch = record.spans
         stays = self._going_on(before, record.spans)
-        tokens = map(record.new_tokens.get, stays.seq_ids)
-        return stays if all(one is not None and len(one) == 1 for one in tokens) else NOBODY
+        got = [len(record.new_tokens.get(seq_id, ())) for seq_id in stays.seq_ids]
+        return stays if got.count(1) == len(got) else NOBODY
 
     def _going_on(self, before: Spans, now: Spans) -> GoingOn:
         """With steps planned ahead the same two are asked for twice, one step after the other."""
@@ -178,22 +186,23 @@ class View:
         """What is new since the last time; nothing of what is as it was."""
         fold = self._fold
         told = fold.touched_seqs.union(moved.left)
-        values: dict[str, Any] = {
-            "gone": [[i, *_counts(seq)] for i, seq in fold.ended.items() if i in self._shown],
-            "on": bool(moved.seq_ids),
-            **(self._change_of_sequences(fold, told) if told else {}),
-            "waiting": self._change_of_list(self._waiting, fold.waiting),
-            "running": self._change_of_list(self._running, fold.running),
-            "blocks": [
+        values = _given(
+            gone=[[i, *_counts(seq)] for i, seq in fold.ended.items() if i in self._shown],
+            on=bool(moved.seq_ids),
+            waiting=self._change_of_list(self._waiting, fold.waiting),
+            running=self._change_of_list(self._running, fold.running),
+            blocks=[
                 [block, fold.ref_counts[block], _content(fold.contents[block])]
                 for block in sorted(fold.touched_blocks)
             ],
-            "order": self._change_of_order(fold, is_lru),
-        }
+            order=self._change_of_order(fold, is_lru),
+        )
+        if told:
+            values |= self._change_of_sequences(fold, told)
         for seq_id in fold.ended:
             self._shown.pop(seq_id, None)
         fold.ended, fold.touched_seqs, fold.touched_blocks = {}, set(), set()
-        return {name: value for name, value in values.items() if value}
+        return values
 
     def _change_of_sequences(self, fold: Fold, seq_ids: set[int]) -> dict[str, Any]:
         counts: list[int] = []
@@ -219,8 +228,7 @@ class View:
                 first = _first_difference(table, now)
                 tables[str(seq_id)] = [first, list(now[first:])]
             self._shown[seq_id] = _Shown(origin, seq.row, now)
-        return {"seqs": counts, "origins": origins, "rows": rows, "tables": tables,
-                "matches": matches}  # fmt: skip
+        return _given(seqs=counts, origins=origins, rows=rows, tables=tables, matches=matches)
 
     def _change_of_list(self, before: list[int], after: Iterable[int]) -> list[Any] | None:
         now = list(after)
@@ -235,6 +243,8 @@ class View:
             change = self._change_of_list(now := list(self._order), fold.evictable)
             self._order = dict.fromkeys(now)
             return change
+        if not fold.touched_blocks:
+            return None
         # What least recently used means: a block that is free again goes to the end.
         removed = [block for block in sorted(fold.touched_blocks) if block in self._order]
         added: list[int] = []
@@ -301,7 +311,9 @@ def _content(content: Content | None) -> list[Any] | None:
     return [hash_to_text(content.hash), content.seq_id, place]
 
 
-def _first_difference(before: Sequence[int], after: Sequence[int]) -> int:
+def _first_difference(before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    if after[: len(before)] == before:  # nearly always: it grows
+        return len(before)
     pairs = enumerate(zip(before, after, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
 
@@ -316,17 +328,21 @@ def _step(record: StepRecord, stays: GoingOn) -> dict[str, Any]:
         told["given"] = [record.new_tokens[seq_id][0] for seq_id in stays.seq_ids]
     if events := record.events:
         told["events"] = [_event(event) for event in events]
-        told["marks"] = sum(1 << MARKS.index(n) for n in breakpoints_at(record) if n in MARKS)
-    optional = {
-        "finished": _endings(record.effects),
-        "preempted": list(record.preempted),
-        "blocked": [record.blocked.seq_id, record.blocked.detail] if record.blocked else None,
-        "in_flight": record.num_in_flight,
-        "ranks": encode_ranks(record),
-    }
-    times = encode_times(record.timings, PHASES)
-    told |= {name: value for name, value in optional.items() if value}
-    return {"step": record.step_id, "times": times, **told}
+    if any(isinstance(event, _MARKED) for event in events):
+        told |= _given(
+            finished=_endings(record.effects),
+            preempted=list(record.preempted),
+            marks=sum(1 << MARKS.index(n) for n in breakpoints_at(record) if n in MARKS),
+        )
+    blocked = [record.blocked.seq_id, record.blocked.detail] if record.blocked else None
+    ranks = encode_ranks(record)
+    told |= _given(blocked=blocked, in_flight=record.num_in_flight, ranks=ranks)
+    return {"step": record.step_id, "times": encode_times(record.timings, PHASES), **told}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are not empty."""
+    return {name: value for name, value in values.items() if value}
 
 
 def _told_spans(record: StepRecord, first: int) -> dict[str, Any]:
@@ -341,8 +357,7 @@ def _told_spans(record: StepRecord, first: int) -> dict[str, Any]:
         if is_sampled and seq_id in record.new_tokens:
             place = start + num_tokens - num_drafted
             tokens.append([seq_id, place, *record.new_tokens[seq_id]])
-    optional = {"tokens": tokens, "drafts": _drafts(record)}
-    return {"spans": spans, **{name: value for name, value in optional.items() if value}}
+    return {"spans": spans, **_given(tokens=tokens, drafts=_drafts(record))}
 
 
 def _drafts(record: StepRecord) -> dict[str, Any]:
