@@ -10,6 +10,7 @@ only. (Linux, for the processor time of each process.)
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -243,6 +244,8 @@ def watching(rounds: int) -> dict[str, float]:
 
     async def main() -> list[tuple[float, ...]]:
         async with AsyncLLM(**OPTIONS) as llm:
+            gc.collect()
+            gc.freeze()  # as `serve` does
             served, pairs = Served(llm, "tiny", Rules()), list[tuple[float, ...]]()
             await _seconds_a_step(llm, served, watched=True)
             for _ in range(3 * rounds):

@@ -163,7 +163,7 @@ class Fold:
             settle(seq_id, seq.num_known, tokens)
             seq.num_known += len(tokens)
             seq.num_claimed -= num_claimed
-            if seq.row is not None:
+            if len(tokens) != num_claimed and seq.row is not None:
                 seq.num_computed_tokens -= num_claimed - len(tokens)
         self.apply(record.effects)
 
