@@ -143,7 +143,8 @@ class LLMEngine:
                     seqs += self._intake.sequences(first_id, token_ids, params)
                 self.scheduler.add(*seqs)
                 for seq in seqs:
-                    seq.judge = self._intake.judge(seq)
+                    if seq.params.stop:
+                        seq.judge = self._intake.judge(seq)
                 self._next_seq_id += len(seqs)  # a request that is refused takes no number
             return seqs
         except BaseException:  # an interrupt that waited: nobody will ever know these numbers
