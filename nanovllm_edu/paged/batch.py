@@ -190,7 +190,7 @@ class DeviceTables:
         """
         self.take_facts(plan)
         news, layout = self._news(plan), Layout.of(plan.spans)
-        on_device = self._send([*news, *layout])
+        on_device = send([*news, *layout], self.block_tables.device)
         self._write(News(*on_device[: len(news)]))
         query_lens = plan.spans.nums_of_tokens
         max_context_len = int(layout.context_lens.max())
@@ -234,7 +234,7 @@ class DeviceTables:
         self.take_facts(plan)
         guesses = any(plan.spans.nums_drafted)
         if plan.block_updates or plan.joined or plan.sampling_updates or guesses:
-            self._write(News(*self._send(self._news(plan))))
+            self._write(News(*send(self._news(plan), self.block_tables.device)))
 
     def take_facts(self, plan: StepPlan) -> None:
         """Takes in who left, who joined and how they are sampled: on the host alone."""
@@ -255,22 +255,23 @@ class DeviceTables:
 
     def _write(self, news: News) -> None:
         """Writes what is new; `news` is on the device."""
-        if news.has_blocks:
+        if len(news.block_rows):
             self.block_tables[news.block_rows, news.block_columns] = news.block_ids.int()
-        if news.has_tokens:
+        if len(news.token_rows):
             self.token_ids[news.token_rows, news.positions] = news.token_ids
-        if news.has_options:
+        if len(news.option_rows):
             self.options.write(news)
 
     def feed_back(self, batch: Batch, token_ids: Int[Tensor, " sampled"]) -> None:
         """Writes sampled tokens into the table, where the next step finds its input."""
         self.token_ids[batch.sampled_rows, batch.sampled_positions] = token_ids
 
-    def _send(self, fields: Sequence[Any]) -> list[Tensor]:
-        """One host-to-device copy of several integer arrays; returns them as device tensors."""
-        packed = torch.from_numpy(np.concatenate(fields).astype(np.int64, copy=False))
-        device = self.block_tables.device
-        if device.type == "cuda":
-            packed = packed.pin_memory()
-        packed = packed.to(device, non_blocking=True)
-        return list(packed.split([len(array) for array in fields]))
+
+def send(
+    columns: Sequence[Any], device: torch.device | str, dtype: type[np.number[Any]] = np.int64
+) -> list[Tensor]:
+    """Several lists of numbers, or arrays, in one copy that does not wait for the device."""
+    packed = torch.from_numpy(np.concatenate([np.asarray(column, dtype) for column in columns]))
+    if torch.device(device).type == "cuda":
+        packed = packed.pin_memory()
+    return list(packed.to(device, non_blocking=True).split([len(column) for column in columns]))

@@ -67,7 +67,7 @@ class EagerTicket:
             tokens = self._up_to_first_wrong_guess(token_ids)
         else:
             tokens = dict(zip(self.seq_ids, zip(token_ids, strict=True), strict=True))
-        logprobs = self.output.logprobs_of(self.seq_ids)
+        logprobs = self.output.logprobs_of(self.seq_ids) if self.output.logprobs else {}
         return StepOutput(tokens, logprobs, self._errors(token_ids), timings=self.timings)
 
     def _errors(self, token_ids: list[int]) -> dict[int, str]:
@@ -161,7 +161,8 @@ class EagerRunner:
         """Starts one step. On a CPU it is done when this returns."""
         if self.kv_cache is None or self.tables is None:
             raise EngineClosedError("this runner is closed; make a new engine.")
-        self.kv_cache.copy_blocks(plan.copies)
+        if plan.copies:
+            self.kv_cache.copy_blocks(plan.copies)
         if not plan.spans:
             self.tables.take_in(plan)
             return EagerTicket((), None, {})
@@ -172,7 +173,8 @@ class EagerRunner:
         times = [perf_counter()]
         batch = tables.prepare(plan)
         times.append(perf_counter())
-        logits = self._forward(batch)
+        is_each_sampled = len(batch.logit_rows) == len(batch.positions)
+        logits = self._decode(batch) if is_each_sampled else self._forward(batch)
         times.append(perf_counter())
         output = self._sample(plan.spans, batch, logits) if len(batch.logit_rows) else None
         times.append(perf_counter())
@@ -188,6 +190,10 @@ class EagerRunner:
         attend = self.backend.bind(batch, self.kv_cache)
         hidden = self.model(batch.token_ids, batch.positions, attend, batch.logit_rows)
         return self.model.logits(hidden)
+
+    def _decode(self, batch: Batch) -> Tensor:
+        """The same for a step each of whose tokens is sampled from."""
+        return self._forward(batch)
 
     def _sample(self, spans: Spans, batch: Batch, logits: Tensor) -> SamplerOutput:
         """One token per row of logits, written back into the device's table."""

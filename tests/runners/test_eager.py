@@ -47,18 +47,17 @@ def test_a_row_without_numbers_ends_alone(
     params = SamplingParams(temperature=temperature, seed=1, max_tokens=8, ignore_eos=True)
     with LLM(device="cpu") as llm:
         right = [o.token_ids for o in llm.generate(prompts, params, use_tqdm=False)]
-        forward, num_steps = llm.engine.runner._forward, 0
+        draw, num_steps = llm.engine.runner._draw, 0
 
-        def broken(batch):
+        def broken(spans, logits):
             nonlocal num_steps
             num_steps += 1
-            logits = forward(batch)
             if num_steps == 4:
                 logits = logits.clone()
                 logits[1, 7] = value
-            return logits
+            return draw(spans, logits)
 
-        monkeypatch.setattr(llm.engine.runner, "_forward", broken)
+        monkeypatch.setattr(llm.engine.runner, "_draw", broken)
         outputs = llm.generate(prompts, params, use_tqdm=False)
         llm.engine.scheduler.check_invariants()
     assert [o.finish_reason for o in outputs] == ["length", "error"]
