@@ -173,8 +173,7 @@ class EagerRunner:
         times = [perf_counter()]
         batch = tables.prepare(plan)
         times.append(perf_counter())
-        is_each_sampled = len(batch.logit_rows) == len(batch.positions)
-        logits = self._decode(batch) if is_each_sampled else self._forward(batch)
+        logits = self._forward(batch)
         times.append(perf_counter())
         output = self._sample(plan.spans, batch, logits) if len(batch.logit_rows) else None
         times.append(perf_counter())
@@ -190,10 +189,6 @@ class EagerRunner:
         attend = self.backend.bind(batch, self.kv_cache)
         hidden = self.model(batch.token_ids, batch.positions, attend, batch.logit_rows)
         return self.model.logits(hidden)
-
-    def _decode(self, batch: Batch) -> Tensor:
-        """The same for a step each of whose tokens is sampled from."""
-        return self._forward(batch)
 
     def _sample(self, spans: Spans, batch: Batch, logits: Tensor) -> SamplerOutput:
         """One token per row of logits, written back into the device's table."""

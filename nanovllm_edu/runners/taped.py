@@ -49,11 +49,14 @@ class TapeRunner(EagerRunner):
     _made_of: Sequence[object] = ()
     _why_not: str | None = None
 
-    def _decode(self, batch: Batch) -> Tensor:
+    def _forward(self, batch: Batch) -> Tensor:
         count = len(batch.positions)
-        step = self._step(count) if count <= MOST_TOKENS and self._may_play() else None
+        is_small = count == len(batch.logit_rows) <= MOST_TOKENS
+        if not is_small or not self._may_play():
+            return super()._forward(batch)
+        step = self._step(count)
         if step is None:
-            return self._forward(batch)
+            return super()._forward(batch)
         torch.index_select(self.model.embed_tokens.weight, 0, batch.token_ids, out=step.hidden)
         step.places.positions.copy_(batch.positions)
         step.places.slots.copy_(batch.slot_mapping)

@@ -47,17 +47,18 @@ def test_a_row_without_numbers_ends_alone(
     params = SamplingParams(temperature=temperature, seed=1, max_tokens=8, ignore_eos=True)
     with LLM(device="cpu") as llm:
         right = [o.token_ids for o in llm.generate(prompts, params, use_tqdm=False)]
-        draw, num_steps = llm.engine.runner._draw, 0
+        forward, num_steps = llm.engine.runner._forward, 0
 
-        def broken(spans, logits):
+        def broken(batch):
             nonlocal num_steps
             num_steps += 1
+            logits = forward(batch)
             if num_steps == 4:
                 logits = logits.clone()
                 logits[1, 7] = value
-            return draw(spans, logits)
+            return logits
 
-        monkeypatch.setattr(llm.engine.runner, "_draw", broken)
+        monkeypatch.setattr(llm.engine.runner, "_forward", broken)
         outputs = llm.generate(prompts, params, use_tqdm=False)
         llm.engine.scheduler.check_invariants()
     assert [o.finish_reason for o in outputs] == ["length", "error"]
