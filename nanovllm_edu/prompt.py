@@ -1,7 +1,7 @@
 """From a prompt, in any of the forms that people write it, to token ids that a model knows.
 
 A prompt may hold a hundred thousand tokens, so no line of Python looks at one: an array of C
-integers takes in integers alone, and `min` and `max` find what no vocabulary has.
+integers takes in integers alone, and `max` finds the largest.
 
 Read next: `intake.py`.
 """
@@ -10,7 +10,6 @@ Read next: `intake.py`.
 # (a user's value may be of any type)
 
 from array import array
-from operator import index
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nanovllm_edu.core.request.option_checks import as_integer
@@ -134,14 +133,13 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
         raise _not_in_vocabulary(worst, vocab_size, where) from None
     if not token_ids:
         raise RequestError(f"{where}the prompt is empty; give at least one token.")
-    try:
-        least, largest = index(min(prompt)), index(max(prompt))  # of objects: faster than below
-    except TypeError:  # integers that cannot be compared
-        least, largest = min(token_ids), max(token_ids)
+    kinds = {*map(type, prompt)}
+    if bool in kinds:  # False and True have become 0 and 1
+        raise _no_prompt(prompt, where)
+    # The same numbers, as objects already; but another kind of integer may not be comparable.
+    largest = max(prompt if kinds == {int} else token_ids)
     if largest >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size, where)
-    if least < 2 and bool in map(type, prompt):  # False and True have become 0 and 1
-        raise _no_prompt(prompt, where)
     return token_ids
 
 
