@@ -10,6 +10,7 @@ Read next: `intake.py`.
 # (a user's value may be of any type)
 
 from array import array
+from operator import countOf
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nanovllm_edu.core.request.option_checks import as_integer
@@ -133,11 +134,11 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
         raise _not_in_vocabulary(worst, vocab_size, where) from None
     if not token_ids:
         raise RequestError(f"{where}the prompt is empty; give at least one token.")
-    kinds = {*map(type, prompt)}
-    if bool in kinds:  # False and True have become 0 and 1
+    are_plain = countOf(map(type, prompt), int) == len(prompt)
+    if not are_plain and bool in map(type, prompt):  # False and True have become 0 and 1
         raise _no_prompt(prompt, where)
     # The same numbers, as objects already; but another kind of integer may not be comparable.
-    largest = max(prompt if kinds == {int} else token_ids)
+    largest = max(prompt if are_plain else token_ids)
     if largest >= vocab_size:
         raise _not_in_vocabulary(largest, vocab_size, where)
     return token_ids
