@@ -67,7 +67,7 @@ class EagerTicket:
             tokens = self._up_to_first_wrong_guess(token_ids)
         else:
             tokens = dict(zip(self.seq_ids, zip(token_ids, strict=True), strict=True))
-        logprobs = self.output.logprobs_of(self.seq_ids)
+        logprobs = self.output.logprobs_of(self.seq_ids) if self.output.logprobs else {}
         return StepOutput(tokens, logprobs, self._errors(token_ids), timings=self.timings)
 
     def _errors(self, token_ids: list[int]) -> dict[int, str]:
@@ -161,7 +161,8 @@ class EagerRunner:
         """Starts one step. On a CPU it is done when this returns."""
         if self.kv_cache is None or self.tables is None:
             raise EngineClosedError("this runner is closed; make a new engine.")
-        self.kv_cache.copy_blocks(plan.copies)
+        if plan.copies:
+            self.kv_cache.copy_blocks(plan.copies)
         if not plan.spans:
             self.tables.take_in(plan)
             return EagerTicket((), None, {})
