@@ -1,4 +1,4 @@
-"""A small step's ends in C: its tokens are looked up in the tables, and the next ones written there.
+"""A small step's ends in C: its tokens are looked up in tables, and the next ones written there.
 
 torch would do either by a dozen operations, each of some microseconds: as long as a small model's
 layer takes.

@@ -120,7 +120,7 @@ def _is_plain(params: SamplingParams) -> bool:
 
 
 def _take_in(plan: StepPlan, tables: DeviceTables) -> None:
-    """Takes in the news. Where nobody joined they are a few numbers, and need no batch of arrays."""
+    """Takes in the news: a few numbers where nobody joined, for which arrays are not worth it."""
     if plan.joined or plan.sampling_updates:
         tables.take_in(plan)
         return

@@ -73,13 +73,15 @@ class Tapes:
         return self._steps[count]
 
     def pack(self) -> None:
-        """Has the model run once, on a token that nobody reads."""
-        self.logits(self._places(1))
+        """Has the model run once, on a token of the spare row, which nobody reads."""
+        places = self._places(1)
+        places.sequences.fill_(self._tables.max_num_seqs)
+        self.logits(places)
 
     def _places(self, count: int) -> Places:
-        """Where tokens of the spare row are, far enough from its beginning."""
+        """Typical ones, by which work is dealt out: of several sequences, far from their beginning."""
         rows, positions, slots = self._numbers[:, :count].unbind()
-        rows.fill_(self._tables.max_num_seqs)
+        rows.copy_(torch.arange(count) % len(self._tables.token_ids))
         positions.fill_(min(TYPICAL_CONTEXT, self._tables.max_model_len) - 1)
         return Places(self._tables.block_tables, rows, positions, slots)
 
