@@ -1,9 +1,10 @@
-"""`TapeRunner`: on a CPU, steps of a few tokens, each of which is sampled from, come from a tape.
+"""`TapeRunner`: on a CPU, steps of a few tokens come from a tape.
 
-These are the steps in which sequences get a token each, or have guesses verified. They read all
-weights and compute little, so what Python does between the kernels, and waking a second thread for
-each of them, would take as long as the kernels. A tape does all in one call (`tapes.py`). Where
-everybody takes the likeliest token, one call more finds these and writes them into the tables.
+These are the steps in which sequences get a token each, have guesses verified, or begin where a
+cached prompt ends. They read all weights and compute little, so what Python does between the
+kernels, and waking a second thread for each of them, would take as long as the kernels. A tape does
+all in one call (`tapes.py`). Where everybody takes the likeliest token, one call more finds these
+and writes them into the tables.
 
 A tape holds addresses. It is made anew if a weight was written to, and left alone if somebody looks
 on (a hook) or another backend attends: then, and in all other steps, this is an `EagerRunner`.
@@ -28,6 +29,10 @@ from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, launched
 from nanovllm_edu.runners.model_state import ModelState
 from nanovllm_edu.runners.tapes import MOST_TOKENS, SmallStep, Tapes
 from nanovllm_edu.sampling.sampler import SamplerOutput
+
+
+MOST_FOR_EACH = 4
+"""Tokens for each that is sampled from: a tape compares all of them with the vocabulary."""
 
 
 class TapeRunner(EagerRunner):
@@ -63,11 +68,16 @@ class TapeRunner(EagerRunner):
             return super()._run(plan, kv_cache, tables)
         times = [perf_counter()]
         _take_in(plan, tables)
-        step.rows_and_positions[:] = _rows_and_positions(plan.spans)
+        layout = Layout.of(plan.spans) if _is_mixed(plan.spans) else None
+        step.rows_and_positions[:] = (
+            (layout.token_rows, layout.positions)
+            if layout
+            else (plan.spans.rows, plan.spans.starts)
+        )
         times.append(perf_counter())
         step.tape.play()
         times.append(perf_counter())
-        output = self._next_tokens(plan.spans, step, tables)
+        output = self._next_tokens(plan.spans, step, layout, tables)
         times.append(perf_counter())
         return launched(plan.spans, output, times)
 
@@ -91,14 +101,21 @@ class TapeRunner(EagerRunner):
             self._why_not = str(problem)
             return None
 
-    def _next_tokens(self, spans: Spans, step: SmallStep, tables: DeviceTables) -> SamplerOutput:
-        """One token per row of logits, written into the tables."""
+    def _next_tokens(
+        self, spans: Spans, step: SmallStep, layout: Layout | None, tables: DeviceTables
+    ) -> SamplerOutput:
+        """One token per row of logits that is sampled from, written into the tables."""
         logits, places = step.tape.result, step.places
-        if all(_is_plain(tables.rows[row].sampling) for row in spans.rows):
+        rows, positions = places.sequences, places.positions + 1
+        if layout is not None and len(layout.logit_rows) < len(logits):
+            logits = logits[torch.from_numpy(layout.logit_rows)]
+            rows = torch.from_numpy(layout.sampled_rows)
+            positions = torch.from_numpy(layout.sampled_positions)
+        elif all(_is_plain(tables.rows[row].sampling) for row in spans.rows):
             token_ids, are_broken = choose(logits, tables.token_ids, places)
             return SamplerOutput(token_ids, None, are_broken)
         output = self._draw(spans, logits)
-        tables.token_ids[places.sequences, places.positions + 1] = output.token_ids
+        tables.token_ids[rows, positions] = output.token_ids
         return output
 
     def close(self) -> None:
@@ -108,10 +125,15 @@ class TapeRunner(EagerRunner):
 
 
 def _num_tokens(spans: Spans) -> int:
-    """How many there are, if each of them is sampled from; else 0."""
+    """How many there are, if enough of them are sampled from; else 0."""
     count = sum(spans.nums_of_tokens)
-    is_each = count == len(spans) + sum(spans.nums_drafted) and all(spans.are_sampled)
-    return count if is_each else 0
+    num_sampled = sum(compress(spans.nums_drafted, spans.are_sampled)) + sum(spans.are_sampled)
+    return count if count <= MOST_FOR_EACH * num_sampled else 0
+
+
+def _is_mixed(spans: Spans) -> bool:
+    """Whether anybody has more than one token, or is not sampled from."""
+    return len(spans) < sum(spans.nums_of_tokens) or not all(spans.are_sampled)
 
 
 def _is_plain(params: SamplingParams) -> bool:
@@ -135,11 +157,3 @@ def _take_in(plan: StepPlan, tables: DeviceTables) -> None:
         zip(spans.rows, spans.starts, spans.givens, strict=True), spans.givens
     ):
         token_ids[row, start : start + len(given)] = given
-
-
-def _rows_and_positions(spans: Spans) -> tuple[object, object]:
-    """Those of each token."""
-    if not any(spans.nums_drafted):
-        return spans.rows, spans.starts
-    layout = Layout.of(spans)
-    return layout.token_rows, layout.positions

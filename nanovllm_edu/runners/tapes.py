@@ -79,7 +79,7 @@ class Tapes:
         self.logits(places)
 
     def _places(self, count: int) -> Places:
-        """Typical ones, by which work is dealt out: of several sequences, far from their beginning."""
+        """Typical ones, by which work is dealt out: of several sequences, far from the start."""
         rows, positions, slots = self._numbers[:, :count].unbind()
         rows.copy_(torch.arange(count) % len(self._tables.token_ids))
         positions.fill_(min(TYPICAL_CONTEXT, self._tables.max_model_len) - 1)

@@ -59,7 +59,27 @@ def test_equals_the_eager_runner(count: int, weights: str, played: list[int]) ->
             expected = answers(eager, count, *params)
             played.clear()
             assert answers(llm, count, *params) == expected
-            assert len(played) == (GREEDY.max_tokens - 1) * (count <= MOST_TOKENS)
+            num_steps = GREEDY.max_tokens - (count > 1)  # one short prompt is played too
+            assert len(played) == num_steps * (count <= MOST_TOKENS)
+
+
+@pytest.mark.parametrize("length", [16, 17, 18, 19])
+def test_the_rest_of_a_cached_prompt_is_played(length: int, played: list[int]) -> None:
+    """One to three tokens of each, of which the last is sampled from; beside who has begun."""
+    prompts = [[*range(300, 316), *range(400 + 9 * i, 400 + 9 * i + length - 16)] for i in range(6)]
+    with engine() as llm, engine(enforce_eager=True) as eager:
+        told = []
+        for one in (llm, eager):
+            one.generate([[*range(300, 316), 7]], GREEDY, use_tqdm=False)  # its block is cached now
+            played.clear()
+            seqs = one.engine.add_requests((prompt, PARAMS) for prompt in prompts[:3])
+            one.engine.step()
+            seqs += one.engine.add_requests((prompt, GREEDY) for prompt in prompts[3:])
+            records = list(one.engine.run())
+            told.append([(seq.output_token_ids, seq.logprobs) for seq in seqs])
+            if one is llm and length > 16:
+                assert len(played) == 1 + len(records)
+    assert told[0] == told[1]
 
 
 def test_sequences_that_end_one_by_one(played: list[int]) -> None:
