@@ -30,7 +30,6 @@ from nanovllm_edu.runners.model_state import ModelState
 from nanovllm_edu.runners.tapes import MOST_TOKENS, SmallStep, Tapes
 from nanovllm_edu.sampling.sampler import SamplerOutput
 
-
 MOST_FOR_EACH = 4
 """Tokens for each that is sampled from: a tape compares all of them with the vocabulary."""
 
