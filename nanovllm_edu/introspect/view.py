@@ -8,32 +8,18 @@ A page that follows a running server gets hundreds of steps a second, so what is
 little here: whoever goes on by a token is not named (`introspect/going_on.py`).
 
 It knows nothing of pages. The shape is described in docs/reference/recording_format.md. Read next:
-`introspect/going_on.py`; `viewer/js/state.js`, which applies the differences.
+`introspect/step_entry.py`; `introspect/going_on.py`; `viewer/js/state.js`, which applies the
+differences.
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from nanovllm_edu.core.events import (
-    BlockEvicted,
-    DraftVerified,
-    Event,
-    Finished,
-    Preempted,
-    PrefixHit,
-)
+from nanovllm_edu.core.events import PrefixHit
 from nanovllm_edu.core.plan import Spans, StepPlan
 from nanovllm_edu.core.step_record import StepRecord, kind_of
-from nanovllm_edu.introspect.breakpoints import breakpoints_at
-from nanovllm_edu.introspect.codec import (
-    PHASES,
-    RANK_PHASES,
-    encode_ranks,
-    encode_times,
-    list_change,
-    micros,
-)
+from nanovllm_edu.introspect.codec import PHASES, RANK_PHASES, list_change, micros
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.frame import encode_params, encode_request, hash_to_text
 from nanovllm_edu.introspect.going_on import NOBODY, GoingOn, going_on
@@ -41,16 +27,10 @@ from nanovllm_edu.introspect.history import Content, FoldedSequence
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 from nanovllm_edu.introspect.labels import LABELS
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.step_entry import MARKS, WORK, encode_step, endings, given
 
 FORMAT = "nanovllm-edu view"
 SCHEMA_VERSION = 3
-WORK = ("prefill", "cached", "decode", "verify")
-"""What a span does; "cached" is the prefill that is left after a prefix hit."""
-_WORK = {kind: number for number, kind in enumerate(WORK)}
-MARKS = ("prefix hit", "eviction", "preemption", "sequence finishes", "wrong guess")
-"""Breakpoints that a page marks: a step has bit `1 << i` for the i-th of them."""
-_KIND = {kind: number for number, kind in enumerate(LABELS)}
-_MARKED = (PrefixHit, BlockEvicted, Preempted, Finished, DraftVerified)
 
 
 class _Shown(NamedTuple):
@@ -186,7 +166,7 @@ class View:
         """What is new since the last time; nothing of what is as it was."""
         fold = self._fold
         told = fold.touched_seqs.union(moved.left)
-        values = _given(
+        values = given(
             gone=[[i, *_counts(seq)] for i, seq in fold.ended.items() if i in self._shown],
             on=bool(moved.seq_ids),
             waiting=self._change_of_list(self._waiting, fold.waiting),
@@ -228,7 +208,7 @@ class View:
                 first = _first_difference(table, now)
                 tables[str(seq_id)] = [first, list(now[first:])]
             self._shown[seq_id] = _Shown(origin, seq.row, now)
-        return _given(seqs=counts, origins=origins, rows=rows, tables=tables, matches=matches)
+        return given(seqs=counts, origins=origins, rows=rows, tables=tables, matches=matches)
 
     def _change_of_list(self, before: list[int], after: Iterable[int]) -> list[Any] | None:
         now = list(after)
@@ -266,14 +246,14 @@ class View:
             case Added():
                 return {"add": encode_request(entry.request), "at": micros(entry.seconds)}
             case Aborted():
-                return {"abort": _endings(entry.events)}
+                return {"abort": endings(entry.events)}
             case Updated():
                 return {"update": entry.seq_id, "params": encode_params(entry.params)}
             case Resumed():
                 return {"resume": entry.why, "planned": entry.frame.num_planned}
             case Stepped():
                 at = {"at": micros(entry.seconds), "planned": self._fold.num_planned}
-                return {**_step(entry.record, stays), **at, **self._tables(entry.record)}
+                return {**encode_step(entry.record, stays), **at, **self._tables(entry.record)}
 
     def _tables(self, record: StepRecord) -> dict[str, Any]:
         """Block tables that the step used and that are other ones after it."""
@@ -316,70 +296,3 @@ def _first_difference(before: tuple[int, ...], after: tuple[int, ...]) -> int:
         return len(before)
     pairs = enumerate(zip(before, after, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
-
-
-def _step(record: StepRecord, stays: GoingOn) -> dict[str, Any]:
-    if len(stays.seq_ids) == len(record.spans):
-        told: dict[str, Any] = {"spans": []}
-    else:
-        told = _told_spans(record, len(stays.seq_ids))
-    if stays.seq_ids:
-        told["on"] = list(stays.left)
-        told["given"] = [record.new_tokens[seq_id][0] for seq_id in stays.seq_ids]
-    if events := record.events:
-        told["events"] = [_event(event) for event in events]
-    if any(isinstance(event, _MARKED) for event in events):
-        told |= _given(
-            finished=_endings(record.effects),
-            preempted=list(record.preempted),
-            marks=sum(1 << MARKS.index(n) for n in breakpoints_at(record) if n in MARKS),
-        )
-    blocked = [record.blocked.seq_id, record.blocked.detail] if record.blocked else None
-    ranks = encode_ranks(record)
-    told |= _given(blocked=blocked, in_flight=record.num_in_flight, ranks=ranks)
-    return {"step": record.step_id, "times": encode_times(record.timings, PHASES), **told}
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """Those that are not empty."""
-    return {name: value for name, value in values.items() if value}
-
-
-def _told_spans(record: StepRecord, first: int) -> dict[str, Any]:
-    """The spans from the `first` on, and what came of them."""
-    hits = {e.seq_id for e in record.plan.events if isinstance(e, PrefixHit) and e.num_tokens}
-    spans: list[int] = []
-    tokens: list[list[int]] = []
-    for span in record.spans[first:]:
-        seq_id, _, start, num_tokens, _, num_drafted, is_sampled = span
-        kind = "cached" if seq_id in hits else kind_of(span)
-        spans += seq_id, start, num_tokens, _WORK[kind], int(is_sampled)
-        if is_sampled and seq_id in record.new_tokens:
-            place = start + num_tokens - num_drafted
-            tokens.append([seq_id, place, *record.new_tokens[seq_id]])
-    return {"spans": spans, **_given(tokens=tokens, drafts=_drafts(record))}
-
-
-def _drafts(record: StepRecord) -> dict[str, Any]:
-    """seq_id -> its guesses, and how many of them came true (null: nobody asks any more)."""
-    if not any(record.spans.nums_drafted):
-        return {}
-    accepted = {e.seq_id: e.num_accepted for e in record.effects if isinstance(e, DraftVerified)}
-    return {
-        str(span.seq_id): [list(span.drafted), accepted.get(span.seq_id)]
-        for span in record.spans
-        if span.num_drafted
-    }
-
-
-def _event(event: Event) -> list[Any]:
-    """`[number of its kind, seq_id, sentence]`, and its first block if it has one."""
-    block_ids = getattr(event, "block_ids", ())
-    if isinstance(event, BlockEvicted):
-        block_ids = (event.block_id,)
-    return [_KIND[type(event)], event.seq_id, event.why, *block_ids[:1]]
-
-
-def _endings(events: Iterable[Event]) -> dict[str, list[str]]:
-    """seq_id -> reason and what is behind it."""
-    return {str(e.seq_id): [e.reason, e.detail] for e in events if isinstance(e, Finished)}
