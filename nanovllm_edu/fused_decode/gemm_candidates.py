@@ -1,7 +1,7 @@
 """What comes into question for a GEMM of some rows, and how long each should take.
 
-The library can make it, Triton, and on a Hopper GPU our own CUDA C++: `few_rows.cu` for the fewest
-rows, `gemm.cu` for more (`gemm_plan.py`). Ours can be cut in many ways. A GEMM is limited by one of
+The library can make it, Triton, and on a Hopper GPU CUDA C++: `kernels/hopper/few_rows.cu` up to 16
+rows, `kernels/hopper/gemm.cu` for more. Ours can be cut in many ways. A GEMM is limited by one of
 three ways that its operands go:
 
     memory -> L2            every weight once
