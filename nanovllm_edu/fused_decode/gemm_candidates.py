@@ -1,8 +1,8 @@
 """What comes into question for a GEMM of some rows, and how long each should take.
 
-The library can make it, Triton, and on a Hopper GPU our own CUDA C++ (`gemm_plan.py`):
-`kernels/hopper/few_rows.cu` for the fewest rows, `kernels/hopper/gemm.cu` for more. Ours can be cut
-in many ways. A GEMM is limited by one of three ways that its operands go:
+The library can make it, Triton, and on a Hopper GPU CUDA C++: `kernels/hopper/few_rows.cu` up to 16
+rows, `kernels/hopper/gemm.cu` for more. Ours can be cut in many ways. A GEMM is limited by one of
+three ways that its operands go:
 
     memory -> L2            every weight once
     L2 -> multiprocessors   a block's rows of x and columns of w, less what a cluster shares
