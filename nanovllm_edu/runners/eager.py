@@ -281,7 +281,8 @@ class EagerRunner:
 
 def launched(spans: Spans, output: SamplerOutput | None, times: Sequence[float]) -> EagerTicket:
     """The ticket of a step whose parts began and ended at these times."""
-    timings = dict(zip(("prepare", "forward", "sample"), map(sub, times[1:], times), strict=True))
+    names: Sequence[str] = ("prepare", "forward", "sample")
+    timings = dict(zip(names, map(sub, times[1:], times), strict=True))
     if not any(spans.nums_drafted):
         return ticket([*compress(spans.seq_ids, spans.are_sampled)], output, timings)
     seq_ids = [span.seq_id for span in spans for _ in range(span.num_claimed)]

@@ -45,7 +45,7 @@ def test_a_row_without_numbers_ends_alone(
 ) -> None:
     prompts = ["Once upon a time", "What is a KV cache?"]
     params = SamplingParams(temperature=temperature, seed=1, max_tokens=8, ignore_eos=True)
-    with LLM(device="cpu") as llm:
+    with LLM(device="cpu", enforce_eager=True) as llm:
         right = [o.token_ids for o in llm.generate(prompts, params, use_tqdm=False)]
         forward, num_steps = llm.engine.runner._forward, 0
 
