@@ -30,7 +30,7 @@ def _random_prompts(random: Random) -> Prompts:
 
 def _busy_llm(prompts: Prompts) -> LLM:
     """A few prompts and eight tokens per step: most of the steps mix prefill and decode."""
-    llm = LLM(num_blocks=48, block_size=4, max_num_batched_tokens=8)
+    llm = LLM(num_blocks=48, block_size=4, max_num_batched_tokens=8, enforce_eager=True)
     for prompt in prompts:
         llm.engine.add_request(list(prompt), GREEDY)
     return llm

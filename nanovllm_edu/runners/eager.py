@@ -14,7 +14,6 @@ how many threads a step gets, `machine.py` for what it says that it is; `taped.p
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from operator import sub
 from time import perf_counter
 
 import torch
@@ -282,7 +281,8 @@ class EagerRunner:
 
 def launched(spans: Spans, output: SamplerOutput | None, times: Sequence[float]) -> EagerTicket:
     """The ticket of a step whose parts began and ended at these times."""
-    timings = dict(zip(("prepare", "forward", "sample"), map(sub, times[1:], times), strict=True))
+    parts = zip(("prepare", "forward", "sample"), times[:-1], times[1:], strict=True)
+    timings: dict[str, float] = {name: end - begin for name, begin, end in parts}
     if not any(spans.nums_drafted):
         return ticket([*compress(spans.seq_ids, spans.are_sampled)], output, timings)
     seq_ids = [span.seq_id for span in spans for _ in range(span.num_claimed)]

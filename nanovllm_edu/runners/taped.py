@@ -3,8 +3,8 @@
 These are the steps in which sequences get a token each, have guesses verified, or begin where a
 cached prompt ends. They read all weights and compute little, so what Python does between the
 kernels, and waking a second thread for each of them, would take as long as the kernels. A tape does
-all in one call (`tapes.py`). Where everybody takes the likeliest token, one call more finds these
-and writes them into the tables.
+all in one call (`tapes.py`). Where everybody takes the likeliest token, and nobody has put another
+sampler here, one call more finds these and writes them into the tables.
 
 A tape holds addresses. It is made anew if a weight was written to, and left alone if somebody looks
 on (a hook) or another backend attends: then, and in all other steps, this is an `EagerRunner`.
@@ -28,7 +28,7 @@ from nanovllm_edu.paged.layout import Layout
 from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, launched
 from nanovllm_edu.runners.model_state import ModelState
 from nanovllm_edu.runners.tapes import MOST_TOKENS, SmallStep, Tapes
-from nanovllm_edu.sampling.sampler import SamplerOutput
+from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
 
 MOST_FOR_EACH = 4
 """Tokens for each that is sampled from: a tape compares all of them with the vocabulary."""
@@ -110,7 +110,9 @@ class TapeRunner(EagerRunner):
             logits = logits[torch.from_numpy(layout.logit_rows)]
             rows = torch.from_numpy(layout.sampled_rows)
             positions = torch.from_numpy(layout.sampled_positions)
-        elif all(_is_plain(tables.rows[row].sampling) for row in spans.rows):
+        elif type(self._sampler) is Sampler and all(
+            _is_plain(tables.rows[row].sampling) for row in spans.rows
+        ):
             token_ids, are_broken = choose(logits, tables.token_ids, places)
             return SamplerOutput(token_ids, None, are_broken)
         output = self._draw(spans, logits)

@@ -12,6 +12,7 @@ from nanovllm_edu.native.tape import Tape
 from nanovllm_edu.runners.eager import EagerRunner
 from nanovllm_edu.runners.taped import TapeRunner
 from nanovllm_edu.runners.tapes import MOST_TOKENS
+from nanovllm_edu.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.skipif(
     bool(why_unavailable(torch.device("cpu"), torch.float32)), reason="no C compiler"
@@ -187,6 +188,22 @@ def test_a_weight_that_changes_is_seen(played: list[int]) -> None:
         layers[0].mlp, layers[1].mlp = layers[1].mlp, layers[0].mlp
         assert answers(llm) == answers(eager)
         assert len(played) > before
+
+
+def test_a_sampler_of_ones_own_is_asked(played: list[int]) -> None:
+    asked: list[int] = []
+
+    class Own(Sampler):
+        def choose(self, logits: torch.Tensor, params: Any) -> torch.Tensor:
+            asked.append(len(logits))
+            return torch.full((len(logits),), 400)
+
+    with engine() as llm:
+        cast(Any, llm.engine.runner)._sampler = Own()
+        outputs = llm.generate([[300], [301]], GREEDY, use_tqdm=False)
+    assert [output.token_ids for output in outputs] == [[400] * 20] * 2
+    assert asked == [2] * 20
+    assert played
 
 
 def test_a_hook_is_called(played: list[int]) -> None:
