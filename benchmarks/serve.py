@@ -10,6 +10,7 @@ only. (Linux, for the processor time of each process.)
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -40,12 +41,15 @@ from nanovllm_edu.serve.app import Served
 from nanovllm_edu.serve.gatekeeper import Rules
 from nanovllm_edu.serve.limits import ServeLimits
 from nanovllm_edu.serve.server import Address, ServerThread
+from nanovllm_edu.serve.watch import SECONDS as SECONDS_BETWEEN_LOOKS
 
 STREAMS, REQUESTS, WORDS, TOKENS = 64, 192, 24, 48
 OPTIONS = {"max_num_seqs": STREAMS, "enable_prefix_caching": False, "num_blocks": 1024}
 PARAMS = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
 SECONDS = 8
 """So long users come to a server that is to be overloaded."""
+LOOKS = 8
+"""A page is told of new steps so often in one measurement: that is when it costs something."""
 COMMAND = [sys.executable, "-m", "nanovllm_edu"]
 
 
@@ -223,9 +227,10 @@ async def _seconds_a_step(llm: AsyncLLM, served: Served, *, watched: bool) -> tu
     watcher = asyncio.create_task(watch()) if watched else None
     await asyncio.sleep(0.3)
     before, begin, took = llm.metrics().num_steps, perf_counter(), process_time()
-    prompts = [[10 + i, 11, 12, 13] for i in range(16)]
-    params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
-    await llm.stream([*prompts], params).outputs()
+    while perf_counter() - begin < LOOKS * SECONDS_BETWEEN_LOOKS:
+        prompts = [[10 + i, *range(11, 14 + i)] for i in range(16)]  # blocks end at other steps
+        params = SamplingParams(temperature=0, max_tokens=100, ignore_eos=True)
+        await llm.stream([*prompts], params).outputs()
     num_steps = llm.metrics().num_steps - before
     seconds = (perf_counter() - begin) / num_steps, (process_time() - took) / num_steps
     if watcher:
@@ -239,6 +244,8 @@ def watching(rounds: int) -> dict[str, float]:
 
     async def main() -> list[tuple[float, ...]]:
         async with AsyncLLM(**OPTIONS) as llm:
+            gc.collect()
+            gc.freeze()  # as `serve` does
             served, pairs = Served(llm, "tiny", Rules()), list[tuple[float, ...]]()
             await _seconds_a_step(llm, served, watched=True)
             for _ in range(3 * rounds):

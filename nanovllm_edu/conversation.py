@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, NotRequired, TypedDict
 
 from nanovllm_edu.chat_template import GENERATION_TAG
-from nanovllm_edu.errors import RequestError, refuse_broken_text, shown
+from nanovllm_edu.errors import RequestError, broken_text, shown
 
 EXAMPLE = "[{'role': 'user', 'content': 'Hello'}]"
 TIME_LIMIT = 5.0
@@ -80,7 +80,10 @@ def _checked_message(message: Any) -> Message:
             f"the content {shown(content)} of a message is neither text nor a list of parts; "
             f"write {EXAMPLE}."
         )
-    refuse_broken_text(content, "a message's content")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise broken_text(error, "a message's content") from None
     return {**message, "content": content}  # type: ignore[typeddict-item]
 
 

@@ -52,7 +52,7 @@ from nanovllm_edu.errors import (
     RequestError,
 )
 from nanovllm_edu.forking import Parts, fork_parts
-from nanovllm_edu.gate import Exclusive, Gate
+from nanovllm_edu.gate import Gate
 from nanovllm_edu.grammar import Grammars
 from nanovllm_edu.intake import Intake, updated
 from nanovllm_edu.limits import build_scheduler
@@ -97,9 +97,9 @@ class LLMEngine:
 
     # ------------------------------------------------------------------ requests
 
-    def exclusive(self) -> Exclusive:
-        """A block between whose lines no other thread and no interrupt comes."""
-        return self._gate.exclusive()
+    def exclusive(self) -> Gate:
+        """For a `with` block between whose lines no other thread and no interrupt comes."""
+        return self._gate
 
     def add_request(
         self, prompt: str | list[int], sampling_params: SamplingParams | None = None
@@ -143,7 +143,8 @@ class LLMEngine:
                     seqs += self._intake.sequences(first_id, token_ids, params)
                 self.scheduler.add(*seqs)
                 for seq in seqs:
-                    seq.judge = self._intake.judge(seq)
+                    if seq.params.stop:
+                        seq.judge = self._intake.judge(seq)
                 self._next_seq_id += len(seqs)  # a request that is refused takes no number
             return seqs
         except BaseException:  # an interrupt that waited: nobody will ever know these numbers
@@ -286,8 +287,7 @@ class LLMEngine:
             return False  # everything depends on tokens that are still in flight
         plan_seconds = self.clock() - begin
         try:
-            with shield.window():
-                ticket = self.runner.launch(plan)
+            ticket = shield.open_for(self.runner.launch, plan)
         except BaseException as error:
             self._take_back(error, plan)
             raise
@@ -299,8 +299,7 @@ class LLMEngine:
         """Waits for the oldest step in flight and takes in its tokens."""
         step = self._in_flight[0]
         try:
-            with shield.window():
-                output = step.ticket.wait()
+            output = shield.open_for(step.ticket.wait)
             self.scheduler.check_output(step.plan, output)
         except Exception as error:
             self._take_back(error)

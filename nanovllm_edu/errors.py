@@ -156,12 +156,10 @@ def unknown_option(
     return ConfigError(f"unknown option {asked}={shown(value)}; {hint}")
 
 
-def refuse_broken_text(text: str, what: str) -> None:
-    """Raises a RequestError if a text holds half of a character, which no tokenizer can take."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(
-            f"{what} holds half of a character, {text[error.start]!r}, at position {error.start}; "
-            "remove it, or read the text anew with errors='replace'."
-        ) from None
+def broken_text(error: UnicodeEncodeError, what: str) -> RequestError:
+    """The error for a text that holds half of a character: no tokenizer can take it."""
+    half, position = error.object[error.start], error.start
+    return RequestError(
+        f"{what} holds half of a character, {half!r}, at position {position}; remove it, or read "
+        "the text anew with errors='replace'."
+    )

@@ -22,7 +22,7 @@ from nanovllm_edu.core.request.sequence import Sequence
 from nanovllm_edu.core.request.structured_outputs import StructuredOutputsParams
 from nanovllm_edu.errors import ConfigError, RequestError, shown
 from nanovllm_edu.grammar import Grammar, Grammars
-from nanovllm_edu.prompt import Prompt, Tokenizer, read_prompt
+from nanovllm_edu.prompt import Prompt, Tokenizer, TokenPrompt, read_prompt
 from nanovllm_edu.text_judge import TextJudge
 
 _DEFAULT_PARAMS = SamplingParams()
@@ -71,7 +71,10 @@ class Intake:
         for prompt, params in requests:
             if params is not before:
                 before, checked = params, self._checked(params)
-            token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size).token_ids
+            if isinstance(prompt, TokenPrompt):
+                token_ids = prompt.token_ids[:]
+            else:
+                token_ids = read_prompt(prompt, self.tokenizer, self.vocab_size).token_ids
             read.append((token_ids, checked))
         return read
 
@@ -150,7 +153,10 @@ class Intake:
     def sequences(
         self, first_id: int, token_ids: "array[int]", params: SamplingParams
     ) -> Iterator[Sequence]:
-        """The sequences that a request becomes: one for each answer, with ids in a row."""
+        """The sequences that a request becomes: one for each answer, with ids in a row.
+
+        `token_ids` is the first one's from then on.
+        """
         prompt_id = first_id if params.n > 1 else None
         for index in range(params.n):
             seq_id = first_id + index
@@ -158,7 +164,8 @@ class Intake:
                 seed = self.seed * 1_000_003 + seq_id
             else:
                 seed = sample_seed(params.seed, index)
-            seq = Sequence(seq_id, token_ids[:], len(token_ids), params, seed, prompt_id)
+            own = token_ids[:] if index else token_ids
+            seq = Sequence(seq_id, own, len(own), params, seed, prompt_id)
             if params.structured_outputs is not None:
                 seq.grammar = self._grammar(params.structured_outputs)
             yield seq
@@ -168,10 +175,9 @@ class Intake:
             raise RequestError(f"structured_outputs={shown(wanted.to_dict())} needs a tokenizer.")
         return self.grammars.of(wanted)
 
-    def judge(self, seq: Sequence) -> TextJudge | None:
-        """Who decides by its text whether `seq` ends, if it has stop strings."""
-        if not seq.params.stop or self.tokenizer is None:
-            return None
+    def judge(self, seq: Sequence) -> TextJudge:
+        """Who decides by its text whether `seq`, which has stop strings, ends."""
+        assert self.tokenizer is not None, "stop strings without a tokenizer are refused"
         return TextJudge(self.tokenizer, seq.params, seq.ending_token_ids)
 
 

@@ -249,9 +249,7 @@ class LLM:
                 f"{len(each)} sampling_params for {len(read)} prompts; give one, or one each."
             )
         with Shield():
-            seqs = self.engine.add_requests(
-                (prompt.token_ids, one) for prompt, one in zip(read, each, strict=True)
-            )
+            seqs = self.engine.add_requests(zip(read, each, strict=True))
             answers = iter([Answer(seq, self._judge(seq)) for seq in seqs])
             for prompt, one in zip(read, each, strict=True):
                 mine = list(islice(answers, 1 if one is None else one.n))

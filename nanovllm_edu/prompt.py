@@ -10,18 +10,16 @@ Read next: `intake.py`.
 # (a user's value may be of any type)
 
 from array import array
+from operator import countOf
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.detokenizer import Decoder
-from nanovllm_edu.errors import RequestError, refuse_broken_text, shown
-
-FALSE, TRUE = array(TOKEN_TYPE, [False]).tobytes(), array(TOKEN_TYPE, [True]).tobytes()
-"""How they lie in memory once they are integers."""
+from nanovllm_edu.errors import RequestError, broken_text, shown
 
 Prompt: TypeAlias = Any
-"""Text, token ids in any form, or one of vLLM's dictionaries."""
+"""Text, token ids in any form, or one of vLLM's dictionaries; for an engine, one that was read."""
 
 
 class Tokenizer(Decoder, Protocol):
@@ -100,18 +98,14 @@ def read_prompt(
     text = None
     if isinstance(prompt, str):
         text = prompt
-        refuse_broken_text(text, f"{where}the prompt")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise broken_text(error, f"{where}the prompt") from None
         if tokenizer is None:
             raise RequestError(f"{where}this engine has no tokenizer; give token ids.")
         prompt = tokenizer.encode(text)
-    token_ids = _packed(prompt, vocab_size, where)
-    if not token_ids:
-        raise RequestError(f"{where}the prompt is empty; give at least one token.")
-    # The same numbers; those of a list are objects already.
-    largest = int(max(prompt if isinstance(prompt, list) else token_ids))
-    if largest >= vocab_size:
-        raise _not_in_vocabulary(largest, vocab_size, where)
-    return TokenPrompt(text, token_ids)
+    return TokenPrompt(text, _packed(prompt, vocab_size, where))
 
 
 def _unwrapped(prompt: dict[Any, Any], where: str) -> Any:
@@ -127,11 +121,9 @@ def _unwrapped(prompt: dict[Any, Any], where: str) -> Any:
 
 
 def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
-    if isinstance(prompt, array) and prompt.typecode == TOKEN_TYPE:
-        return prompt[:]
-    if hasattr(prompt, "tolist"):  # of numpy, torch or Python
-        prompt = prompt.tolist()
-    if not isinstance(prompt, (list, tuple)):
+    if hasattr(prompt, "tolist") and getattr(prompt, "typecode", "") != TOKEN_TYPE:
+        prompt = prompt.tolist()  # of numpy, torch or Python
+    if not isinstance(prompt, (list, tuple, array)):
         raise _no_prompt(prompt, where)
     try:
         token_ids = array(TOKEN_TYPE, prompt)  # 1.5 and "1" are a TypeError
@@ -140,10 +132,15 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
     except OverflowError:  # below 0, or too large for any vocabulary
         worst = next(i for i in prompt if not 0 <= i < vocab_size)
         raise _not_in_vocabulary(worst, vocab_size, where) from None
-    # False and True have become 0 and 1: where neither stands in memory, there was none.
-    data = token_ids.tobytes()
-    if (FALSE in data or TRUE in data) and bool in map(type, prompt):
+    if not token_ids:
+        raise RequestError(f"{where}the prompt is empty; give at least one token.")
+    are_plain = countOf(map(type, prompt), int) == len(prompt)
+    if not are_plain and bool in map(type, prompt):  # False and True have become 0 and 1
         raise _no_prompt(prompt, where)
+    # The same numbers, as objects already; but another kind of integer may not be comparable.
+    largest = max(prompt if are_plain else token_ids)
+    if largest >= vocab_size:
+        raise _not_in_vocabulary(largest, vocab_size, where)
     return token_ids
 
 

@@ -13,6 +13,7 @@ NEEDED = {
     "nanovllm_edu/native/ops.c",
     "nanovllm_edu/native/power_of_two.h",
     "nanovllm_edu/kernels/hopper/hopper.cuh",
+    "nanovllm_edu/kernels/hopper/few_rows.cu",
     "nanovllm_edu/kernels/hopper/gemm.cu",
     "nanovllm_edu/kernels/hopper/decode.cu",
     "nanovllm_edu/tiny/model/config.json",

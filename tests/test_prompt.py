@@ -62,6 +62,16 @@ def test_the_callers_tokens_are_copied(prompt):
     assert list(prompt) == [1, 2]
 
 
+def test_integers_that_cannot_be_compared_are_token_ids_too():
+    class Five:
+        def __index__(self):
+            return 5
+
+    assert list(read_prompt([Five(), Five()], None, 10).token_ids) == [5, 5]
+    with pytest.raises(RequestError, match=r"token id 5 is not in \[0, 5\)"):
+        read_prompt([Five(), Five()], None, 5)
+
+
 def test_text_goes_through_the_tokenizer():
     assert list(read_prompt("ab", Spelling(), 128).token_ids) == [97, 98]
 

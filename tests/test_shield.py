@@ -47,31 +47,32 @@ def test_an_interrupt_is_held_back_until_the_end_of_the_block() -> None:
         pass  # nothing is left of it
 
 
-def test_in_a_window_it_is_raised_at_once() -> None:
+def test_while_it_is_open_it_is_raised_at_once() -> None:
     def work(lines: list[int]) -> None:
-        with Shield() as shield, shield.window():
+        def press_and_go_on() -> None:
             press()
             lines.append(1)
+
+        with Shield() as shield:
+            shield.open_for(press_and_go_on)
 
     assert reached(work) == []
 
 
-def test_what_is_held_back_is_raised_when_a_window_opens() -> None:
+def test_what_is_held_back_is_raised_when_it_opens() -> None:
     def work(lines: list[int]) -> None:
         with Shield() as shield:
             press()
             lines.append(1)
-            with shield.window():
-                lines.append(2)
+            shield.open_for(lines.append, 2)
 
     assert reached(work) == [1]
 
 
-def test_behind_a_window_it_is_held_back_again() -> None:
+def test_when_it_has_closed_it_is_held_back_again() -> None:
     def work(lines: list[int]) -> None:
         with Shield() as shield:
-            with shield.window():
-                lines.append(1)
+            shield.open_for(lines.append, 1)
             press()
             lines.append(2)
 
@@ -116,8 +117,7 @@ def test_an_interrupt_that_is_ignored_stays_so() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Shield() as shield:
         press()
-        with shield.window():
-            press()
+        shield.open_for(press)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -131,9 +131,9 @@ def test_in_another_thread_nothing_happens() -> None:
     found: list[object] = []
 
     def work() -> None:
-        with Shield() as shield, shield.window():
+        with Shield() as shield:
             shield.check()
-            found.append(signal.getsignal(signal.SIGINT))
+            found.append(shield.open_for(signal.getsignal, signal.SIGINT))
 
     thread = Thread(target=work)
     thread.start()
@@ -144,5 +144,4 @@ def test_in_another_thread_nothing_happens() -> None:
 def test_a_shield_that_was_not_entered_has_nothing_to_raise() -> None:
     shield = Shield()
     shield.check()
-    with shield.window():
-        pass
+    assert shield.open_for(divmod, 7, 2) == (3, 1)

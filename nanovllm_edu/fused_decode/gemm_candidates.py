@@ -1,7 +1,8 @@
 """What comes into question for a GEMM of some rows, and how long each should take.
 
-Three can make it (`gemm_plan.py`), and ours can be cut in many ways. A GEMM of few rows is limited
-by one of three ways that its operands go:
+The library can make it, Triton, and on a Hopper GPU our own CUDA C++ (`gemm_plan.py`):
+`kernels/hopper/few_rows.cu` for the fewest rows, `kernels/hopper/gemm.cu` for more. Ours can be cut
+in many ways. A GEMM is limited by one of three ways that its operands go:
 
     memory -> L2            every weight once
     L2 -> multiprocessors   a block's rows of x and columns of w, less what a cluster shares
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmShape
+from nanovllm_edu.kernels.hopper import few_rows
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import DEPTH, HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
 
@@ -29,21 +32,31 @@ MULTIPROCESSORS = 132
 SHARED_BYTES = 226 * 1024
 """Of a multiprocessor, for tiles; two blocks have half of it each."""
 MAX_CLUSTER = 8
+FEW_ROWS_CUTS = (
+    (16, 16, 2, 1), (16, 8, 4, 1), (16, 8, 2, 1), (16, 4, 4, 1), (16, 8, 6, 1), (16, 16, 4, 1),
+    (32, 4, 4, 4),
+)  # fmt: skip
+"""Columns, warps, units, splits: the last for deep GEMMs of few columns."""
 MOST_ROWS_IN_TRITON = 64
 
 # Of an H200. Bytes a second:
 FROM_MEMORY, FROM_L2, INTO_ONE = 4.2e12, 7e12, 64 * 1.755e9
 # The share of the memory's speed that a maker reaches, and seconds for a kernel:
-IN_TRITON, ON_HOPPER, IN_LIBRARY = (0.92, 3e-6), (0.7, 0.5e-6), (0.82, 3.5e-6)
+ON_HOPPER = 0.7, 0.5e-6
+_OTHERS = {Tiles: (0.92, 3e-6), FewRowsTiles: (0.95, 1e-6), type(None): (0.82, 3.5e-6)}
 ROUND_SECONDS, SPLIT_SECONDS = 1e-6, 0.5e-6
 
 
 @cache  # thousands of cuts are looked through, and a choice asks again and again
 def candidates(shape: GemmShape, num_rows: int, has_hopper: bool) -> tuple[AnyTiles, ...]:
     """What is worth measuring, and what should be fastest first; the library is last."""
-    ours: list[AnyTiles] = [*triton_tiles(shape, num_rows)]
-    if has_hopper:
-        ours += best_hopper_tiles(shape, num_rows)
+    ours: list[AnyTiles]
+    if not has_hopper:
+        ours = [*triton_tiles(shape, num_rows)]
+    elif num_rows <= few_rows.MOST_ROWS:  # of all that was tried, nothing else won
+        ours = [*few_rows_tiles(shape, num_rows)]
+    else:
+        ours = [*best_hopper_tiles(shape, num_rows)]
     return (*sorted(ours, key=lambda tiles: predicted_seconds(tiles, shape, num_rows)), None)
 
 
@@ -51,7 +64,7 @@ def predicted_seconds(tiles: AnyTiles, shape: GemmShape, num_rows: int) -> float
     """How long a GEMM takes, by the model above."""
     if isinstance(tiles, HopperTiles):
         return _predicted_on_hopper(tiles, shape, num_rows)
-    share, seconds = IN_LIBRARY if tiles is None else IN_TRITON
+    share, seconds = _OTHERS[type(tiles)]
     height = 0 if tiles is None else tiles.m  # whose programs read all rows of x each
     return shape.weight_bytes / (share * FROM_MEMORY) * (1 + height / 200) + seconds
 
@@ -84,6 +97,25 @@ def _tiles_of_one_row(depth: int) -> list[Tiles]:
     evenly = Tiles(1, 16, 512, 1, 1, 4, 1) if depth % 1024 else Tiles(1, 8, 1024, 1, 1, 4, 1)
     found = [in_one] if depth <= 4096 else []
     return [*found, Tiles(1, 4, 2048, 1, 1, 4, 1), evenly]
+
+
+# ------------------------------------------------------------------------------ few rows on Hopper
+
+
+def few_rows_tiles(shape: GemmShape, num_rows: int) -> list[FewRowsTiles]:
+    """Cuts for `few_rows.cu` that were good at every shape they were tried with."""
+    if num_rows > few_rows.MOST_ROWS:
+        return []
+    m = 8 if num_rows <= 8 else 16
+    found = [FewRowsTiles(m, *cut) for cut in FEW_ROWS_CUTS]
+    most_units = max(16, shape.depth // few_rows.UNIT)  # where there are fewer, some warps are idle
+    return [
+        tiles
+        for tiles in found
+        if tiles.fits(shape.kind, shape.num_columns, shape.depth)
+        and tiles.warps * tiles.units * tiles.splits <= most_units
+        and tiles.registers * 32 * tiles.warps <= few_rows.REGISTERS
+    ]
 
 
 # ------------------------------------------------------------------------------ Hopper

@@ -23,6 +23,7 @@ from typing import Any
 from nanovllm_edu.errors import NanoVLLMError
 from nanovllm_edu.fused_decode.gemm_candidates import candidates, predicted_seconds
 from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, LIBRARY, AnyTiles, GemmPlan, LayerShape
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
 
@@ -38,7 +39,7 @@ def choose(layer: LayerShape, has_hopper: bool, seconds: Seconds) -> dict[int, G
 
     Args:
         layer: The shapes.
-        has_hopper: Whether `kernels/hopper/gemm.cu` may be used.
+        has_hopper: Whether the GEMMs of `kernels/hopper/` may be used.
         seconds: (number of rows, plan) -> what a step's layers take.
     """
     plan, plans = LIBRARY, {}
@@ -59,7 +60,7 @@ def options_for(
 
 
 def made_by(maker: type, options: dict[str, tuple[AnyTiles, ...]]) -> dict[str, list[AnyTiles]]:
-    """Of each GEMM's candidates, those that one maker makes: `Tiles` or `HopperTiles`."""
+    """Of each GEMM's candidates, those that one maker makes, by the type of its tiles."""
     return {
         name: [tiles for tiles in found if isinstance(tiles, maker)]
         for name, found in options.items()
@@ -69,7 +70,7 @@ def made_by(maker: type, options: dict[str, tuple[AnyTiles, ...]]) -> dict[str, 
 def whole_layers(options: dict[str, tuple[AnyTiles, ...]]) -> list[GemmPlan]:
     """Plans in which one maker makes all four: its first choice of each, its second of each ..."""
     plans = []
-    for maker in (Tiles, HopperTiles):
+    for maker in (Tiles, FewRowsTiles, HopperTiles):
         made = made_by(maker, options)
         for place in range(min(3, *map(len, made.values()))):
             plans.append(GemmPlan(**{name: found[place] for name, found in made.items()}))
@@ -124,13 +125,13 @@ class UnreadablePlansError(NanoVLLMError):
     """A file does not hold plans that this version could have written."""
 
 
-_KINDS = {"Triton": Tiles, "CUDA C++": HopperTiles}
+_KINDS = {"Triton": Tiles, "few rows": FewRowsTiles, "CUDA C++": HopperTiles}
 
 
 def to_json(plans: dict[int, GemmPlan]) -> str:
     """Plans as text, a line for each number of rows."""
 
-    def tiles_of(tiles: Tiles | HopperTiles | None) -> list[Any] | None:
+    def tiles_of(tiles: AnyTiles) -> list[Any] | None:
         names = {kind: name for name, kind in _KINDS.items()}
         return None if tiles is None else [names[type(tiles)], *vars(tiles).values()]
 

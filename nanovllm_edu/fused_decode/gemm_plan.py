@@ -13,14 +13,20 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 
 from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.measured import entry_for
 from nanovllm_edu.kernels.triton.gemm import Tiles
 
-AnyTiles = Tiles | HopperTiles | None
-"""In Triton, in CUDA C++ for Hopper, or by the library, which cuts as it likes."""
+AnyTiles = Tiles | FewRowsTiles | HopperTiles | None
+"""In Triton, in CUDA C++ for Hopper (two ways), or by the library, which cuts as it likes."""
 
-MAKERS = {Tiles: "Triton", HopperTiles: "CUDA C++", type(None): "the library"}
+MAKERS = {
+    Tiles: "Triton",
+    FewRowsTiles: "CUDA C++ for few rows",
+    HopperTiles: "CUDA C++",
+    type(None): "the library",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class GemmPlan:
 
 LIBRARY = GemmPlan()
 
-BUCKETS = (1, 4, 16, 32, 64, 96, 128, 192, 256)
+BUCKETS = (1, 8, 16, 32, 64, 96, 128, 192, 256)
 """Steps of up to so many rows have a plan of their own; larger ones are for the library."""
 
 

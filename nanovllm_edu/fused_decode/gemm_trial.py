@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -34,10 +35,11 @@ from nanovllm_edu.fused_decode.gemm_choice import (
     options_for,
     to_json,
 )
-from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, GemmPlan, GemmPlans
+from nanovllm_edu.fused_decode.gemm_plan import BUCKETS, LIBRARY, GemmPlan, GemmPlans
 from nanovllm_edu.fused_decode.layer_gemms import Launch
 from nanovllm_edu.kernels.compiling import do_side_by_side
-from nanovllm_edu.kernels.hopper import gemm
+from nanovllm_edu.kernels.hopper import few_rows, gemm
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from nanovllm_edu.native.library import CompileError, cache_folder
@@ -74,7 +76,7 @@ def find_plans(decoder: FusedDecoder, meanwhile: Sequence[Launch] = ()) -> GemmP
 def _try_out(decoder: FusedDecoder, meanwhile: Sequence[Launch]) -> dict[int, GemmPlan]:
     decoder = first_layers(decoder)
     # The slowest first: what is in Triton takes seconds, and its compilers share Python's lock.
-    work = [*meanwhile, *_in_triton(decoder), *_in_cuda(decoder)]
+    work = [*meanwhile, *_steps(decoder), *_in_cuda(decoder)]
     do_side_by_side(work, decoder.weights.embedding.device)
     with tqdm(desc="Trying GEMMs out", total=len(BUCKETS), delay=1) as bar:
         trial = Trial(decoder, bar.update)
@@ -84,7 +86,8 @@ def _try_out(decoder: FusedDecoder, meanwhile: Sequence[Launch]) -> dict[int, Ge
 def _key_of(decoder: FusedDecoder) -> str:
     """What a choice depends on: the GPU, the shape, the dtype, and what makes the kernels."""
     device = decoder.weights.embedding.device
-    sources = [Path(gemm.__file__).with_suffix(".cu"), Path(gemm_candidates.__file__)]
+    kernels = few_rows.__file__, gemm.__file__
+    sources = [Path(file).with_suffix(".cu") for file in kernels] + [Path(gemm_candidates.__file__)]
     parts = (
         torch.cuda.get_device_name(device),
         torch.cuda.get_device_capability(device),
@@ -107,27 +110,28 @@ def _keep(file: Path, text: str) -> None:
 def _in_cuda(decoder: FusedDecoder) -> list[Launch]:
     """Compiles what will be tried in CUDA C++."""
     device = decoder.weights.embedding.device
+    compilers = {FewRowsTiles: few_rows.compiled, HopperTiles: gemm.compiled}
     work = {
         (shape.kind, shape.depth, shape.num_columns, tiles, device.index)
         for _, shape in decoder.layer.named()
         for num_rows in BUCKETS
         for tiles in candidates(shape, num_rows, decoder.has_hopper)
-        if isinstance(tiles, HopperTiles)
+        if type(tiles) in compilers
     }
-    return [partial(gemm.compiled, *arguments) for arguments in work]
+    return [partial(compilers[type(arguments[3])], *arguments) for arguments in work]
 
 
-def _in_triton(decoder: FusedDecoder) -> list[Launch]:
+def _steps(decoder: FusedDecoder) -> list[Launch]:
     """Steps that have compiled what will be tried in Triton, and what else a step needs."""
-    work: list[Launch] = []
-    for num_rows in BUCKETS:
-        made = made_by(Tiles, options_for(decoder.layer, num_rows, decoder.has_hopper))
-        for place in range(max(map(len, made.values()))):
-            plan = GemmPlan(
-                **{name: found[min(place, len(found) - 1)] for name, found in made.items()}
-            )
-            work.append(partial(first_layers(decoder, 1).step, num_rows, plan))
-    return work
+    plans = [(max(BUCKETS), LIBRARY)]
+    for num_rows, maker in product(BUCKETS, (Tiles, FewRowsTiles, HopperTiles)):
+        made = made_by(maker, options_for(decoder.layer, num_rows, decoder.has_hopper))
+        if not all(made.values()):
+            continue
+        for place in range(max(map(len, made.values())) if maker is Tiles else 1):
+            cuts = {name: found[min(place, len(found) - 1)] for name, found in made.items()}
+            plans.append((num_rows, GemmPlan(**cuts)))
+    return [partial(first_layers(decoder, 1).step, *one) for one in plans]
 
 
 class Trial:

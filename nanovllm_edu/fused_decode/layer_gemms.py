@@ -3,10 +3,11 @@
     residual  -> qkv  (-> attention)  -> residual  -> activation -> residual
               qkv                     o            gate_up       down
 
-Three can make them, and a `GemmPlan` says who makes which:
+Four can make them, and a `GemmPlan` says who makes which:
 
-    Triton   `kernels/triton/`: any GPU, few rows
-    Hopper   `kernels/hopper/gemm.cu`: Hopper GPUs, up to 256 rows
+    Triton   `kernels/triton/`: other GPUs, few rows
+    FewRows  `kernels/hopper/few_rows.cu`: Hopper GPUs, up to 16 rows
+    Hopper   `kernels/hopper/gemm.cu`: Hopper GPUs, 17 to 256 rows
     library  cuBLAS: with many rows there is more arithmetic for each byte, and that is what the
              library's GEMMs are made for
 
@@ -30,6 +31,8 @@ from torch import Tensor
 
 from nanovllm_edu.fused_decode.gemm_plan import AnyTiles, GemmPlan
 from nanovllm_edu.fused_decode.weights import LayerWeights, ModelWeights
+from nanovllm_edu.kernels.hopper import few_rows
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsGemm, FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import PART, HopperGemm, HopperTiles
 from nanovllm_edu.kernels.hopper.peer_sum import PeerSums
 from nanovllm_edu.kernels.triton.activation import silu_and_mul
@@ -42,6 +45,7 @@ from nanovllm_edu.kernels.triton.residual import Residual
 from nanovllm_edu.layers.split import Place
 
 Launch = Callable[[], object]
+_CudaTiles = FewRowsTiles | HopperTiles
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,12 @@ class Operands:
             return torch.empty(num_rows, *shape, dtype=dtype, device=device)
 
         def squares(tiles: AnyTiles) -> Tensor:
-            width = PART if isinstance(tiles, HopperTiles) else tiles.n if tiles else hidden
-            width = PART if sums is not None else width
+            if sums is not None or isinstance(tiles, HopperTiles):
+                width = PART
+            elif isinstance(tiles, FewRowsTiles):
+                width = few_rows.PART
+            else:
+                width = tiles.n if tiles else hidden
             return torch.empty(num_rows, hidden // width, dtype=torch.float32, device=device)
 
         def part(place: Place) -> Tensor | None:
@@ -118,7 +126,8 @@ def bind(
     """The GEMMs of every layer; with `sums`, those that follow two of them too."""
     makers: dict[type, _Maker] = {
         Tiles: _Triton(operands, weights.eps, plan, is_overlapped),
-        HopperTiles: _Hopper(operands, weights.eps, is_overlapped),
+        FewRowsTiles: _InCuda(FewRowsGemm, operands, weights.eps, is_overlapped),
+        HopperTiles: _InCuda(HopperGemm, operands, weights.eps, is_overlapped),
         type(None): _Library(operands, weights.eps, is_overlapped),
     }
     norms = [None] * (len(weights.layers) - 1) + [weights.final_norm]
@@ -198,30 +207,39 @@ class _Triton:
         return self._add(x, layer.down, out, part, tiles=tiles, norm_weight=last_norm)
 
 
-class _Hopper:
-    def __init__(self, operands: Operands, eps: float, is_overlapped: bool) -> None:
-        self._operands, self._eps, self._is_overlapped = operands, eps, is_overlapped
+class _InCuda:
+    """`gemm` binds one; both kinds want the same operands, cut in their own way."""
+
+    def __init__(
+        self,
+        gemm: type[FewRowsGemm | HopperGemm],
+        operands: Operands,
+        eps: float,
+        is_overlapped: bool,
+    ) -> None:
+        self._gemm, self._is_overlapped = gemm, is_overlapped
+        self._operands, self._eps = operands, eps
 
     def _launch(self, kind: str, *operands: Any, **options: Any) -> Launch:
-        return partial(HopperGemm(kind, *operands, **options).launch, self._is_overlapped)
+        return partial(self._gemm(kind, *operands, **options).launch, self._is_overlapped)
 
-    def qkv(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
+    def qkv(self, layer: LayerWeights, tiles: _CudaTiles) -> Launch:
         x, out = self._operands.residual, self._operands.qkv
         return self._launch("PROJECT", x.values, layer.qkv, out, x.squares, tiles, eps=self._eps)
 
-    def o(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
+    def o(self, layer: LayerWeights, tiles: _CudaTiles) -> Launch:
         x, out = self._operands.attention.flatten(1), self._operands.middle
         if (part := self._operands.o_part) is not None:
             return self._launch("PLAIN", x, layer.o, part, out.squares, tiles)
         return self._launch("ADD", x, layer.o, out.values, out.squares, tiles)
 
-    def gate_up(self, layer: LayerWeights, tiles: HopperTiles) -> Launch:
+    def gate_up(self, layer: LayerWeights, tiles: _CudaTiles) -> Launch:
         x, out = self._operands.middle, self._operands.activation
         return self._launch(
             "GATE_UP", x.values, layer.gate_up, out, x.squares, tiles, eps=self._eps
         )
 
-    def down(self, layer: LayerWeights, tiles: HopperTiles, last_norm: Tensor | None) -> Launch:
+    def down(self, layer: LayerWeights, tiles: _CudaTiles, last_norm: Tensor | None) -> Launch:
         x, out = self._operands.activation, self._operands.residual
         if (part := self._operands.down_part) is not None:
             return self._launch("PLAIN", x, layer.down, part, out.squares, tiles)

@@ -15,7 +15,7 @@ It knows the meaning of each event, not why it happened. Read next: `introspect/
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, compress
 
 from nanovllm_edu.core.engine_state import BlockState, EngineState, SequenceState
 from nanovllm_edu.core.events import (
@@ -41,7 +41,8 @@ class Fold:
     """A mutable engine state that advances by applying plans and commits.
 
     Attributes:
-        touched_seqs: Sequences that may have changed since somebody emptied this set.
+        touched_seqs: Sequences that a request or an event may have changed since somebody emptied
+            this set. Those whose tokens went through the model are in the plan and the record.
         touched_blocks: Blocks likewise.
         ended: Sequences that ended since then, as they were.
     """
@@ -136,8 +137,11 @@ class Fold:
     def plan(self, plan: StepPlan) -> None:
         """A step is planned: its decisions take effect, and it claims its tokens."""
         self.apply(plan.events)
-        for span in plan.spans:
-            self.advance(span.seq_id, span.num_tokens, span.num_claimed)
+        spans = plan.spans
+        for seq_id, num_tokens, num_drafted, is_sampled in zip(
+            spans.seq_ids, spans.nums_of_tokens, spans.nums_drafted, spans.are_sampled, strict=True
+        ):
+            self.advance(seq_id, num_tokens, num_drafted + 1 if is_sampled else 0)
         self.num_planned += 1
 
     def advance(self, seq_id: int, num_tokens: int, num_claimed: int) -> None:
@@ -145,22 +149,22 @@ class Fold:
         seq = self.sequences[seq_id]
         seq.num_computed_tokens += num_tokens
         seq.num_claimed += num_claimed
-        self.touched_seqs.add(seq_id)
 
     def commit(self, record: StepRecord) -> None:
         """A step's tokens are here. What was claimed and did not come is handed back."""
-        for span in record.spans.sampled:
-            seq_id, num_claimed = span.seq_id, span.num_claimed
+        spans, new, settle = record.spans, record.new_tokens, self.history.settle
+        for seq_id, num_drafted in compress(
+            zip(spans.seq_ids, spans.nums_drafted, strict=True), spans.are_sampled
+        ):
             seq = self.sequences.get(seq_id)
             if seq is None:
                 continue  # it has ended meanwhile
-            tokens = record.new_tokens.get(seq_id, ())
-            self.history.settle(seq_id, seq.num_known, tokens)
+            tokens, num_claimed = new.get(seq_id, ()), num_drafted + 1
+            settle(seq_id, seq.num_known, tokens)
             seq.num_known += len(tokens)
             seq.num_claimed -= num_claimed
-            if seq.row is not None:
+            if len(tokens) != num_claimed and seq.row is not None:
                 seq.num_computed_tokens -= num_claimed - len(tokens)
-            self.touched_seqs.add(seq_id)
         self.apply(record.effects)
 
     def apply(self, events: Iterable[Event]) -> None:

@@ -78,4 +78,7 @@ class History:
     def settle(self, seq_id: int, num_known: int, tokens: tuple[int, ...]) -> None:
         """Remembers tokens behind the first `num_known`, unless another fold came by before."""
         known = self.token_ids[seq_id]
-        known.extend(tokens[len(known) - num_known :])
+        if len(known) == num_known:
+            known += tokens
+        else:
+            known += tokens[len(known) - num_known :]

@@ -13,8 +13,7 @@ the recorder, because only their return values tell what happened.
 Read next: `introspect/recording.py`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from nanovllm_edu.core.events import Event
@@ -245,20 +244,18 @@ class Recorder:
         new, self._num_seen = self._journal[self._num_seen :], len(self._journal)
         if tokenizer is None:
             return
+        token_ids = set[int]()
         if not self._pieces:
             requests = self._initial.history.requests.values()
-            self._add_pieces(i for request in requests for i in request.token_ids)
+            token_ids.update(*(request.token_ids for request in requests))
         for entry in new:
             if isinstance(entry, Added):
-                self._add_pieces(entry.request.token_ids)
+                token_ids.update(entry.request.token_ids)
             elif isinstance(entry, Stepped):
-                self._add_pieces(chain.from_iterable(entry.record.new_tokens.values()))
-
-    def _add_pieces(self, token_ids: Iterable[int]) -> None:
-        """Each token by itself, special ones included: a view shows what is there."""
-        assert self.engine.tokenizer is not None
-        new = list(dict.fromkeys(i for i in token_ids if i not in self._pieces))
-        self._pieces.update(zip(new, self.engine.tokenizer.pieces(new), strict=True))
+                token_ids.update(*entry.record.new_tokens.values())
+        # Each token by itself, special ones included: a view shows what is there.
+        missing = sorted(token_ids - self._pieces.keys())
+        self._pieces.update(zip(missing, tokenizer.pieces(missing), strict=True))
 
 
 def _renumbered(entry: Entry, num_steps: int) -> Entry:

@@ -41,7 +41,7 @@ class Recording:
 
     Args:
         before: A recording with the same beginning, if there is one: what was found out about its
-            entries is true of these.
+            entries is true of these, and its key frames are theirs.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Recording:
         self._order = _Order() if before is None else before._order.copy()
         self._order.extend(journal)
         self.records = tuple(self._order.records)
-        self._frames: dict[int, tuple[int, Fold]] = {}
+        self._frames: dict[int, tuple[int, Fold]] = {} if before is None else before._frames
 
     def __len__(self) -> int:
         return len(self.records)
@@ -108,15 +108,12 @@ class Recording:
         return self.fold_to(index).freeze()
 
     def fold_to(self, index: int) -> Fold:
-        """A fold of its own right after step `index`; keeps key frames on the way."""
-        base = max((i for i in self._frames if i <= index), default=None)
+        """A fold of its own right after step `index`."""
+        base = max((i for i in [*self._frames] if i <= index), default=None)
         position, fold = (0, self.initial) if base is None else self._frames[base]
         fold = fold.copy()
         for i in range(position, self._end(index)):
             self.advance(fold, i)
-            step = self._order.steps.get(i)
-            if step is not None and step % KEY_FRAME_INTERVAL == 0:
-                self._frames.setdefault(step, (i + 1, fold.copy()))
         return fold
 
     def entries_to(self, index: int) -> tuple[Entry, ...]:
@@ -141,7 +138,10 @@ class Recording:
         return self._order.positions[0] if self.records else len(self.journal)
 
     def advance(self, fold: Fold, position: int) -> None:
-        """Applies the journal's entry at a position to a fold that stands right before it."""
+        """Applies the journal's entry at a position to a fold that stands right before it.
+
+        Keeps a key frame now and then.
+        """
         entry = self.journal[position]
         match entry:
             case Added():
@@ -154,15 +154,21 @@ class Recording:
             case Resumed():
                 fold.become(entry.frame)
             case Stepped():
-                self._apply_step(fold, self._order.steps[position], entry)
+                step = self._order.steps[position]
+                self._apply_step(fold, step, entry)
+                # A plan that was made by then may be recorded with a later step only.
+                is_whole = fold.num_planned > step + entry.record.num_in_flight
+                if step % KEY_FRAME_INTERVAL == 0 and is_whole and step not in self._frames:
+                    self._frames[step] = position + 1, fold.copy()
 
     def _apply_step(self, fold: Fold, step: int, entry: Stepped) -> None:
         """Plans that were made before this commit take effect first (`run` plans ahead)."""
         is_alone = fold.num_planned == step and not entry.record.num_in_flight
         if step in self._order.gaps:
             raise _missing(step)
+        last = self.last_planned(step)
         try:
-            while fold.num_planned <= self.last_planned(step):
+            while fold.num_planned <= last:
                 fold.plan(self.records[fold.num_planned].plan)
             fold.commit(entry.record)
         except (KeyError, IndexError, ValueError) as error:

@@ -4,51 +4,44 @@ The fold has said what every event means, so a page needs no second opinion: it 
 between the state before and after each entry of the journal, and puts numbers where they belong.
 Reasons travel as sentences. So `viewer/js/` knows no event, no claim and no planning ahead.
 
+A page that follows a running server gets hundreds of steps a second, so what is as it was costs
+little here: whoever goes on by a token is not named (`introspect/going_on.py`).
+
 It knows nothing of pages. The shape is described in docs/reference/recording_format.md. Read next:
-`viewer/js/state.js`, which applies the differences.
+`introspect/step_entry.py`; `introspect/going_on.py`; `viewer/js/state.js`, which applies the
+differences.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
-from nanovllm_edu.core.events import BlockEvicted, DraftVerified, Event, Finished, PrefixHit
-from nanovllm_edu.core.plan import StepPlan
+from nanovllm_edu.core.events import PrefixHit
+from nanovllm_edu.core.plan import Spans, StepPlan
 from nanovllm_edu.core.step_record import StepRecord, kind_of
-from nanovllm_edu.introspect.breakpoints import breakpoints_at
-from nanovllm_edu.introspect.codec import (
-    PHASES,
-    RANK_PHASES,
-    encode_ranks,
-    encode_times,
-    list_change,
-    micros,
-)
+from nanovllm_edu.introspect.codec import PHASES, RANK_PHASES, list_change, micros
 from nanovllm_edu.introspect.fold import Fold
 from nanovllm_edu.introspect.frame import encode_params, encode_request, hash_to_text
+from nanovllm_edu.introspect.going_on import NOBODY, GoingOn, going_on
 from nanovllm_edu.introspect.history import Content, FoldedSequence
 from nanovllm_edu.introspect.journal import Aborted, Added, Entry, Resumed, Stepped, Updated
 from nanovllm_edu.introspect.labels import LABELS
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.introspect.step_entry import MARKS, WORK, encode_step, endings, given
 
 FORMAT = "nanovllm-edu view"
-SCHEMA_VERSION = 2
-WORK = ("prefill", "cached", "decode", "verify")
-"""What a span does; "cached" is the prefill that is left after a prefix hit."""
-_WORK = {kind: number for number, kind in enumerate(WORK)}
-MARKS = ("prefix hit", "eviction", "preemption", "sequence finishes", "wrong guess")
-"""Breakpoints that a page marks: a step has bit `1 << i` for the i-th of them."""
+SCHEMA_VERSION = 3
 
 
 class _Shown(NamedTuple):
     """What a page knows of a sequence."""
 
-    counts: tuple[int, int, int]  # known, computed, claimed
     origin: tuple[int, int]  # [0, hit) came from the cache, [hit, prefill_end) by prefill
     row: int | None
-    table: list[int]
+    table: tuple[int, ...]
 
 
-_UNKNOWN = _Shown((-1, -1, -1), (0, 0), None, [])
+_UNKNOWN = _Shown((0, 0), None, ())
 
 
 class View:
@@ -68,13 +61,15 @@ class View:
         self._running: list[int] = []
         self._order: dict[int, None] = {}
         self._num_noted = self._fold.num_planned
+        self._batch = Spans()  # of the step before
+        self._stays: tuple[Spans, Spans, GoingOn] = Spans(), Spans(), NOBODY
         self.entries: list[dict[str, Any]] = []
         requests = self._fold.history.requests
         self._initial: dict[str, Any] = {
             "requests": [encode_request(requests[i]) for i in self._fold.sequences]
         }
         self._fold.become(self._fold)
-        self._initial["state"] = self._change(is_lru=False)
+        self._initial["state"] = self._change(NOBODY, is_lru=False)
         self.extend(recording)
 
     def extend(self, recording: Recording) -> None:
@@ -82,11 +77,15 @@ class View:
         self._recording = recording
         for position in range(len(self.entries), len(recording.journal)):
             recording.advance(self._fold, position)
-            self._note_plans()
             entry = recording.journal[position]
+            stays = self._who_goes_on(entry)
+            moved = self._who_moved(entry, stays, self._new_plans())
             follows = getattr(entry, "eviction_order", None) is None
-            change = self._change(is_lru=follows and not isinstance(entry, Resumed))
-            self.entries.append(self._encode(entry) | ({"state": change} if change else {}))
+            change = self._change(moved, is_lru=follows and not isinstance(entry, Resumed))
+            values = self._encode(entry, stays)
+            if change:
+                values["state"] = change
+            self.entries.append(values)
 
     def document(self) -> dict[str, Any]:
         """All of it."""
@@ -107,69 +106,109 @@ class View:
 
     # ------------------------------------------------------------------- what changed
 
-    def _note_plans(self) -> None:
-        """How tokens come into the cache: a plan says it, as soon as it is recorded."""
-        records = self._recording.records
-        while self._num_noted < min(self._fold.num_planned, len(records)):
-            self._note(records[self._num_noted].plan)
-            self._num_noted += 1
-        self._num_noted = min(self._num_noted, self._fold.num_planned)
+    def _who_goes_on(self, entry: Entry) -> GoingOn:
+        """Of the step before; each of them got one token."""
+        if not isinstance(entry, Stepped):
+            return NOBODY
+        record, before = entry.record, self._batch
+        self._batch = record.spans
+        stays = self._going_on(before, record.spans)
+        got = [len(record.new_tokens.get(seq_id, ())) for seq_id in stays.seq_ids]
+        return stays if got.count(1) == len(got) else NOBODY
+
+    def _going_on(self, before: Spans, now: Spans) -> GoingOn:
+        """With steps planned ahead the same two are asked for twice, one step after the other."""
+        if self._stays[0] is not before or self._stays[1] is not now:
+            self._stays = before, now, going_on(before, now)
+        return self._stays[2]
+
+    def _who_moved(self, entry: Entry, stays: GoingOn, plans: Sequence[StepPlan]) -> GoingOn:
+        """Whose counts are those of before and one token more; those that are to be told anew.
+
+        Who goes on in the step that came to an end, and in the one that was planned since.
+        """
+        if not isinstance(entry, Stepped):
+            return NOBODY
+        done = entry.record.spans
+        if len(plans) != 1 or not stays.seq_ids:
+            ids = chain(done.seq_ids, *(plan.spans.seq_ids for plan in plans))
+            return GoingOn([*ids], ())
+        planned = plans[0].spans
+        ahead = stays if planned is done else self._going_on(done, planned)
+        if ahead.seq_ids == stays.seq_ids == done.seq_ids == planned.seq_ids:
+            return GoingOn((), stays.seq_ids)
+        both = set(stays.seq_ids).intersection(ahead.seq_ids)
+        ids = {*done.seq_ids, *planned.seq_ids} - both
+        return GoingOn([*ids], stays.seq_ids)
+
+    def _new_plans(self) -> list[StepPlan]:
+        """Those that took effect with the newest entry and are recorded."""
+        records, end = self._recording.records, self._fold.num_planned
+        plans = [record.plan for record in records[self._num_noted : end]]
+        for plan in plans:
+            self._note(plan)
+        self._num_noted = min(self._num_noted + len(plans), end)
+        return plans
 
     def _note(self, plan: StepPlan) -> None:
+        """How tokens come into the cache: a plan says it, as soon as it is recorded."""
         for event in plan.events:
             if isinstance(event, PrefixHit):
                 self._origins[event.seq_id] = event.num_tokens, event.num_tokens
                 self._matches[event.seq_id] = event.stopped_at, event.stopped_because
+        if all(plan.spans.are_sampled) and max(plan.spans.nums_of_tokens, default=1) == 1:
+            return  # nobody computes a prompt
         for span in plan.spans:
             if kind_of(span) == "prefill":
                 self._origins[span.seq_id] = self._origins.get(span.seq_id, (0, 0))[0], span.end
 
-    def _change(self, is_lru: bool) -> dict[str, Any]:
+    def _change(self, moved: GoingOn, is_lru: bool) -> dict[str, Any]:
         """What is new since the last time; nothing of what is as it was."""
         fold = self._fold
-        values: dict[str, Any] = {
-            "gone": [[i, *_counts(seq)] for i, seq in fold.ended.items() if i in self._shown],
-            **self._change_of_sequences(fold),
-            "waiting": self._change_of_list(self._waiting, fold.waiting),
-            "running": self._change_of_list(self._running, fold.running),
-            "blocks": [
+        told = fold.touched_seqs.union(moved.left)
+        values = given(
+            gone=[[i, *_counts(seq)] for i, seq in fold.ended.items() if i in self._shown],
+            on=bool(moved.seq_ids),
+            waiting=self._change_of_list(self._waiting, fold.waiting),
+            running=self._change_of_list(self._running, fold.running),
+            blocks=[
                 [block, fold.ref_counts[block], _content(fold.contents[block])]
                 for block in sorted(fold.touched_blocks)
             ],
-            "order": self._change_of_order(fold, is_lru),
-        }
+            order=self._change_of_order(fold, is_lru),
+        )
+        if told:
+            values |= self._change_of_sequences(fold, told)
         for seq_id in fold.ended:
             self._shown.pop(seq_id, None)
         fold.ended, fold.touched_seqs, fold.touched_blocks = {}, set(), set()
-        return {name: value for name, value in values.items() if value}
+        return values
 
-    def _change_of_sequences(self, fold: Fold) -> dict[str, Any]:
+    def _change_of_sequences(self, fold: Fold, seq_ids: set[int]) -> dict[str, Any]:
         counts: list[int] = []
         origins: dict[str, Any] = {}
         rows: dict[str, Any] = {}
         tables: dict[str, Any] = {}
         matches: dict[str, Any] = {}
-        for seq in map(fold.sequences.get, sorted(fold.touched_seqs)):
+        for seq in map(fold.sequences.get, sorted(seq_ids)):
             if seq is None:
                 continue
             seq_id = seq.seq_id
-            before, now = self._shown.get(seq_id, _UNKNOWN), _counts(seq)
+            before = self._shown.get(seq_id, _UNKNOWN)
             origin = self._origins.get(seq_id, (0, 0)) if seq.num_computed_tokens else (0, 0)
             table = before.table
-            if now != before.counts:
-                counts += seq_id, *now
+            counts += seq_id, *_counts(seq)
             if origin != before.origin:
                 origins[str(seq_id)] = list(origin)
             if seq.row != before.row:
                 rows[str(seq_id)] = seq.row
                 if seq.row is not None and seq_id in self._matches:
                     matches[str(seq_id)] = list(self._matches[seq_id])
-            if seq.block_table != table:
-                table, first = list(seq.block_table), _first_difference(table, seq.block_table)
-                tables[str(seq_id)] = [first, table[first:]]
-            self._shown[seq_id] = _Shown(now, origin, seq.row, table)
-        return {"seqs": counts, "origins": origins, "rows": rows, "tables": tables,
-                "matches": matches}  # fmt: skip
+            if (now := tuple(seq.block_table)) != table:
+                first = _first_difference(table, now)
+                tables[str(seq_id)] = [first, list(now[first:])]
+            self._shown[seq_id] = _Shown(origin, seq.row, now)
+        return given(seqs=counts, origins=origins, rows=rows, tables=tables, matches=matches)
 
     def _change_of_list(self, before: list[int], after: Iterable[int]) -> list[Any] | None:
         now = list(after)
@@ -184,6 +223,8 @@ class View:
             change = self._change_of_list(now := list(self._order), fold.evictable)
             self._order = dict.fromkeys(now)
             return change
+        if not fold.touched_blocks:
+            return None
         # What least recently used means: a block that is free again goes to the end.
         removed = [block for block in sorted(fold.touched_blocks) if block in self._order]
         added: list[int] = []
@@ -200,31 +241,36 @@ class View:
 
     # --------------------------------------------------------------- what is told of it
 
-    def _encode(self, entry: Entry) -> dict[str, Any]:
+    def _encode(self, entry: Entry, stays: GoingOn) -> dict[str, Any]:
         match entry:
             case Added():
                 return {"add": encode_request(entry.request), "at": micros(entry.seconds)}
             case Aborted():
-                return {"abort": _endings(entry.events)}
+                return {"abort": endings(entry.events)}
             case Updated():
                 return {"update": entry.seq_id, "params": encode_params(entry.params)}
             case Resumed():
                 return {"resume": entry.why, "planned": entry.frame.num_planned}
             case Stepped():
                 at = {"at": micros(entry.seconds), "planned": self._fold.num_planned}
-                return {**_step(entry.record), **at, **self._tables(entry.record)}
+                return {**encode_step(entry.record, stays), **at, **self._tables(entry.record)}
 
     def _tables(self, record: StepRecord) -> dict[str, Any]:
         """Block tables that the step used and that are other ones after it."""
+        shown = self._shown
+        others = {
+            seq_id
+            for seq_id, table in record.block_tables.items()
+            if shown.get(seq_id, _UNKNOWN).table[: len(table)] != table
+        }
+        if not others:  # nearly always
+            return {}
         gone: dict[str, list[int]] = {}
-        size, spans = self._fold.block_size, record.spans
-        for seq_id, start, num in zip(
-            spans.seq_ids, spans.starts, spans.nums_of_tokens, strict=True
-        ):
-            used = record.block_tables.get(seq_id, ())[: -(-(start + num) // size)]
-            shown = self._shown.get(seq_id, _UNKNOWN).table
-            if tuple(shown[: len(used)]) != used:
-                gone[str(seq_id)] = list(used)
+        for span in record.spans:
+            if span.seq_id in others:
+                used = record.block_tables[span.seq_id][: -(-span.end // self._fold.block_size)]
+                if shown.get(span.seq_id, _UNKNOWN).table[: len(used)] != used:
+                    gone[str(span.seq_id)] = list(used)
         return {"tables": gone} if gone else {}
 
 
@@ -245,58 +291,8 @@ def _content(content: Content | None) -> list[Any] | None:
     return [hash_to_text(content.hash), content.seq_id, place]
 
 
-def _first_difference(before: list[int], after: list[int]) -> int:
+def _first_difference(before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    if after[: len(before)] == before:  # nearly always: it grows
+        return len(before)
     pairs = enumerate(zip(before, after, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
-
-
-def _step(record: StepRecord) -> dict[str, Any]:
-    hits = {e.seq_id for e in record.plan.events if isinstance(e, PrefixHit) and e.num_tokens}
-    spans: list[int] = []
-    tokens: list[list[int]] = []
-    for span in record.spans:
-        seq_id, _, start, num_tokens, _, num_drafted, is_sampled = span
-        kind = "cached" if seq_id in hits else kind_of(span)
-        spans += seq_id, start, num_tokens, _WORK[kind], int(is_sampled)
-        if is_sampled and seq_id in record.new_tokens:
-            place = start + num_tokens - num_drafted
-            tokens.append([seq_id, place, *record.new_tokens[seq_id]])
-    optional = {
-        "tokens": tokens,
-        "drafts": _drafts(record),
-        "events": [_event(event) for event in record.events],
-        "finished": _endings(record.effects),
-        "preempted": list(record.preempted),
-        "marks": sum(1 << MARKS.index(n) for n in breakpoints_at(record) if n in MARKS),
-        "blocked": [record.blocked.seq_id, record.blocked.detail] if record.blocked else None,
-        "in_flight": record.num_in_flight,
-        "ranks": encode_ranks(record),
-    }
-    times = encode_times(record.timings, PHASES)
-    told = {name: value for name, value in optional.items() if value}
-    return {"step": record.step_id, "spans": spans, "times": times, **told}
-
-
-def _drafts(record: StepRecord) -> dict[str, Any]:
-    """seq_id -> its guesses, and how many of them came true (null: nobody asks any more)."""
-    if not any(record.spans.nums_drafted):
-        return {}
-    accepted = {e.seq_id: e.num_accepted for e in record.effects if isinstance(e, DraftVerified)}
-    return {
-        str(span.seq_id): [list(span.drafted), accepted.get(span.seq_id)]
-        for span in record.spans
-        if span.num_drafted
-    }
-
-
-def _event(event: Event) -> list[Any]:
-    """`[number of its kind, seq_id, sentence]`, and its first block if it has one."""
-    block_ids = getattr(event, "block_ids", ())
-    if isinstance(event, BlockEvicted):
-        block_ids = (event.block_id,)
-    return [list(LABELS).index(type(event)), event.seq_id, event.why, *block_ids[:1]]
-
-
-def _endings(events: Iterable[Event]) -> dict[str, list[str]]:
-    """seq_id -> reason and what is behind it."""
-    return {str(e.seq_id): [e.reason, e.detail] for e in events if isinstance(e, Finished)}

@@ -1,6 +1,6 @@
 """GPU kernels: the few places where fewer passes over memory, or fewer launches, pay.
 
-Most are Triton's; three, for Hopper GPUs, are CUDA C++. The table of all ops, with the readable
+Most are Triton's; some, for Hopper GPUs, are CUDA C++. The table of all ops, with the readable
 reference of each, is in `docs/reference/kernels.md`.
 
 Reading order, in `triton/`:
@@ -19,7 +19,8 @@ Reading order, in `triton/`:
 and in `hopper/`:
 
     compiler.py hopper.cuh    from a `.cu` file to a kernel that can be launched
-    gemm.cu gemm.py           GEMMs of 5 to 256 rows
+    few_rows.cu few_rows.py   GEMMs of up to 16 rows, whose weights go straight to registers
+    gemm.cu gemm.py           GEMMs of 17 to 256 rows, whose tiles go through shared memory
     decode.cu decode.py       decode attention
     prefill.cu prefill.py     attention of many tokens of a sequence
     attention.py              `HopperPagedAttention`, which puts it behind `AttentionBackend`

@@ -10,7 +10,7 @@ from typing import Any
 from nanovllm_edu.core.memory.eviction import FIFO, LRU
 from nanovllm_edu.core.schedule.ngram_proposer import NgramProposer
 from nanovllm_edu.core.schedule.policy import MixedPolicy, PhaseSeparatedPolicy
-from nanovllm_edu.errors import ConfigError, refuse_broken_text, shown, unknown_option
+from nanovllm_edu.errors import ConfigError, broken_text, shown, unknown_option
 
 POLICIES = {"mixed": MixedPolicy, "phase-separated": PhaseSeparatedPolicy}
 EVICTIONS = {"lru": LRU, "fifo": FIFO}
@@ -91,7 +91,10 @@ def checked_text(value: Any, name: str) -> str:
     """
     if not isinstance(value, str):
         raise ConfigError(f"{name}={shown(value)} is not a text.")
-    refuse_broken_text(value, name)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise broken_text(error, name) from None
     return value
 
 

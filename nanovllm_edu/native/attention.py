@@ -78,7 +78,7 @@ class Places:
 
 def attend_at(places: Places, kv_cache: KVCache) -> Attend:
     """The attention of tokens whose places are known, and known to be good."""
-    num_tokens, (num_kv_heads, head_dim) = len(places.sequences), kv_cache.data.shape[-2:]
+    num_tokens, (block_size, num_kv_heads, head_dim) = len(places.slots), kv_cache.data.shape[-3:]
     lists = (places.block_tables, places.sequences, places.positions)
     library = kernels(head_dim)
 
@@ -89,7 +89,7 @@ def attend_at(places: Places, kv_cache: KVCache) -> Attend:
         assert q.dtype == k.dtype == v.dtype == torch.float32
         assert q.shape == (num_tokens, group * num_kv_heads, head_dim)
         assert k.shape == v.shape == (num_tokens, num_kv_heads, head_dim)
-        cached = (kv_cache.keys(layer), kv_cache.values(layer))
+        cached = kv_cache.data[layer].unbind()  # keys, and values
         library.store(
             *(array.data_ptr() for array in (*cached, k, v, places.slots)),
             *(k.stride(0), v.stride(0), num_tokens, num_kv_heads, num_threads()),
@@ -101,7 +101,7 @@ def attend_at(places: Places, kv_cache: KVCache) -> Attend:
             num_tokens,
             num_kv_heads,
             group,
-            kv_cache.block_size,
+            block_size,
             num_threads(),
         )
         return out
@@ -117,12 +117,13 @@ def _rows(heads: Tensor) -> Tensor:
 def _check(batch: Batch, kv_cache: KVCache) -> None:
     """What the kernel takes for granted: else it would read memory that is not the cache's."""
     tables, positions = batch.block_tables, batch.positions
+    num_blocks, block_size = kv_cache.data.shape[2:4]
     assert kv_cache.data.dtype == torch.float32
-    assert kv_cache.keys(0).is_contiguous()
+    assert kv_cache.data[0, 0].is_contiguous()
     assert tables.dtype == torch.int32
     assert tables.stride(1) == 1
     assert int(tables.min()) >= 0
-    assert int(tables.max()) < kv_cache.data.shape[2]
+    assert int(tables.max()) < num_blocks
     assert positions.dtype == torch.int64
     assert positions.is_contiguous()
     assert len(positions) == sum(batch.query_lens)
@@ -132,6 +133,6 @@ def _check(batch: Batch, kv_cache: KVCache) -> None:
     assert slots.is_contiguous()
     assert len(slots) == len(positions)
     assert int(slots.min()) >= 0
-    assert int(slots.max()) < kv_cache.data.shape[2] * kv_cache.block_size
+    assert int(slots.max()) < num_blocks * block_size
     assert int(positions.min()) >= 0
-    assert int(positions.max()) < tables.shape[1] * kv_cache.block_size
+    assert int(positions.max()) < tables.shape[1] * block_size

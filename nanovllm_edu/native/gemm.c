@@ -13,6 +13,8 @@
    With one row, a new token of one request, nothing is used twice: reading the weight is all there
    is to it, and memory gives its best when it is read from front to back.
 
+   And a little ahead: the processor itself fetches what comes next, but begins anew at each page.
+
    So a weight may also be kept in integers of 8 bits, a quarter of the bytes. Four inputs of an
    output lie side by side, to be read as one word, and GROUP of them share a scale:
 
@@ -43,6 +45,7 @@
 
 #define BLOCK (8 * ROWS) /* rows of x that stay in the core's cache while weights pass by */
 #define GROUP 64         /* inputs that share a scale */
+#define AHEAD 12288      /* bytes: what is fetched when weights are read */
 
 struct gemm {
     float *out;
@@ -58,6 +61,13 @@ static inline int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 
 const int panel_width = WIDTH, group_size = GROUP; /* for gemm.py, which packs */
 
+/* Has what lies a little behind these WIDTH words fetched; nothing happens if nothing is there. */
+static inline void fetch_ahead(const void *words)
+{
+    for (int byte = 0; byte < 4 * WIDTH; byte += 64)
+        __builtin_prefetch((const char *)words + AHEAD + byte);
+}
+
 /* Adds the inputs of `rows` rows times a panel to their sums. */
 static inline __attribute__((always_inline)) void
 add_float(Vector sums[][VECTORS], const int rows, const struct gemm *p, const float *x,
@@ -66,6 +76,7 @@ add_float(Vector sums[][VECTORS], const int rows, const struct gemm *p, const fl
     const float *panel = (const float *)p->packed + column * p->inputs;
     for (int64_t i = 0; i < p->inputs; i++) {
         const Vector *weights = (const Vector *)(panel + i * WIDTH);
+        fetch_ahead(weights);
         for (int r = 0; r < rows; r++)
             for (int v = 0; v < VECTORS; v++)
                 sums[r][v] += x[r * p->x_stride + i] * weights[v];
@@ -79,7 +90,8 @@ add_int8(Vector sums[][VECTORS], const int rows, const struct gemm *p, const flo
 {
     const int8_t *panel = (const int8_t *)p->packed + column * p->inputs;
     const float *scales = p->scales + column * ((p->inputs + GROUP - 1) / GROUP);
-    for (int64_t i = 0; i < p->inputs; i += 4)
+    for (int64_t i = 0; i < p->inputs; i += 4) {
+        fetch_ahead(panel + i * WIDTH);
         for (int v = 0; v < VECTORS; v++) {
             const Packed four = ((const Packed *)(panel + i * WIDTH))[v];
             const Vector scale = ((const Vector *)(scales + i / GROUP * WIDTH))[v];
@@ -90,6 +102,7 @@ add_int8(Vector sums[][VECTORS], const int rows, const struct gemm *p, const flo
                     sums[r][v] += x[r * p->x_stride + i + k] * weight;
             }
         }
+    }
 }
 
 /* `rows` rows against one panel. A constant when it is compiled, or the sums would not be kept in

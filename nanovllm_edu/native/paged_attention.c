@@ -14,7 +14,8 @@
 
    Speed is a matter of reading memory in its own order, because that is what limits the kernel. So
    a tile of keys is compared with all heads of the token before its values are touched: both are
-   long runs of memory, which the processor fetches ahead.
+   long runs of memory. While one run is worked on, the next one is fetched; the processor, which
+   sees no further than a page, would wait at the beginning of each.
 
    The scores of a whole context are never held at once. Per head, a running maximum, a running sum
    and a running output are enough ("online softmax"): when a larger score turns up, what was
@@ -33,14 +34,22 @@
 
 static inline int smaller(int a, int b) { return a < b ? a : b; }
 
+/* Has a row of the next run fetched: what this token reads of it. */
+static inline void fetch(const float *row, int count)
+{
+    for (int i = 0; i < count; i += 16) /* a cache line each */
+        __builtin_prefetch(row + i);
+}
+
 /* scores [heads][TILE]: each query head against `count` keys, which lie `stride` numbers apart.
    `group` query heads share a KV head. */
 static inline void compare(float (*restrict scores)[TILE], const float *restrict q,
-                           const float *restrict keys, int64_t stride, int count,
-                           int num_kv_heads, int group)
+                           const float *restrict keys, const float *next, int64_t stride,
+                           int count, int num_kv_heads, int group)
 {
     const float scale = LOG2_E / sqrtf(HEAD_DIM); /* powers of two are cheaper than those of e */
-    for (int j = 0; j < count; j++)
+    for (int j = 0; j < count; j++) {
+        fetch(next + j * stride, num_kv_heads * HEAD_DIM);
         for (int kv_head = 0, head = 0; kv_head < num_kv_heads; kv_head++) {
             const float *key = keys + j * stride + kv_head * HEAD_DIM;
             for (; head < (kv_head + 1) * group; head++) {
@@ -50,6 +59,7 @@ static inline void compare(float (*restrict scores)[TILE], const float *restrict
                 scores[head][j] = dot * scale;
             }
         }
+    }
 }
 
 /* Turns one head's scores into weights, relative to the largest score so far. If that is a
@@ -74,16 +84,26 @@ static inline void weigh(float *restrict scores, int count, float *restrict max,
 
 /* out [heads][HEAD_DIM] += weights times values, which lie like the keys. */
 static inline void add_values(float *restrict out, float (*restrict weights)[TILE],
-                              const float *restrict values, int64_t stride, int count,
-                              int num_kv_heads, int group)
+                              const float *restrict values, const float *next, int64_t stride,
+                              int count, int num_kv_heads, int group)
 {
-    for (int j = 0; j < count; j++)
+    for (int j = 0; j < count; j++) {
+        fetch(next + j * stride, num_kv_heads * HEAD_DIM);
         for (int kv_head = 0, head = 0; kv_head < num_kv_heads; kv_head++) {
             const float *value = values + j * stride + kv_head * HEAD_DIM;
             for (; head < (kv_head + 1) * group; head++)
                 for (int d = 0; d < HEAD_DIM; d++)
                     out[head * HEAD_DIM + d] += weights[head][j] * value[d];
         }
+    }
+}
+
+/* Where the key of a position begins, and its value. */
+static inline int64_t first_number(const int32_t *block_table, int block_size, int64_t stride,
+                                   int position)
+{
+    const int64_t block = block_table[position / block_size];
+    return (block * block_size + position % block_size) * stride;
 }
 
 /* The query heads of `num_kv_heads` KV heads, of one token, over the first `num_seen` keys. */
@@ -99,14 +119,17 @@ static void attend(float *restrict out, const float *restrict q, int num_kv_head
         for (int d = 0; d < HEAD_DIM; d++)
             out[head * HEAD_DIM + d] = 0;
     }
+    int64_t begin = first_number(block_table, block_size, stride, 0);
     for (int position = 0, count; position < num_seen; position += count) {
         const int offset = position % block_size;
-        const int64_t slot = (int64_t)block_table[position / block_size] * block_size + offset;
         count = smaller(TILE, smaller(block_size - offset, num_seen - position));
-        compare(scores, q, keys + slot * stride, stride, count, num_kv_heads, group);
+        compare(scores, q, keys + begin, values + begin, stride, count, num_kv_heads, group);
         for (int head = 0; head < num_heads; head++)
             weigh(scores[head], count, &max[head], &sum[head], out + head * HEAD_DIM);
-        add_values(out, scores, values + slot * stride, stride, count, num_kv_heads, group);
+        const int next_position = smaller(position + count, num_seen - 1);
+        const int64_t next = first_number(block_table, block_size, stride, next_position);
+        add_values(out, scores, values + begin, keys + next, stride, count, num_kv_heads, group);
+        begin = next;
     }
     for (int head = 0; head < num_heads; head++)
         for (int d = 0; d < HEAD_DIM; d++)

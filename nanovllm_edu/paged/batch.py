@@ -184,17 +184,11 @@ class DeviceTables:
         return twin
 
     def prepare(self, plan: StepPlan) -> Batch:
-        """Takes in the plan's news and lays its spans out as a batch.
-
-        Everything the host has to say crosses to the device in one packed copy.
-        """
-        self.take_facts(plan)
-        news, layout = self._news(plan), Layout.of(plan.spans)
-        on_device = self._send([*news, *layout])
-        self._write(News(*on_device[: len(news)]))
-        query_lens = plan.spans.nums_of_tokens
-        max_context_len = int(layout.context_lens.max())
-        return self.batch(Layout(*on_device[len(news) :]), query_lens, max_context_len)
+        """Takes in the plan's news and lays its spans out as a batch."""
+        self.take_in(plan)
+        layout = Layout.of(plan.spans)
+        on_device = Layout(*send(layout, self.block_tables.device))
+        return self.batch(on_device, plan.spans.nums_of_tokens, int(layout.context_lens.max()))
 
     def batch(
         self,
@@ -230,11 +224,20 @@ class DeviceTables:
         )
 
     def take_in(self, plan: StepPlan) -> None:
-        """Takes in all of the plan's news, for whoever needs no batch of it."""
+        """Takes in all of the plan's news; most decode steps have none."""
         self.take_facts(plan)
-        guesses = any(plan.spans.nums_drafted)
-        if plan.block_updates or plan.joined or plan.sampling_updates or guesses:
-            self._write(News(*self._send(self._news(plan))))
+        resampled = dict.fromkeys(one.row for one in (*plan.joined, *plan.sampling_updates))
+        if not (plan.block_updates or resampled or any(plan.spans.nums_drafted)):
+            return
+        facts = [(row, self.rows[row]) for row in resampled]
+        on_host = News.of(plan, [(row, one.joined.seed, one.sampling) for row, one in facts])
+        news = News(*send(on_host, self.block_tables.device))
+        if len(news.block_rows):
+            self.block_tables[news.block_rows, news.block_columns] = news.block_ids.int()
+        if len(news.token_rows):
+            self.token_ids[news.token_rows, news.positions] = news.token_ids
+        if len(news.option_rows):
+            self.options.write(news)
 
     def take_facts(self, plan: StepPlan) -> None:
         """Takes in who left, who joined and how they are sampled: on the host alone."""
@@ -247,30 +250,16 @@ class DeviceTables:
         for held in plan.masks:
             self.rows[held.row].masks = held.masks
 
-    def _news(self, plan: StepPlan) -> News:
-        """What the plan, whose facts are known, has to tell the device."""
-        rows = dict.fromkeys(news.row for news in (*plan.joined, *plan.sampling_updates))
-        facts = [(row, self.rows[row]) for row in rows]
-        return News.of(plan, [(row, one.joined.seed, one.sampling) for row, one in facts])
-
-    def _write(self, news: News) -> None:
-        """Writes what is new; `news` is on the device."""
-        if news.has_blocks:
-            self.block_tables[news.block_rows, news.block_columns] = news.block_ids.int()
-        if news.has_tokens:
-            self.token_ids[news.token_rows, news.positions] = news.token_ids
-        if news.has_options:
-            self.options.write(news)
-
     def feed_back(self, batch: Batch, token_ids: Int[Tensor, " sampled"]) -> None:
         """Writes sampled tokens into the table, where the next step finds its input."""
         self.token_ids[batch.sampled_rows, batch.sampled_positions] = token_ids
 
-    def _send(self, fields: Sequence[Any]) -> list[Tensor]:
-        """One host-to-device copy of several integer arrays; returns them as device tensors."""
-        packed = torch.from_numpy(np.concatenate(fields).astype(np.int64, copy=False))
-        device = self.block_tables.device
-        if device.type == "cuda":
-            packed = packed.pin_memory()
-        packed = packed.to(device, non_blocking=True)
-        return list(packed.split([len(array) for array in fields]))
+
+def send(
+    columns: Sequence[Any], device: torch.device | str, dtype: type[np.number[Any]] = np.int64
+) -> list[Tensor]:
+    """Several lists of numbers, or arrays, in one copy that does not wait for the device."""
+    packed = torch.from_numpy(np.concatenate([np.asarray(column, dtype) for column in columns]))
+    if torch.device(device).type == "cuda":
+        packed = packed.pin_memory()
+    return list(packed.to(device, non_blocking=True).split([len(column) for column in columns]))

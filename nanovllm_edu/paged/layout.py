@@ -53,34 +53,12 @@ class News(NamedTuple):
         """What `plan` has to tell; `resampled` is (row, seed, options) of rows that it changes."""
         return cls(*_new_blocks(plan), *_given_tokens(plan), *_options(resampled))
 
-    @property
-    def has_blocks(self) -> bool:
-        """Whether a block table changes."""
-        return len(self.block_rows) > 0
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether tokens come from the scheduler."""
-        return len(self.token_rows) > 0
-
-    @property
-    def has_options(self) -> bool:
-        """Whether a row is sampled differently."""
-        return len(self.option_rows) > 0
-
 
 class Layout(NamedTuple):
-    """T tokens of S sequences, R of them are sampled from; arrays, or tensors on a device.
+    """Where the tokens lie, as arrays or as tensors on a device: fields of `Batch`, and one more.
 
     Attributes:
-        token_rows: Row of each token, [T].
-        positions: Its position in its sequence, [T].
-        rows: Row of each sequence, [S].
-        query_starts: Sequence i owns tokens [query_starts[i], query_starts[i+1]), [S+1].
-        context_lens: Length of each sequence's KV, this step's tokens included, [S].
-        logit_rows: Index into [0, T) of the tokens that are sampled from, [R].
-        sampled_rows: Row of each new token, [R].
-        sampled_positions: Where each new token will stand in its sequence, [R].
+        token_rows: Row of each token in the device's tables, [T].
     """
 
     token_rows: Any

@@ -13,6 +13,8 @@ how many threads a step gets, `machine.py` for what it says that it is; `taped.p
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import sub
 from time import perf_counter
 
 import torch
@@ -67,7 +69,7 @@ class EagerTicket:
             tokens = self._up_to_first_wrong_guess(token_ids)
         else:
             tokens = dict(zip(self.seq_ids, zip(token_ids, strict=True), strict=True))
-        logprobs = self.output.logprobs_of(self.seq_ids)
+        logprobs = self.output.logprobs_of(self.seq_ids) if self.output.logprobs else {}
         return StepOutput(tokens, logprobs, self._errors(token_ids), timings=self.timings)
 
     def _errors(self, token_ids: list[int]) -> dict[int, str]:
@@ -161,7 +163,8 @@ class EagerRunner:
         """Starts one step. On a CPU it is done when this returns."""
         if self.kv_cache is None or self.tables is None:
             raise EngineClosedError("this runner is closed; make a new engine.")
-        self.kv_cache.copy_blocks(plan.copies)
+        if plan.copies:
+            self.kv_cache.copy_blocks(plan.copies)
         if not plan.spans:
             self.tables.take_in(plan)
             return EagerTicket((), None, {})
@@ -176,11 +179,7 @@ class EagerRunner:
         times.append(perf_counter())
         output = self._sample(plan.spans, batch, logits) if len(batch.logit_rows) else None
         times.append(perf_counter())
-        names = ("prepare", "forward", "sample")
-        timings = {name: times[i + 1] - times[i] for i, name in enumerate(names)}
-        seq_ids = [span.seq_id for span in plan.spans for _ in range(span.num_claimed)]
-        drafted = {span.seq_id: span.drafted for span in plan.spans if span.num_drafted}
-        return ticket(seq_ids, output, timings, drafted)
+        return launched(plan.spans, output, times)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Logits `[rows, vocab]` of the tokens that are sampled from."""
@@ -279,6 +278,16 @@ class EagerRunner:
             f"{type(self).__name__}({config.architecture}, {config.dtype}, {device}, "
             f"attention={self.backend.name!r}{why})"
         )
+
+
+def launched(spans: Spans, output: SamplerOutput | None, times: Sequence[float]) -> EagerTicket:
+    """The ticket of a step whose parts began and ended at these times."""
+    timings = dict(zip(("prepare", "forward", "sample"), map(sub, times[1:], times), strict=True))
+    if not any(spans.nums_drafted):
+        return ticket([*compress(spans.seq_ids, spans.are_sampled)], output, timings)
+    seq_ids = [span.seq_id for span in spans for _ in range(span.num_claimed)]
+    drafted = {span.seq_id: span.drafted for span in spans if span.num_drafted}
+    return ticket(seq_ids, output, timings, drafted)
 
 
 def ticket(

@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from nanovllm_edu.paged.batch import send
 from nanovllm_edu.sampling import stages
-from nanovllm_edu.sampling.columns import send
 from nanovllm_edu.sampling.rows import SamplingRow
 from nanovllm_edu.sampling.stages import DROPPED
 
@@ -81,8 +82,7 @@ def _additions(entries: Iterable[tuple[int, int, float]], device: Device) -> Add
     if not listed:
         return None
     rows, token_ids, values = zip(*listed, strict=True)
-    on_device = send([list(rows), list(token_ids)], torch.int64, device)
-    return Additions(*on_device, *send([list(values)], torch.float32, device))
+    return Additions(*send([rows, token_ids], device), *send([values], device, np.float32))
 
 
 def _logit_bias(rows: Rows, device: Device, _: Tensor | None) -> Additions | None:
@@ -119,7 +119,7 @@ def _bad_words(rows: Rows, device: Device, token_table: Tensor | None) -> Additi
     if not entries:
         return None
     indices, last = send(
-        [[i for i, _, _ in entries], [words[-1] for _, _, words in entries]], torch.int64, device
+        [[i for i, _, _ in entries], [words[-1] for _, _, words in entries]], device
     )
     values = torch.full(indices.shape, DROPPED, device=device)
     longest = max(len(words) for _, _, words in entries) - 1
@@ -127,9 +127,7 @@ def _bad_words(rows: Rows, device: Device, token_table: Tensor | None) -> Additi
         assert token_table is not None, "words of several tokens look at the tokens so far"
         wanted = [[-1] * (longest + 1 - len(w)) + list(w[:-1]) for _, _, w in entries]
         places = [[row.row, row.position] for _, row, _ in entries]
-        packed = torch.stack(
-            send([w + p for w, p in zip(wanted, places, strict=True)], torch.int64, device)
-        )
+        packed = torch.stack(send([w + p for w, p in zip(wanted, places, strict=True)], device))
         before, table_rows, ends = packed[:, :longest], packed[:, longest], packed[:, longest + 1]
         columns = ends[:, None] + torch.arange(-longest, 0, device=device)
         said = token_table[table_rows[:, None], columns.clamp(min=0)]
@@ -166,7 +164,7 @@ def _allowed(rows: Rows, device: Device, _: Tensor | None) -> Allowed | None:
         return None
     counts = [[entry] * len(token_ids) for entry, token_ids in enumerate(asking.values())]
     columns = [list(chain.from_iterable(counts)), list(chain.from_iterable(asking.values()))]
-    return Allowed(*send([list(asking)], torch.int64, device), *send(columns, torch.int64, device))
+    return Allowed(*send([list(asking), *columns], device))
 
 
 # ------------------------------------------------------------------------------ a grammar's mask
@@ -246,7 +244,6 @@ def _penalties(rows: Rows, _: Device, token_table: Tensor | None) -> Penalties |
             [row.position for row in rows],
             [min(row.num_prompt_tokens, row.position) for row in rows],
         ],
-        torch.int64,
         device,
     )
     repetition, presence, frequency = send(
@@ -255,8 +252,8 @@ def _penalties(rows: Rows, _: Device, token_table: Tensor | None) -> Penalties |
             [row.params.presence_penalty for row in rows],
             [row.params.frequency_penalty for row in rows],
         ],
-        torch.float32,
         device,
+        np.float32,
     )
     length = max(row.position for row in rows)
     column = torch.arange(length, device=device)

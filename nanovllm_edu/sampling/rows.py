@@ -1,6 +1,6 @@
 """`SamplingRow`: one token to sample.
 
-Read next: `columns.py`, then `edits.py`; `plain.py` samples a row in plain Python.
+Read next: `edits.py`; `plain.py` samples a row in plain Python.
 """
 
 from typing import NamedTuple

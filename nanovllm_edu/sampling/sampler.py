@@ -74,8 +74,7 @@ class SamplerOutput:
 
     def logprobs_of(self, seq_ids: Sequence[int]) -> Mapping[int, tuple[TokenLogprobs, ...]]:
         """The log probabilities by sequence; `seq_ids` says whose each row of the batch is."""
-        if self.logprobs is None:
-            return {}
+        assert self.logprobs is not None, "no row asked for any"
         found, token_ids = self.logprobs, self.token_ids.tolist()
         lists = (found.chosen.tolist(), found.top_ids.tolist(), found.top_logprobs.tolist())
         result: dict[int, tuple[TokenLogprobs, ...]] = {}

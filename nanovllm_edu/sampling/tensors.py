@@ -10,12 +10,13 @@ It knows nothing of logits. Read next: `sampler.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.sampling.columns import send
+from nanovllm_edu.paged.batch import send
 from nanovllm_edu.sampling.edits import Edits, build_edits
 from nanovllm_edu.sampling.rows import TINIEST_TEMPERATURE, SamplingRow
 
@@ -91,12 +92,11 @@ def _options(
     """The per-row tensors, in two copies to the device: one of integers, one of floats."""
     seeds, positions, top_k, is_random = send(
         [
-            [_signed64(row.seed) for row in rows],
+            np.array([row.seed % 2**64 for row in rows], np.uint64).view(np.int64),
             [row.position for row in rows],
             [p.top_k for p in params],
             [int(not p.is_greedy) for p in params],
         ],
-        torch.int64,
         device,
     )
     temperature, min_p, top_p = send(
@@ -105,8 +105,8 @@ def _options(
             [p.min_p for p in params],
             [p.top_p for p in params],
         ],
-        torch.float32,
         device,
+        np.float32,
     )
     return {
         "is_random": is_random.bool(),
@@ -117,9 +117,3 @@ def _options(
         "top_k": top_k if any(p.top_k for p in params) else None,
         "top_p": top_p if any(p.top_p < 1 for p in params) else None,
     }
-
-
-def _signed64(value: int) -> int:
-    """The low 64 bits of `value` as the int64 with the same bits."""
-    low = value & (2**64 - 1)
-    return low - 2**64 if low >= 2**63 else low

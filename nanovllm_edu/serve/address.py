@@ -67,8 +67,9 @@ def bound_socket(address: Address) -> socket.socket:
         sock.listen(2048)
     except (OSError, OverflowError) as error:
         sock.close()
+        why = str(error).rstrip(".")
         raise ConfigError(
-            f"nothing can listen on host={address.host!r}, port={address.port}: {error}; choose "
+            f"nothing can listen on host={address.host!r}, port={address.port}: {why}; choose "
             "another port, or 0 for any that is free."
         ) from error
     return sock

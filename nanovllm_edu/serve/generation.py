@@ -25,7 +25,7 @@ from nanovllm_edu.errors import (
     PromptTooLongError,
     RequestError,
     StepFailedError,
-    refuse_broken_text,
+    broken_text,
     shown,
 )
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
@@ -98,7 +98,10 @@ class Generation:
         Raises:
             RequestError: It holds half of a character.
         """
-        refuse_broken_text(text, "the prompt")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise broken_text(error, "the prompt") from None
         encode = self.llm.tokenizer.encode
         if len(text) > MANY_CHARACTERS:
             return await asyncio.to_thread(encode, text, **options)

@@ -29,6 +29,7 @@ PIECES = {"0": "·"}
 PLAIN = (
     "step",
     "spans",
+    "on",
     "times",
     "marks",
     "blocked",
@@ -40,7 +41,7 @@ PLAIN = (
 )
 PLAIN += ("tables",)
 """Fields of an entry that hold nothing but numbers and reasons of the scheduler's."""
-PLAIN_OF_STATE = ("gone", "seqs", "origins", "rows", "tables", "waiting", "running", "order")
+PLAIN_OF_STATE = ("gone", "on", "seqs", "origins", "rows", "tables", "waiting", "running", "order")
 PLAIN_PARAMS = {
     *("temperature", "top_k", "top_p", "min_p", "max_tokens", "min_tokens", "n", "ignore_eos"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "logprobs"),
@@ -81,6 +82,8 @@ def hidden_entry(entry: Values) -> Values:
         shown["resume"] = "a step failed"
     if "tokens" in entry:
         shown["tokens"] = [[seq, at, *_blank(ids)] for seq, at, *ids in entry["tokens"]]
+    if "given" in entry:
+        shown["given"] = _blank(entry["given"])
     if "drafts" in entry:
         shown["drafts"] = {seq: [_blank(ids), n] for seq, (ids, n) in entry["drafts"].items()}
     for name in ("finished", "abort"):

@@ -25,7 +25,7 @@ from nanovllm_edu.serve.hidden import PIECES, hidden_document, hidden_entry
 Result = TypeVar("Result")
 
 KEPT_STEPS = 512
-MOST_STEPS = 2048
+MOST_STEPS = 4096
 """At so many, the oldest go, and about `KEPT_STEPS` stay: seldom, because those are shown anew."""
 SECONDS = 0.25
 """Between two looks."""

@@ -16,6 +16,7 @@ MODULES = (
     "format",
     "state",
     "state_dict",
+    "going_on",
     "notes",
     "spans",
     "replay",

@@ -453,7 +453,7 @@ def test_an_empty_recording_says_what_to_do(open_page, tmp_path, shoot):
 
 def test_a_document_of_another_version_says_so(open_page, exported, tmp_path, recording, shoot):
     path = to_html(recording, tmp_path / "x.html")
-    path.write_text(path.read_text().replace('"schema_version":2', '"schema_version":9', 1))
+    path.write_text(path.read_text().replace('"schema_version":3', '"schema_version":9', 1))
     page = open_page(path.as_uri())
     said = page.locator("[role=alert]").inner_text()
     assert "schema version 9" in said

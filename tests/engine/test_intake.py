@@ -4,8 +4,11 @@ import pytest
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.request.sequence import Sequence
+from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import ConfigError, RequestError
 from nanovllm_edu.intake import Intake, updated
+from nanovllm_edu.prompt import read_prompt
+from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.text_judge import TextEnd
 from tests.engine.engines import Letters
 
@@ -20,6 +23,23 @@ def test_a_request_becomes_a_sequence() -> None:
     seq = made(Intake(Letters(), 128, seed=0), 3, "ab", SamplingParams(max_tokens=4))
     assert (seq.seq_id, list(seq.token_ids), seq.num_prompt_tokens) == (3, [97, 98], 2)
     assert seq.max_num_tokens == 6
+
+
+def test_a_prompt_that_was_read_can_be_added_twice() -> None:
+    intake = Intake(Letters(), 128, seed=0)
+    read = read_prompt("ab", Letters(), 128)
+    first, second = made(intake, 0, read), made(intake, 1, read)
+    first.token_ids.append(3)
+    assert (list(second.token_ids), list(read.token_ids)) == ([97, 98], [97, 98])
+
+
+def test_answers_to_one_prompt_have_tokens_of_their_own() -> None:
+    intake = Intake(Letters(), 128, seed=0)
+    read = intake.read([("ab", SamplingParams(n=3))])
+    first, second, third = intake.sequences(0, *read[0])
+    first.token_ids.append(3)
+    second.token_ids.append(4)
+    assert list(third.token_ids) == [97, 98]
 
 
 def test_without_a_seed_it_follows_from_the_engines_and_the_number() -> None:
@@ -46,7 +66,6 @@ def test_what_it_cannot_take_is_an_error(prompt: Any, params: Any, message: str)
 def test_a_stop_string_is_found_with_its_last_token_and_not_in_the_prompt() -> None:
     intake = Intake(Letters(), 128, 0)
     judge = intake.judge(made(intake, 0, "END", SamplingParams(stop=("END", "ND."))))
-    assert judge is not None
     assert judge.add(map(ord, "x EN")) is None
     end = judge.add(map(ord, "Dx"))
     assert end is not None
@@ -54,8 +73,9 @@ def test_a_stop_string_is_found_with_its_last_token_and_not_in_the_prompt() -> N
 
 
 def test_without_stop_strings_nobody_judges() -> None:
-    intake = Intake(Letters(), 128, 0)
-    assert intake.judge(made(intake, 0, "ab")) is None
+    engine = LLMEngine(ChecksumRunner(4, 4, vocab_size=128), tokenizer=Letters())
+    seqs = engine.add_requests([("ab", None), ("ab", SamplingParams(stop="END"))])
+    assert [seq.judge is not None for seq in seqs] == [False, True]
 
 
 def test_case_1_the_judge_knows_what_the_request_asks_for() -> None:

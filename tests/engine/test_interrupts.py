@@ -151,13 +151,12 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_window_lets_it_through_and_what_follows_is_shielded_again() -> None:
+def test_an_open_one_lets_it_through_and_what_follows_is_shielded_again() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), Shield() as shield:  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         try:
-            with shield.window():
-                done.append("never")
+            shield.open_for(done.append, "never")
         except KeyboardInterrupt:
             signal.raise_signal(signal.SIGINT)  # the second one waits
             done.append("put right")
@@ -165,25 +164,29 @@ def test_a_window_lets_it_through_and_what_follows_is_shielded_again() -> None:
     assert done == ["put right"]
 
 
-def test_a_shield_inside_a_window_holds() -> None:
+def test_a_shield_inside_an_open_one_holds() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), Shield() as shield, shield.window():  # noqa: PT012
+
+    def work() -> None:
         with Shield():
             signal.raise_signal(signal.SIGINT)
             done.append("whole")
         done.append("never")
+
+    with pytest.raises(KeyboardInterrupt), Shield() as shield:
+        shield.open_for(work)
     assert done == ["whole"]
 
 
-def test_a_handler_that_does_not_raise_is_called_and_the_window_stays_open() -> None:
+def test_a_handler_that_does_not_raise_is_called_and_it_stays_open() -> None:
     calls: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: calls.append(number))
     try:
-        with Shield() as shield, shield.window():
-            signal.raise_signal(signal.SIGINT)
+        with Shield() as shield:
+            shield.open_for(signal.raise_signal, signal.SIGINT)
             assert len(calls) == 1
-            signal.raise_signal(signal.SIGINT)
-            assert len(calls) == 2
+            shield.open_for(lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+            assert len(calls) == 3
     finally:
         signal.signal(signal.SIGINT, before)
 

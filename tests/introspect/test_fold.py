@@ -7,6 +7,7 @@ import pytest
 from nanovllm_edu.core.events import EVENT_TYPES
 from nanovllm_edu.errors import RecordingError
 from nanovllm_edu.introspect import Recorder, Recording
+from nanovllm_edu.introspect import recording as recording_module
 from tests.introspect.workload import Guesses, make_engine, play
 
 
@@ -137,3 +138,19 @@ def test_a_records_tables_are_those_that_its_step_used(seed):
 def _records_and_states(seed):
     played = play(seed, draft_proposer=Guesses(seed))
     return played.recorder.recording.records, played.states
+
+
+@pytest.mark.parametrize("options", [{}, {"depth": 2}, {"depth": 2, "fail_at": (9, 17)}])
+def test_key_frames_are_right_whenever_they_were_kept(options, monkeypatch):
+    """A recording that grows hands them on; at its end, plans are missing that came later."""
+    monkeypatch.setattr(recording_module, "KEY_FRAME_INTERVAL", 1)
+    for seed in range(4):
+        whole = play(seed, **options).recorder.recording
+        growing = None
+        for end in range(1, len(whole.journal) + 1):
+            parts = whole.journal[:end], whole.engine, whole.pieces
+            growing = Recording(whole.initial, *parts, growing)
+            growing.fold_to(len(growing) - 1)
+        assert growing is not None and growing._frames
+        for k in range(len(whole) - 1):
+            assert growing.state_at(k) == whole.begin(len(whole) - 1).state_at(k), f"step {k}"

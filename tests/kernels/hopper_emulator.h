@@ -23,6 +23,7 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
+typedef unsigned short bf16;
 #define __device__
 #define __global__
 #define __grid_constant__
@@ -49,6 +50,7 @@ struct Thread {
     bool is_done = false;
     std::deque<std::vector<Product>> products{{}};  // the newest are not committed yet
     long exchanged;
+    u32 fragments[6];  // of a and b
 };
 struct Meeting { int arrived = 0; long round = 0; };
 struct Barrier {
@@ -129,9 +131,13 @@ static u32 atomicInc(u32* place, u32 last) {
 struct float2 { float x, y; };
 struct float4 { float x, y, z, w; };
 struct uint2 { u32 x, y; };
+struct uint4 { u32 x, y, z, w; };
 static float2 make_float2(float x, float y) { return {x, y}; }
 static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static uint2 make_uint2(u32 x, u32 y) { return {x, y}; }
+static uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
+static float low_half(u32 pair);
+static float high_half(u32 pair);
 static float exp2_of(float x) { return exp2f(x); }
 static float rsqrtf(float x) { return 1 / sqrtf(x); }
 #define __expf(x) expf(x)
@@ -269,6 +275,22 @@ template <int LEFT, int N> static void settle(float (&)[N]) { await_products<LEF
 #define WGMMA_FROM_REGISTERS(acc, a, i, b) \
     block->current->products.back().push_back({acc, a + (i), 0, b, (int)(2 * sizeof(acc) / 4), true})
 
+// 16 x 16 times 16 x 8, from registers: the PTX manual's figures of mma.m16n8k16.
+static void mma(float (&sums)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+    u32 mine[6] = {a0, a1, a2, a3, b0, b1};
+    std::copy(mine, mine + 6, block->current->fragments);
+    __syncwarp();
+    int lane = threadIdx.x % 32;
+    auto number = [](int row, int k, int fragment) {  // of a row of a, or a column of b
+        u32 pair = block->threads[threadIdx.x / 32 * 32 + row * 4 + k % 8 / 2]->fragments[fragment];
+        return k % 2 ? high_half(pair) : low_half(pair);
+    };
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 16; k++)
+            sums[i] += number(lane / 4, k, i / 2 + k / 8 * 2) * number(lane % 4 * 2 + i % 2, k, 4 + k / 8);
+    __syncwarp();
+}
+
 // ---------------------------------------------------------------- a cluster of one block
 
 static void only_me(u32 other) { if (other != 0) abort(); }
@@ -279,6 +301,13 @@ static void barrier_arrive_in(u32 at, u32 other) { only_me(other), barrier_arriv
 static void copy_tile(u32 to, const TensorMap* map, int column, int row, u32 at, u32 blocks) {
     only_me(blocks - 1), copy_box(to, map, column, row, at);
 }
+static float load_from(const float* place, u32 other) { return only_me(other), *place; }
+static uint4 load_once(const bf16* p, bool is_there) {
+    uint4 v = {};
+    if (is_there) memcpy(&v, p, 16);
+    return v;
+}
+static uint4 load_shared_by_all(const bf16* p, bool is_there) { return load_once(p, is_there); }
 static void prefetch_map(const TensorMap*) {}
 static void fetch_to_l2(const TensorMap*, int, int) {}
 static void allow_successor() {}

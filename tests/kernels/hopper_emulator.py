@@ -1,4 +1,4 @@
-"""Runs `prefill.cu` on a CPU: its own source, with `hopper_emulator.h` for what C++ lacks."""
+"""Runs kernels for Hopper on a CPU: their own source; `hopper_emulator.h` has what C++ lacks."""
 
 import ctypes
 import re
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from nanovllm_edu.kernels.hopper import compiler
+from nanovllm_edu.kernels.hopper import compiler, few_rows
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles, constants_of
 from nanovllm_edu.kernels.hopper.prefill import HopperPrefillTiles, constants_for
 from nanovllm_edu.kernels.triton.flash import LOG2_E
@@ -37,6 +38,14 @@ extern "C" int run(
     bf16* out, float* squares, bf16* weighted, const bf16* norm, int num_rows, float eps) {
     kernel = [=] { hopper_gemm(*x, *w, out, squares, weighted, norm, num_rows, eps); };
     return run_grid({(unsigned)across, (unsigned)down, 1}, THREADS, shared);
+}
+"""
+RUN_FEW_ROWS = """
+extern "C" int run(
+    int across, const bf16* x, const bf16* w, bf16* out, float* squares, bf16* weighted,
+    const bf16* norm, int num_rows, float eps) {
+    kernel = [=] { hopper_few_rows(x, w, out, squares, weighted, norm, num_rows, eps); };
+    return run_grid({(unsigned)across, 1, 1}, THREADS, 0);
 }
 """
 
@@ -70,7 +79,7 @@ def build(name: str, constants: dict[str, object], run: str, folder: Path) -> ct
     defines = "".join(f"#define {key} {value}\n" for key, value in constants.items())
     common = without_asm((SOURCES / "hopper.cuh").read_text()).replace(MAP, "")
     kernel = without_asm((SOURCES / f"{name}.cu").read_text())
-    assert SHARED in kernel
+    assert (SHARED in kernel) == ("extern __shared__" in kernel)
     kernel = kernel.replace(SHARED, "char* memory = block->base;")
     head = '#include "hopper_emulator.h"\nstatic void consumers_meet();\n'
     file, library = folder / f"{name}.cpp", folder / f"{name}.so"
@@ -114,6 +123,18 @@ def emulate_gemm(kind, x, w, out, squares, tiles: HopperTiles, folder, weighted,
     maps = [ctypes.byref(one) for one in maps]
     numbers = (num_rows, ctypes.c_float(1e-6))
     assert library.run(*grid, tiles.shared_bytes, *maps, *arrays, *numbers), "nobody goes on"
+
+
+def emulate_few_rows(kind, x, w, out, squares, tiles: FewRowsTiles, folder, weighted, norm_weight):
+    """What `FewRowsGemm` does, for clusters of one block."""
+    assert tiles.splits == 1
+    (num_rows, depth), num_columns = x.shape, out.shape[1]
+    constants = few_rows.constants_of(kind, depth, num_columns, tiles)
+    library = build("few_rows", constants, RUN_FEW_ROWS, folder)
+    tensors = (x, w, out, squares, weighted, norm_weight)
+    arrays = [ctypes.c_void_p(0 if t is None else t.data_ptr()) for t in tensors]
+    numbers = (num_rows, ctypes.c_float(1e-6))
+    assert library.run(num_columns // tiles.columns(kind), *arrays, *numbers), "nobody goes on"
 
 
 def _described(tensor, sizes, strides, box) -> Described:

@@ -13,8 +13,10 @@ import torch
 from nanovllm_edu.fused_decode import gemm_trial
 from nanovllm_edu.fused_decode.decoder import COLUMNS_MULTIPLE, FusedDecoder
 from nanovllm_edu.fused_decode.gemm_candidates import (
+    FEW_ROWS_CUTS,
     NUM_MEASURED,
     candidates,
+    few_rows_tiles,
     hopper_tiles,
     predicted_seconds,
     triton_tiles,
@@ -37,6 +39,7 @@ from nanovllm_edu.fused_decode.gemm_plan import (
     LayerShape,
 )
 from nanovllm_edu.fused_decode.weights import ModelWeights
+from nanovllm_edu.kernels.hopper.few_rows import FewRowsTiles
 from nanovllm_edu.kernels.hopper.gemm import HopperTiles, constants_of
 from nanovllm_edu.kernels.triton.gemm import Tiles
 from tests.attention.batches import cache_of
@@ -85,6 +88,22 @@ def test_every_cut_on_hopper_keeps_the_rules_of_the_source(num_rows):
             static = 16 * tiles.stages + 4 * tiles.m // tiles.splits + 1024  # barriers, scales
             assert tiles.shared_bytes + static <= SHARED_BYTES
             assert tiles.m * (tiles.n + 8) * 4 <= tiles.shared_bytes, "sums replace the tiles"
+
+
+@pytest.mark.parametrize("num_rows", [1, 8, 16])
+def test_every_cut_for_few_rows_keeps_the_rules_of_its_source(num_rows):
+    layers = *LAYERS.values(), *odd_layers()
+    for shape in (shape for layer in layers for _, shape in layer.named()):
+        found = few_rows_tiles(shape, num_rows)
+        assert found and all(isinstance(tiles, FewRowsTiles) for tiles in found)
+        for tiles in found:
+            assert tiles.fits(shape.kind, shape.num_columns, shape.depth)
+            assert tiles.m >= num_rows and tiles.m % tiles.splits == 0
+            assert tiles.n % 16 == 0 and 32 * tiles.warps <= 1024
+            assert tiles.shared_bytes <= 48 * 1024, "more must be asked for"
+            assert tiles.registers * 32 * tiles.warps * tiles.blocks <= 65536
+            assert tiles.registers <= 255
+    assert few_rows_tiles(LAYERS["8B"].qkv, 17) == []
 
 
 @pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
@@ -145,7 +164,8 @@ def test_few_candidates_the_best_first_and_the_library_last(shape, has_hopper):
     for num_rows in BUCKETS:
         *ours, last = candidates(shape, num_rows, has_hopper)
         assert last is None
-        assert len(ours) <= NUM_MEASURED + 3
+        assert len(ours) <= NUM_MEASURED + len(FEW_ROWS_CUTS)
+        assert not has_hopper or not any(isinstance(tiles, Tiles) for tiles in ours)
         assert has_hopper or not any(isinstance(tiles, HopperTiles) for tiles in ours)
         times = [predicted_seconds(tiles, shape, num_rows) for tiles in ours]
         assert times == sorted(times)

@@ -153,13 +153,13 @@ def test_an_engine_starts_none_of_torchs_threads_for_a_small_step(options: dict)
         pytest.skip("counts threads where Linux shows them")
     with LLM(num_blocks=64, **options) as llm:
         seen: list[int] = []
-        forward = llm.engine.runner.model.forward
+        run = llm.engine.runner._run
 
         def watched(*arguments):
             seen.append(torch.get_num_threads())
-            return forward(*arguments)
+            return run(*arguments)
 
-        llm.engine.runner.model.forward = watched
+        llm.engine.runner._run = watched
         llm.generate("Once upon a time", SamplingParams(max_tokens=3), use_tqdm=False)
         assert set(seen) == {1}
         assert torch.get_num_threads() == 2

@@ -1,9 +1,11 @@
 """The eager runner says which backend it has and why, and a fork gets one that fits its blocks."""
 
 import pytest
+from torch import Tensor
 
 from nanovllm_edu import LLM, SamplingParams
 from nanovllm_edu.attention.reference import ReferenceAttention
+from nanovllm_edu.native.tape import Tape
 from nanovllm_edu.runners import select
 
 
@@ -40,25 +42,31 @@ def test_a_fork_with_other_blocks_chooses_anew(engine, monkeypatch):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("backend", ["sdpa", "native"])
 def test_a_row_without_numbers_ends_alone(
-    temperature: float, value: float, monkeypatch: pytest.MonkeyPatch
+    backend: str, temperature: float, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = ["Once upon a time", "What is a KV cache?"]
     params = SamplingParams(temperature=temperature, seed=1, max_tokens=8, ignore_eos=True)
-    with LLM(device="cpu") as llm:
+    with LLM(device="cpu", attention_backend=backend) as llm:
         right = [o.token_ids for o in llm.generate(prompts, params, use_tqdm=False)]
-        forward, num_steps = llm.engine.runner._forward, 0
+        forward, play, num_steps = llm.engine.runner._forward, Tape.play, 0
 
-        def broken(batch):
+        def broken(logits: Tensor) -> Tensor:
             nonlocal num_steps
             num_steps += 1
-            logits = forward(batch)
             if num_steps == 4:
-                logits = logits.clone()
                 logits[1, 7] = value
             return logits
 
-        monkeypatch.setattr(llm.engine.runner, "_forward", broken)
+        def broken_play(tape: Tape) -> None:
+            play(tape)
+            broken(tape.result)
+
+        monkeypatch.setattr(
+            llm.engine.runner, "_forward", lambda batch: broken(forward(batch).clone())
+        )
+        monkeypatch.setattr(Tape, "play", broken_play)
         outputs = llm.generate(prompts, params, use_tqdm=False)
         llm.engine.scheduler.check_invariants()
     assert [o.finish_reason for o in outputs] == ["length", "error"]

@@ -84,7 +84,7 @@ def right() -> list[list[int]]:
         {"depth": 2},
         {"max_num_batched_tokens": 7},
         {"max_num_batched_tokens": 16, "prefix_cache": "radix", "depth": 1},
-        {"draft_proposer": NgramProposer(3)},
+        {"draft_proposer": NgramProposer(3, min_match=1)},
         {"max_num_seqs": 2, "enable_prefix_caching": False},
     ],
     ids=str,

@@ -1,5 +1,6 @@
 """Who leaves takes everything along: clients that hang up, time that is up, servers that end."""
 
+import gc
 import json
 import signal
 import socket
@@ -10,13 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks.serve_soak import soak
+from nanovllm_edu.serve.address import Address
 from nanovllm_edu.serve.limits import ServeLimits
-from nanovllm_edu.serve.server import ServerThread
+from nanovllm_edu.serve.server import Server, ServerThread, serve
 from tests.engine.faulty_runner import FaultyRunner
 from tests.engine.slow_runner import SlowRunner
 from tests.processes import is_there
@@ -195,3 +198,14 @@ def test_a_crowd_that_comes_and_goes_leaves_nothing() -> None:
     assert counts["answered"] > 50 and counts["hung up"] > 20 and counts["refused"] > 0
     first, *_, last = counts["MiB after each part"]
     assert last < first + 40, counts
+
+
+def test_what_was_loaded_is_no_work_for_the_garbage_collector(monkeypatch):
+    counts: list[int] = []
+    monkeypatch.setattr(Server, "__init__", lambda *_: None)
+    monkeypatch.setattr(Server, "run", lambda *_, **__: counts.append(gc.get_freeze_count()))
+    try:
+        serve(SimpleNamespace(is_draining=True), Address(port=0), lambda url: None)  # type: ignore[arg-type]
+    finally:
+        gc.unfreeze()
+    assert counts[0] > 10_000

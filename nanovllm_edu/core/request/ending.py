@@ -8,7 +8,8 @@ Read next: `core/memory/block_manager.py`.
 
 from typing import NamedTuple
 
-from nanovllm_edu.core.request.sequence import Grammar, Sequence
+from nanovllm_edu.core.request.judges import Grammar
+from nanovllm_edu.core.request.sequence import Sequence
 
 
 class Ending(NamedTuple):

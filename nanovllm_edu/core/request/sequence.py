@@ -14,18 +14,18 @@ A step *claims* before the device has computed anything, and *settles* when the 
 There is no "prefill" or "decode" state: a step computes the next `num_tokens -
 num_computed_tokens` tokens, or a part of them. One left over is what others call decode.
 
-Read next: `core/request/sampling_params.py`, `core/request/ending.py`.
+Read next: `core/request/sampling_params.py`, `core/request/judges.py`, `core/request/ending.py`.
 """
 
 import sys
 from array import array
-from collections.abc import Hashable, Iterable
-from collections.abc import Sequence as Seq
+from collections.abc import Hashable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from nanovllm_edu.core.request.judges import Grammar, Judge
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 
 TOKEN_TYPE = "Q"
@@ -47,52 +47,6 @@ class TokenLogprobs(NamedTuple):
     token_id: int
     logprob: float
     top: tuple[tuple[int, float], ...]
-
-
-class TextEnd(Protocol):
-    """Where a text ends.
-
-    Attributes:
-        num_tokens: How many of the tokens just given belong to the sequence.
-        stop: The stop string that is complete; None if a token ended it.
-    """
-
-    @property
-    def num_tokens(self) -> int: ...
-
-    @property
-    def stop(self) -> str | None: ...
-
-
-class Judge(Protocol):
-    """Decides by a sequence's text whether it ends; for sequences that have stop strings."""
-
-    def add(self, token_ids: Iterable[int]) -> TextEnd | None:
-        """Takes the next tokens, up to one that ends the text."""
-        ...
-
-
-class Grammar(Protocol):
-    """Which tokens may come next; for sequences whose answer must have a form.
-
-    Attributes:
-        is_complete: Whether nothing but the end can follow.
-    """
-
-    @property
-    def is_complete(self) -> bool: ...
-
-    def masks(self, drafted: Seq[int] = ()) -> tuple[bytes, ...]:
-        """What may come at the next position, and behind each of these guesses: one bit a token."""
-        ...
-
-    def num_allowed(self, token_ids: Seq[int]) -> int:
-        """How many of these tokens, from the first on, may come next."""
-        ...
-
-    def accept(self, token_ids: Seq[int]) -> int:
-        """Moves on by these tokens up to the first that may not come; returns how many."""
-        ...
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -19,14 +19,14 @@ Read next: `core/schedule/draft_proposer.py`.
 
 from collections.abc import Mapping
 
-from nanovllm_edu.core.events import PrefixHit, PromptShared, counted
+from nanovllm_edu.core.events import PromptShared, counted
 from nanovllm_edu.core.memory.prefix_cache import PrefixMatch
 from nanovllm_edu.core.plan import DEVICE_TIER, BlockCopy, Blocked, BlockRef
 from nanovllm_edu.core.request.sequence import Sequence
 
 
 class Siblings:
-    """Finds what a sequence that waits can take over.
+    """Finds what a sequence that waits, one of several answers, can take over.
 
     Args:
         running: All that run, by seq_id.
@@ -72,11 +72,10 @@ class Siblings:
         block_ids = tuple(sibling.block_table[:num_full])
         return PrefixMatch(block_ids, 0, num_tokens, reason if rest else "", sibling.seq_id)
 
-    def take(self, seq: Sequence, match: PrefixMatch) -> tuple[PrefixHit, tuple[BlockCopy, ...]]:
-        """What to say of a match that `seq` has begun with, and what must be copied for it."""
+    def take(self, seq: Sequence, match: PrefixMatch) -> tuple[PromptShared, tuple[BlockCopy, ...]]:
+        """What to say of a sibling's prompt that `seq` has begun with, and what must be copied."""
         block_ids, _, num_tokens, reason, sibling_id = match
-        if sibling_id is None:
-            return PrefixHit(seq.seq_id, block_ids, num_tokens, reason), ()
+        assert sibling_id is not None
         copies: tuple[BlockCopy, ...] = ()
         if num_tokens % self._block_size:
             index = len(block_ids)
@@ -88,8 +87,6 @@ class Siblings:
 
     def _nearest(self, seq: Sequence) -> Sequence | None:
         """The running sibling that has most of the prompt."""
-        if seq.prompt_id is None:
-            return None
         siblings = [one for one in self._running.values() if one.prompt_id == seq.prompt_id]
         return max(siblings, key=self._num_ready, default=None)
 

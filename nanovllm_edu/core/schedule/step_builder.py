@@ -24,7 +24,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from nanovllm_edu.core.events import Admitted, DraftFailed, Event, counted
+from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
 from nanovllm_edu.core.memory.block_manager import BlockManager
 from nanovllm_edu.core.plan import (
     BlockCopy,
@@ -49,18 +49,11 @@ class StepBuilder:
     """What is in a step so far, and what is left for others.
 
     Attributes:
-        queues: Whom it can take, and the rows it can give.
-        policy: Who goes first, and who gives way.
-        max_num_batched_tokens: The token budget of a whole step.
-        enable_chunked_prefill: Whether a prompt may be cut to fit the rest of the budget.
-        draft_proposer: Guesses tokens; None leaves one token for each step.
-        vocab_size: Guesses are in [0, vocab_size).
-        prefill_chunk_size: The budget of prompts in a step in which somebody decodes.
+        queues: Whom it can take, and the rows it can give. (Options behind it: `EngineConfig`.)
         budget: Tokens that still fit.
         limit: Whose budget that is, for people to read.
         spans: The work, in batch order, each as a plain tuple.
         planned: seq_id of each span -> tokens that are surely in the cache before this step.
-        siblings: What answers to one prompt have in common.
         copies: Blocks to copy first.
         masks: What may be drawn for rows with a grammar.
         preempted: seq_ids that had to give way, in that order.
@@ -76,7 +69,6 @@ class StepBuilder:
     vocab_size: int = 2**31
     prefill_chunk_size: int | None = None
     block_manager: BlockManager = field(init=False)
-    siblings: Siblings = field(init=False)
     budget: int = field(init=False)
     limit: str = field(init=False)
     spans: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -92,8 +84,6 @@ class StepBuilder:
 
     def __post_init__(self) -> None:
         self.block_manager = self.queues.block_manager
-        size = self.block_manager.block_size
-        self.siblings = Siblings(self.queues.running, self.planned, size)
         self.budget = self.max_num_batched_tokens
         self.limit = f"{self.budget} (max_num_batched_tokens)"
 
@@ -137,7 +127,7 @@ class StepBuilder:
             elif blocked or seq.seq_id in self.preempted:
                 continue  # first come, first served: nobody overtakes the one that waits
             elif waiting.get(seq.seq_id) is seq:
-                if wait := self.siblings.why_wait(seq):
+                if seq.prompt_id is not None and (wait := self._siblings().why_wait(seq)):
                     self.blocked = self.blocked or wait  # it needs nothing: others may go first
                 else:
                     blocked = self.admit(seq)
@@ -263,15 +253,17 @@ class StepBuilder:
                 self.masks.append(RowMasks(seq.seq_id, row, masks))
             seq.num_claimed += 1 + num_drafted
             seq.is_decoding = True
-        if num_tokens > 1 or end % self.block_manager.block_size == 0:
+        if end % self.block_manager.block_size < num_tokens:  # one of them fills a block
             self.events += self.block_manager.publish(seq)
 
     # --------------------------------------------------------------- one that waits
 
     def admit(self, seq: Sequence) -> Blocked | None:
         """Starts a waiting sequence, or says what it lacks."""
-        manager, length = self.block_manager, seq.num_tokens
-        match = self.siblings.match(seq, manager.match_prefix(seq))
+        manager, length = self.block_manager, len(seq.token_ids) + seq.num_claimed
+        match = manager.match_prefix(seq)
+        if seq.prompt_id is not None:
+            match = self._siblings().match(seq, match)
         start = match.num_tokens
         num_blocks = manager.num_blocks_for(length) - len(match.block_ids)
         num_free = manager.num_free_blocks - match.num_free
@@ -286,13 +278,20 @@ class StepBuilder:
             seq.seq_id, joined.row, length, start, num_tokens, num_blocks, num_free, budget
         )
         allocated = manager.allocate(seq, start + num_tokens)
-        found, copies = self.siblings.take(seq, match)
+        if match.from_seq_id is None:
+            found = PrefixHit(seq.seq_id, match.block_ids, start, match.stopped_because)
+        else:
+            found, copies = self._siblings().take(seq, match)
+            self.copies += copies
         self.events += (admitted, found, *allocated)
-        self.copies += copies
         self.add_span(seq, start + num_tokens, 0)
         # What it found may be computed in this very step, by another: too late for a copy of it.
         self.planned[seq.seq_id] = 0
         return None
+
+    def _siblings(self) -> Siblings:
+        """What a sequence has in common with the other answers to its prompt, if there are any."""
+        return Siblings(self.queues.running, self.planned, self.block_manager.block_size)
 
     def why_blocked(
         self, seq: Sequence, num_tokens: int, num_blocks: int, num_free: int

@@ -3,10 +3,10 @@
 Triton hides some parts of a Hopper GPU that a small decode step needs: copies that one block asks
 for and all blocks of a cluster receive, sums through another block's shared memory, which thread
 holds what; and, where prompts are long, products that one group of warps begins while another
-computes its softmax. So three kernels of the package are CUDA C++. NVRTC, which comes with torch,
+computes its softmax. So some kernels of the package are CUDA C++. NVRTC, which comes with torch,
 compiles them when they are first needed: a second for each shape, once in a process.
 
-Read next: `gemm.py`, `decode.py`, `attention.py`.
+Read next: `few_rows.py`, `gemm.py`, `decode.py`, `attention.py`.
 """
 
 import ctypes

@@ -1,6 +1,6 @@
 // What the viewer takes: the values of introspect/view.py, whole (docs/reference/recording_format.md).
 
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 const FORMAT = "nanovllm-edu view";
 
 export function checkDocument(doc) {

@@ -2,6 +2,7 @@
 // It knows nothing of the page. Read next: state.js, notes.js for what is kept of each step.
 
 import { checkDocument } from "./format.js";
+import { spellOut } from "./going_on.js";
 import { Notes } from "./notes.js";
 import { overlapping, spansOf } from "./spans.js";
 import { State } from "./state.js";
@@ -47,8 +48,8 @@ export class Replay {
   }
 
   // The head goes through each entry once, and notes are taken; other states come and go.
-  take(entry) {
-    const step = this.numSteps;
+  take(written) {
+    const step = this.numSteps, entry = spellOut(written, this.journal[this.steps[step - 1]], this.work);
     this.journal.push(entry);
     if ("add" in entry) this.addRequest(entry.add);
     for (const [id, , ...tokens] of entry.tokens ?? []) this.tokens.get(id).push(...tokens);

@@ -41,10 +41,16 @@ export class State {
 
   // `history` knows the requests, and keeps how a sequence was when it ended.
   change(difference, history) {
-    const { gone = [], seqs = [], origins = {}, rows = {}, tables = {}, matches = {}, blocks = [] } = difference;
+    const { gone = [], on = [], seqs = [], origins = {}, rows = {}, tables = {}, matches = {}, blocks = [] } = difference;
     for (const [id, known, computed, claimed] of gone) {
       history.lastSeen.set(id, { ...this.seqs.get(id), known, computed, claimed });
       this.seqs.delete(id);
+    }
+    for (const seq of on.map((id) => this.seqs.get(id))) {
+      if (seq) { // the others have just gone
+        seq.known += 1;
+        seq.computed += 1;
+      }
     }
     for (let i = 0; i < seqs.length; i += 4) {
       const [id, known, computed, claimed] = seqs.slice(i, i + 4);
