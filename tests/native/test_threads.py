@@ -153,14 +153,15 @@ def test_an_engine_starts_none_of_torchs_threads_for_a_small_step(options: dict)
         pytest.skip("counts threads where Linux shows them")
     with LLM(num_blocks=64, **options) as llm:
         seen: list[int] = []
-        run = llm.engine.runner._run
+        forward = llm.engine.runner.model.forward
 
         def watched(*arguments):
             seen.append(torch.get_num_threads())
-            return run(*arguments)
+            return forward(*arguments)
 
-        llm.engine.runner._run = watched
-        llm.generate("Once upon a time", SamplingParams(max_tokens=3), use_tqdm=False)
+        llm.engine.runner.model.forward = watched
+        prompt = "Once upon a time there was a little girl. One day"  # too long for a tape
+        llm.generate(prompt, SamplingParams(max_tokens=3), use_tqdm=False)
         assert set(seen) == {1}
         assert torch.get_num_threads() == 2
         assert llm.info.choices["threads"][0] == "up to 2"
