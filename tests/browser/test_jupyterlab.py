@@ -232,7 +232,7 @@ def test_every_button_is_in_its_cell_on_a_phone(lab):
     lab.page.set_viewport_size({"width": 390, "height": 1250})
     lab.page.wait_for_timeout(600)
     ends = "all => all.map(e => e.getBoundingClientRect().right)"
-    output = lab.page.locator(".jp-OutputArea-output").last.bounding_box()
+    output = lab.page.locator(".jp-InputArea-editor").first.bounding_box()
     parts = ".jp-OutputArea-output :is(.jupyter-button, .widget-dropdown, .widget-slider, input)"
     right = max(lab.page.eval_on_selector_all(parts, ends))
     lab.shoot("lab-390")
