@@ -283,7 +283,7 @@ class Driver:
     def _letter(self, mailbox: Mailbox, call: _Call) -> Letter | None:
         self._count_tokens(call)
         is_over = call.is_over
-        if mailbox.is_unread and not is_over:
+        if mailbox.is_unread and not is_over and not mailbox.loop.is_closed():
             return None
         pieces = tuple(piece for answer in call.answers for piece in answer.read())
         if is_over:
