@@ -7,6 +7,7 @@ Colours are those of `pictures.py`. It knows nothing of engines: give it numbers
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING
 
 from nanovllm_edu.introspect.plot import INK, LINE, Plot
@@ -91,7 +92,7 @@ def lines(
         log_x: Powers of two on the x axis.
         log_y: 1, 2, 5, 10, 20 … on the y axis.
     """
-    from matplotlib import pyplot, ticker
+    from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7.2, 3.4), layout="constrained")
     pyplot.close(figure)
@@ -109,8 +110,9 @@ def lines(
         axes.set_xticks(list(x))
     if log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
+        positive = [value for y in series.values() for value in y if value > 0]
+        ticks = _one_two_five(positive or [1.0])
+        axes.set_yticks(ticks, [f"{value:g}" for value in ticks])
         axes.minorticks_off()
     else:
         axes.set_ylim(bottom=0)
@@ -122,6 +124,16 @@ def lines(
         axes.legend(fontsize=8, frameon=False)
     _plain(axes)
     return Plot(figure, title, series_in_words(x, series))
+
+
+def _one_two_five(values: Sequence[float]) -> list[float]:
+    """Round numbers from just below the least of some positive ones to just above the largest."""
+    low, high = min(values), max(values)
+    powers = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    first = max((tick for tick in ticks if tick <= low), default=low)
+    last = min((tick for tick in ticks if tick >= high), default=high)
+    return [tick for tick in ticks if first <= tick <= last]
 
 
 def _short(value: float) -> str:
