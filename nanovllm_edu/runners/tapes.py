@@ -73,10 +73,11 @@ class Tapes:
         return self._steps[count]
 
     def pack(self) -> None:
-        """Has the model run once, on a token of the spare row, which nobody reads."""
+        """Has the model run once, on a token of the spare row, and leaves no trace of it."""
         places = self._places(1)
         places.sequences.fill_(self._tables.max_num_seqs)
         self.logits(places)
+        self._kv_cache.data[:, :, self._kv_cache.scratch_block].zero_()
 
     def _places(self, count: int) -> Places:
         """Typical ones, by which work is dealt out: of several sequences, far from the start."""

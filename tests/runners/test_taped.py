@@ -221,3 +221,9 @@ def test_a_hook_is_called(played: list[int]) -> None:
         hook.remove()
         assert answers(llm) == expected
         assert len(played) > before
+
+
+def test_packing_leaves_the_cache_empty():
+    with LLM(num_blocks=8) as llm:
+        assert isinstance(llm.engine.runner, TapeRunner)
+        assert not llm.engine.runner.kv_cache.data.any()
