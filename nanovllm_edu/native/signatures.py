@@ -28,6 +28,10 @@ SIGNATURES: dict[str, dict[str, tuple[Any, Sequence[Any]]]] = {
         "paged_attention": (None, [ARRAY] * 7 + [SIZE] * 6),
         "store": (None, [ARRAY] * 5 + [c_int64] * 2 + [SIZE] * 3),
     },
+    "tables.c": {
+        "look_up": (None, [ARRAY] * 7 + [SIZE] * 6),
+        "choose": (None, [ARRAY] * 6 + [SIZE] * 4),
+    },
     "threads.c": {
         "begin_tape": (c_void_p, []),
         "end_tape": (c_int, []),

@@ -1,4 +1,4 @@
-/* A tape: the jobs of a step, written down as they are done, to be done again by one call.
+/* A tape: the jobs of a step, written down, to be done by one call as often as one likes.
 
    A step of a small model is a hundred jobs of some microseconds each, and between two of them
    Python prepares the next one for longer than it takes. But the next step's jobs are the same
@@ -6,7 +6,7 @@
    other positions. So the arguments are kept, and later steps put theirs into the same memory. On a
    GPU the same idea is called a CUDA graph.
 
-   While a thread records, `deal_out` (threads.c) writes its jobs down here, and does them.
+   While a thread records, `deal_out` (threads.c) writes its jobs down here instead of doing them.
    Who calls this: native/tape.py. */
 
 #ifndef TAPE_H

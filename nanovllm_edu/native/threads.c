@@ -183,8 +183,10 @@ static void wait_for_helpers(void)
 void deal_out(Work *work, const void *arguments, int size, int64_t num_items, double nanoseconds,
               int num_threads)
 {
-    if (recording)
+    if (recording) {
         write_down(work, arguments, size, num_items, nanoseconds);
+        return;
+    }
     const int most = num_threads < 256 ? num_threads : 256; /* places are 8 bits */
     const double each = atomic_load(&num_watching) ? WORTH_SHARING : WORTH_WAKING;
     const int threads = threads_worth(num_items, nanoseconds, each, most);

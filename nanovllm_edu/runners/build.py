@@ -217,7 +217,7 @@ def _choose_runner(
             return EagerRunner, "CUDA graphs need a GPU"
         if has_ranks:
             return EagerRunner, "ranks meet within a step, which no tape holds"
-        return TapeRunner, "small steps are played from a tape"
+        return TapeRunner, "our C kernels can be played from a tape"
     if choice.name not in select.RECORDABLE:
         return EagerRunner, f"{choice.name} reads lengths on the host, which a CUDA graph cannot"
     from nanovllm_edu.runners.cuda_graph import CudaGraphRunner

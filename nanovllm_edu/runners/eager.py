@@ -13,6 +13,8 @@ how many threads a step gets, `machine.py` for what it says that it is; `taped.p
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import sub
 from time import perf_counter
 
 import torch
@@ -176,11 +178,7 @@ class EagerRunner:
         times.append(perf_counter())
         output = self._sample(plan.spans, batch, logits) if len(batch.logit_rows) else None
         times.append(perf_counter())
-        names = ("prepare", "forward", "sample")
-        timings = {name: times[i + 1] - times[i] for i, name in enumerate(names)}
-        seq_ids = [span.seq_id for span in plan.spans for _ in range(span.num_claimed)]
-        drafted = {span.seq_id: span.drafted for span in plan.spans if span.num_drafted}
-        return ticket(seq_ids, output, timings, drafted)
+        return launched(plan.spans, output, times)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Logits `[rows, vocab]` of the tokens that are sampled from."""
@@ -279,6 +277,16 @@ class EagerRunner:
             f"{type(self).__name__}({config.architecture}, {config.dtype}, {device}, "
             f"attention={self.backend.name!r}{why})"
         )
+
+
+def launched(spans: Spans, output: SamplerOutput | None, times: Sequence[float]) -> EagerTicket:
+    """The ticket of a step whose parts began and ended at these times."""
+    timings = dict(zip(("prepare", "forward", "sample"), map(sub, times[1:], times), strict=True))
+    if not any(spans.nums_drafted):
+        return ticket([*compress(spans.seq_ids, spans.are_sampled)], output, timings)
+    seq_ids = [span.seq_id for span in spans for _ in range(span.num_claimed)]
+    drafted = {span.seq_id: span.drafted for span in spans if span.num_drafted}
+    return ticket(seq_ids, output, timings, drafted)
 
 
 def ticket(

@@ -1,136 +1,145 @@
 """`TapeRunner`: on a CPU, steps of a few tokens, each of which is sampled from, come from a tape.
 
-These are the steps in which a few sequences get a token each, or have guesses verified. They read
-all weights and compute little, so what Python does between the kernels, and waking a second thread
-for each of them, would take as long as the kernels. A tape does all in one call
-(`native/tape.py`). There is one for each number of tokens, recorded when first needed: the model
-runs as ever, over tokens of the spare row, which nobody reads.
+These are the steps in which sequences get a token each, or have guesses verified. They read all
+weights and compute little, so what Python does between the kernels, and waking a second thread for
+each of them, would take as long as the kernels. A tape does all in one call (`tapes.py`). Where
+everybody takes the likeliest token, one call more finds these and writes them into the tables.
 
 A tape holds addresses. It is made anew if a weight was written to, and left alone if somebody looks
 on (a hook) or another backend attends: then, and in all other steps, this is an `EagerRunner`.
 
-Reference: `runners/eager.py`, to the last bit. Read next: `native/tape.h`.
+Reference: `runners/eager.py`, to the last bit. Read next: `tapes.py`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from itertools import compress
+from time import perf_counter
 
 import torch
-from torch import Tensor
 
-from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
-from nanovllm_edu.native.attention import NativeAttention, Places, attend_at
-from nanovllm_edu.native.tape import NotOnTapeError, Tape
-from nanovllm_edu.paged.batch import Batch, DeviceTables
+from nanovllm_edu.core.plan import Spans, StepPlan
+from nanovllm_edu.core.request.sampling_params import SamplingParams
+from nanovllm_edu.native.attention import NativeAttention
+from nanovllm_edu.native.tables import choose
+from nanovllm_edu.native.tape import NotOnTapeError
+from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
-from nanovllm_edu.runners.eager import EagerRunner
-
-MOST_TOKENS = 20
-"""With more, the kernels take so long that Python hardly shows; and a tape keeps its memory."""
-
-TYPICAL_CONTEXT = 512
-"""Positions for which a recording is made: attention over so many is worth two threads."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """A tape, and the memory that a step puts its own into."""
-
-    tape: Tape
-    hidden: Tensor
-    places: Places
+from nanovllm_edu.paged.layout import Layout
+from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, launched
+from nanovllm_edu.runners.model_state import ModelState
+from nanovllm_edu.runners.tapes import MOST_TOKENS, SmallStep, Tapes
+from nanovllm_edu.sampling.sampler import SamplerOutput
 
 
 class TapeRunner(EagerRunner):
     """Plays small steps. Its arguments are those of `EagerRunner`."""
 
-    _steps: dict[int, _Step] | None = None
-    _modules: Sequence[torch.nn.Module] = ()
-    _made_of: Sequence[object] = ()
+    _state: ModelState | None = None
+    _tapes: Tapes | None = None
     _why_not: str | None = None
 
-    def _forward(self, batch: Batch) -> Tensor:
-        count = len(batch.positions)
-        is_small = count == len(batch.logit_rows) <= MOST_TOKENS
-        if not is_small or not self._may_play():
-            return super()._forward(batch)
-        step = self._step(count)
-        if step is None:
-            return super()._forward(batch)
-        torch.index_select(self.model.embed_tokens.weight, 0, batch.token_ids, out=step.hidden)
-        step.places.positions.copy_(batch.positions)
-        step.places.slots.copy_(batch.slot_mapping)
-        step.places.sequences.copy_(_row_of_each_token(batch))
-        step.tape.play()
-        return step.tape.result
-
-    def _may_play(self) -> bool:
-        """Whether tapes do what the model would do now; forgets those of another state of it."""
-        if type(self.backend) is not NativeAttention or self._why_not is not None:
-            return False
-        if any(module._forward_hooks or module._forward_pre_hooks for module in self._modules):
-            return False
-        state = _state(self._modules)
-        if state != self._made_of:
-            self._modules = list(self.model.modules())
-            self._steps, self._made_of = {}, _state(self._modules)
-        return True
-
-    def _step(self, count: int) -> _Step | None:
-        """The tape for so many tokens; None if there can be none."""
-        assert self._steps is not None
+    @torch.inference_mode()
+    def warm_up(self, max_num_tokens: int) -> None:
+        """Packs the weights and writes a first tape: that there can be none is said at once."""
         assert self.kv_cache is not None
         assert self.tables is not None
-        if count not in self._steps:
-            try:
-                self._steps[count] = _record(self.model, self.kv_cache, self.tables, count)
-            except NotOnTapeError as problem:
-                self._why_not = str(problem)
-                return None
-        return self._steps[count]
+        with self.threads.for_step(1):
+            self._tapes = Tapes(self.model, self.kv_cache, self.tables)
+            self._tapes.pack()
+            self._state = ModelState(self.model)
+            self._step(1)
+
+    def describe_decode(self) -> tuple[str, str]:
+        """What a small step is made of, and why."""
+        if self._why_not is not None:
+            return (
+                "one kernel after the other",
+                f"they cannot be played from a tape: {self._why_not}",
+            )
+        return "played from a tape", f"up to {MOST_TOKENS} tokens, all kernels by one call"
+
+    def _run(self, plan: StepPlan, kv_cache: KVCache, tables: DeviceTables) -> EagerTicket:
+        step = self._step(_num_tokens(plan.spans))
+        if step is None:
+            return super()._run(plan, kv_cache, tables)
+        times = [perf_counter()]
+        _take_in(plan, tables)
+        step.rows_and_positions[:] = _rows_and_positions(plan.spans)
+        times.append(perf_counter())
+        step.tape.play()
+        times.append(perf_counter())
+        output = self._next_tokens(plan.spans, step, tables)
+        times.append(perf_counter())
+        return launched(plan.spans, output, times)
+
+    def _step(self, count: int) -> SmallStep | None:
+        """A step that does what the model would do now; None if no tape does."""
+        if not 0 < count <= MOST_TOKENS or self._why_not is not None:
+            return None
+        if type(self.backend) is not NativeAttention:
+            return None
+        if self._state is None or self._tapes is None or not self._state.still_holds():
+            assert self.kv_cache is not None
+            assert self.tables is not None
+            self._state = ModelState(self.model)
+            self._tapes = Tapes(self.model, self.kv_cache, self.tables)
+            return None  # this step packs what was written to
+        if self._state.is_watched():
+            return None
+        try:
+            return self._tapes.step(count)
+        except NotOnTapeError as problem:
+            self._why_not = str(problem)
+            return None
+
+    def _next_tokens(self, spans: Spans, step: SmallStep, tables: DeviceTables) -> SamplerOutput:
+        """One token per row of logits, written into the tables."""
+        logits, places = step.tape.result, step.places
+        if all(_is_plain(tables.rows[row].sampling) for row in spans.rows):
+            token_ids, are_broken = choose(logits, tables.token_ids, places)
+            return SamplerOutput(token_ids, None, are_broken)
+        output = self._draw(spans, logits)
+        tables.token_ids[places.sequences, places.positions + 1] = output.token_ids
+        return output
 
     def close(self) -> None:
         """See `EagerRunner`."""
-        self._steps, self._made_of = None, ()
+        self._state = self._tapes = None
         super().close()
 
 
-def _row_of_each_token(batch: Batch) -> Tensor:
-    if batch.num_sequences == len(batch.positions):
-        return batch.rows
-    return batch.rows.repeat_interleave(torch.tensor(batch.query_lens))
+def _num_tokens(spans: Spans) -> int:
+    """How many there are, if each of them is sampled from; else 0."""
+    count = sum(spans.nums_of_tokens)
+    is_each = count == len(spans) + sum(spans.nums_drafted) and all(spans.are_sampled)
+    return count if is_each else 0
 
 
-def _record(model: Qwen3ForCausalLM, cache: KVCache, tables: DeviceTables, count: int) -> _Step:
-    """Runs the model on tokens of the spare row, which are stored into the scratch block."""
-    weight = model.embed_tokens.weight
-    scratch = cache.scratch_block * cache.block_size
-    places = Places(
-        tables.block_tables,
-        torch.full((count,), tables.max_num_seqs),
-        torch.full((count,), min(TYPICAL_CONTEXT, tables.max_model_len) - 1),
-        torch.full((count,), scratch),
-    )
-    hidden = torch.zeros(count, weight.shape[1])
-    attend = attend_at(places, cache)
-
-    def work() -> Tensor:
-        return model.logits(model.through_layers(hidden, places.positions, attend))
-
-    work()  # packs weights that were not used yet
-    return _Step(Tape(work), hidden, places)
+def _is_plain(params: SamplingParams) -> bool:
+    """Whether the likeliest token is all that is asked for."""
+    return params.is_greedy and params.logprobs is None and not params.edits_logits
 
 
-def _state(modules: Iterable[torch.nn.Module]) -> list[object]:
-    """What a tape depends on: who is part of whom, and each weight, which counts its changes."""
-    state: list[object] = []
-    for module in modules:
-        state += module._modules.values()
-        for weight in module._parameters.values():
-            if weight is not None:
-                state += (id(weight), weight.data_ptr(), _version(weight))
-    return state
+def _take_in(plan: StepPlan, tables: DeviceTables) -> None:
+    """Takes in the news. Where nobody joined they are a few numbers, and need no batch of arrays."""
+    if plan.joined or plan.sampling_updates:
+        tables.take_in(plan)
+        return
+    tables.take_facts(plan)
+    block_tables, token_ids = tables.block_tables.numpy(), tables.token_ids.numpy()
+    for update in plan.block_updates:
+        if update.group == 0:
+            end = update.first + len(update.block_ids)
+            block_tables[update.row, update.first : end] = update.block_ids
+    spans = plan.spans
+    for row, start, given in compress(
+        zip(spans.rows, spans.starts, spans.givens, strict=True), spans.givens
+    ):
+        token_ids[row, start : start + len(given)] = given
 
 
-def _version(weight: Tensor) -> int:
-    return -1 if weight.is_inference() else weight._version
+def _rows_and_positions(spans: Spans) -> tuple[object, object]:
+    """Those of each token."""
+    if not any(spans.nums_drafted):
+        return spans.rows, spans.starts
+    layout = Layout.of(spans)
+    return layout.token_rows, layout.positions

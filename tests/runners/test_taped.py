@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from nanovllm_edu import LLM, NgramProposer, SamplingParams
+from nanovllm_edu.native.gemm import NativeGemm
 from nanovllm_edu.native.ops import why_unavailable
 from nanovllm_edu.native.tape import Tape
 from nanovllm_edu.runners.eager import EagerRunner
-from nanovllm_edu.runners.taped import MOST_TOKENS, TapeRunner
+from nanovllm_edu.runners.taped import TapeRunner
+from nanovllm_edu.runners.tapes import MOST_TOKENS
 
 pytestmark = pytest.mark.skipif(
     bool(why_unavailable(torch.device("cpu"), torch.float32)), reason="no C compiler"
@@ -36,24 +38,91 @@ def engine(**options: Any) -> LLM:
     return LLM(device="cpu", num_blocks=256, **options)
 
 
-def answers(llm: LLM, count: int = 1) -> list[Any]:
+def answers(llm: LLM, count: int = 1, *params: SamplingParams) -> list[Any]:
     """Tokens and log probabilities, of prompts of different lengths."""
-    prompts = [[300 + 7 * i + j for j in range(3 + 5 * i)] for i in range(count)]
-    outputs = llm.generate(prompts, PARAMS, use_tqdm=False)
+    prompts = [[300 + 7 * i + j for j in range(3 + 5 * (i % 6))] for i in range(count)]
+    each = [(params or (PARAMS,))[i % len(params or "1")] for i in range(count)]
+    outputs = llm.generate(prompts, each, use_tqdm=False)
     return [(output.token_ids, output.logprobs) for output in outputs]
 
 
 @pytest.mark.parametrize("weights", ["auto", "int8"])
 @pytest.mark.parametrize("count", [1, 3, MOST_TOKENS, MOST_TOKENS + 1])
 def test_equals_the_eager_runner(count: int, weights: str, played: list[int]) -> None:
-    options = {} if weights == "auto" else {"weight_dtype": weights}
+    options: dict[str, Any] = {"max_num_seqs": count}
+    if weights != "auto":
+        options["weight_dtype"] = weights
     with engine(**options) as llm, engine(enforce_eager=True, **options) as eager:
         assert type(llm.engine.runner) is TapeRunner
         assert type(eager.engine.runner) is EagerRunner
-        expected = answers(eager, count)
-        assert not played
-        assert answers(llm, count) == expected
-        assert bool(played) == (count <= MOST_TOKENS)
+        for params in ([PARAMS], [GREEDY], [GREEDY, PARAMS]):
+            expected = answers(eager, count, *params)
+            played.clear()
+            assert answers(llm, count, *params) == expected
+            assert len(played) == (GREEDY.max_tokens - 1) * (count <= MOST_TOKENS)
+
+
+def test_sequences_that_end_one_by_one(played: list[int]) -> None:
+    """Each size has a tape of its own, and all of them share their memory."""
+    with engine() as llm, engine(enforce_eager=True) as eager:
+        lengths = [
+            SamplingParams(temperature=0, max_tokens=n, ignore_eos=True) for n in range(3, 9)
+        ]
+        for _ in range(2):
+            assert answers(llm, 12, *lengths) == answers(eager, 12, *lengths)
+        tapes = cast(Any, llm.engine.runner)._tapes
+        assert sorted(tapes._steps) == [1, 2, 4, 6, 8, 10, 12]
+        assert tapes._room.num_bytes < 1.1 * (1 << 20), "more than a layer of twelve tokens needs"
+
+
+def test_what_edits_logits_is_seen_by_the_next_step(played: list[int]) -> None:
+    """Penalties and forbidden runs look at tokens that a step before has chosen."""
+    edits = [
+        SamplingParams(temperature=0, max_tokens=20, ignore_eos=True, **options)
+        for options in (
+            {"repetition_penalty": 1.5},
+            {"frequency_penalty": 0.7, "presence_penalty": 0.2},
+            {"logit_bias": {400: 3.0}},
+            {},
+        )
+    ]
+    with engine() as llm, engine(enforce_eager=True) as eager:
+        assert answers(llm, 8, *edits) == answers(eager, 8, *edits)
+    assert played
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_no_numbers_end_their_row_alone(number: float, played: list[int]) -> None:
+    """A token whose vector is broken is said by one of two: only that one ends."""
+    prompts = [[310, 311], [500, 501]]
+    with engine() as llm, engine(enforce_eager=True) as eager:
+        told = []
+        for one in (llm, eager):
+            model = cast(Any, one.engine.runner).model
+            said = [set(o.token_ids) for o in one.generate(prompts, GREEDY, use_tqdm=False)]
+            head = type(model.embed_tokens)(*model.embed_tokens.weight.shape, dtype=torch.float32)
+            with torch.no_grad():
+                head.weight.copy_(model.embed_tokens.weight)
+                head.requires_grad_(False)
+                head.gemm, model.lm_head = NativeGemm(), head
+                model.embed_tokens.weight[min(said[0] - said[1])] = number
+            one.engine.add_requests((prompt, GREEDY) for prompt in prompts)
+            told.append([(record.new_tokens, record.finished) for record in one.engine.run()])
+    assert told[0] == told[1]
+    reasons = [reason for _, finished in told[0] for reason in finished.values()]
+    assert sorted(reasons) == ["error", "length"]
+
+
+def test_a_model_that_cannot_be_on_a_tape_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "played from a tape (up to 64 tokens" in str(engine().info)
+
+    def computed(self: Any, x: torch.Tensor, *_: Any) -> torch.Tensor:
+        return x @ _[0].T
+
+    monkeypatch.setattr(NativeGemm, "__call__", computed)
+    with engine() as llm, engine(enforce_eager=True) as eager:
+        assert "cannot be played from a tape: torch computes" in str(llm.info)
+        assert answers(llm, 3) == answers(eager, 3)
 
 
 @pytest.mark.parametrize("count", [1, 4, 8])
