@@ -14,6 +14,9 @@ later. No model of a step's work can know that. So a *metronome*, an engine that
 decode one row, takes a step before each turn, and the turn's seconds are counted as if that had
 taken what it took on average at the start. Fitted runs and held-out runs are measured alike.
 
+Machines differ more than hours do: what fills one leaves another idle. So arrivals are written in
+seconds of a machine on which a decode step of one row takes 2 ms, and come faster on a faster one.
+
 A figure is the median of the three copies; what is predicted is the median of nine virtual runs
 with other disturbances. How well a copy predicts the other two says what can be
 expected of a model.
@@ -56,6 +59,10 @@ VIRTUAL_RUNS = 9
 NEWEST = 3
 """Steps of the metronome that say how fast the machine is now: it changes within hundredths of a
 second, and with more of them what is measured is more irregular again."""
+MOST_WARM_ROWS = 24
+"""Above the largest step that has a tape (`runners/taped.py`)."""
+STEP_AS_WRITTEN = 0.002
+"""Seconds of a decode step of one row, where arrivals come at the times that are written here."""
 Arrivals = Callable[[], Iterator[Arrival]]
 
 
@@ -185,14 +192,30 @@ class Run:
 
 
 def warm_up(engine: LLMEngine) -> None:
-    """Touches every block, so that no run pays for memory that is given when it is first used."""
+    """Touches every block and takes a step of each number of rows.
+
+    No run pays for memory that is given, and tapes that are recorded, when they are first used.
+    """
     clock, engine.clock = engine.clock, HostClock()
     tokens = max(16, engine.runner.num_blocks * engine.runner.block_size // 8 - 16)
     prompts = [[1 + i] * min(tokens, 1000) for i in range(8)]
-    for _ in serve(Server(engine), [Arrival(0.0, prompt, 2) for prompt in prompts]):
-        pass
+    rows = min(MOST_WARM_ROWS, engine.config.max_num_seqs, engine.runner.num_blocks // 3)
+    touching = [Arrival(0.0, prompt, 2) for prompt in prompts]
+    ending_one_by_one = [Arrival(0.0, [1], 2 + i) for i in range(rows)]
+    for requests in (touching, ending_one_by_one):
+        for _ in serve(Server(engine), requests):
+            pass
     engine.scheduler.block_manager.reset_prefix_cache()
     engine.clock = clock
+
+
+def paced(workload: Workload, pace: float) -> Workload:
+    """The same requests, so many times as far apart."""
+
+    def arrivals() -> Iterator[Arrival]:
+        return (each._replace(at=pace * each.at) for each in workload.arrivals())
+
+    return replace(workload, arrivals=arrivals)
 
 
 def shortened(workload: Workload, part: int) -> Workload:
@@ -204,17 +227,17 @@ def shortened(workload: Workload, part: int) -> Workload:
 def measure(llm: LLM, part: int) -> tuple[Calibration, dict[str, list[Run]], Metronome]:
     """Fits to some runs and serves the others, all at the same time."""
 
+    metronome = Metronome(llm.engine.fork(num_blocks=16))
+
     def run(workload: Workload, is_recorded: bool = False) -> Run:
+        workload = paced(shortened(workload, part), metronome.usual / STEP_AS_WRITTEN)
         engine = llm.engine.fork(num_blocks=workload.num_blocks)
         warm_up(engine)
         return Run(engine, workload, is_recorded)
 
-    fitted = [run(shortened(workload, part), True) for workload in FITTED]
-    held_out = {
-        name: [run(shortened(each, part)) for _ in range(COPIES)] for name, each in HELD_OUT.items()
-    }
+    fitted = [run(workload, True) for workload in FITTED]
+    held_out = {name: [run(each) for _ in range(COPIES)] for name, each in HELD_OUT.items()}
     unfinished = fitted + [run for copies in held_out.values() for run in copies]
-    metronome = Metronome(llm.engine.fork(num_blocks=16))
     gc.collect()
     gc.disable()
     while unfinished:
