@@ -11,8 +11,8 @@ collector waits until the end: it would stop one run for what all have left.
 
 A machine that is shared is not always as fast: the same step may take twice as long a second
 later. No model of a step's work can know that. So a *metronome*, an engine that does nothing but
-decode one row, takes a step before each turn, and the turn's seconds are counted as if that had
-taken what it took on average at the start. Fitted runs and held-out runs are measured alike.
+decode one row, takes a step before each of theirs, whose seconds are counted as if that had taken
+what it took on average at the start. Fitted runs and held-out runs are measured alike.
 
 Machines differ more than hours do: what fills one leaves another idle. So arrivals are written in
 seconds of a machine on which a decode step of one row takes 2 ms, and come faster on a faster one.
@@ -59,8 +59,8 @@ VIRTUAL_RUNS = 9
 NEWEST = 3
 """Steps of the metronome that say how fast the machine is now: it changes within hundredths of a
 second, and with more of them what is measured is more irregular again."""
-MOST_WARM_ROWS = 24
-"""Above the largest step that has a tape (`runners/taped.py`)."""
+TURN = 40
+"""Steps that a run takes before another one: it finds its own things in the processor's caches."""
 STEP_AS_WRITTEN = 0.002
 """Seconds of a decode step of one row, where arrivals come at the times that are written here."""
 Arrivals = Callable[[], Iterator[Arrival]]
@@ -117,9 +117,9 @@ HELD_OUT = {
 }
 FITTED = [
     Workload("low", lambda: poisson(8, 140, (5, 300), (6, 24), 11)),
-    Workload("high", lambda: poisson(60, 400, (5, 100), (20, 70), 12)),
+    Workload("high", lambda: poisson(30, 400, (5, 100), (20, 70), 12)),
     Workload("long", lambda: poisson(4, 140, (50, 1000), (5, 20), 13)),
-    Workload("middle", lambda: poisson(45, 300, (10, 90), (15, 45), 14)),
+    Workload("middle", lambda: poisson(20, 300, (10, 150), (10, 45), 14)),
 ]
 
 
@@ -140,11 +140,12 @@ class Metronome:
         self.seconds.clear()
 
     def tick(self) -> None:
-        """Takes a step."""
-        if not self.engine.has_unfinished_requests():
-            params = SamplingParams(temperature=0, max_tokens=64, ignore_eos=True)
+        """Takes two steps: the first finds in the caches what another engine has left there."""
+        if len(self.engine.scheduler.running) == 0:
+            params = SamplingParams(temperature=0, max_tokens=65, ignore_eos=True)
             self.engine.add_requests([([1] * 16, params)])
             self.engine.step()  # the prompt
+        self.engine.step()
         begin = time.thread_time()
         self.engine.step()
         self.seconds.append(time.thread_time() - begin)
@@ -178,7 +179,7 @@ class Run:
         """The part of its requests that it has answered."""
         return self.summary.num_answers / self._num_requests
 
-    def take_turn(self, speed: float) -> None:
+    def step(self, speed: float) -> None:
         """One step, by its own clock, on a machine that is so fast at the moment."""
         self.speed = speed
         self.clock.resume_at(self._now)
@@ -199,9 +200,9 @@ def warm_up(engine: LLMEngine) -> None:
     clock, engine.clock = engine.clock, HostClock()
     tokens = max(16, engine.runner.num_blocks * engine.runner.block_size // 8 - 16)
     prompts = [[1 + i] * min(tokens, 1000) for i in range(8)]
-    rows = min(MOST_WARM_ROWS, engine.config.max_num_seqs, engine.runner.num_blocks // 3)
+    rows = min(engine.config.max_num_seqs, engine.runner.num_blocks // 4)
     touching = [Arrival(0.0, prompt, 2) for prompt in prompts]
-    ending_one_by_one = [Arrival(0.0, [1], 2 + i) for i in range(rows)]
+    ending_one_by_one = [Arrival(0.0, [1], 2 + i % 48) for i in range(rows)]
     for requests in (touching, ending_one_by_one):
         for _ in serve(Server(engine), requests):
             pass
@@ -242,10 +243,12 @@ def measure(llm: LLM, part: int) -> tuple[Calibration, dict[str, list[Run]], Met
     gc.disable()
     while unfinished:
         next_one = min(unfinished, key=lambda run: run.progress)
-        metronome.tick()
-        next_one.take_turn(metronome.speed)
-        if next_one.is_over:
-            unfinished.remove(next_one)
+        for _ in range(TURN):
+            metronome.tick()
+            next_one.step(metronome.speed)
+            if next_one.is_over:
+                unfinished.remove(next_one)
+                break
     gc.enable()
     source = (
         "benchmarks/virtual.py: four workloads of the model in the box, CPU seconds of one thread "

@@ -8,7 +8,7 @@ process when torch is loaded: too late for a library, and not its business.
 So the kernels in C run on threads of our own (`threads.c`), and while a step runs torch is held to
 one thread: of the caller only, and given back afterwards.
 
-Read next: `threads.c`; `library.py`, which compiles it.
+Read next: `threads.c`; `library.py`, which compiles it; `kept_memory.py`.
 """
 
 import ctypes

@@ -23,6 +23,7 @@ from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.qwen3 import Qwen3ForCausalLM
 from nanovllm_edu.native import gemm as native_gemm
 from nanovllm_edu.native import ops as native_ops
+from nanovllm_edu.native.kept_memory import keep_freed_memory
 from nanovllm_edu.paged.kv_cache import bytes_per_block
 from nanovllm_edu.runners import select
 from nanovllm_edu.runners.eager import EagerRunner
@@ -172,6 +173,8 @@ def build_runner(
         eos_token_ids=eos_token_ids,
         choice=choice,
     )
+    if device.type == "cpu":
+        keep_freed_memory()
     runner.warm_up(config.max_num_batched_tokens)
     reasons = reasons | {"runner": why_runner}
     info = _describe(runner, choice, products, reasons, size, block_bytes)
