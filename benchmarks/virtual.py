@@ -4,8 +4,8 @@
     python benchmarks/virtual.py --ship     # and stores the calibration that the package brings
     python benchmarks/virtual.py --quick    # a tenth of the requests, nothing stored: does it work?
 
-The model in the box serves seven workloads that the fit has not seen, each three times, and four
-that it is fitted to. All runs take turns by clocks that count a run's own CPU seconds, and whoever
+The model in the box serves seven workloads that the fit has not seen and four that it is fitted to,
+each three times. All runs take turns by clocks that count a run's own CPU seconds, and whoever
 has answered the smallest part of its requests is next: they all last as long. Python's garbage
 collector waits until the end: it would stop one run for what all have left.
 
@@ -15,7 +15,7 @@ decode one row, takes a step before each of theirs, whose seconds are counted as
 what it took on average at the start. Fitted runs and held-out runs are measured alike.
 
 Machines differ more than hours do: what fills one leaves another idle. So arrivals are written in
-seconds of a machine on which a decode step of one row takes 2 ms, and come faster on a faster one.
+seconds of a machine on which a decode step of one row takes 1.5 ms, and come faster on a faster one.
 
 A figure is the median of the three copies; what is predicted is the median of nine virtual runs
 with other disturbances. How well a copy predicts the other two says what can be
@@ -54,14 +54,14 @@ from nanovllm_edu.virtual.summary import Summary
 
 RESULTS = Path(__file__).parent / "results"
 COPIES = 3
-"""Of each run that is predicted."""
+"""Of each run."""
 VIRTUAL_RUNS = 9
 NEWEST = 3
 """Steps of the metronome that say how fast the machine is now: it changes within hundredths of a
 second, and with more of them what is measured is more irregular again."""
 TURN = 40
 """Steps that a run takes before another one: it finds its own things in the processor's caches."""
-STEP_AS_WRITTEN = 0.002
+STEP_AS_WRITTEN = 0.0015
 """Seconds of a decode step of one row, where arrivals come at the times that are written here."""
 Arrivals = Callable[[], Iterator[Arrival]]
 
@@ -236,7 +236,7 @@ def measure(llm: LLM, part: int) -> tuple[Calibration, dict[str, list[Run]], Met
         warm_up(engine)
         return Run(engine, workload, is_recorded)
 
-    fitted = [run(workload, True) for workload in FITTED]
+    fitted = [run(workload, True) for workload in FITTED for _ in range(COPIES)]
     held_out = {name: [run(each) for _ in range(COPIES)] for name, each in HELD_OUT.items()}
     unfinished = fitted + [run for copies in held_out.values() for run in copies]
     gc.collect()
