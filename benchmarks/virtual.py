@@ -4,8 +4,8 @@
     python benchmarks/virtual.py --ship     # and stores the calibration that the package brings
     python benchmarks/virtual.py --quick    # a tenth of the requests, nothing stored: does it work?
 
-The model in the box serves seven workloads that the fit has not seen and four that it is fitted to,
-each three times. All runs take turns by clocks that count a run's own CPU seconds, and whoever
+The model in the box serves seven workloads that the fit has not seen, and four that it is fitted
+to, each three times. All runs take turns by clocks that count a run's own CPU seconds, and whoever
 has answered the smallest part of its requests is next: they all last as long. Python's garbage
 collector waits until the end: it would stop one run for what all have left.
 
