@@ -15,7 +15,8 @@ decode one row, takes a step before each of theirs, whose seconds are counted as
 what it took on average at the start. Fitted runs and held-out runs are measured alike.
 
 Machines differ more than hours do: what fills one leaves another idle. So arrivals are written in
-seconds of a machine on which a decode step of one row takes 1.5 ms, and come faster on a faster one.
+seconds of a machine on which a decode step of one row takes 1.5 ms; they come faster on a faster
+one.
 
 A figure is the median of the three copies; what is predicted is the median of nine virtual runs
 with other disturbances. How well a copy predicts the other two says what can be
