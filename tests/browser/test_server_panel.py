@@ -16,7 +16,7 @@ HTTP = httpx.Client(trust_env=False, timeout=30)
 @pytest.fixture(scope="module")
 def page(chromium, jupyterlab):
     opener = Opener(chromium)
-    address = f"{jupyterlab}/lab/tree/server_panel.ipynb"
+    address = f"{jupyterlab}/lab/workspaces/panel/tree/server_panel.ipynb"
     page = opener(address, viewport={"width": 1400, "height": 1300})
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for(timeout=60_000)
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
