@@ -69,7 +69,10 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(chromium, jupyterlab):
     opener = Opener(chromium)
-    page = opener(f"{jupyterlab}/lab/workspaces/player/tree/player.ipynb", viewport={"width": 1500, "height": 1250})
+    page = opener(
+        f"{jupyterlab}/lab/workspaces/player/tree/player.ipynb",
+        viewport={"width": 1500, "height": 1250},
+    )
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for(timeout=60_000)
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
     run_the_cell(page)
