@@ -77,6 +77,10 @@ class _Call:
         """Whether no further token comes."""
         return all(answer.is_finished for answer in self.answers)
 
+    def read(self) -> tuple[StreamOutput, ...]:
+        """What came since the last time."""
+        return tuple(piece for answer in self.answers for piece in answer.read())
+
 
 class Driver:
     """Steps one engine.
@@ -285,7 +289,7 @@ class Driver:
         is_over = call.is_over
         if mailbox.is_unread and not is_over and not mailbox.loop.is_closed():
             return None
-        pieces = tuple(piece for answer in call.answers for piece in answer.read())
+        pieces = call.read()
         if is_over:
             del self._live[mailbox]
             self._count_ending(call)
@@ -319,7 +323,7 @@ class Driver:
         """Tokens that were not handed out yet."""
         with suppress(Exception), self.engine.exclusive():  # reading may be what has failed
             self._count_tokens(call)
-            return tuple(piece for answer in call.answers for piece in answer.read())
+            return call.read()
         return ()
 
     def _abort(self, call: _Call) -> None:

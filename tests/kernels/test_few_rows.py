@@ -6,22 +6,11 @@ import torch
 from nanovllm_edu.kernels.hopper.few_rows import PART, FewRowsTiles
 from nanovllm_edu.kernels.triton import norm_gate_up, norm_project, project_add
 from tests.kernels import hopper_emulator
+from tests.kernels.emulated import assert_close, bf16, nothing_like
 
 pytestmark = pytest.mark.skipif(not hopper_emulator.COMPILER, reason="it needs a C++ compiler")
 
 EPS = 1e-6
-
-
-def bf16(*shape, scale=1.0):
-    return (scale * torch.randn(*shape)).to(torch.bfloat16)
-
-
-def nothing_like(tensor):
-    return torch.full_like(tensor, float("nan"))
-
-
-def assert_close(actual, expected):
-    assert (actual.float() - expected).norm() < 5e-3 * expected.norm()
 
 
 @pytest.mark.parametrize(

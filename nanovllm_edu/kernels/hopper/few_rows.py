@@ -21,8 +21,6 @@ MOST_ROWS = 16
 """With more, x comes from L2 so often that `gemm.cu` is faster."""
 REGISTERS = 65_536
 """Of a multiprocessor."""
-STATIC_BYTES = 48 * 1024
-"""Of shared memory that a block has without asking for more."""
 
 
 @dataclass(frozen=True)
