@@ -59,6 +59,49 @@ def chatty(rng: Random, text: str) -> str:
     return " ".join([*words[:at], f"{besides},", *words[at:]])
 
 
+# Words of talk in which a question may be hidden: none of them says what is asked.
+_EVERYDAY = re.findall(
+    r"\w+",
+    """
+abbreviation again almost already always article back before behind better board book boss both
+bring called case chapter clear class coffee colleague come course crowd day deal different doubt
+early else end ever every evening exam example expect eyes fact famous far feel figure find first
+folks follow forget forgot friend funny given glad go good great guess guy half happen happens
+head heard help here honest hope hour how idea important indeed inside interesting kind knew know
+known last late later learn lecture left less letter like list little look lot lunch main make
+many matter maybe mean meaning meant meeting mention mentioned minute moment more morning most
+much must name nearly never new news nice notes nothing notice now odd often old once one only
+other out own page paper part people perhaps person picture place please point probably put
+question quick quite rather read ready real really reason recall remember right room rule said
+same saw say saying school screen second see seem seen sense serious should show side simple since
+slide small somebody someone something sometimes soon sorry sort speaking start still story
+strange such suppose sure take talk talked teacher tell term than thank that them there these
+thing things think this those thought through time title today together told tonight too topic
+trouble true try turn twice two understand until use usual video want was week well went were
+whole wonder word words work world would write wrong yes yesterday yet young
+""",
+)
+
+
+def muddled(rng: Random, text: str, kept: frozenset[str]) -> str:
+    """A question whose words are half gone and mixed with others; what it is about is `kept`.
+
+    Nobody can foresee how people put a question. What stays is what they speak of and some of the
+    words that say what they want to know, so a model must find its answer by these.
+    """
+    body, mark = text.rstrip("?.!"), text[len(text.rstrip("?.!")) :]
+    words = []
+    for word in body.split(" "):
+        chance = 1.0 if re.sub(r"'s|\W", "", word.lower()) in kept else rng.random()
+        if chance > 0.25:
+            words.append(rng.choice(_EVERYDAY) if chance < 0.35 else word)
+    for _ in range(rng.randrange(5)):
+        words.insert(rng.randrange(len(words) + 1), rng.choice(_EVERYDAY))
+    if rng.random() < 0.25:
+        words.insert(rng.randrange(len(words) + 1), rng.choice(("-", ":", ",", "...", "?", ".")))
+    return capitalise(re.sub(r" ([:,?.])", r"\1", " ".join(words))) + mark
+
+
 _OFTEN_LEFT_OUT = frozenset(
     [
         "the",

@@ -14,7 +14,7 @@ from random import Random
 from training import world
 from training.choices import choose
 from training.inference_facts import COMPARISONS, TERMS, Term
-from training.noise import capitalise, chatty, noise
+from training.noise import capitalise, chatty, muddled, noise
 from training.phrasings import (
     CLAUSE_WRAPPERS,
     MORE_CLAUSE_WRAPPERS,
@@ -204,7 +204,16 @@ TRAINING_SENTENCE_WRAPPERS = (*SENTENCE_WRAPPERS.train, *MORE_SENTENCE_WRAPPERS)
 def training_question(rng: Random, fact: Fact) -> str:
     """Draws one question for a fact from the training phrasings, with noise."""
     question = dress(rng, fill(training_phrasing(rng, fact.phrasings), fact))
+    if fact.slots and rng.random() < 0.15:
+        question = muddled(rng, question, _words_of(fact))
     return with_aside(rng, question, fact)
+
+
+def _words_of(fact: Fact) -> frozenset[str]:
+    """What a question for a fact is about: the words of its slots, without their marks."""
+    return frozenset(
+        re.sub(r"\W", "", word) for word in " ".join(fact.slots.values()).lower().split()
+    )
 
 
 _ASIDES = (

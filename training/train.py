@@ -52,6 +52,7 @@ class Settings:
     tokens_per_step: int = 32_768
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
+    garbled: float = 0.1  # the share of tokens that every second turn of a user has wrong
     seed: int = 0
     num_questions: int = 200
     num_workers: int = os.cpu_count() or 1
@@ -278,7 +279,7 @@ def train(settings: Settings) -> dict[str, Any]:
     model = first_model(tokenizer, settings).to(settings.device)
     if settings.device.startswith("cuda"):
         compile_layers(model)
-    fitted = fit(model, corpus, settings, SaidLoss(tokenizer))
+    fitted = fit(model, corpus, settings, SaidLoss(tokenizer, settings.garbled))
     save(folder, model, tokenizer)  # before the evaluation: minutes of work are on disk first
     run = {
         "settings": recorded(settings),
