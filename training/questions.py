@@ -204,7 +204,7 @@ TRAINING_SENTENCE_WRAPPERS = (*SENTENCE_WRAPPERS.train, *MORE_SENTENCE_WRAPPERS)
 def training_question(rng: Random, fact: Fact) -> str:
     """Draws one question for a fact from the training phrasings, with noise."""
     question = dress(rng, fill(training_phrasing(rng, fact.phrasings), fact))
-    if fact.slots and rng.random() < 0.15:
+    if fact.slots and rng.random() < 0.25:
         question = muddled(rng, question, _words_of(fact))
     return with_aside(rng, question, fact)
 

@@ -12,6 +12,7 @@ from training.described import DESCRIBED
 from training.follow_ups import follow_ups, introduced
 from training.inference_facts import TERMS
 from training.lesson_facts import LESSON_TERMS
+from training.noise import muddled
 from training.patterns import adding, continuing, copying, counting, remembering
 from training.plots import PLOTS
 from training.questions import FACTS
@@ -178,3 +179,14 @@ def test_a_term_is_described_without_being_named():
             told = choose(rng, text)
             assert not set(told) & set("[]{}|")
             assert not re.search(rf"\b{re.escape(name)}\b", told), name
+
+
+def test_a_muddled_question_keeps_what_it_is_about_and_its_mark():
+    rng = Random(0)
+    kept = frozenset({"kv", "cache"})
+    asked = "Can you please tell me what a KV cache is good for?"
+    muddled_ones = [muddled(rng, asked, kept) for _ in range(200)]
+    assert all(re.search(r"\bkv\b.*\bcache\b.*\?$", text, re.IGNORECASE) for text in muddled_ones)
+    assert len(set(muddled_ones)) > 190
+    words = [len(text.split()) for text in muddled_ones]
+    assert 6 < sum(words) / len(words) < 16
