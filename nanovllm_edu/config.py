@@ -45,7 +45,7 @@ class EngineConfig:
         prefix_cache: How they are found: "hash" (an index of chained hashes) or "radix" (a tree).
         enable_chunked_prefill: Cut prompts that exceed what is left of a step's budget.
         prefill_chunk_size: Tokens of prompts in a step in which somebody decodes, who waits for
-            them; None sets no limit of its own.
+            them; None sets no limit of its own. A queue of more than 16 times as many raises it.
         policy: Who goes first (`MixedPolicy()`, `PhaseSeparatedPolicy()` or your own).
         eviction_policy: Which cached block goes first (`LRU`, `FIFO` or your own class).
         draft_proposer: Guesses tokens, so that one step can settle several; None guesses nothing.

@@ -22,6 +22,7 @@ trust. Read next: `core/schedule/preemption.py`, `core/schedule/siblings.py`,
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 
 from nanovllm_edu.core.events import Admitted, DraftFailed, Event, PrefixHit, counted
@@ -42,6 +43,10 @@ from nanovllm_edu.core.schedule.preemption import choose_victim
 from nanovllm_edu.core.schedule.queues import Queues
 from nanovllm_edu.core.schedule.siblings import Siblings
 from nanovllm_edu.errors import ConfigError
+
+QUEUE_STEPS = 16
+"""Of what waits behind the first, a step with decodes takes one part in so many, if that is more
+than `prefill_chunk_size`: the queue gets shorter by the same share in each step."""
 
 
 @dataclass(slots=True)
@@ -134,10 +139,29 @@ class StepBuilder:
         self.blocked = self.blocked or blocked
 
     def _limit_prompts(self) -> None:
-        """Whoever decodes in this step waits for its prompts: no longer than a chunk takes."""
+        """Whoever decodes in this step waits for its prompts: no longer than a chunk takes.
+
+        Behind a long queue, people wait for seconds, and meanwhile the device has few rows to
+        decode: a step then takes its share of what waits, however small a chunk is.
+        """
         size = self.prefill_chunk_size
-        if self.spans and size is not None and size < self.budget and self.enable_chunked_prefill:
-            self.budget, self.limit = size, f"{size} (prefill_chunk_size, for others decode)"
+        if not self.spans or size is None or not self.enable_chunked_prefill:
+            return
+        limit = f"{size} (prefill_chunk_size, for others decode)"
+        share = self._tokens_behind_the_first(QUEUE_STEPS * self.budget) // QUEUE_STEPS
+        if share > size:
+            size, limit = share, f"{share} (one {QUEUE_STEPS}th of the queue, for others decode)"
+        if size < self.budget:
+            self.budget, self.limit = size, limit
+
+    def _tokens_behind_the_first(self, enough: int) -> int:
+        """Tokens of all that wait but the first, or `enough` if they are more."""
+        total = 0
+        for seq in islice(self.queues.waiting.values(), 1, None):
+            total += len(seq.token_ids)
+            if total >= enough:
+                return enough
+        return total
 
     def _ranked_groups(self) -> Iterator[Iterable[object]]:
         # Snapshots: planning moves sequences between the queues while the groups, which may be

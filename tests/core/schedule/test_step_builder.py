@@ -144,6 +144,35 @@ def test_whoever_decodes_waits_for_no_more_of_a_prompt_than_a_chunk() -> None:
     assert work(step(engine)[0]) == [(0, 3, 4), (1, 6, 9), (2, 0, 3)]
 
 
+def test_behind_a_long_queue_a_step_takes_its_share_of_what_waits() -> None:
+    def tokens_beside_a_decode(num_waiting: int, budget: int = 100) -> int:
+        engine = scheduler(
+            max_num_batched_tokens=budget, prefill_chunk_size=6, num_blocks=400, max_num_seqs=64
+        )
+        add(engine, [1, 2])
+        step(engine)
+        add(engine, *(list(range(30 * n, 30 * n + 8)) for n in range(num_waiting)))
+        (_, _, _), *prompts = work(step(engine)[0])
+        return sum(end - start for _, start, end in prompts)
+
+    assert tokens_beside_a_decode(13) == 6  # 96 tokens wait behind the first
+    assert tokens_beside_a_decode(17) == 8
+    assert tokens_beside_a_decode(41) == 20
+    assert tokens_beside_a_decode(41, budget=12) == 11  # no more than the decode leaves
+
+
+def test_the_limit_that_a_long_queue_sets_is_named() -> None:
+    engine = scheduler(
+        max_num_batched_tokens=100, prefill_chunk_size=6, num_blocks=400, max_num_seqs=64
+    )
+    add(engine, [1, 2])
+    step(engine)
+    add(engine, *(list(range(30 * n, 30 * n + 8)) for n in range(17)))
+    plan = step(engine)[0]
+    assert plan.blocked is not None
+    assert "8 (one 16th of the queue, for others decode)" in plan.blocked.why
+
+
 def test_while_nobody_decodes_a_step_takes_all_of_a_prompt() -> None:
     engine = scheduler(max_num_batched_tokens=20, prefill_chunk_size=6)
     add(engine, list(range(18)))
