@@ -6,8 +6,12 @@ collector waits until the end: it would stop one run for what all have left.
 
 A machine that is shared is not always as fast: the same step may take twice as long a second
 later. No model of a step's work can know that. So a *metronome*, an engine that does nothing but
-decode one row, takes a step before each of theirs, whose seconds are counted as if that had taken
-what it took on average at the start. Fitted runs and held-out runs are measured alike.
+decode one row, takes some steps before each turn, and seconds are counted as if those had taken
+what they took on average at the start. Fitted runs and held-out runs are measured alike.
+
+(It took a step before each of theirs, until we saw that such a step takes 6% longer behind many
+rows than behind few: it measured what the run before it had left in the processor's caches, too.
+The first steps of a few in a row find that, and do not count.)
 
 A round's folder holds a recording of each run, and `round.json` what its users waited.
 
@@ -33,9 +37,10 @@ from nanovllm_edu.virtual.measure import play_every_tape
 from nanovllm_edu.virtual.serving import Server, serve, turns
 from nanovllm_edu.virtual.summary import Summary
 
+WARMING, COUNTED = 4, 8
+"""Steps of the metronome in front of a turn: those that fill the caches, and those that count."""
 NEWEST = 3
-"""Steps of the metronome that say how fast the machine is now: it changes within hundredths of a
-second, and with more of them what is measured is more irregular again."""
+"""Turns whose steps of the metronome say how fast the machine is now."""
 TURN = 40
 """Steps that a run takes before another one: it finds its own things in the processor's caches."""
 
@@ -55,26 +60,28 @@ class Metronome:
     def __init__(self, engine: LLMEngine, usual: float | None = None) -> None:
         self.engine = engine
         self.seconds: list[float] = []
-        for _ in range(200):
+        for _ in range(20):
             self.tick()
         self.usual = usual or mean(self.seconds)
         self.seconds.clear()
 
     def tick(self) -> None:
-        """Takes two steps: the first finds in the caches what another engine has left there."""
+        """Takes some steps, of which the first find what another engine has left in the caches."""
         if len(self.engine.scheduler.running) == 0:
-            params = SamplingParams(temperature=0, max_tokens=65, ignore_eos=True)
+            params = SamplingParams(temperature=0, max_tokens=61, ignore_eos=True)
             self.engine.add_requests([([1] * 16, params)])
             self.engine.step()  # the prompt
-        self.engine.step()
-        begin = time.thread_time()
-        self.engine.step()
-        self.seconds.append(time.thread_time() - begin)
+        for _ in range(WARMING):
+            self.engine.step()
+        for _ in range(COUNTED):
+            begin = time.thread_time()
+            self.engine.step()
+            self.seconds.append(time.thread_time() - begin)
 
     @property
     def speed(self) -> float:
         """Of the machine now, as a multiple of the usual one."""
-        return self.usual / mean(self.seconds[-NEWEST:])
+        return self.usual / mean(self.seconds[-NEWEST * COUNTED :])
 
 
 @dataclass
@@ -158,8 +165,8 @@ def measure(llm: LLM, usual: float | None, part: int) -> Round:
     gc.disable()
     while unfinished:
         next_one = min(unfinished, key=lambda run: run.progress)
+        metronome.tick()
         for _ in range(TURN):
-            metronome.tick()
             next_one.step(metronome.speed)
             if next_one.is_over:
                 unfinished.remove(next_one)
