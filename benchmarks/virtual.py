@@ -87,9 +87,7 @@ def main() -> None:
         found = rounds(llm, arguments.keep or Path(folder), arguments.rounds, part)
         calibration, clocks = calibration_of(found), [calibration_of([each]) for each in found]
         rows = list(rows_of(llm, clocks, found, part))
-    held_out = {name: [each.recordings[name] for each in found] for name in HELD_OUT}
-    ticks = [seconds for each in found for seconds in each.ticks]
-    text = as_markdown(calibration, clocks, rows, held_out, ticks, found[0].usual)
+    text = as_markdown(calibration, clocks, rows, found)
     print(text)
     if arguments.quick:
         return

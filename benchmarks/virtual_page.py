@@ -8,15 +8,15 @@ decide.
 Read next: `virtual.py`.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import mean, median
 from typing import NamedTuple
 
 from matplotlib import pyplot
+from virtual_runs import Round
+from virtual_workloads import HELD_OUT
 
-from nanovllm_edu.introspect import Recording
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.fit import Sample, samples_of
 from nanovllm_edu.virtual.summary import Summary
@@ -69,19 +69,19 @@ def as_markdown(
     calibration: Calibration,
     calibrations: list[Calibration],
     rows: list[Row],
-    recordings: dict[str, list[Recording]],
-    ticks: list[float],
-    usual: float,
+    found: list[Round],
 ) -> str:
     """All of the page: of the calibration that is shipped, and of those of the rounds."""
-    load = "/".join(f"{value:.1f}" for value in os.getloadavg())
+    load = ", ".join(f"{each.load:.1f}" for each in found)
+    ticks = [seconds for each in found for seconds in each.ticks]
     (low, high), (quick, slow) = middle_of(calibration.spread), middle_of(ticks)
     parts = [
         f"""\
 # The virtual clock against a real one
 
 {calibration.model} on {calibration.device_name}, {calibration.date}, one thread, CPU
-seconds; load {load} on two cores when it was made. Command: `python benchmarks/virtual.py --ship`.
+seconds. Load of the two cores in each round: {load}, of which one is ours. Command:
+`python benchmarks/virtual.py --ship`.
 
 ```text
 {calibration!r}
@@ -89,10 +89,10 @@ seconds; load {load} on two cores when it was made. Command: `python benchmarks/
 
 So even was the machine: nine of ten steps of the metronome took {1e3 * quick:.2f} to
 {1e3 * slow:.2f} ms. All seconds here are those of an even one, on which each takes
-{1e3 * usual:.2f} ms. There, nine of ten steps that were fitted took
+{1e3 * found[0].usual:.2f} ms. There, nine of ten steps that were fitted took
 {low:+.0%} to {high:+.0%} more than predicted.
 
-None of these runs was fitted. In each of {len(rows[0].measured)} rounds everything was served
+None of these runs was fitted. In each of {len(found)} rounds everything was served
 once: the clock of a round is fitted to four runs of that round, and predicts the others. Measured,
 predicted and error are medians of the rounds. *Noise* is by how much the error of the round that is
 farthest from that differs from it.
@@ -101,7 +101,7 @@ farthest from that differs from it.
         "\nAll of it:\n",
         "\n".join(_totals_of(rows)),
         WHERE_FROM,
-        "\n".join(_table_of_steps(calibrations, recordings)),
+        "\n".join(_table_of_steps(calibrations, found)),
         "\n![Predicted against measured](virtual.svg)\n",
     ]
     return "\n".join(parts)
@@ -142,13 +142,12 @@ def _totals_of(rows: list[Row]) -> Iterator[str]:
         )
 
 
-def _table_of_steps(
-    calibrations: list[Calibration], recordings: dict[str, list[Recording]]
-) -> Iterator[str]:
+def _table_of_steps(calibrations: list[Calibration], found: list[Round]) -> Iterator[str]:
     """By which part the seconds of each kind of step are predicted wrong."""
     yield f"| workload | {' | '.join(KINDS)} | preempted |"
     yield f"|---|{'---:|' * (len(KINDS) + 1)}"
-    for name, copies in recordings.items():
+    for name in HELD_OUT:
+        copies = [each.recordings[name] for each in found]
         timed = [
             (sample, clock.device.of(sample.work) + clock.host.of(sample.work))
             for clock, copy in zip(calibrations, copies, strict=True)

@@ -20,6 +20,7 @@ Read next: `virtual_page.py`, what is made of them.
 
 import gc
 import json
+import os
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -119,8 +120,9 @@ class Run:
 
 @dataclass
 class Round:
-    """What is kept of one: the runs' recordings and summaries, and the metronome's seconds."""
+    """What is kept of one: the machine's load, the metronome, and what each run was."""
 
+    load: float
     usual: float
     ticks: list[float]
     recordings: dict[str, Recording]
@@ -173,6 +175,7 @@ def measure(llm: LLM, usual: float | None, part: int) -> Round:
                 break
     gc.enable()
     return Round(
+        os.getloadavg()[0],
         metronome.usual,
         metronome.seconds,
         {name: run.recorder.recording for name, run in runs.items()},
@@ -190,7 +193,12 @@ def keep(found: Round, folder: Path) -> None:
                "num_tokens": summary.num_tokens, "begin": summary.begin, "end": summary.end}
         for name, summary in found.summaries.items()
     }  # fmt: skip
-    document = {"usual": found.usual, "ticks": found.ticks, "summaries": summaries}
+    document = {
+        "load": found.load,
+        "usual": found.usual,
+        "ticks": found.ticks,
+        "summaries": summaries,
+    }
     (folder / "round.json").write_text(json.dumps(document))
 
 
@@ -202,7 +210,7 @@ def kept(folder: Path) -> Round:
         for name, values in document["summaries"].items()
     }
     recordings = {name: load(folder / f"{name}.json.gz") for name in summaries}
-    return Round(document["usual"], document["ticks"], recordings, summaries)
+    return Round(**document | {"recordings": recordings, "summaries": summaries})
 
 
 def rounds(llm: LLM, folder: Path, count: int, part: int) -> list[Round]:
