@@ -9,7 +9,7 @@ sampler here, one call more finds these and writes them into the tables.
 A tape holds addresses. It is made anew if a weight was written to, and left alone if somebody looks
 on (a hook) or another backend attends: then, and in all other steps, this is an `EagerRunner`.
 
-Reference: `runners/eager.py`, to the last bit. Read next: `tapes.py`.
+Reference: `runners/eager.py`, to the last bit. Read next: `small_steps.py`; `tapes.py`.
 """
 
 from itertools import compress
@@ -27,11 +27,9 @@ from nanovllm_edu.paged.kv_cache import KVCache
 from nanovllm_edu.paged.layout import Layout
 from nanovllm_edu.runners.eager import EagerRunner, EagerTicket, launched
 from nanovllm_edu.runners.model_state import ModelState
-from nanovllm_edu.runners.tapes import MOST_TOKENS, SmallStep, Tapes
+from nanovllm_edu.runners.small_steps import MOST_TOKENS, is_small
+from nanovllm_edu.runners.tapes import SmallStep, Tapes
 from nanovllm_edu.sampling.sampler import Sampler, SamplerOutput
-
-MOST_FOR_EACH = 4
-"""Tokens for each that is sampled from: a tape compares all of them with the vocabulary."""
 
 
 class TapeRunner(EagerRunner):
@@ -62,7 +60,7 @@ class TapeRunner(EagerRunner):
         return "played from a tape", f"up to {MOST_TOKENS} tokens, all kernels by one call"
 
     def _run(self, plan: StepPlan, kv_cache: KVCache, tables: DeviceTables) -> EagerTicket:
-        step = self._step(_num_tokens(plan.spans))
+        step = self._step(sum(plan.spans.nums_of_tokens)) if is_small(plan.spans) else None
         if step is None:
             return super()._run(plan, kv_cache, tables)
         times = [perf_counter()]
@@ -82,7 +80,7 @@ class TapeRunner(EagerRunner):
 
     def _step(self, count: int) -> SmallStep | None:
         """A step that does what the model would do now; None if no tape does."""
-        if not 0 < count <= MOST_TOKENS or self._why_not is not None:
+        if self._why_not is not None:
             return None
         if type(self.backend) is not NativeAttention:
             return None
@@ -123,13 +121,6 @@ class TapeRunner(EagerRunner):
         """See `EagerRunner`."""
         self._state = self._tapes = None
         super().close()
-
-
-def _num_tokens(spans: Spans) -> int:
-    """How many there are, if enough of them are sampled from; else 0."""
-    count = sum(spans.nums_of_tokens)
-    num_sampled = sum(compress(spans.nums_drafted, spans.are_sampled)) + sum(spans.are_sampled)
-    return count if count <= MOST_FOR_EACH * num_sampled else 0
 
 
 def _is_mixed(spans: Spans) -> bool:

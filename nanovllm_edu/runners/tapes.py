@@ -22,9 +22,7 @@ from nanovllm_edu.native.tables import look_up
 from nanovllm_edu.native.tape import Room, Tape
 from nanovllm_edu.paged.batch import DeviceTables
 from nanovllm_edu.paged.kv_cache import KVCache
-
-MOST_TOKENS = 64
-"""With more, the kernels take so long that Python hardly shows."""
+from nanovllm_edu.runners.small_steps import MOST_TOKENS
 
 TYPICAL_CONTEXT = 512
 """Positions for which a tape is written: attention over so many is worth two threads."""

@@ -23,9 +23,10 @@ from nanovllm_edu.errors import CalibrationError, of_type, shown
 from nanovllm_edu.introspect.whole_file import write_whole
 from nanovllm_edu.virtual.work import NAMES, Work
 
-FORMAT, SCHEMA_VERSION = "nanovllm-edu calibration", 2
-READABLE = (1, 2)
-"""Schema versions; files of the first say nothing of how much steps differ."""
+FORMAT, SCHEMA_VERSION = "nanovllm-edu calibration", 3
+READABLE = (1, 2, 3)
+"""Schema versions. Files of the first say nothing of how much steps differ, those before the third
+nothing of `passes` and `large_steps`: a straight line."""
 UNREADABLE = (
     OSError,
     ValueError,
@@ -50,6 +51,8 @@ class Seconds(NamedTuple):
     prompts: float = 0.0
     prompt_tokens: float = 0.0
     attention_pairs: float = 0.0
+    passes: float = 0.0
+    large_steps: float = 0.0
 
     def of(self, work: Work) -> float:
         """A step's."""

@@ -2,7 +2,7 @@
 
 `nonnegative(rows, values)` finds the `x >= 0` for which the sum of `(row · x - value)²` is
 smallest. The solution of such a problem is an ordinary least-squares solution on the columns that
-it uses, and zero elsewhere. With seven columns there are 127 ways to choose them: all are tried,
+it uses, and zero elsewhere. With nine columns there are 511 ways to choose them: all are tried,
 and the best one without a negative number is the answer. (Larger problems walk from one choice to
 the next: Lawson and Hanson, 1974.)
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from random import Random
 from time import perf_counter
 
+from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.errors import of_type
 from nanovllm_edu.introspect.recorder import Recorder
 from nanovllm_edu.introspect.recording import Recording
+from nanovllm_edu.runners.small_steps import MOST_FOR_EACH, MOST_TOKENS
 from nanovllm_edu.virtual.arrivals import Arrival, draw_tokens
 from nanovllm_edu.virtual.clock import HostClock
 from nanovllm_edu.virtual.serving import Server, serve
@@ -40,6 +42,21 @@ def batches(max_num_seqs: int, longest: int, vocab_size: int) -> Iterator[list[A
     yield [request((5, longest // 3), (1, answer // 2)) for _ in range(2 * rows)]
 
 
+def play_every_tape(engine: LLMEngine) -> None:
+    """Takes a small step of each size: what a runner prepares when a size comes first is done then.
+
+    Args:
+        engine: With nothing to do.
+    """
+    for count in range(1, MOST_TOKENS + 1):
+        full, rest = divmod(count, MOST_FOR_EACH)
+        prompts = [[1] * length for length in [MOST_FOR_EACH] * full + [rest] * bool(rest)]
+        params = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True)
+        engine.add_requests([(prompt, params) for prompt in prompts])
+        while engine.has_unfinished_requests():
+            engine.step()
+
+
 def record_runs(
     engine: LLMEngine, source: Callable[[], float] = perf_counter
 ) -> Iterator[Recording]:
@@ -59,6 +76,7 @@ def record_runs(
 def _recordings(engine: LLMEngine, source: Callable[[], float]) -> Iterator[Recording]:
     before, longest = engine.clock, min(engine.max_model_len, 2048)
     rows = engine.config.max_num_seqs
+    play_every_tape(engine)
     try:
         for batch in batches(rows, longest, engine.runner.vocab_size):
             engine.scheduler.block_manager.reset_prefix_cache()

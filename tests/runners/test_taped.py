@@ -10,8 +10,8 @@ from nanovllm_edu.native.gemm import NativeGemm
 from nanovllm_edu.native.ops import why_unavailable
 from nanovllm_edu.native.tape import Tape
 from nanovllm_edu.runners.eager import EagerRunner
+from nanovllm_edu.runners.small_steps import MOST_TOKENS
 from nanovllm_edu.runners.taped import TapeRunner
-from nanovllm_edu.runners.tapes import MOST_TOKENS
 from nanovllm_edu.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.skipif(

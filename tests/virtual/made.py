@@ -2,7 +2,7 @@
 
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
 
-DEVICE = Seconds(2e-3, 2e-4, 1e-7, 7e-4, 3e-4, 5e-5, 2e-8)
+DEVICE = Seconds(2e-3, 2e-4, 1e-7, 7e-4, 3e-4, 5e-5, 2e-8, 4e-5, 9e-4)
 HOST = Seconds(1e-4, 1e-5)
 
 

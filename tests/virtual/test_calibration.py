@@ -24,6 +24,18 @@ def test_a_file_is_read_back_equal(tmp_path: Path):
     assert load(save(irregular, tmp_path / "c.json")) == irregular
 
 
+def test_a_file_before_the_third_schema_says_nothing_of_what_bends_the_line(tmp_path: Path):
+    values = json.loads(calibration().to_json()) | {"schema_version": 2}
+    for side in ("device", "host"):
+        del values[side]["passes"], values[side]["large_steps"]
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    straight = load(tmp_path / "c.json")
+    assert (straight.device.passes, straight.device.large_steps) == (0, 0)
+    assert straight.device.of(Work(1, 2, 3, 4, 5, 6, 7)) == calibration().device.of(
+        Work(1, 2, 3, 4, 5, 6, 7)
+    )
+
+
 def test_a_file_of_the_first_schema_says_nothing_of_how_much_steps_differ(tmp_path: Path):
     values = json.loads(calibration().to_json()) | {"schema_version": 1}
     del values["spread"]
@@ -35,7 +47,7 @@ def test_a_file_of_the_first_schema_says_nothing_of_how_much_steps_differ(tmp_pa
     ("change", "said"),
     [
         ({"format": "another"}, "another"),
-        ({"schema_version": 3}, "3"),
+        ({"schema_version": 4}, "4"),
         ({"device": {"steps": -1.0}}, "nothing takes less than no time"),
         ({"host": {"steps": float("nan")}}, "nothing takes less than no time"),
         ({"host": {"sleep": 1.0}}, "is no calibration"),

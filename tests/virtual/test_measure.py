@@ -1,27 +1,50 @@
-from collections import Counter
+from typing import Any
 
-from nanovllm_edu.virtual.fit import samples_of
-from nanovllm_edu.virtual.measure import batches, record_runs
+import pytest
+import torch
 
-from .test_fit import known_engine
-
-
-def test_the_runs_hold_every_kind_of_step():
-    engine = known_engine()
-    works = [s.work for r in record_runs(engine, engine.clock) for s in samples_of(r)]
-    kinds = Counter((w.rows > 0, w.prompts > 0) for w in works)
-    assert min(kinds[True, False], kinds[False, True], kinds[True, True]) > 0
-    assert {1, engine.config.max_num_seqs} <= {w.rows for w in works}
-
-
-def test_an_engine_has_its_own_clock_back():
-    engine = known_engine()
-    clock = engine.clock
-    for _ in record_runs(engine, engine.clock):
-        break
-    assert engine.clock is clock
+from nanovllm_edu import LLM
+from nanovllm_edu.config import EngineConfig
+from nanovllm_edu.core.plan import Spans
+from nanovllm_edu.engine import LLMEngine
+from nanovllm_edu.native.ops import why_unavailable
+from nanovllm_edu.native.tape import Tape
+from nanovllm_edu.runners.checksum import ChecksumRunner
+from nanovllm_edu.runners.small_steps import MOST_TOKENS, is_small
+from nanovllm_edu.virtual.measure import play_every_tape
 
 
-def test_prompts_and_answers_fit_the_model():
-    for batch in batches(8, 100, 50):
-        assert all(len(a.prompt) + a.max_tokens <= 100 and max(a.prompt) < 50 for a in batch)
+def test_a_small_step_of_each_size_is_taken():
+    steps: list[Spans] = []
+
+    class Watched(ChecksumRunner):
+        def launch(self, plan: Any) -> Any:
+            if plan.spans:
+                steps.append(plan.spans)
+            return super().launch(plan)
+
+    play_every_tape(LLMEngine(Watched(60, 16), EngineConfig(max_num_seqs=16)))
+    assert [sum(spans.nums_of_tokens) for spans in steps] == [*range(1, MOST_TOKENS + 1)]
+    assert all(map(is_small, steps))
+
+
+@pytest.mark.skipif(
+    bool(why_unavailable(torch.device("cpu"), torch.float32)), reason="no C compiler"
+)
+def test_no_tape_is_made_afterwards(monkeypatch: pytest.MonkeyPatch):
+    """Else the step in which one is made would be taken for a slow device."""
+    made: list[Tape] = []
+    make = Tape.__init__
+
+    def watched(self: Tape, *options: Any) -> None:
+        make(self, *options)
+        made.append(self)
+
+    with LLM(device="cpu", num_blocks=128) as llm:
+        play_every_tape(llm.engine)
+        monkeypatch.setattr(Tape, "__init__", watched)
+        play_every_tape(llm.engine)
+        assert not made
+        twin = llm.engine.fork(num_blocks=64)
+        play_every_tape(twin)
+        assert len(made) == MOST_TOKENS - 1  # a runner begins with the tape of one token
