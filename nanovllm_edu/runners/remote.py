@@ -213,9 +213,9 @@ class RemoteTicket:
 
 
 class Connection(ClientConnection):
-    """A connection whose reading thread hands a message over itself, before it wakes another one.
+    """A connection whose reading thread takes in whole messages itself, and wakes nobody for it.
 
-    To wake a thread takes longer than to read an output: for a small model, a tenth of its step.
+    It is one thread less to wake in a step: the engine's process takes a twentieth less of the CPU.
 
     Attributes:
         take: Takes in a message, or leaves it to who calls `recv`: then it is False.
