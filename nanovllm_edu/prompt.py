@@ -1,7 +1,7 @@
 """From a prompt, in any of the forms that people write it, to token ids that a model knows.
 
 A prompt may hold a hundred thousand tokens, so no line of Python looks at one: an array of C
-integers takes in integers alone, and `max` finds the largest.
+integers takes in integers alone, and msgspec looks at type and range of all in one pass.
 
 Read next: `intake.py`.
 """
@@ -10,8 +10,14 @@ Read next: `intake.py`.
 # (a user's value may be of any type)
 
 from array import array
+from functools import cache
 from operator import countOf
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
+
+try:
+    from msgspec import Meta, ValidationError, convert
+except ImportError:  # a browser has the standard library and xxhash
+    convert = None
 
 from nanovllm_edu.core.request.option_checks import as_integer
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
@@ -134,14 +140,33 @@ def _packed(prompt: Any, vocab_size: int, where: str) -> "array[int]":
         raise _not_in_vocabulary(worst, vocab_size, where) from None
     if not token_ids:
         raise RequestError(f"{where}the prompt is empty; give at least one token.")
-    are_plain = countOf(map(type, prompt), int) == len(prompt)
-    if not are_plain and bool in map(type, prompt):  # False and True have become 0 and 1
-        raise _no_prompt(prompt, where)
-    # The same numbers, as objects already; but another kind of integer may not be comparable.
-    largest = max(prompt if are_plain else token_ids)
-    if largest >= vocab_size:
-        raise _not_in_vocabulary(largest, vocab_size, where)
+    if not are_tokens(prompt, vocab_size):  # another kind of integer may do, but is looked at
+        if bool in map(type, prompt):  # False and True have become 0 and 1
+            raise _no_prompt(prompt, where)
+        if (largest := max(token_ids)) >= vocab_size:
+            raise _not_in_vocabulary(largest, vocab_size, where)
     return token_ids
+
+
+def plainly_are_tokens(prompt: Any, vocab_size: int) -> bool:
+    """Whether all are Python's own integers, and below `vocab_size`: the reference."""
+    return countOf(map(type, prompt), int) == len(prompt) and max(prompt) < vocab_size
+
+
+def are_tokens(prompt: Any, vocab_size: int) -> bool:
+    """The same, in a third of the time where msgspec is."""
+    if convert is None:
+        return plainly_are_tokens(prompt, vocab_size)
+    try:
+        convert(prompt, _tokens_below(vocab_size))
+    except ValidationError:
+        return False
+    return True
+
+
+@cache
+def _tokens_below(vocab_size: int) -> Any:
+    return list[Annotated[int, Meta(ge=0, lt=vocab_size)]]
 
 
 def _no_prompt(prompt: object, where: str) -> RequestError:

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from nanovllm_edu import prompt as module
 from nanovllm_edu.core.request.sequence import TOKEN_TYPE
 from nanovllm_edu.detokenizer import Decoder
 from nanovllm_edu.errors import RequestError
-from nanovllm_edu.prompt import read_prompt, read_prompts
+from nanovllm_edu.prompt import (
+    are_tokens,
+    plainly_are_tokens,
+    read_prompt,
+    read_prompts,
+)
 
 
 class Spelling(Decoder):
@@ -155,3 +161,24 @@ def test_one_prompt_or_many(prompts, expected):
 def test_case_7_an_error_says_which_prompt(prompts, words):
     with pytest.raises(RequestError, match=words):
         read_prompts(prompts, Spelling(), 128)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [[0, 300], (299, 300), [1, True], [False], [300, 301], [2**62], [1, np.int64(3)], [5] * 2000],
+)
+def test_one_pass_says_what_two_would(prompt):
+    assert are_tokens(prompt, 301) == plainly_are_tokens(prompt, 301)
+
+
+@pytest.mark.parametrize("prompt", [[1, 300], [1, True], [1, 301], [np.int64(301)], [1.5]])
+def test_without_msgspec_a_prompt_is_read_the_same(prompt, monkeypatch):
+    def read():
+        try:
+            return read_prompt(prompt, None, 301)
+        except RequestError as error:
+            return str(error)
+
+    fast = read()
+    monkeypatch.setattr(module, "convert", None)
+    assert read() == fast

@@ -59,7 +59,7 @@ def counted(events: Iterable[DraftVerified]) -> dict[str, float]:
 def acceptance(folder: str | Path, count: int = 60, max_tokens: int = 64) -> dict[str, Any]:
     """What is asked, and at which temperature -> the figures, over `count` requests each."""
     found = {}
-    options = {"max_num_seqs": count, "max_model_len": 512}
+    options: dict[str, Any] = {"max_num_seqs": count, "max_model_len": 512}
     with (
         closing(ModelProposer(folder, NUM_GUESSES, **options)) as proposer,
         LLM(draft_proposer=proposer, **options) as llm,

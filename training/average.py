@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 
 WEIGHTS, RECORD = "model.safetensors", "training_run.json"
@@ -29,7 +30,7 @@ def average(folders: list[Path], out: Path) -> None:
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"models to average need weights of one shape: {[*map(str, folders)]}")
     mean = {
-        name: (sum(weights[name].float() for weights in models) / len(models)).to(first.dtype)
+        name: torch.stack([weights[name].float() for weights in models]).mean(0).to(first.dtype)
         for name, first in models[0].items()
     }
     shutil.copytree(folders[-1], out)
@@ -49,7 +50,7 @@ def _record(folders: list[Path]) -> dict:
 
 def main() -> None:
     """Reads the command line and averages."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -78,7 +78,9 @@ def complete(
     for start in range(0, len(prompts), batch_size):
         batch = tokenizer(prompts[start : start + batch_size], padding=True, return_tensors="pt")
         batch = batch.to(model.device)
-        output = model.generate(**batch, max_new_tokens=max_new_tokens, **how)
+        # A model class of transformers does not say that it has `generate`.
+        generate: Any = model.generate
+        output = generate(**batch, max_new_tokens=max_new_tokens, **how)
         new = output[:, batch["input_ids"].shape[1] :]
         yield from tokenizer.batch_decode(new, skip_special_tokens=True)
 

@@ -319,7 +319,8 @@ def _turned_round() -> Iterator[Fact]:
 
 def _by_work() -> Iterator[Fact]:
     """Who bakes bread? The baker, whose name is asked for."""
-    works = dict(line.split(": ") for line in _WORK.strip().splitlines())
+    pairs = (line.partition(": ") for line in _WORK.strip().splitlines())
+    works = {job: work for job, _, work in pairs}
     for fact in FACTS["world"]:
         if fact.phrasings is PHRASINGS["who_job"]:
             asked = tuple(

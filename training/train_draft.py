@@ -110,7 +110,7 @@ def train_draft(settings: Settings) -> dict[str, Any]:
     model = new_draft(tokenizer)
     large = load_file(TINY_MODEL_FOLDER / "model.safetensors")
     begin_with(model, large["model.embed_tokens.weight"])
-    model.to(settings.device)
+    model.to(settings.device)  # pyright: ignore[reportArgumentType] (a decorator hides `self`)
 
     def each_step(step: int) -> None:
         if step % STEPS_BETWEEN_CHECKPOINTS == 0:

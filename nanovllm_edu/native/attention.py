@@ -9,7 +9,6 @@ Reference: `attention/reference.py`. Where there is no compiler: `attention/sdpa
 
 from ctypes import CDLL
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from jaxtyping import Int
@@ -22,7 +21,6 @@ from nanovllm_edu.paged.batch import Batch
 from nanovllm_edu.paged.kv_cache import KVCache
 
 
-@cache
 def kernels(head_dim: int) -> CDLL:
     """The compiled kernel for heads of `head_dim` numbers.
 

@@ -6,8 +6,8 @@ Read next: `gemm.c`; the references are `reference` in `layers/packed.py` and `d
 
 import mmap
 from collections.abc import Iterator
-from ctypes import CDLL, c_int
-from functools import cache
+from ctypes import c_int
+from functools import partial
 from math import sqrt
 
 import torch
@@ -25,14 +25,7 @@ from nanovllm_edu.native.threads import load_kernels, num_threads
 Matrix = Linear | Embedding
 
 
-@cache
-def functions() -> CDLL:
-    """The compiled GEMM.
-
-    Raises:
-        CompileError: It cannot be compiled here.
-    """
-    return load_kernels("gemm.c")
+functions = partial(load_kernels, "gemm.c")
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:

@@ -6,8 +6,7 @@ three passes. Here it is one.
 Read next: `mask.c`; the reference is `hold` in `sampling/edits.py`.
 """
 
-from ctypes import CDLL
-from functools import cache
+from functools import partial
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,15 +16,7 @@ from nanovllm_edu.native.library import CompileError
 from nanovllm_edu.native.threads import load_kernels, num_threads
 from nanovllm_edu.sampling.edits import Apply
 
-
-@cache
-def functions() -> CDLL:
-    """The compiled operation.
-
-    Raises:
-        CompileError: It cannot be compiled here.
-    """
-    return load_kernels("mask.c")
+functions = partial(load_kernels, "mask.c")
 
 
 def hold(

@@ -3,8 +3,7 @@
 Read next: `ops.c`; the reference is `layers/ops.py`.
 """
 
-from ctypes import CDLL
-from functools import cache
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -13,15 +12,7 @@ from torch import Tensor
 from nanovllm_edu.native.library import CompileError
 from nanovllm_edu.native.threads import load_kernels, num_threads
 
-
-@cache
-def functions() -> CDLL:
-    """The compiled operations.
-
-    Raises:
-        CompileError: They cannot be compiled here.
-    """
-    return load_kernels("ops.c")
+functions = partial(load_kernels, "ops.c")
 
 
 def why_unavailable(device: torch.device, dtype: torch.dtype) -> str | None:

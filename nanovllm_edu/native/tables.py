@@ -6,8 +6,7 @@ layer takes.
 Read next: `tables.c`; the references are `DeviceTables.batch` and `Sampler`.
 """
 
-from ctypes import CDLL
-from functools import cache
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,15 +15,7 @@ from torch import Tensor
 from nanovllm_edu.native.attention import Places
 from nanovllm_edu.native.threads import load_kernels, num_threads
 
-
-@cache
-def functions() -> CDLL:
-    """The compiled operations.
-
-    Raises:
-        CompileError: They cannot be compiled here.
-    """
-    return load_kernels("tables.c")
+functions = partial(load_kernels, "tables.c")
 
 
 def look_up(

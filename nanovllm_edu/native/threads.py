@@ -34,8 +34,9 @@ def helpers() -> ctypes.CDLL:
     return declared(load_library(FOLDER / "threads.c"), "threads.c")
 
 
+@cache
 def load_kernels(name: str, **defines: int) -> ctypes.CDLL:
-    """The compiled kernels of one of our C files, which share our threads.
+    """The compiled kernels of one of our C files, which share our threads; loaded once.
 
     Args:
         name: The file's.

@@ -11,6 +11,7 @@ from nanovllm_edu.layers.linear import Linear, MergedLinear
 from nanovllm_edu.layers.packed import reference
 from nanovllm_edu.native import gemm
 from nanovllm_edu.native.gemm import Int8Gemm, NativeGemm, use_int8_gemms, use_native_gemms
+from nanovllm_edu.native.threads import load_kernels
 
 CPU = torch.device("cpu")
 
@@ -113,7 +114,7 @@ def test_what_it_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gemm.why_unavailable(CPU, torch.float32) is None
     assert "float32" in str(gemm.why_unavailable(CPU, torch.bfloat16))
     assert "runs on a CPU" in str(gemm.why_unavailable(torch.device("cuda"), torch.float32))
-    gemm.functions.cache_clear()
+    load_kernels.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     monkeypatch.setattr("nanovllm_edu.native.threads.helpers", gemm.functions)
     assert "no C compiler was found" in str(gemm.why_unavailable(CPU, torch.float32))

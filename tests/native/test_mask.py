@@ -5,6 +5,7 @@ import torch
 
 from nanovllm_edu import LLM, SamplingParams
 from nanovllm_edu.native import mask
+from nanovllm_edu.native.threads import load_kernels
 from nanovllm_edu.sampling import edits
 
 
@@ -41,8 +42,8 @@ def test_a_runner_on_a_cpu_uses_it_and_without_a_compiler_says_the_same(
 
 
 def test_where_there_is_no_compiler_the_stage_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    mask.functions.cache_clear()
+    load_kernels.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     assert mask.faster_stages(torch.device("cpu")) == {}
-    mask.functions.cache_clear()
+    load_kernels.cache_clear()
     assert mask.faster_stages(torch.device("cuda")) == {}

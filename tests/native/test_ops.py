@@ -8,6 +8,7 @@ import torch
 from nanovllm_edu.layers.ops import Ops, TorchOps
 from nanovllm_edu.native import ops
 from nanovllm_edu.native.ops import NativeOps
+from nanovllm_edu.native.threads import load_kernels
 
 native, readable = NativeOps(), TorchOps()
 
@@ -99,6 +100,6 @@ def test_what_they_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ops.why_unavailable(cpu, torch.float32) is None
     assert "float32" in str(ops.why_unavailable(cpu, torch.bfloat16))
     assert "run on a CPU" in str(ops.why_unavailable(torch.device("cuda"), torch.float32))
-    ops.functions.cache_clear()
+    load_kernels.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     assert "no C compiler was found" in str(ops.why_unavailable(cpu, torch.float32))

@@ -20,7 +20,13 @@ from nanovllm_edu.runners import remote
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from nanovllm_edu.runners.remote import RemoteRunner
 from nanovllm_edu.serve import model_host
-from nanovllm_edu.wire.messages import VERSION, encode, encode_output, encode_plan
+from nanovllm_edu.wire.messages import (
+    VERSION,
+    decode_output,
+    encode,
+    encode_output,
+    encode_plan,
+)
 from tests.engine.engines import LONG, add_all, collect, finish, right_tokens
 from tests.runners.hosts import hosting, port_of
 from tests.runners.test_remote import far_engine, records_until_lost
@@ -93,6 +99,30 @@ def test_who_comes_back_waits_until_another_engine_is_done(monkeypatch: pytest.M
             assert collect(finish(other, 1), other_ids) == right_tokens()
         monkeypatch.undo()
         assert collect(records + finish(llm, 1), seq_ids) == right_tokens()
+
+
+@pytest.mark.parametrize("is_in_pieces", [False, True], ids=["whole", "in pieces"])
+def test_an_output_is_taken_in_by_who_reads_it_unless_it_comes_in_pieces(
+    is_in_pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may cut a message; then the thread that waits for all else puts it together."""
+    readers: set[bool] = set()
+
+    def read(data: bytes) -> tuple[int, StepOutput]:
+        readers.add(threading.current_thread().name == "nanovllm-edu remote")
+        return decode_output(data)
+
+    def in_pieces(step_id: int, output: StepOutput) -> list[bytes]:
+        data = encode_output(step_id, output)
+        return [data[:1], data[1:7], data[7:]]
+
+    monkeypatch.setattr(remote, "decode_output", read)
+    if is_in_pieces:
+        monkeypatch.setattr(model_host, "encode_output", in_pieces)
+    with hosting() as host, far_engine(host.url) as llm:
+        seq_ids = add_all(llm)
+        assert collect(finish(llm, 1), seq_ids) == right_tokens()
+    assert readers == {is_in_pieces}
 
 
 # ------------------------------------------------------------------------------ other hosts

@@ -5,7 +5,7 @@ import torch
 
 from nanovllm_edu.errors import BackendUnavailableError
 from nanovllm_edu.kernels.hopper import compiler
-from nanovllm_edu.native import attention as native
+from nanovllm_edu.native.threads import load_kernels
 from nanovllm_edu.runners import select
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def test_auto_on_a_cpu_falls_back_with_the_reason() -> None:
 def test_without_a_compiler_auto_says_so_and_asking_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    native.kernels.cache_clear()
+    load_kernels.cache_clear()
     monkeypatch.setenv("CC", "no-such-compiler")
     choice = select.choose("auto", CPU, torch.float32, 64, 16)
     assert choice.name == "sdpa"
