@@ -7,7 +7,8 @@
     python benchmarks/cpu.py --peers      # beside other engines: see cpu_peers.py
 
 A contest is one model and one workload. Each keeps its own date, versions and command, and is
-written as soon as it is over, so the whole can be measured in pieces.
+written as soon as it is over, so the whole can be measured in pieces. A contest against fewer ways
+of `generate`, such as the best one of another day, is shorter: `--batch-sizes 64 --caches static`.
 
 64 requests arrive at once: 16 to 256 prompt tokens, 16 to 256 tokens to generate, greedy, float32,
 end-of-text ignored so that everybody makes the same number of tokens. One process, one set of
@@ -68,6 +69,8 @@ TARGETS = {"random": 2.5, "shared prefix": 5.0}
 """How many times faster than `generate` the engine is meant to be."""
 
 MODELS = ("tiny", "30M")
+CACHES = ("dynamic", "static")
+"""Of `generate`."""
 
 Run = Callable[[], list[list[int]]]
 Contests = dict[tuple[str, str], dict[str, Any]]
@@ -229,7 +232,7 @@ class Judge:
         ours = self._result("ours")
         self._run(ours, self.contest.ours)  # warms up, and gives the tokens to compare with
         ours.seconds.clear()
-        tried = self._try_all(args.batch_sizes)
+        tried = self._try_all(args.batch_sizes, args.caches)
         best = min(tried, key=lambda pair: pair[0].seconds[0])
         best[0].seconds.clear()
         for _ in range(args.repeats):
@@ -242,10 +245,10 @@ class Judge:
             self._summarise(result, ours)
         return [ours, *others]
 
-    def _try_all(self, batch_sizes: list[int]) -> list[tuple[Result, Run]]:
+    def _try_all(self, batch_sizes: list[int], caches: list[str]) -> list[tuple[Result, Run]]:
         tried: list[tuple[Result, Run]] = []
         for batch_size in batch_sizes:
-            for cache in ("dynamic", "static"):
+            for cache in caches:
                 result = self._result(f"generate, batches of {batch_size}, {cache} cache")
 
                 def run(batch_size: int = batch_size, cache: str = cache) -> list[list[int]]:
@@ -357,6 +360,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workloads", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 16, 64])
+    parser.add_argument("--caches", nargs="+", choices=CACHES, default=list(CACHES))
     parser.add_argument(
         "--continuous-batching", action=argparse.BooleanOptionalAction, default=True
     )
@@ -390,7 +394,8 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="transformers")
     contests = {} if args.quick else read(args.out)
-    runs = 1 + 2 * len(args.batch_sizes) + 2 * args.repeats + args.continuous_batching
+    num_ways = len(args.batch_sizes) * len(args.caches)
+    runs = 1 + num_ways + 2 * args.repeats + args.continuous_batching
     with (
         tempfile.TemporaryDirectory() as temporary,
         tqdm(total=runs * len(args.models) * len(args.workloads), unit="run") as bar,

@@ -123,6 +123,21 @@ def test_importing_every_public_name_needs_no_notebook():
     assert not modules_after("from nanovllm_edu import *") & notebook
 
 
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_nothing_is_collected_while_a_public_name_is_loaded(switch: str):
+    """And afterwards garbage is collected, unless the user switched that off."""
+    code = f"""
+import gc, nanovllm_edu
+gc.{switch}()
+seen = []
+gc.callbacks.append(lambda phase, info: seen.append(phase))
+nanovllm_edu.LLM
+print(len(seen), gc.isenabled())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["0", str(switch == "enable")]
+
+
 def test_the_core_is_pure_python():
     imports = "; ".join(
         f"import {'.'.join(path.relative_to(ROOT).with_suffix('').parts)}"

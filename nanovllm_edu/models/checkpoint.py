@@ -69,6 +69,9 @@ def check_size_of_files(folder: Path, num_parameters: int) -> None:
         )
 
 
+Each = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
+"""Calls a function for each name: `map`, or the `map` of several threads."""
+
 Slices = Callable[[str], tuple[slice, ...]]
 """What a rank takes of the tensor with this name; () is all of it."""
 
@@ -85,6 +88,7 @@ def fill_from_safetensors(
     progress: bool,
     whole: nn.Module | None = None,
     slices: Slices = _all,
+    each: Each = map,
 ) -> None:
     """Copy a folder's weights into a model.
 
@@ -95,6 +99,7 @@ def fill_from_safetensors(
         progress: Whether to show a bar when it takes longer than a second.
         whole: Has the shapes that the folder's tensors must have, if `model` is a part of it.
         slices: Which part of each.
+        each: `map`, or one that has several threads.
 
     Raises:
         ModelLoadError: No safetensors file, a damaged one, or tensors that are missing, extra,
@@ -108,11 +113,15 @@ def fill_from_safetensors(
         total = sum(view.nbytes for view in wanted.values())
         broken: list[str] = []
         with _progress_bar(total, is_shown=progress) as bar:
-            for name, view in wanted.items():
-                _fill(view, found[name], slices(name))
-                if not _is_finite(view):
+
+            def fill(name: str) -> str:
+                _fill(wanted[name], found[name], slices(name))
+                if not _is_finite(wanted[name]):
                     broken.append(found[name].name)
-                bar.update(view.nbytes)
+                return name
+
+            for name in each(fill, wanted):
+                bar.update(wanted[name].nbytes)
     if broken:
         dtype = next(iter(wanted.values())).dtype
         raise ModelLoadError(

@@ -16,7 +16,7 @@ import torch
 from nanovllm_edu.errors import ConfigError, OutOfDeviceMemoryError
 from nanovllm_edu.layers.ops import Ops
 from nanovllm_edu.layers.split import Place, Ranks, SplitEmbedding, SummedLinear
-from nanovllm_edu.models.checkpoint import check_size_of_files, fill_from_safetensors
+from nanovllm_edu.models.checkpoint import Each, check_size_of_files, fill_from_safetensors
 from nanovllm_edu.models.config import ModelConfig
 from nanovllm_edu.models.folder import resolve_model_folder
 from nanovllm_edu.models.qwen3 import Qwen3DecoderLayer, Qwen3ForCausalLM
@@ -39,6 +39,7 @@ def load_model(
     max_model_len: int | None = None,
     progress: bool = True,
     ranks: Ranks | None = None,
+    each: Each = map,
 ) -> Qwen3ForCausalLM:
     """Read a model from a folder, the hub or the box.
 
@@ -50,6 +51,7 @@ def load_model(
         max_model_len: The longest sequence that will be asked for; None means all positions.
         progress: Whether to show a bar when loading takes longer than a second.
         ranks: Who shares the model: only our part of it is read. None: nobody does.
+        each: `map`, or one that reads several tensors at a time.
 
     Raises:
         ModelLoadError: No such model, an unsupported one, or tensors that do not fit.
@@ -65,7 +67,7 @@ def load_model(
     is_tied = config.tie_word_embeddings
     if ranks is None:
         loaded = _empty_model(config, torch.device(device), ops, max_model_len)
-        fill_from_safetensors(loaded, folder, is_tied=is_tied, progress=progress)
+        fill_from_safetensors(loaded, folder, is_tied=is_tied, progress=progress, each=each)
         return loaded.eval()
     shard = Shard(ranks.rank, ranks.num_ranks, config)
     part = _part(shard, ranks, torch.device(device), ops, max_model_len)

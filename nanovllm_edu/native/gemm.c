@@ -190,3 +190,35 @@ void gemm_int8(float *out, const float *x, const int8_t *packed, const float *sc
     const struct gemm p = {out, x, packed, scales, bias, x_stride, rows, inputs, outputs};
     run(&p, sizeof(int8_t), num_threads);
 }
+
+struct packing {
+    uint32_t *packed;
+    const uint32_t *weight;
+    int inputs, outputs;
+};
+
+#define SQUARE 16 /* words, of a line of the cache: whole lines are read and written */
+
+/* Items are panels: rows of a weight become columns. */
+static void pack_items(const void *arguments, int64_t first, int64_t end)
+{
+    const struct packing *p = arguments;
+    for (int64_t column = first * WIDTH; column < end * WIDTH; column += WIDTH) {
+        const uint32_t *rows = p->weight + column * p->inputs;
+        uint32_t *panel = p->packed + column * p->inputs;
+        const int width = smaller(WIDTH, p->outputs - column);
+        for (int64_t i = 0; i < p->inputs; i += SQUARE)
+            for (int row = 0; row < width; row++)
+                for (int64_t j = i; j < smaller(i + SQUARE, p->inputs); j++)
+                    panel[j * WIDTH + row] = rows[row * (int64_t)p->inputs + j];
+    }
+}
+
+/* Lays out a weight [outputs][inputs] of words, float or four integers, in panels. The last one's
+   zeros are there already. A core takes about a nanosecond for a word of new memory. */
+void pack(uint32_t *packed, const uint32_t *weight, int inputs, int outputs, int num_threads)
+{
+    const struct packing p = {packed, weight, inputs, outputs};
+    const int64_t num_panels = (outputs + WIDTH - 1) / WIDTH;
+    deal(pack_items, &p, sizeof p, num_panels, (double)inputs * outputs, num_threads);
+}

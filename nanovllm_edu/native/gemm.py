@@ -121,8 +121,7 @@ class NativeGemm:
         if self._key != key:
             assert weight.dtype == torch.float32
             assert weight.device.type == "cpu"
-            packed = pack(weight)
-            self._packed = packed if self._room is None else self._room.copy_(packed.view(-1))
+            self._packed = pack(weight, self._room)
             self._key = key
         return _multiply("gemm", x, (self._packed,), weight.shape, bias)
 
@@ -192,8 +191,19 @@ def _multiply(
     return out
 
 
-def pack(weight: Shaped[Tensor, "outputs inputs"]) -> Shaped[Tensor, "panels inputs width"]:
-    """The weight in the order in which `gemm.c` reads it, filled up with zeros at the end."""
-    (outputs, inputs), width = weight.shape, _width()
-    filled = pad(weight, (0, 0, 0, -outputs % width))
-    return filled.view(-1, width, inputs).transpose(1, 2).contiguous()
+def pack(
+    weight: Shaped[Tensor, "outputs inputs"], room: Shaped[Tensor, " count"] | None = None
+) -> Shaped[Tensor, "panels inputs width"]:
+    """The weight in the order in which `gemm.c` reads it, filled up with zeros at the end.
+
+    Args:
+        weight: Of words of four bytes.
+        room: Where to put it; None: into new memory.
+    """
+    assert weight.itemsize == 4
+    weight, (outputs, inputs), width = weight.contiguous(), weight.shape, _width()
+    shape = -(-outputs // width), inputs, width
+    packed = weight.new_empty(shape) if room is None else room.view(shape)
+    packed[-1:].zero_()  # by torch, so that no tape takes a packing for a part of a step
+    functions().pack(packed.data_ptr(), weight.data_ptr(), inputs, outputs, num_threads())
+    return packed

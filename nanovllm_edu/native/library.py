@@ -17,7 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from xxhash import xxh3_128_hexdigest
@@ -52,9 +53,12 @@ def load_library(source: Path, defines: Mapping[str, int] | None = None) -> ctyp
     """
     if sys.platform == "emscripten":
         return _load_built(source, defines or {})
-    command, made_from = _preprocess(source, defines or {})
-    name = f"{source.stem}-{xxh3_128_hexdigest(made_from.encode())}.so"
+    compiler, macros = _compiler_here(tuple(find_compiler()))
+    command = [*compiler, *(f"-D{name}={value}" for name, value in (defines or {}).items())]
     try:
+        headers = [header.read_text("utf-8") for header in sorted(source.parent.glob("*.h"))]
+        made_from = "\n".join([*command, macros, source.read_text("utf-8"), *headers])
+        name = f"{source.stem}-{xxh3_128_hexdigest(made_from.encode())}.so"
         path = cache_folder() / name
         if not _is_whole(path):
             _compile(command, source, path)
@@ -107,21 +111,21 @@ def _load_built(source: Path, defines: Mapping[str, int]) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def _preprocess(source: Path, defines: Mapping[str, int]) -> tuple[list[str], str]:
-    """The best command that the compiler takes, and all that its result will depend on.
+@cache
+def _compiler_here(compiler: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The best command that a compiler takes, and all that its results depend on but our files.
 
-    The preprocessor tells: with `-dD` it gives the source, what that includes, and every macro,
-    among them the compiler's version and what the CPU can do.
+    Its macros tell: among them are its version and what the CPU can do. To ask for them takes as
+    long as to read a small file, but it is a process of its own: so all libraries share the answer.
     """
     complaint = ""
     for machine_flags in MACHINE_FLAGS:
-        constants = (f"-D{name}={value}" for name, value in defines.items())
-        command = [*find_compiler(), *FLAGS, *machine_flags, *constants]
-        result = _run([*command, "-E", "-P", "-dD", str(source)])
+        command = (*compiler, *FLAGS, *machine_flags)
+        result = _run([*command, "-E", "-dM", "-x", "c", os.devnull])
         if result.returncode == 0:
-            return command, "\n".join([*command, result.stdout])
+            return command, result.stdout
         complaint = _complaint(result)
-    raise CompileError(f"{find_compiler()[0]} cannot read {source.name}: {complaint}")
+    raise CompileError(f"{compiler[0]} does not compile here: {complaint}")
 
 
 def _is_whole(path: Path) -> bool:
@@ -136,7 +140,7 @@ def _digest_file(path: Path) -> Path:
     return path.with_suffix(".digest")
 
 
-def _compile(command: list[str], source: Path, path: Path) -> None:
+def _compile(command: Sequence[str], source: Path, path: Path) -> None:
     """Compiles beside `path` and moves the result there at once: two processes may race."""
     with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
         made = Path(temporary) / path.name

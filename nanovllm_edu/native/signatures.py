@@ -16,6 +16,7 @@ SIGNATURES: dict[str, dict[str, tuple[Any, Sequence[Any]]]] = {
     "gemm.c": {
         "gemm": (None, [ARRAY] * 4 + [c_int64] + [SIZE] * 4),
         "gemm_int8": (None, [ARRAY] * 5 + [c_int64] + [SIZE] * 4),
+        "pack": (None, [ARRAY] * 2 + [SIZE] * 3),
     },
     "mask.c": {"hold": (None, [ARRAY] * 3 + [SIZE] * 4)},
     "ops.c": {

@@ -14,9 +14,11 @@ Read next: `threads.c`; `library.py`, which compiles it; `kept_memory.py`.
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,6 +83,14 @@ def torch_limited_to(most: int) -> Iterator[None]:
     finally:
         set_of_this_thread()(before)
         _allowed.num_threads = outer
+
+
+@contextmanager
+def map_on_threads() -> Iterator[Callable[..., Any]]:
+    """`map` on as many threads as kernels may use, in each of which torch uses one."""
+    limit = set_of_this_thread()
+    with ThreadPoolExecutor(num_threads(), initializer=limit, initargs=(1,)) as pool:
+        yield pool.map
 
 
 @cache

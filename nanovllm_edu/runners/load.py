@@ -10,7 +10,7 @@ from typing import Any
 from nanovllm_edu.config import EngineConfig
 from nanovllm_edu.layers.split import Ranks
 from nanovllm_edu.models.loader import load_model
-from nanovllm_edu.native.threads import torch_limited_to
+from nanovllm_edu.native.threads import map_on_threads, torch_limited_to
 from nanovllm_edu.runners.build import (
     RuntimeInfo,
     build_runner,
@@ -47,10 +47,16 @@ def load_runner(
     device, why_device = choose_device(config.device)
     dtype, why_dtype = choose_dtype(config.dtype, device)
     ops, why_ops = choose_ops(device, dtype)
-    with torch_limited_to(1):  # many small copies: waking others would take longer
-        length = config.max_model_len
+    # Not by torch's threads: for many small copies, waking them would take longer.
+    with torch_limited_to(1), map_on_threads() as each:
         weights = load_model(
-            folder, dtype=dtype, device=device, ops=ops, max_model_len=length, ranks=ranks
+            folder,
+            dtype=dtype,
+            device=device,
+            ops=ops,
+            max_model_len=config.max_model_len,
+            ranks=ranks,
+            each=each if device.type == "cpu" else map,
         )
     defaults = device_defaults(device, weights.config)
     chosen = {name: both for name, both in defaults.items() if name not in options}

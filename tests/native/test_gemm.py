@@ -10,7 +10,14 @@ from nanovllm_edu.layers.int8 import dequantize, quantize
 from nanovllm_edu.layers.linear import Linear, MergedLinear
 from nanovllm_edu.layers.packed import reference
 from nanovllm_edu.native import gemm
-from nanovllm_edu.native.gemm import Int8Gemm, NativeGemm, use_int8_gemms, use_native_gemms
+from nanovllm_edu.native.gemm import (
+    Int8Gemm,
+    NativeGemm,
+    pack,
+    use_int8_gemms,
+    use_native_gemms,
+)
+from nanovllm_edu.native.tape import NotOnTapeError, Tape
 from nanovllm_edu.native.threads import load_kernels
 
 CPU = torch.device("cpu")
@@ -61,6 +68,22 @@ def test_a_row_is_the_same_to_the_last_bit_whoever_else_is_there(outputs: int) -
     together = product(x, weight, bias)
     for first, end in ((0, 1), (1, 3), (7, 19), (100, 200)):
         assert torch.equal(product(x[first:end], weight, bias), together[first:end])
+
+
+@pytest.mark.parametrize("outputs", [1, 31, 64, 200, 2000])
+@pytest.mark.parametrize("inputs", [1, 5, 16, 1000])
+def test_packing_turns_rows_into_columns_of_panels(outputs: int, inputs: int) -> None:
+    for weight in (torch.randn(outputs, inputs), torch.randn(inputs, outputs).T):
+        packed = pack(weight, torch.full((gemm._packed_size(weight),), torch.nan))
+        width = packed.shape[2]
+        filled = torch.nn.functional.pad(weight, (0, 0, 0, -outputs % width))
+        assert torch.equal(packed, filled.view(-1, width, inputs).transpose(1, 2))
+
+
+def test_no_tape_holds_a_packing() -> None:
+    weight, x = torch.randn(64, 8), torch.randn(1, 8)
+    with pytest.raises(NotOnTapeError, match="zero_"):
+        Tape(lambda: NativeGemm()(x, weight))
 
 
 def test_a_weight_is_packed_once_and_again_when_it_was_written_to() -> None:

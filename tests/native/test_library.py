@@ -67,6 +67,25 @@ def test_other_sources_and_constants_are_other_libraries(source: Path) -> None:
     assert len(libraries()) == 3
 
 
+def test_a_header_is_part_of_its_sources(source: Path) -> None:
+    source.write_text(f'#include "more.h"\n{SOURCE.replace("ANSWER", "MORE")}')
+    for more in (6, 7):
+        (source.parent / "more.h").write_text(f"#define MORE {more}\n")
+        assert load_library(source).answer() == more
+    assert len(libraries()) == 2
+
+
+def test_the_compiler_is_asked_once_for_all_libraries(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("CC", compilers_like(tmp_path, f'echo "$@" >> {log}; exec cc "$@"'))
+    for answer in (1, 2, 1):
+        load_library(source, {"ANSWER": answer})
+    assert log.read_text().count("-dM") == 1
+    assert log.read_text().count("-o ") == 2
+
+
 def test_several_may_compile_at_once(source: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = pool.map(lambda _: load_library(source, {"ANSWER": 5}), range(4))
@@ -92,7 +111,7 @@ def test_a_compiler_that_does_nothing_is_no_compiler(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", "false")
-    with pytest.raises(CompileError, match=r"false cannot read answer\.c: exit status 1"):
+    with pytest.raises(CompileError, match="false does not compile here: exit status 1"):
         load_library(source, {})
     monkeypatch.setenv("CC", "")
     monkeypatch.setenv("PATH", "")

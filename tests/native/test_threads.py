@@ -16,6 +16,7 @@ from nanovllm_edu.models.loader import load_model
 from nanovllm_edu.native.threads import (
     helpers,
     load_kernels,
+    map_on_threads,
     num_threads,
     set_of_this_thread,
     torch_limited_to,
@@ -190,3 +191,15 @@ def test_torch_may_use_all_threads_for_a_large_step_that_is_its_own() -> None:
         with threads.for_step(10_000):
             assert torch.get_num_threads() == 2
         assert "burn" in llm.info.choices["threads"][1]
+
+
+def test_a_map_on_threads_that_have_one_of_torchs_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanovllm_edu.native.threads.num_threads", lambda: 3)
+    meeting = threading.Barrier(3, timeout=20)
+
+    def number(given: int) -> tuple[int, int]:
+        meeting.wait()  # all three are here at once
+        return given, torch.get_num_threads()
+
+    with map_on_threads() as each:
+        assert list(each(number, range(3))) == [(0, 1), (1, 1), (2, 1)]
