@@ -4,9 +4,9 @@
                        ▲                                     │
                        └─────────────────────────────────────┘
 
-A call gets no further tokens while some lie in its mailbox that nobody has taken: then the next
-ones come together, and an engine is not slowed down by readers that are slower than it. (What has
-ended is always handed out.)
+With many calls each gets its tokens when it is its turn, several together (`pace.py`). None get
+further ones while some lie in their mailbox that nobody has taken: an engine is not slowed down by
+readers that are slower than it. (What has ended is always handed out.)
 
 Whatever is to happen to the engine is a command in its inbox: add, cancel, anything else that must
 come between two steps (`do`). Then it takes a step, reads what came of each request, and posts it
@@ -23,7 +23,6 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import starmap
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
 from time import perf_counter
@@ -40,6 +39,7 @@ from nanovllm_edu.errors import (
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Letter, Mailbox, post
 from nanovllm_edu.outputs import StreamOutput
+from nanovllm_edu.pace import LONGEST_PAUSE, Pace
 from nanovllm_edu.prompt import TokenPrompt
 from nanovllm_edu.requests import Answer, Requests
 from nanovllm_edu.serving_metrics import Tally
@@ -65,17 +65,19 @@ class _Call:
         arrival: When they came.
         answers: Those of the requests.
         num_counted: Of each answer's tokens.
+        turn: When the next tokens may be handed out; None before the first.
     """
 
     requests: Requests
     arrival: float
     answers: list[Answer]
     num_counted: list[int]
+    turn: float | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether no further token comes."""
-        return all(answer.is_finished for answer in self.answers)
+        return None not in [answer.seq.finish_reason for answer in self.answers]
 
     def read(self) -> tuple[StreamOutput, ...]:
         """What came since the last time."""
@@ -88,6 +90,7 @@ class Driver:
     Args:
         llm: Whose engine.
         max_queue_seconds: A call that has not begun after so long is turned away.
+        max_pause_seconds: Tokens lie no longer until it is their call's turn.
 
     Attributes:
         stepper: Takes the steps; only a command (`do`) may change it.
@@ -97,7 +100,12 @@ class Driver:
         failure: Why, if nobody asked it to.
     """
 
-    def __init__(self, llm: LLM, max_queue_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        llm: LLM,
+        max_queue_seconds: float | None = None,
+        max_pause_seconds: float = LONGEST_PAUSE,
+    ) -> None:
         self.llm, self.engine = llm, llm.engine
         self.stepper: Stepper = llm.engine
         self.tally = Tally()
@@ -107,6 +115,7 @@ class Driver:
         self._is_stopping = False
         self._live: dict[Mailbox, _Call] = {}
         self._room: WaitingRoom[Mailbox] = WaitingRoom(max_queue_seconds)
+        self._pace = Pace(max_pause_seconds)
         self._letters: list[Letter] = []
         # A SimpleQueue, because a garbage collector may put a command into it, in any thread.
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -279,23 +288,32 @@ class Driver:
             self.tally.num_steps += record is not None
 
     def _hand_out(self) -> None:
-        """Posts what came of each request."""
+        """Posts what came of each request that has ended, or whose turn it is."""
+        now, calls = perf_counter(), [*self._live.items()]
         with self.engine.exclusive():  # a token and the end that it brings are one
-            self._letters += filter(None, starmap(self._letter, [*self._live.items()]))
+            for mailbox, call in calls:
+                if call.is_over:
+                    self._letters.append(self._last_letter(mailbox, call))
+                elif call.turn is None or call.turn <= now:
+                    self._letters += self._letter(mailbox, call, now)
         self._post()
 
-    def _letter(self, mailbox: Mailbox, call: _Call) -> Letter | None:
+    def _last_letter(self, mailbox: Mailbox, call: _Call) -> Letter:
+        del self._live[mailbox]
+        self._count_ending(call)
+        return Letter(mailbox, call.read(), call.requests.outputs())
+
+    def _letter(self, mailbox: Mailbox, call: _Call, now: float) -> tuple[Letter, ...]:
+        """None if nothing came, or the last one lies unread."""
         self._count_tokens(call)
-        is_over = call.is_over
-        if mailbox.is_unread and not is_over and not mailbox.loop.is_closed():
-            return None
-        pieces = call.read()
-        if is_over:
-            del self._live[mailbox]
-            self._count_ending(call)
-            return Letter(mailbox, pieces, call.requests.outputs())
-        mailbox.is_unread = bool(pieces)
-        return Letter(mailbox, pieces) if pieces else None
+        if mailbox.is_unread and not mailbox.loop.is_closed():
+            return ()
+        if not (pieces := call.read()):
+            return ()
+        mailbox.is_unread = True
+        num_readers = len(self.engine.scheduler.running)
+        call.turn = self._pace.next_turn(now, num_readers, is_first=call.turn is None)
+        return (Letter(mailbox, pieces),)
 
     def _count_tokens(self, call: _Call) -> None:
         for index, answer in enumerate(call.answers):
@@ -322,7 +340,6 @@ class Driver:
     def _unread(self, call: _Call) -> tuple[StreamOutput, ...]:
         """Tokens that were not handed out yet."""
         with suppress(Exception), self.engine.exclusive():  # reading may be what has failed
-            self._count_tokens(call)
             return call.read()
         return ()
 
@@ -334,6 +351,7 @@ class Driver:
                     self.stepper.abort_request(answer.seq.seq_id)
 
     def _count_ending(self, call: _Call, reason: str = "") -> None:
+        self._count_tokens(call)
         for answer in call.answers:
             self.tally.count_ending(answer.seq, call.arrival, reason)
 
