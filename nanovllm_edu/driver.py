@@ -65,19 +65,19 @@ class _Call:
         arrival: When they came.
         answers: Those of the requests.
         num_counted: Of each answer's tokens.
-        turn: When the next tokens may be handed out; None before the first.
+        turn: When the next tokens may be handed out; 0 before the first.
     """
 
     requests: Requests
     arrival: float
     answers: list[Answer]
     num_counted: list[int]
-    turn: float | None = None
+    turn: float = 0.0
 
     @property
     def is_over(self) -> bool:
         """Whether no further token comes."""
-        return None not in [answer.seq.finish_reason for answer in self.answers]
+        return all(answer.is_finished for answer in self.answers)
 
     def read(self) -> tuple[StreamOutput, ...]:
         """What came since the last time."""
@@ -235,8 +235,7 @@ class Driver:
                 self._turn_away()
                 self._post()  # whoever was accepted or refused need not wait for a step
                 if self._live and not self._is_stopping:
-                    self._step()
-                self._hand_out()
+                    self._hand_out(has_ended=self._step())
         except BaseException as error:  # the engine was closed, or this is a bug of ours
             self.failure = error
         finally:
@@ -274,27 +273,35 @@ class Driver:
             del self._live[mailbox]
             self._count_ending(call, "overdue")
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Returns whether somebody may have ended."""
         try:
             record = self.stepper.advance(self.llm.depth)
+            has_ended = record is None or bool(record.finished)
             while self.engine.num_steps_in_flight and not self.engine.has_unfinished_requests():
                 record = self.stepper.advance()  # whoever comes to an end last
+                has_ended = True
         except EngineClosedError:
             raise
         except Exception as error:
             self.tally.num_failed_steps += 1
             self._end_all(partial(_failed, error), "error")
-        else:
-            self.tally.num_steps += record is not None
+            return False
+        self.tally.num_steps += record is not None
+        return has_ended
 
-    def _hand_out(self) -> None:
-        """Posts what came of each request that has ended, or whose turn it is."""
+    def _hand_out(self, *, has_ended: bool) -> None:
+        """Posts what came of each call that has ended, or whose turn it is.
+
+        One that somebody else has ended, in no step, is noticed when it is its turn.
+        """
         now, calls = perf_counter(), [*self._live.items()]
         with self.engine.exclusive():  # a token and the end that it brings are one
             for mailbox, call in calls:
-                if call.is_over:
+                is_due = call.turn <= now
+                if (has_ended or is_due) and call.is_over:
                     self._letters.append(self._last_letter(mailbox, call))
-                elif call.turn is None or call.turn <= now:
+                elif is_due:
                     self._letters += self._letter(mailbox, call, now)
         self._post()
 
@@ -312,7 +319,7 @@ class Driver:
             return ()
         mailbox.is_unread = True
         num_readers = len(self.engine.scheduler.running)
-        call.turn = self._pace.next_turn(now, num_readers, is_first=call.turn is None)
+        call.turn = self._pace.next_turn(now, num_readers, is_first=not call.turn)
         return (Letter(mailbox, pieces),)
 
     def _count_tokens(self, call: _Call) -> None:
