@@ -16,18 +16,18 @@ A step that raises ends the requests that were to be stepped, each with a `StepF
 driver goes on. If the engine is closed under it, or the driver itself fails, all that is left ends
 with an `EngineClosedError`, and so does whatever comes later.
 
-It knows no event loop but through `mailbox.py`. Read next: this one, then `async_llm.py`.
+It knows no event loop but through `mailbox.py`. Read next: `call.py`, `mailbox.py`, `async_llm.py`.
 """
 
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias
 
+from nanovllm_edu.call import Call
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import (
@@ -41,7 +41,7 @@ from nanovllm_edu.mailbox import Letter, Mailbox, post
 from nanovllm_edu.outputs import StreamOutput
 from nanovllm_edu.pace import LONGEST_PAUSE, Pace
 from nanovllm_edu.prompt import TokenPrompt
-from nanovllm_edu.requests import Answer, Requests
+from nanovllm_edu.requests import Requests
 from nanovllm_edu.serving_metrics import Tally
 from nanovllm_edu.waiting_room import WaitingRoom
 
@@ -54,34 +54,6 @@ class Stepper(Protocol):
     def advance(self, depth: int = 0) -> StepRecord | None: ...
 
     def abort_request(self, seq_id: int) -> Any: ...
-
-
-@dataclass(slots=True)
-class _Call:
-    """Requests that came together, and how far their tokens are counted.
-
-    Attributes:
-        requests: As the engine has them.
-        arrival: When they came.
-        answers: Those of the requests.
-        num_counted: Of each answer's tokens.
-        turn: When the next tokens may be handed out; 0 before the first.
-    """
-
-    requests: Requests
-    arrival: float
-    answers: list[Answer]
-    num_counted: list[int]
-    turn: float = 0.0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no further token comes."""
-        return all(answer.is_finished for answer in self.answers)
-
-    def read(self) -> tuple[StreamOutput, ...]:
-        """What came since the last time."""
-        return tuple(piece for answer in self.answers for piece in answer.read())
 
 
 class Driver:
@@ -113,7 +85,7 @@ class Driver:
         self.is_over = False
         self.failure: BaseException | None = None
         self._is_stopping = False
-        self._live: dict[Mailbox, _Call] = {}
+        self._live: dict[Mailbox, Call] = {}
         self._room: WaitingRoom[Mailbox] = WaitingRoom(max_queue_seconds)
         self._pace = Pace(max_pause_seconds)
         self._letters: list[Letter] = []
@@ -204,11 +176,10 @@ class Driver:
         except Exception as error:
             self._letters.append(Letter(mailbox, error=error))
             return
-        answers = requests.answers
-        self._live[mailbox] = _Call(requests, arrival, answers, [0] * len(answers))
+        self._live[mailbox] = call = Call(requests, arrival)
         self._room.enter(mailbox, ready)
-        self.tally.num_requests += len(answers)
-        for answer in answers:  # before any step: a policy finds it from the first one on
+        self.tally.num_requests += len(call.answers)
+        for answer in call.answers:  # before any step: a policy finds it from the first one on
             answer.seq.client = client
         request_ids = tuple(request.request_id for request in requests.listed)
         self._letters.append(Letter(mailbox, request_ids=request_ids))
@@ -221,7 +192,7 @@ class Driver:
         self.pending.pop(mailbox, None)
         if call := self._live.pop(mailbox, None):
             self._abort(call)
-            self._count_ending(call)
+            call.count_ending(self.tally)
 
     def _stop(self) -> None:
         self._is_stopping = True
@@ -261,7 +232,7 @@ class Driver:
         """Ends who has waited too long; they hold nothing yet."""
         for mailbox in self._room.overdue(perf_counter()):
             call = self._live.get(mailbox)
-            if call is None or any(answer.seq.has_begun for answer in call.answers):
+            if call is None or call.has_begun:
                 continue
             seconds = self._room.max_seconds or 0.0
             text = (
@@ -271,7 +242,7 @@ class Driver:
             self._letters.append(Letter(mailbox, error=OverloadedError(text, seconds)))
             self._abort(call)
             del self._live[mailbox]
-            self._count_ending(call, "overdue")
+            call.count_ending(self.tally, "overdue")
 
     def _step(self) -> bool:
         """Returns whether somebody may have ended."""
@@ -305,14 +276,14 @@ class Driver:
                     self._letters += self._letter(mailbox, call, now)
         self._post()
 
-    def _last_letter(self, mailbox: Mailbox, call: _Call) -> Letter:
+    def _last_letter(self, mailbox: Mailbox, call: Call) -> Letter:
         del self._live[mailbox]
-        self._count_ending(call)
+        call.count_ending(self.tally)
         return Letter(mailbox, call.read(), call.requests.outputs())
 
-    def _letter(self, mailbox: Mailbox, call: _Call, now: float) -> tuple[Letter, ...]:
+    def _letter(self, mailbox: Mailbox, call: Call, now: float) -> tuple[Letter, ...]:
         """None if nothing came, or the last one lies unread."""
-        self._count_tokens(call)
+        call.count_tokens(self.tally)
         if mailbox.is_unread and not mailbox.loop.is_closed():
             return ()
         if not (pieces := call.read()):
@@ -321,13 +292,6 @@ class Driver:
         num_readers = len(self.engine.scheduler.running)
         call.turn = self._pace.next_turn(now, num_readers, is_first=not call.turn)
         return (Letter(mailbox, pieces),)
-
-    def _count_tokens(self, call: _Call) -> None:
-        for index, answer in enumerate(call.answers):
-            times, first = answer.seq.token_times, call.num_counted[index]
-            if len(times) > first:
-                self.tally.count_tokens(call.arrival, times, first)
-                call.num_counted[index] = len(times)
 
     def _post(self) -> None:
         letters, self._letters = self._letters, []
@@ -341,26 +305,21 @@ class Driver:
             letter = Letter(mailbox, self._unread(call), error=error())  # one each: they are raised
             self._letters.append(letter)
             self._abort(call)
-            self._count_ending(call, reason)
+            call.count_ending(self.tally, reason)
         self._live.clear()
 
-    def _unread(self, call: _Call) -> tuple[StreamOutput, ...]:
+    def _unread(self, call: Call) -> tuple[StreamOutput, ...]:
         """Tokens that were not handed out yet."""
         with suppress(Exception), self.engine.exclusive():  # reading may be what has failed
             return call.read()
         return ()
 
-    def _abort(self, call: _Call) -> None:
+    def _abort(self, call: Call) -> None:
         for answer in call.answers:
             if not answer.is_finished:
                 # Unless somebody else has ended it, or everything.
                 with suppress(UnknownRequestError, EngineClosedError):
                     self.stepper.abort_request(answer.seq.seq_id)
-
-    def _count_ending(self, call: _Call, reason: str = "") -> None:
-        self._count_tokens(call)
-        for answer in call.answers:
-            self.tally.count_ending(answer.seq, call.arrival, reason)
 
     def check_open(self) -> None:
         """Raises an EngineClosedError if the thread has ended, or is about to."""
