@@ -13,7 +13,7 @@ A queue that grows without bound only hides that a server is too slow: where `ma
 wait already, the next one is refused (`TooBusyError`), and who has waited `max_queue_seconds` in
 vain is turned away (`OverloadedError`).
 
-Read next: `mailbox.py`, `waiting_room.py`, `driver.py`.
+Read next: `mailbox.py`, `waiting_room.py`, `pace.py`, `driver.py`.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ from nanovllm_edu.errors import (
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Mailbox
 from nanovllm_edu.outputs import RequestOutput, StreamOutput
+from nanovllm_edu.pace import LONGEST_PAUSE
 from nanovllm_edu.prompt import Prompt
 from nanovllm_edu.serving_metrics import ServingMetrics
 from nanovllm_edu.tokenizer import Tokenizer
@@ -47,11 +48,13 @@ Result = TypeVar("Result")
 Some = TypeVar("Some", bound=Sized)
 
 
-def check_waiting(max_waiting: int, max_queue_seconds: float | None) -> None:
-    """Checks how many may wait, and how long.
+def check_waiting(
+    max_waiting: int, max_queue_seconds: float | None, max_pause_seconds: float
+) -> None:
+    """Checks how many requests may wait, how long, and how long their tokens may.
 
     Raises:
-        ConfigError: No integer from 1 on, or no time above 0.
+        ConfigError: No integer from 1 on, no time above 0, or no pause from 0 on.
     """
     if (as_integer(max_waiting) or 0) < 1:
         raise ConfigError(f"max_waiting={shown(max_waiting)} is not an integer >= 1.")
@@ -59,6 +62,11 @@ def check_waiting(max_waiting: int, max_queue_seconds: float | None) -> None:
         is_number(max_queue_seconds) and max_queue_seconds > 0
     ):
         raise ConfigError(f"max_queue_seconds={shown(max_queue_seconds)} is not above 0.")
+    if not (is_number(max_pause_seconds) and max_pause_seconds >= 0):
+        raise ConfigError(
+            f"max_pause_seconds={shown(max_pause_seconds)} is not a number >= 0; with 0 each token "
+            "is handed out at once."
+        )
 
 
 class AsyncLLM:
@@ -69,6 +77,8 @@ class AsyncLLM:
         max_waiting: So many requests may wait for a place in the batch; the next one is refused.
         max_queue_seconds: A request that has not begun after so long is turned away; None: it
             waits as long as it takes.
+        max_pause_seconds: While many calls are open, a call's tokens lie up to so long and are
+            handed out together (`pace.py`); 0: each at once.
         **options: Fields of `EngineConfig`.
 
     Raises:
@@ -82,15 +92,16 @@ class AsyncLLM:
         *,
         max_waiting: int = MAX_WAITING,
         max_queue_seconds: float | None = None,
+        max_pause_seconds: float = LONGEST_PAUSE,
         **options: Any,
     ) -> None:
-        check_waiting(max_waiting, max_queue_seconds)
+        check_waiting(max_waiting, max_queue_seconds, max_pause_seconds)
         if isinstance(model, LLM) and options:
             raise ConfigError(f"{', '.join(options)}: give options to the LLM, when it is made.")
         self.max_waiting, self.max_queue_seconds = int(max_waiting), max_queue_seconds
         self._owns_llm = not isinstance(model, LLM)
         self.llm = model if isinstance(model, LLM) else LLM(model, **options)
-        self._driver = Driver(self.llm, max_queue_seconds)
+        self._driver = Driver(self.llm, max_queue_seconds, max_pause_seconds)
         self._num_refused = 0
         finalize(self, self._driver.stop)  # the thread does not outlive who may give it work
 

@@ -4,9 +4,9 @@
                        ▲                                     │
                        └─────────────────────────────────────┘
 
-A call gets no further tokens while some lie in its mailbox that nobody has taken: then the next
-ones come together, and an engine is not slowed down by readers that are slower than it. (What has
-ended is always handed out.)
+With many calls each gets its tokens when it is its turn, several together (`pace.py`). None get
+further ones while some lie in their mailbox that nobody has taken: an engine is not slowed down by
+readers that are slower than it. (What has ended is always handed out.)
 
 Whatever is to happen to the engine is a command in its inbox: add, cancel, anything else that must
 come between two steps (`do`). Then it takes a step, reads what came of each request, and posts it
@@ -16,19 +16,18 @@ A step that raises ends the requests that were to be stepped, each with a `StepF
 driver goes on. If the engine is closed under it, or the driver itself fails, all that is left ends
 with an `EngineClosedError`, and so does whatever comes later.
 
-It knows no event loop but through `mailbox.py`. Read next: this one, then `async_llm.py`.
+It knows no event loop but through `mailbox.py`. Read next: `call.py`, `mailbox.py`, `async_llm.py`.
 """
 
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from itertools import starmap
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
 from time import perf_counter
 from typing import Any, Protocol, TypeAlias
 
+from nanovllm_edu.call import Call
 from nanovllm_edu.core.request.sampling_params import SamplingParams
 from nanovllm_edu.core.step_record import StepRecord
 from nanovllm_edu.errors import (
@@ -40,8 +39,9 @@ from nanovllm_edu.errors import (
 from nanovllm_edu.llm import LLM
 from nanovllm_edu.mailbox import Letter, Mailbox, post
 from nanovllm_edu.outputs import StreamOutput
+from nanovllm_edu.pace import LONGEST_PAUSE, Pace
 from nanovllm_edu.prompt import TokenPrompt
-from nanovllm_edu.requests import Answer, Requests
+from nanovllm_edu.requests import Requests
 from nanovllm_edu.serving_metrics import Tally
 from nanovllm_edu.waiting_room import WaitingRoom
 
@@ -56,38 +56,13 @@ class Stepper(Protocol):
     def abort_request(self, seq_id: int) -> Any: ...
 
 
-@dataclass(slots=True)
-class _Call:
-    """Requests that came together, and how far their tokens are counted.
-
-    Attributes:
-        requests: As the engine has them.
-        arrival: When they came.
-        answers: Those of the requests.
-        num_counted: Of each answer's tokens.
-    """
-
-    requests: Requests
-    arrival: float
-    answers: list[Answer]
-    num_counted: list[int]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no further token comes."""
-        return all(answer.is_finished for answer in self.answers)
-
-    def read(self) -> tuple[StreamOutput, ...]:
-        """What came since the last time."""
-        return tuple(piece for answer in self.answers for piece in answer.read())
-
-
 class Driver:
     """Steps one engine.
 
     Args:
         llm: Whose engine.
         max_queue_seconds: A call that has not begun after so long is turned away.
+        max_pause_seconds: Tokens lie no longer until it is their call's turn.
 
     Attributes:
         stepper: Takes the steps; only a command (`do`) may change it.
@@ -97,7 +72,12 @@ class Driver:
         failure: Why, if nobody asked it to.
     """
 
-    def __init__(self, llm: LLM, max_queue_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        llm: LLM,
+        max_queue_seconds: float | None = None,
+        max_pause_seconds: float = LONGEST_PAUSE,
+    ) -> None:
         self.llm, self.engine = llm, llm.engine
         self.stepper: Stepper = llm.engine
         self.tally = Tally()
@@ -105,8 +85,9 @@ class Driver:
         self.is_over = False
         self.failure: BaseException | None = None
         self._is_stopping = False
-        self._live: dict[Mailbox, _Call] = {}
+        self._live: dict[Mailbox, Call] = {}
         self._room: WaitingRoom[Mailbox] = WaitingRoom(max_queue_seconds)
+        self._pace = Pace(max_pause_seconds)
         self._letters: list[Letter] = []
         # A SimpleQueue, because a garbage collector may put a command into it, in any thread.
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -195,11 +176,10 @@ class Driver:
         except Exception as error:
             self._letters.append(Letter(mailbox, error=error))
             return
-        answers = requests.answers
-        self._live[mailbox] = _Call(requests, arrival, answers, [0] * len(answers))
+        self._live[mailbox] = call = Call(requests, arrival)
         self._room.enter(mailbox, ready)
-        self.tally.num_requests += len(answers)
-        for answer in answers:  # before any step: a policy finds it from the first one on
+        self.tally.num_requests += len(call.answers)
+        for answer in call.answers:  # before any step: a policy finds it from the first one on
             answer.seq.client = client
         request_ids = tuple(request.request_id for request in requests.listed)
         self._letters.append(Letter(mailbox, request_ids=request_ids))
@@ -212,7 +192,7 @@ class Driver:
         self.pending.pop(mailbox, None)
         if call := self._live.pop(mailbox, None):
             self._abort(call)
-            self._count_ending(call)
+            call.count_ending(self.tally)
 
     def _stop(self) -> None:
         self._is_stopping = True
@@ -226,8 +206,7 @@ class Driver:
                 self._turn_away()
                 self._post()  # whoever was accepted or refused need not wait for a step
                 if self._live and not self._is_stopping:
-                    self._step()
-                self._hand_out()
+                    self._hand_out(has_ended=self._step())
         except BaseException as error:  # the engine was closed, or this is a bug of ours
             self.failure = error
         finally:
@@ -253,7 +232,7 @@ class Driver:
         """Ends who has waited too long; they hold nothing yet."""
         for mailbox in self._room.overdue(perf_counter()):
             call = self._live.get(mailbox)
-            if call is None or any(answer.seq.has_begun for answer in call.answers):
+            if call is None or call.has_begun:
                 continue
             seconds = self._room.max_seconds or 0.0
             text = (
@@ -263,46 +242,56 @@ class Driver:
             self._letters.append(Letter(mailbox, error=OverloadedError(text, seconds)))
             self._abort(call)
             del self._live[mailbox]
-            self._count_ending(call, "overdue")
+            call.count_ending(self.tally, "overdue")
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Returns whether somebody may have ended."""
         try:
             record = self.stepper.advance(self.llm.depth)
+            has_ended = record is None or bool(record.finished)
             while self.engine.num_steps_in_flight and not self.engine.has_unfinished_requests():
                 record = self.stepper.advance()  # whoever comes to an end last
+                has_ended = True
         except EngineClosedError:
             raise
         except Exception as error:
             self.tally.num_failed_steps += 1
             self._end_all(partial(_failed, error), "error")
-        else:
-            self.tally.num_steps += record is not None
+            return False
+        self.tally.num_steps += record is not None
+        return has_ended
 
-    def _hand_out(self) -> None:
-        """Posts what came of each request."""
+    def _hand_out(self, *, has_ended: bool) -> None:
+        """Posts what came of each call that has ended, or whose turn it is.
+
+        One that somebody else has ended, in no step, is noticed when it is its turn.
+        """
+        now, calls = perf_counter(), [*self._live.items()]
         with self.engine.exclusive():  # a token and the end that it brings are one
-            self._letters += filter(None, starmap(self._letter, [*self._live.items()]))
+            for mailbox, call in calls:
+                is_due = call.turn <= now
+                if (has_ended or is_due) and call.is_over:
+                    self._letters.append(self._last_letter(mailbox, call))
+                elif is_due:
+                    self._letters += self._letter(mailbox, call, now)
         self._post()
 
-    def _letter(self, mailbox: Mailbox, call: _Call) -> Letter | None:
-        self._count_tokens(call)
-        is_over = call.is_over
-        if mailbox.is_unread and not is_over and not mailbox.loop.is_closed():
-            return None
-        pieces = call.read()
-        if is_over:
-            del self._live[mailbox]
-            self._count_ending(call)
-            return Letter(mailbox, pieces, call.requests.outputs())
-        mailbox.is_unread = bool(pieces)
-        return Letter(mailbox, pieces) if pieces else None
+    def _last_letter(self, mailbox: Mailbox, call: Call) -> Letter:
+        del self._live[mailbox]
+        call.count_ending(self.tally)
+        return Letter(mailbox, call.read(), call.requests.outputs())
 
-    def _count_tokens(self, call: _Call) -> None:
-        for index, answer in enumerate(call.answers):
-            times, first = answer.seq.token_times, call.num_counted[index]
-            if len(times) > first:
-                self.tally.count_tokens(call.arrival, times, first)
-                call.num_counted[index] = len(times)
+    def _letter(self, mailbox: Mailbox, call: Call, now: float) -> tuple[Letter, ...]:
+        """None if nothing came, or the last one lies unread."""
+        call.count_tokens(self.tally)
+        if mailbox.is_unread and not mailbox.loop.is_closed():
+            return ()
+        if not (pieces := call.read()):
+            return ()
+        mailbox.is_unread = True
+        num_readers = len(self.engine.scheduler.running)
+        call.turn = self._pace.next_turn(now, num_readers, is_first=not call.turn)
+        return (Letter(mailbox, pieces),)
 
     def _post(self) -> None:
         letters, self._letters = self._letters, []
@@ -316,26 +305,21 @@ class Driver:
             letter = Letter(mailbox, self._unread(call), error=error())  # one each: they are raised
             self._letters.append(letter)
             self._abort(call)
-            self._count_ending(call, reason)
+            call.count_ending(self.tally, reason)
         self._live.clear()
 
-    def _unread(self, call: _Call) -> tuple[StreamOutput, ...]:
+    def _unread(self, call: Call) -> tuple[StreamOutput, ...]:
         """Tokens that were not handed out yet."""
         with suppress(Exception), self.engine.exclusive():  # reading may be what has failed
-            self._count_tokens(call)
             return call.read()
         return ()
 
-    def _abort(self, call: _Call) -> None:
+    def _abort(self, call: Call) -> None:
         for answer in call.answers:
             if not answer.is_finished:
                 # Unless somebody else has ended it, or everything.
                 with suppress(UnknownRequestError, EngineClosedError):
                     self.stepper.abort_request(answer.seq.seq_id)
-
-    def _count_ending(self, call: _Call, reason: str = "") -> None:
-        for answer in call.answers:
-            self.tally.count_ending(answer.seq, call.arrival, reason)
 
     def check_open(self) -> None:
         """Raises an EngineClosedError if the thread has ended, or is about to."""

@@ -19,6 +19,7 @@ from nanovllm_edu.errors import (
     StepFailedError,
     TooBusyError,
 )
+from nanovllm_edu.pace import Pace
 from nanovllm_edu.runners.checksum import ChecksumRunner
 from tests.engine.faulty_runner import FaultyRunner
 from tests.engine.slow_runner import SlowRunner
@@ -242,6 +243,12 @@ def test_a_full_queue_refuses_the_next_one_with_the_numbers() -> None:
 def test_a_bound_that_is_none_is_refused(max_waiting: Any) -> None:
     with pytest.raises(ConfigError, match="max_waiting"):
         AsyncLLM(small_llm(), max_waiting=max_waiting)
+
+
+@pytest.mark.parametrize("pause", [-0.1, "0.05", float("nan"), True, None])
+def test_a_pause_that_is_none_is_refused(pause: Any) -> None:
+    with pytest.raises(ConfigError, match="max_pause_seconds"):
+        AsyncLLM(small_llm(), max_pause_seconds=pause)
 
 
 def test_options_belong_to_the_llm_that_is_made() -> None:
@@ -566,6 +573,55 @@ def test_a_slow_reader_gets_several_tokens_together_and_misses_none():
     assert [len(batch) for batch in batches] == [1, 8, 11]  # none come until the last are taken
     assert [piece.token_id for batch in batches for piece in batch] == output.token_ids
     assert "".join(piece.text for batch in batches for piece in batch) == output.text
+
+
+class Apart(Pace):
+    """Nobody's second turn ever comes."""
+
+    def next_turn(self, now: float, num_readers: int, *, is_first: bool) -> float:
+        return float("inf")
+
+
+def test_between_turns_tokens_lie_and_the_first_and_the_end_do_not():
+    runner = SlowRunner(16, 4)
+
+    async def read(llm):
+        await llm.between_steps(lambda driver: setattr(driver, "_pace", Apart()))
+        stream = llm.stream("hello", SamplingParams(temperature=0, max_tokens=20, ignore_eos=True))
+        runner.leave.release(1)
+        first = await stream.read()
+        runner.leave.release(9)
+        await until(lambda: runner.num_launches == 11)  # the tenth step's tokens are handed out
+        await asyncio.sleep(0.05)
+        assert not stream._mailbox.pieces
+        runner.leave.release(10)
+        return [first, await stream.read()], await stream.output()
+
+    with AsyncLLM(small_llm(runner=runner)) as llm:
+        batches, output = asyncio.run(read(llm))
+        metrics = llm.metrics()
+    assert [len(batch) for batch in batches] == [1, 19]
+    assert [piece.token_id for batch in batches for piece in batch] == output.token_ids
+    assert (metrics.num_generated_tokens, metrics.inter_token_time.count) == (20, 19)
+
+
+def test_tokens_that_lie_when_their_reader_leaves_are_counted():
+    runner = SlowRunner(16, 4)
+
+    async def leave_early(llm):
+        await llm.between_steps(lambda driver: setattr(driver, "_pace", Apart()))
+        stream = llm.stream("hello", ENDLESS)
+        runner.leave.release(5)
+        await until(lambda: stream._driver.tally.num_steps == 5)
+        assert len(await stream.read()) == 1
+        stream.cancel()
+        runner.leave.release(1)  # the step that is on its way
+        await until(lambda: not llm.num_unfinished)
+        return llm.metrics()
+
+    with AsyncLLM(small_llm(runner=runner)) as llm:
+        metrics = asyncio.run(leave_early(llm))
+    assert metrics.num_generated_tokens == metrics.num_steps == 6
 
 
 def test_tokens_that_were_not_read_come_before_the_error_of_a_step():

@@ -7,6 +7,8 @@ those two check the values. Read next: `main.py`; `make_llm.py` for what the opt
 import argparse
 from typing import Any
 
+from nanovllm_edu.pace import LONGEST_PAUSE
+
 ENGINE_NUMBERS = {
     "block_size": (int, "tokens per KV block"),
     "num_blocks": (int, "KV blocks in the pool; left out: as many as fit"),
@@ -136,6 +138,10 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-queue-seconds", type=float, metavar="S",
         help="a request that has not begun after so long is turned away; left out: it waits",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-pause-seconds", type=float, default=LONGEST_PAUSE, metavar="S",
+        help="with many streams, tokens of each are sent together after so long (default 0.05)",
     )  # fmt: skip
     group.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of an answer")
     for name, (kind, text) in SERVE_LIMITS.items():

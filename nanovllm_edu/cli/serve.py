@@ -25,7 +25,11 @@ def run(arguments: argparse.Namespace) -> None:
     rules = _rules(arguments, address)  # what is wrong is told before the model is loaded
     name = arguments.served_model_name or arguments.model
     max_waiting = MAX_WAITING if arguments.max_waiting is None else arguments.max_waiting
-    limits = {"max_waiting": max_waiting, "max_queue_seconds": arguments.max_queue_seconds}
+    limits = {
+        "max_waiting": max_waiting,
+        "max_queue_seconds": arguments.max_queue_seconds,
+        "max_pause_seconds": arguments.max_pause_seconds,
+    }
     check_waiting(**limits)
     check_engine_options(arguments)
     with ExitStack() as stack:

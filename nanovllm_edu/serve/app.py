@@ -12,7 +12,7 @@ Read next: `serve/server.py`, which listens.
 import time
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.cors import CORSMiddleware
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from nanovllm_edu import __version__
 from nanovllm_edu.async_llm import AsyncLLM
 from nanovllm_edu.errors import RequestError
+from nanovllm_edu.serve.express_lane import ExpressLane, Stop
 from nanovllm_edu.serve.gatekeeper import Gatekeeper, Rules
 from nanovllm_edu.serve.generation import Generation
 from nanovllm_edu.serve.problems import EXCEPTIONS, Problem, answer
@@ -112,16 +113,15 @@ def create_app(served: Served) -> ASGIApp:
     for kind in EXCEPTIONS:
         app.add_exception_handler(kind, answer)
     generation = Generation(served.llm, served.model, served.rules.limits)
-    _add_generation(app, generation)
+    behind = _add_generation(app, generation)
     _add_models(app, served)
     _add_tokenize(app, generation)
     _add_care(app, served)
     add_watch(app, served.watch, served.frame_ancestors, lambda: served.is_draining)
     _describe_problems(app)
-    behind: ASGIApp = app
     if served.rules.origins:
         behind = CORSMiddleware(
-            app,
+            behind,
             allow_origins=sorted(served.rules.origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
@@ -129,14 +129,15 @@ def create_app(served: Served) -> ASGIApp:
     return Gatekeeper(behind, served.rules, lambda: served.is_draining)
 
 
-def _add_generation(app: FastAPI, generation: Generation) -> None:
-    @app.post("/v1/completions", response_model=None, summary="Go on with a text")
-    async def completions(body: CompletionRequest, request: Request) -> Any:
-        return await generation.complete(body, request)
-
-    @app.post("/v1/chat/completions", response_model=None, summary="Answer a conversation")
-    async def chat(body: ChatRequest, request: Request) -> Any:
-        return await generation.chat(body, request)
+def _add_generation(app: FastAPI, generation: Generation) -> ASGIApp:
+    """The app behind an express lane for what it is asked all the time."""
+    express = {
+        "/v1/completions": Stop(CompletionRequest, generation.complete),
+        "/v1/chat/completions": Stop(ChatRequest, generation.chat),
+    }
+    for path, stop in express.items():  # described here
+        app.add_api_route(path, stop.answer, methods=["POST"], response_model=None)
+    return ExpressLane(app, express)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

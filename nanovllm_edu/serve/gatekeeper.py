@@ -7,7 +7,7 @@
     body        is not longer than it may be, and here in time
     streams     not more at the same time than there may be
 
-It speaks ASGI, so what it refuses costs nothing further. Read next: `serve/app.py`.
+It speaks ASGI, so what it refuses costs nothing further. Read next: `serve/express_lane.py`.
 """
 
 import asyncio

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nanovllm_edu.async_llm import MAX_WAITING
 from nanovllm_edu.cli.main import _parser
+from nanovllm_edu.pace import LONGEST_PAUSE
 from nanovllm_edu.serve.limits import ServeLimits
 
 PAGE = (Path(__file__).parents[2] / "docs/use/serve.md").read_text(encoding="utf-8")
@@ -29,4 +30,8 @@ def test_every_limit_is_in_the_table_with_its_default():
         shown, value = rows.pop(name.replace("_", "-")), getattr(limits, name)
         if value is not None:
             assert float({"1 MiB": 2**20}.get(shown, shown.removesuffix(" s"))) == value
-    assert rows == {"max-waiting": str(MAX_WAITING), "max-queue-seconds": "without end"}
+    assert rows == {
+        "max-waiting": str(MAX_WAITING),
+        "max-queue-seconds": "without end",
+        "max-pause-seconds": f"{LONGEST_PAUSE:g} s",
+    }

@@ -160,7 +160,8 @@ def test_a_model_apart_that_cannot_be_says_why() -> None:
     why, what = run.stderr.splitlines()
     assert "attention_backend='flash'" in why
     assert "ended with status 2" in what
-    for option in ("--max-model-len", "--max-waiting", "--max-queue-seconds"):
+    options = "--max-model-len", "--max-waiting", "--max-queue-seconds", "--max-pause-seconds"
+    for option in options:
         words = ["--model-apart", "--model", "/not/there", option, "-1"]
         run = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=60)
         assert run.returncode == 2
