@@ -50,7 +50,7 @@ class ExpressLane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stop = self._stops.get(scope.get("path", ""))
-        if stop is None or scope["method"] != "POST":
+        if stop is None or scope.get("method") != "POST":  # a websocket has none
             return await self._app(scope, receive, send)
         request = Request(scope, receive)
         try:
