@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, TextIO
 
 from nanovllm_edu.lessons.shown import clipped
@@ -62,15 +62,16 @@ class Meter:
 
     def __init__(self, max_lines: int, shipped: tuple[Callable[..., Any], ...]) -> None:
         self.max_lines, self.num_lines, self.num_printed = max_lines, 0, 0
-        self.shipped = {function.__code__: function.__name__ for function in shipped}
+        self.shipped = {function.__name__: function.__code__ for function in shipped}
         self.depth, self.since = 0, float("inf")
         self.why = self.where = ""
 
     def on_call(self, frame: FrameType, event: str, arg: Any) -> Any:
         """A trace function: follows the learner's frames only."""
-        if not is_learners(frame.f_code.co_filename):
-            if frame.f_code in self.shipped and frame.f_back is not None:
-                self._borrowed(frame, frame.f_back)
+        code = frame.f_code
+        if not is_learners(code.co_filename):
+            if code.co_name in self.shipped and frame.f_back is not None:
+                self._borrowed(code, frame.f_back)
             return None
         if self.depth == 0:
             self.since = time.monotonic()
@@ -80,6 +81,8 @@ class Meter:
     def on_event(self, frame: FrameType, event: str, arg: Any) -> Any:
         """Lines and returns of a frame of theirs."""
         if event == "line":
+            if self.why:  # it was stopped and caught that: what is raised in a handler gets out
+                raise Stopped
             self.num_lines += 1
             if self.num_lines > self.max_lines:
                 self.why = f"was stopped after {self.max_lines:,} lines"
@@ -90,9 +93,9 @@ class Meter:
             self.since = self.since if self.depth else float("inf")
         return self.on_event
 
-    def _borrowed(self, frame: FrameType, caller: FrameType) -> None:
-        if is_learners(caller.f_code.co_filename):
-            self.why = f"calls the shipped `{self.shipped[frame.f_code]}`"
+    def _borrowed(self, code: CodeType, caller: FrameType) -> None:
+        if self.shipped[code.co_name] is code and is_learners(caller.f_code.co_filename):
+            self.why = f"calls the shipped `{code.co_name}`"
             self.where = _place(caller)
             raise Stopped
 

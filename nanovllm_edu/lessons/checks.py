@@ -8,7 +8,6 @@ block becomes a wrong token.
 Read next: a `lesson_*.py`.
 """
 
-import operator
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any
@@ -46,6 +45,14 @@ def require_equal(got: Any, want: Any, what: str) -> None:
     require(got == want, f"{what} is {want!r}; you gave {shown(got)}.")
 
 
+def plain(got: Any) -> Any:
+    """A number out of an array or a tensor that holds just one; anything else as it is."""
+    try:
+        return got.item()
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return got
+
+
 def whole_number(got: Any, what: str) -> int:
     """The integer that a learner gave, from Python, numpy or torch, or written as 40.0.
 
@@ -53,15 +60,13 @@ def whole_number(got: Any, what: str) -> int:
         Wrong: It is none.
     """
     require_written(got)
+    given = plain(got)
     try:
-        if isinstance(got, bool):
-            raise TypeError
-        is_written_so = issubclass(type(got), float) and float(got).is_integer()
-        value = int(got) if is_written_so else operator.index(got)
-    except TypeError:
-        raise Wrong(
-            f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__})."
-        ) from None
+        value = int(given)
+        is_whole = value == given and not isinstance(given, (bool, str))
+    except (TypeError, ValueError, ArithmeticError):
+        value, is_whole = 0, False
+    require(is_whole, f"{what} is a whole number; you gave {shown(got)} ({type(got).__name__}).")
     require(
         value.bit_length() <= MAX_BITS,
         f"{what} is a whole number of less than {MAX_BITS} bits; yours has {value.bit_length():,}.",
@@ -76,11 +81,14 @@ def number(got: Any, what: str) -> float:
         Wrong: It is none.
     """
     require_written(got)
+    given = plain(got)
     try:
-        require(not isinstance(got, (bool, str)), f"{what} is a number; you gave {shown(got)}.")
-        return float(got)
-    except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"{what} is a number; you gave {shown(got)} ({type(got).__name__}).") from None
+        value = float(given)
+        is_number = not isinstance(given, (bool, str))
+    except (TypeError, ValueError, ArithmeticError):
+        value, is_number = 0.0, False
+    require(is_number, f"{what} is a number; you gave {shown(got)} ({type(got).__name__}).")
+    return value
 
 
 def items(got: Any, what: str) -> list[Any]:
@@ -100,6 +108,15 @@ def items(got: Any, what: str) -> list[Any]:
     return found
 
 
+def members(got: Any, what: str) -> list[Any]:
+    """What is in a collection whose order means nothing: a set is as good as a list.
+
+    Raises:
+        Wrong: It is no collection.
+    """
+    return items(list(got) if isinstance(got, Set) else got, what)
+
+
 def whole_numbers(got: Any, what: str) -> list[int]:
     """The integers in a sequence that a learner gave: they are places, for which 40.0 will not do.
 
@@ -108,7 +125,7 @@ def whole_numbers(got: Any, what: str) -> list[int]:
     """
     given = {f"Entry {i} of {what}": value for i, value in enumerate(items(got, what))}
     for name, value in given.items():
-        is_float = isinstance(value, float)
+        is_float = isinstance(plain(value), float)
         require(not is_float, f"{name} is a whole number; you gave {shown(value)} (float).")
     return [whole_number(value, name) for name, value in given.items()]
 

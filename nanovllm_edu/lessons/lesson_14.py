@@ -188,6 +188,7 @@ NUM_GUESSES = Exercise(
         "step_ms + (k + 1) * token_ms)). The sum has no trouble with a = 1; the closed form has.",
     ),
     _check_num_guesses,
+    shipped=(speed, tokens_expected),
 )
 
 EXERCISES = (KEEP_OR_DRAW, NUM_GUESSES)

@@ -1,11 +1,11 @@
 """Exercises of lesson 15, only what is allowed: a mask for a token, masks for a guessed span."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
 from nanovllm_edu.core.request.sampling_params import SamplingParams
-from nanovllm_edu.lessons.checks import items, require, require_written, whole_numbers
+from nanovllm_edu.lessons.checks import items, members, require, whole_numbers
 from nanovllm_edu.lessons.exercise import Exercise, Wrong
 from nanovllm_edu.lessons.masking import (
     Allowed,
@@ -29,9 +29,8 @@ ANSWERS = ["the baker", "the beekeeper", "nobody"]
 
 
 def _ids(got: Any, what: str) -> set[int]:
-    """Token ids in any order: a set is as good as a list."""
-    require_written(got)
-    return set(whole_numbers(list(got) if isinstance(got, Set) else got, what))
+    """Token ids, in any order."""
+    return set(whole_numbers(members(got, what), what))
 
 
 def _named(ids: set[int], vocabulary: Mapping[int, str]) -> str:
@@ -132,6 +131,7 @@ ALLOWED = Exercise(
         "+ ([end] if said in choices else []).",
     ),
     _check_allowed,
+    shipped=(Choices.allowed,),
 )
 
 # -------------------------------------------------------------------- 15.2 masks for guesses

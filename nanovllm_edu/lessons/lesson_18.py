@@ -12,7 +12,7 @@ from nanovllm_edu.cluster.router import Route, Router
 from nanovllm_edu.cluster.scenarios import tenants
 from nanovllm_edu.core.events import counted
 from nanovllm_edu.errors import RoutingError
-from nanovllm_edu.lessons.checks import require, require_written, whole_number
+from nanovllm_edu.lessons.checks import require, whole_number
 from nanovllm_edu.lessons.exercise import Exercise, Wrong
 from nanovllm_edu.virtual.calibration import Calibration, Seconds
 
@@ -64,6 +64,7 @@ def _check_replicas_needed(replicas_needed: ReplicasNeeded, random: Random) -> s
         call = f"replicas_needed({rate}, {seconds}, {rows}, {share})"
         got = whole_number(replicas_needed(rate, seconds, rows, share), call)
         running, want = rate * seconds, _needed(rate, seconds, rows, share)
+        require(got > 0, f"{call}: somebody must answer, and you start {counted(got, 'replica')}.")
         require(
             got >= want,
             f"{call}: on average {running:g} requests run at the same time, and "
@@ -115,9 +116,7 @@ def _hit_rates() -> tuple[float, float]:
 def _check_route(route: Route, random: Random) -> str:
     @wraps(route)
     def asked(prompt: list[int], loads: Any, index: Any) -> Any:
-        chosen = route(prompt, loads, index)
-        require_written(chosen)
-        return chosen
+        return whole_number(route(prompt, loads, index), "The replica that route() names")
 
     (balanced, cached), mine = _hit_rates(), _served(asked)
     halfway = (balanced + cached) / 2

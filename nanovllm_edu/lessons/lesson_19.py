@@ -228,6 +228,7 @@ PAYS_FROM = Exercise(
         "* (sum_us + b * row_us) < alone: return b. After the loop: return 0.",
     ),
     _check_pays_from,
+    shipped=(times_us,),
 )
 
 EXERCISES = (SHARD, PAYS_FROM)

@@ -76,6 +76,7 @@ def verdict(source, tmp_path):
         "[i for i in iter(int, 1)]",
         "all(True for i in iter(int, 1))",
         "import time\n    while True: time.sleep(0.1)",
+        "import time\n    while True:\n        try: time.sleep(0.01)\n        except: pass",
     ],
 )
 def test_no_loop_is_endless(body, tmp_path):

@@ -1,6 +1,7 @@
 """Integers of numpy and torch, tuples and arrays for lists, generators."""
 
 from collections import OrderedDict
+from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate
 
@@ -39,6 +40,11 @@ def numpy_sum(num_prompt, num_new):
 def sum_with_a_slash(num_prompt, num_new):
     """10 / 2 is 5.0."""
     return num_new * num_prompt + num_new * (num_new - 1) / 2
+
+
+@right("01.2")
+def sum_as_a_fraction(num_prompt, num_new):
+    return Fraction(num_new * (2 * num_prompt + num_new - 1), 2)
 
 
 @right("02.2")
@@ -164,6 +170,12 @@ def tensor_of_milliseconds(record, weight_bytes, kv_bytes_per_token, bandwidth):
     return (weight_bytes + kv_bytes_per_token * contexts.sum()) / bandwidth * 1000
 
 
+@right("11.2")
+def milliseconds_in_an_array(record, weight_bytes, kv_bytes_per_token, bandwidth):
+    contexts = np.array([[span.end for span in record.spans]])
+    return (weight_bytes + kv_bytes_per_token * contexts.sum(1)) / bandwidth * 1000
+
+
 @right("14.1")
 def numpy_draw(p, q, guess, random):
     p, q = np.array(p), np.array(q)
@@ -194,3 +206,44 @@ def tuples_of_tensors(allowed, said, guesses):
         may_be = bool((rows[-1] == guess).any())
         rows.append(torch.tensor(allowed(said + guesses[: i + 1]) if may_be else []).long())
     return tuple(rows)
+
+
+@right("16.1")
+def goodput_of_32_bits(trace, slo):
+    good = torch.tensor([answer.is_whole and slo_is_kept(answer, slo) for answer in trace])
+    ends = torch.tensor([[answer.wanted, answer.ended] for answer in trace])
+    return good.sum() / (ends[:, 1].max() - ends[:, 0].min())
+
+
+def slo_is_kept(answer, slo):
+    return answer.first_token <= slo.first_token and (answer.per_token or 0) <= slo.per_token
+
+
+@right("17.1")
+def arithmetic_series_in_decimals(num_prompt_tokens, num_output_tokens):
+    return Decimal(num_output_tokens - 1) * (2 * num_prompt_tokens + num_output_tokens) / 2
+
+
+@right("17.2")
+def a_column_of_constants(samples):
+    a = np.array([(1.0, rows, kv) for rows, kv, _ in samples])
+    return np.linalg.lstsq(a, np.array([[seconds] for *_, seconds in samples]), rcond=None)[0]
+
+
+@right("18.1")
+def ceil_of_a_tensor(rate, seconds_per_request, max_num_seqs, busy):
+    return torch.tensor(rate * seconds_per_request / (max_num_seqs * busy)).ceil()
+
+
+@right("18.2")
+def float_of_a_replica(prompt, loads, index):
+    cached = index.lengths(prompt)
+    missing = [len(prompt) - cached.get(load.replica, 0) + load.num_tokens for load in loads]
+    return float(np.argmin(missing))
+
+
+@right("19.2")
+def first_in_a_tensor(weights_mb, kv_mb, num_sums, sum_us, row_us):
+    batch = torch.arange(1, 1025, dtype=torch.float64)
+    pays = (weights_mb + batch * kv_mb) / 8.4 > num_sums * (sum_us + batch * row_us)
+    return batch[pays][:1] if pays.any() else 0.0

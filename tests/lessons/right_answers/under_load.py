@@ -4,6 +4,7 @@ from collections import deque
 from fractions import Fraction
 
 import numpy as np
+import torch
 
 from tests.lessons.right_answers import right
 
@@ -57,3 +58,9 @@ class ASet:
         late = tuple(guest for guest in self.came if self.came[guest] < now - 0.9)
         self.came = {guest: came for guest, came in self.came.items() if guest not in late}
         return np.array(late, dtype=int).tolist()
+
+
+@right("16.2")
+class ASetOfTensors(ASet):
+    def turn_away(self, now):
+        return {torch.tensor(guest) for guest in super().turn_away(now)}

@@ -1,3 +1,4 @@
+from nanovllm_edu.lessons.lesson_14 import speed
 from tests.lessons.wrong_answers import wrong
 
 
@@ -94,3 +95,9 @@ def closed_form(acceptance, guess_ms, step_ms, token_ms, most):
 @wrong("14.2", "is from 0 (do not guess) to 8; you gave 9")
 def counts_tokens_instead(acceptance, guess_ms, step_ms, token_ms, most):
     return most + 1
+
+
+@wrong("14.2", "calls the shipped `speed`")
+def asks_the_lesson(acceptance, guess_ms, step_ms, token_ms, most):
+    costs = acceptance, guess_ms, step_ms, token_ms, most
+    return max(range(most + 1), key=lambda k: speed(k, costs))

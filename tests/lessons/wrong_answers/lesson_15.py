@@ -1,3 +1,4 @@
+from nanovllm_edu.lessons.masking import Choices
 from tests.lessons.wrong_answers import wrong
 
 
@@ -41,6 +42,12 @@ def whole_rests_alone(choices, said, vocabulary, end):
 @wrong("15.1", "is a whole number")
 def gives_texts(choices, said, vocabulary, end):
     return [vocabulary[t] for t in never_ends(choices, said, vocabulary, end)]
+
+
+@wrong("15.1", "calls the shipped `allowed`")
+def asks_the_lessons_machine(choices, said, vocabulary, end):
+    by_letter = {ord(letter): letter for letter in said}
+    return Choices(choices, {**vocabulary, **by_letter}, end).allowed(list(by_letter))
 
 
 @wrong("15.2", "you give 3 masks")

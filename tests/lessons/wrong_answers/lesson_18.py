@@ -37,9 +37,19 @@ def always_the_cache(prompt, loads, index):
     return max(loads, key=lambda load: (cached.get(load.replica, 0), -load.num_tokens)).replica
 
 
-@wrong("18.2", "return one of these numbers")
+@wrong("18.2", "is a whole number; you gave Load")
 def gives_the_load(prompt, loads, index):
     return loads[0]
+
+
+@wrong("18.2", "return one of these numbers")
+def counts_from_one(prompt, loads, index):
+    return len(loads)
+
+
+@wrong("18.1", "you start -1 replicas")
+def fewer_than_none(rate, seconds_per_request, max_num_seqs, busy):
+    return -1
 
 
 @wrong("18.2", "tells who has how much")

@@ -1,5 +1,6 @@
 import torch
 
+from nanovllm_edu.lessons.lesson_19 import times_us
 from tests.lessons.wrong_answers import wrong
 
 
@@ -77,3 +78,8 @@ def halves_the_range(weights_mb, kv_mb, num_sums, sum_us, row_us):
         else:
             low = middle + 1
     return low % 1025
+
+
+@wrong("19.2", "calls the shipped `times_us`")
+def asks_the_lesson(*costs):
+    return next((b for b in range(1, 1025) if times_us(b, costs)[1] < times_us(b, costs)[0]), 0)
