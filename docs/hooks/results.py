@@ -41,7 +41,7 @@ def on_page_markdown(markdown, **_):
         f"| [{title(path)}]({Path(page_name(path)).name}) | {summary(path)} |"
         for path in result_files()
     ]
-    table = "\n".join(["| | |", "|---|---|", *rows])
+    table = "\n".join(['<div class="stack" markdown>\n', "| | |", "|---|---|", *rows, "\n</div>"])
     return markdown.replace("{{ results }}", table if rows else "Nothing was measured yet.")
 
 
