@@ -70,7 +70,13 @@ def _what_it_is(got: float, trace: list[Answer], slo: SLO, want: Report) -> str:
     """What a wrong figure is, if it is a well-known one."""
     last_wanted = max(answer.wanted for answer in trace)
     last_ended = max(answer.ended for answer in trace)
+    kept = [answer for answer in trace if slo.is_kept(answer)]
+    first, each = slo.first_token or 0.0, slo.per_token or 0.0
+    num_early = sum(a.first_token < first and (a.per_token or 0.0) < each for a in kept)
+    num_of_several = sum(answer.per_token is not None for answer in kept)
     known = {
+        num_early / want.seconds: "What takes just as long as promised is in time.",
+        num_of_several / want.seconds: "An answer of one token has no time per token to be late.",
         want.requests_per_second: "That is throughput: it counts whole answers, in time or not.",
         float(want.num_kept): "That is how many, not how many *a second*.",
         want.share_kept: "That is the share of the requests, not a rate.",

@@ -37,6 +37,19 @@ def from_the_beginning_of_the_clock(trace, slo):
     return kept(trace, slo) / max(answer.ended for answer in trace)
 
 
+@wrong("16.1", "just as long as promised is in time")
+def wants_less_than_promised(trace, slo):
+    good = [a for a in trace if a.is_whole and a.first_token < slo.first_token]
+    return sum((a.per_token or 0) < slo.per_token for a in good) / seconds_of(trace)
+
+
+@wrong("16.1", "An answer of one token has no time per token")
+def wants_two_tokens(trace, slo):
+    good = [a for a in trace if a.is_whole and a.first_token <= slo.first_token]
+    timed = [a.per_token for a in good if a.per_token is not None]
+    return sum(time <= slo.per_token for time in timed) / seconds_of(trace)
+
+
 @wrong("16.1", "IndexError")
 def forgets_that_some_got_nothing(trace, slo):
     return sum(a.first_token <= slo.first_token for a in trace) / seconds_of(trace)
