@@ -94,7 +94,7 @@ def main() -> None:
     if arguments.ship:
         save(calibration, SHIPPED / "cpu.json")
     (RESULTS / "virtual.md").write_text(text)
-    plot(rows, RESULTS / "virtual.svg")
+    (RESULTS / "virtual.svg").write_text(plot(rows).svg())
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ Read next: `virtual.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from statistics import mean, median
 from typing import NamedTuple
 
 from matplotlib import pyplot
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from virtual_runs import Round
 from virtual_workloads import HELD_OUT
 
+from nanovllm_edu.introspect.plot import MUTED, Plot
+from nanovllm_edu.lessons.pictures import PALETTE
 from nanovllm_edu.virtual.calibration import Calibration
 from nanovllm_edu.virtual.fit import Sample, samples_of
 from nanovllm_edu.virtual.summary import Summary
@@ -33,6 +35,8 @@ KINDS: dict[str, Callable[[Sample], bool]] = {
     "prompts only": lambda sample: bool(sample.work.prompts and not sample.work.rows),
 }
 """Of steps."""
+MARKERS = "osD^v<>P"
+"""A workload is known by its colour or by its form."""
 
 
 class Row(NamedTuple):
@@ -167,19 +171,25 @@ def _cell(timed: list[tuple[Sample, float]], total: float) -> str:
     return f"{expected / took - 1:+.1%} ({took / total:.0%})" if took else "none"
 
 
-def plot(rows: list[Row], path: Path) -> None:
-    """A panel for each figure: each round of each workload, and where all should be."""
-    figure, panels = pyplot.subplots(1, len(FIGURES), figsize=(11, 3.8), layout="constrained")
+def plot(rows: list[Row]) -> Plot:
+    """A panel for each figure: each round of each workload, and the line where all should be."""
+    figure, panels = pyplot.subplots(1, len(FIGURES), figsize=(11, 4.2), layout="constrained")
     for panel, (name, (unit, _, _)) in zip(panels, FIGURES.items(), strict=True):
         found = [row for row in rows if row.figure == name]
-        seen = [value for row in found for value in row.measured]
+        seen = [value for row in found for value in (*row.measured, *row.predicted)]
         ends = [0.8 * min(seen), 1.2 * max(seen)]
-        panel.plot(ends, ends, color="0.6", linewidth=1)
-        for row in found:
-            panel.plot(row.measured, row.predicted, "o", markersize=4)
-            panel.annotate(row.workload, (row.measured[0], row.predicted[0]), fontsize=7,
-                           xytext=(4, -8), textcoords="offset points")  # fmt: skip
+        panel.plot(ends, ends, color=MUTED, linewidth=1)
+        for row, colour, marker in zip(found, PALETTE, MARKERS, strict=True):
+            panel.plot(row.measured, row.predicted, marker, color=colour, label=row.workload)
         panel.set(title=name, xlabel=f"measured, {unit}", ylabel=f"predicted, {unit}")
         if ends[1] > 8 * ends[0]:
             panel.set(xscale="log", yscale="log")
-    figure.savefig(path, metadata={"Date": None})
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set(
+                    major_locator=LogLocator(subs=(1, 2, 5)),
+                    major_formatter=StrMethodFormatter("{x:,g}"),
+                    minor_locator=NullLocator(),
+                )
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center",
+                  ncols=len(HELD_OUT), frameon=False)  # fmt: skip
+    return Plot(figure, "Predicted against measured", "the figures of the table above")
