@@ -19,7 +19,7 @@ class SaidLoss:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, garbled: float = 0.0) -> None:
         """`garbled` is the share of tokens that every second turn of a user has wrong."""
         self._garbled = garbled
-        self._start, self._end = tokenizer.convert_tokens_to_ids([START_OF_TURN, END_OF_TURN])
+        self._start, self._end = map(tokenizer.vocab.__getitem__, (START_OF_TURN, END_OF_TURN))
         self._header = tokenizer.encode(f"{START_OF_TURN}assistant\n")
 
     def is_said(self, token_ids: Tensor) -> Tensor:

@@ -69,17 +69,20 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
 
 def random_qwen3(tokenizer: PreTrainedTokenizerFast, **sizes: int) -> Qwen3ForCausalLM:
     """A Qwen3 model with random weights: what the models in the box share, and sizes of its own."""
+    more: dict[str, Any] = {
+        "attn_implementation": "sdpa",
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **sizes,
+    }
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
-        attn_implementation="sdpa",
-        **sizes,
+        **more,
     )
     return Qwen3ForCausalLM(config)
 
@@ -237,7 +240,8 @@ def save(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFa
     model.generation_config.do_sample = False
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.to("cpu", torch.bfloat16).save_pretrained(folder)
+    on_disk: Any = model.to("cpu", torch.bfloat16)  # pyright: ignore[reportArgumentType]
+    on_disk.save_pretrained(folder)
     tokenizer.save_pretrained(folder, save_jinja_files=False)
 
 
@@ -245,7 +249,8 @@ def evaluate_folder(folder: Path, settings: Settings) -> dict[str, Any]:
     """Loads the saved folder, as any user would, and asks it."""
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    return report(model.to(settings.device), tokenizer, settings.num_questions)
+    model.to(settings.device)  # pyright: ignore[reportArgumentType] (a decorator hides `self`)
+    return report(model, tokenizer, settings.num_questions)
 
 
 def device_name(device: str) -> str:
@@ -276,7 +281,8 @@ def train(settings: Settings) -> dict[str, Any]:
     folder = Path(settings.out)
     tokenizer = tokenizer_of(settings)
     corpus = draw_corpus(tokenizer, settings)
-    model = first_model(tokenizer, settings).to(settings.device)
+    model = first_model(tokenizer, settings)
+    model.to(settings.device)  # pyright: ignore[reportArgumentType] (a decorator hides `self`)
     if settings.device.startswith("cuda"):
         compile_layers(model)
     fitted = fit(model, corpus, settings, SaidLoss(tokenizer, settings.garbled))

@@ -89,8 +89,11 @@ def torch_limited_to(most: int) -> Iterator[None]:
 def map_on_threads() -> Iterator[Callable[..., Any]]:
     """`map` on as many threads as kernels may use, in each of which torch uses one."""
     limit = set_of_this_thread()
-    with ThreadPoolExecutor(num_threads(), initializer=limit, initargs=(1,)) as pool:
+    pool = ThreadPoolExecutor(num_threads(), initializer=limit, initargs=(1,))
+    try:
         yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever is interrupted waits for what has begun only
 
 
 @cache
