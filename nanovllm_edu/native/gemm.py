@@ -196,6 +196,8 @@ def pack(
 ) -> Shaped[Tensor, "panels inputs width"]:
     """The weight in the order in which `gemm.c` reads it, filled up with zeros at the end.
 
+    Reference: `plain_pack`.
+
     Args:
         weight: Of words of four bytes.
         room: Where to put it; None: into new memory.
@@ -207,3 +209,12 @@ def pack(
     packed[-1:].zero_()  # by torch, so that no tape takes a packing for a part of a step
     functions().pack(packed.data_ptr(), weight.data_ptr(), inputs, outputs, num_threads())
     return packed
+
+
+def plain_pack(
+    weight: Shaped[Tensor, "outputs inputs"], width: int
+) -> Shaped[Tensor, "panels inputs width"]:
+    """The same by torch, in panels of so many outputs: the reference."""
+    outputs, inputs = weight.shape
+    filled = pad(weight, (0, 0, 0, -outputs % width))
+    return filled.view(-1, width, inputs).transpose(1, 2).contiguous()
