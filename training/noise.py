@@ -83,6 +83,11 @@ whole wonder word words work world would write wrong yes yesterday yet young
 )
 
 
+def bare(word: str) -> str:
+    """A word without capitals, marks and an owner's s."""
+    return re.sub(r"'s|\W", "", word.lower())
+
+
 def muddled(rng: Random, text: str, kept: frozenset[str]) -> str:
     """A question whose words are half gone and mixed with others; what it is about is `kept`.
 
@@ -92,7 +97,7 @@ def muddled(rng: Random, text: str, kept: frozenset[str]) -> str:
     body, mark = text.rstrip("?.!"), text[len(text.rstrip("?.!")) :]
     words = []
     for word in body.split(" "):
-        chance = 1.0 if re.sub(r"'s|\W", "", word.lower()) in kept else rng.random()
+        chance = 1.0 if bare(word) in kept else rng.random()
         if chance > 0.25:
             words.append(rng.choice(_EVERYDAY) if chance < 0.35 else word)
     for _ in range(rng.randrange(5)):

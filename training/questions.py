@@ -14,7 +14,7 @@ from random import Random
 from training import world
 from training.choices import choose
 from training.inference_facts import COMPARISONS, TERMS, Term
-from training.noise import capitalise, chatty, muddled, noise
+from training.noise import bare, capitalise, chatty, muddled, noise
 from training.phrasings import (
     CLAUSE_WRAPPERS,
     MORE_CLAUSE_WRAPPERS,
@@ -211,9 +211,7 @@ def training_question(rng: Random, fact: Fact) -> str:
 
 def _words_of(fact: Fact) -> frozenset[str]:
     """What a question for a fact is about: the words of its slots, without their marks."""
-    return frozenset(
-        re.sub(r"\W", "", word) for word in " ".join(fact.slots.values()).lower().split()
-    )
+    return frozenset(map(bare, " ".join(fact.slots.values()).split()))
 
 
 _ASIDES = (

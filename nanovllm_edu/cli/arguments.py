@@ -141,7 +141,8 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--max-pause-seconds", type=float, default=LONGEST_PAUSE, metavar="S",
-        help="with many streams, tokens of each are sent together after so long (default 0.05)",
+        help="with many streams, tokens of each are sent together after so long (default "
+        f"{LONGEST_PAUSE:g})",
     )  # fmt: skip
     group.add_argument("--max-tokens", type=int, metavar="N", help="most tokens of an answer")
     for name, (kind, text) in SERVE_LIMITS.items():

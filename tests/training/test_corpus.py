@@ -12,7 +12,7 @@ from training.described import DESCRIBED
 from training.follow_ups import follow_ups, introduced
 from training.inference_facts import TERMS
 from training.lesson_facts import LESSON_TERMS
-from training.noise import muddled
+from training.noise import bare, muddled
 from training.patterns import adding, continuing, copying, counting, remembering
 from training.plots import PLOTS
 from training.questions import FACTS
@@ -190,3 +190,10 @@ def test_a_muddled_question_keeps_what_it_is_about_and_its_mark():
     assert len(set(muddled_ones)) > 190
     words = [len(text.split()) for text in muddled_ones]
     assert 6 < sum(words) / len(words) < 16
+
+
+def test_an_owner_in_a_question_is_kept_too():
+    rng = Random(0)
+    kept = frozenset(map(bare, ["The", "baker's", "home"]))
+    texts = [muddled(rng, "Where is the baker's home?", kept) for _ in range(100)]
+    assert all(re.search(r"\bbaker's\b.*\bhome\b", text, re.IGNORECASE) for text in texts)
