@@ -43,11 +43,29 @@ def clients():
         yield [TestClient(app, **options) for app in (short, long)]
 
 
-def without_names(text: str) -> Any:
-    """Without the id and the time of an answer."""
+def without_names(text: str) -> list[Any]:
+    """Without the id and the time of an answer, and without how its text was cut.
+
+    A message holds what was ready when its turn came: where a text is cut is a matter of time.
+    """
     lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
-    said = [json.loads(line) for line in lines if line != "[DONE]"]
-    return [{k: v for k, v in one.items() if k not in ("id", "created")} for one in said]
+    messages = [json.loads(line) for line in lines if line != "[DONE]"]
+    said: list[Any] = []
+    for message in messages:
+        message = {k: v for k, v in message.items() if k not in ("id", "created")}
+        if said and (piece := _text_alone(said[-1])) is not None and message.get("choices"):
+            message["choices"][0]["text"] = piece + message["choices"][0]["text"]
+            said.pop()
+        said.append(message)
+    return said
+
+
+def _text_alone(message: Any) -> str | None:
+    """The text of a message that only begins or goes on with one."""
+    match message:
+        case {"choices": [{"text": str(text), "finish_reason": None}]}:
+            return text
+    return None
 
 
 @pytest.mark.parametrize("name", BODIES)
