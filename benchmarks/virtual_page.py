@@ -70,31 +70,41 @@ def middle_of(values: Iterable[float]) -> tuple[float, float]:
 
 
 def as_markdown(
+    how: str,
+    command: str,
+    picture: str,
     calibration: Calibration,
     calibrations: list[Calibration],
     rows: list[Row],
     found: list[Round],
 ) -> str:
-    """All of the page: of the calibration that is shipped, and of those of the rounds."""
+    """All of the page: of the calibration that is shipped, and of those of the rounds.
+
+    Args:
+        how: What the seconds are.
+        command: How the page is made.
+        picture: Its file.
+        calibration: The one that is shipped.
+        calibrations: Those of the rounds.
+        rows: Every figure of every workload.
+        found: The rounds.
+    """
     load = ", ".join(f"{each.load:.1f}" for each in found)
-    ticks = [seconds for each in found for seconds in each.ticks]
-    (low, high), (quick, slow) = middle_of(calibration.spread), middle_of(ticks)
+    low, high = middle_of(calibration.spread)
     parts = [
         f"""\
 # The virtual clock against a real one
 
-{calibration.model} on {calibration.device_name}, {calibration.date}, one thread, CPU
-seconds. Load of the two cores in each round: {load}, of which one is ours. Command:
-`python benchmarks/virtual.py --ship`.
+{calibration.model} on {calibration.device_name}, {calibration.date}, {how}.
+Load of the machine in each round: {load}, of which one is ours. Command:
+`{command}`.
 
 ```text
 {calibration!r}
 ```
 
-So even was the machine: nine of ten steps of the metronome took {1e3 * quick:.2f} to
-{1e3 * slow:.2f} ms. All seconds here are those of an even one, on which each takes
-{1e3 * found[0].usual:.2f} ms. There, nine of ten steps that were fitted took
-{low:+.0%} to {high:+.0%} more than predicted.
+{_evenness_of(found)}Nine of ten steps that were fitted took {low:+.0%} to {high:+.0%} more than
+predicted.
 
 None of these runs was fitted. In each of {len(found)} rounds everything was served
 once: the clock of a round is fitted to four runs of that round, and predicts the others. Measured,
@@ -106,9 +116,22 @@ farthest from that differs from it.
         "\n".join(_totals_of(rows)),
         WHERE_FROM,
         "\n".join(_table_of_steps(calibrations, found)),
-        "\n![Predicted against measured](virtual.svg)\n",
+        f"\n![Predicted against measured]({picture})\n",
     ]
     return "\n".join(parts)
+
+
+def _evenness_of(found: list[Round]) -> str:
+    """How much the speed of a machine differed that has a metronome."""
+    ticks = [seconds for each in found for seconds in each.ticks]
+    if not ticks or found[0].usual is None:
+        return ""
+    quick, slow = middle_of(ticks)
+    return f"""\
+So even was the machine: nine of ten steps of the metronome took {1e3 * quick:.2f} to
+{1e3 * slow:.2f} ms. All seconds here are those of an even one, on which each takes
+{1e3 * found[0].usual:.2f} ms.
+"""
 
 
 WHERE_FROM = """

@@ -1,8 +1,10 @@
 """Rounds of real runs, of which each is kept: only this part of `virtual.py` needs a quiet machine.
 
-In a round, all workloads are served once, in turns, by clocks that count a run's own CPU seconds.
-Whoever has answered the smallest part of its requests is next: all last as long. Python's garbage
-collector waits until the end: it would stop one run for what all have left.
+On a GPU, which nobody shares, a round serves one workload after the other, by the wall clock.
+
+On a CPU, all workloads are served in turns, by clocks that count a run's own CPU seconds. Whoever
+has answered the smallest part of its requests is next: all last as long. Python's garbage collector
+waits until the end: it would stop one run for what all have left.
 
 A machine that is shared is not always as fast: the same step may take twice as long a second
 later. No model of a step's work can know that. So a *metronome*, an engine that does nothing but
@@ -23,13 +25,22 @@ import json
 import os
 import time
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from virtual_workloads import FITTED, HELD_OUT, STEP_AS_WRITTEN, Workload, paced, shortened
+from virtual_workloads import (
+    FITTED,
+    HELD_OUT,
+    PACE_OF_A_GPU,
+    STEP_AS_WRITTEN,
+    Workload,
+    paced,
+    shortened,
+)
 
-from nanovllm_edu import LLM, SamplingParams
+from nanovllm_edu import SamplingParams
 from nanovllm_edu.engine import LLMEngine
 from nanovllm_edu.introspect import Recorder, Recording, load, save
 from nanovllm_edu.virtual.arrivals import Arrival
@@ -91,11 +102,12 @@ class Run:
 
     engine: LLMEngine
     workload: Workload
+    source: Callable[[], float] = time.thread_time
     summary: Summary = field(default_factory=Summary)
 
     def __post_init__(self) -> None:
         self.speed = 1.0
-        self.clock = self.engine.clock = HostClock(lambda: self.speed * time.thread_time())
+        self.clock = self.engine.clock = HostClock(lambda: self.speed * self.source())
         server = Server(self.engine)
         self.recorder = server.recorder = Recorder(self.engine)
         self._turns = turns(server, self.workload.arrivals())
@@ -107,7 +119,7 @@ class Run:
         """The part of its requests that it has answered."""
         return self.summary.num_answers / self._num_requests
 
-    def step(self, speed: float) -> None:
+    def step(self, speed: float = 1.0) -> None:
         """One step, by its own clock, on a machine that is so fast at the moment."""
         self.speed = speed
         self.clock.resume_at(self._now)
@@ -120,10 +132,10 @@ class Run:
 
 @dataclass
 class Round:
-    """What is kept of one: the machine's load, the metronome, and what each run was."""
+    """What is kept of one: the machine's load, the metronome (on a CPU), and what each run was."""
 
     load: float
-    usual: float
+    usual: float | None
     ticks: list[float]
     recordings: dict[str, Recording]
     summaries: dict[str, Summary]
@@ -145,23 +157,28 @@ def warm_up(engine: LLMEngine) -> None:
     engine.clock = clock
 
 
-def paced_workloads(usual: float, part: int) -> dict[str, Workload]:
-    """All of them, on a machine that takes so long for a step of one row."""
-    pace = usual / STEP_AS_WRITTEN
+def paced_workloads(usual: float | None, part: int) -> dict[str, Workload]:
+    """All of them.
+
+    Args:
+        usual: Seconds that this CPU takes for a step of one row; None: it is a GPU.
+        part: The first of every so many requests are enough.
+    """
+    pace = usual / STEP_AS_WRITTEN if usual else PACE_OF_A_GPU
     return {
         name: paced(shortened(workload, part), pace)
         for name, workload in (FITTED | HELD_OUT).items()
     }
 
 
-def measure(llm: LLM, usual: float | None, part: int) -> Round:
-    """A round: serves every workload once."""
-    metronome = Metronome(llm.engine.fork(num_blocks=16), usual)
+def measure_on_cpu(engine: LLMEngine, usual: float | None, part: int) -> Round:
+    """A round on a CPU: serves every workload once, in turns."""
+    metronome = Metronome(engine.fork(num_blocks=16), usual)
     runs: dict[str, Run] = {}
     for name, workload in paced_workloads(metronome.usual, part).items():
-        engine = llm.engine.fork(num_blocks=workload.num_blocks)
-        warm_up(engine)
-        runs[name] = Run(engine, workload)
+        twin = engine.fork(num_blocks=workload.num_blocks)
+        warm_up(twin)
+        runs[name] = Run(twin, workload)
     unfinished = [*runs.values()]
     gc.collect()
     gc.disable()
@@ -174,10 +191,34 @@ def measure(llm: LLM, usual: float | None, part: int) -> Round:
                 unfinished.remove(next_one)
                 break
     gc.enable()
+    return _round_of(runs, metronome.usual, metronome.seconds)
+
+
+def measure_on_gpu(engine: LLMEngine, _usual: float | None, part: int) -> Round:
+    """A round on a GPU, whose speed needs no metronome: serves the workloads one by one."""
+    runs: dict[str, Run] = {}
+    twins: dict[int, LLMEngine] = {}
+    for name, workload in paced_workloads(None, part).items():
+        if (twin := twins.get(workload.num_blocks)) is None:
+            twin = twins[workload.num_blocks] = engine.fork(num_blocks=workload.num_blocks)
+            warm_up(twin)
+        twin.scheduler.block_manager.reset_prefix_cache()
+        run = runs[name] = Run(twin, workload, time.perf_counter)
+        gc.collect()
+        gc.disable()
+        while not run.is_over:
+            run.step()
+        gc.enable()
+    for twin in twins.values():
+        twin.close()
+    return _round_of(runs, None, [])
+
+
+def _round_of(runs: dict[str, Run], usual: float | None, ticks: list[float]) -> Round:
     return Round(
         os.getloadavg()[0],
-        metronome.usual,
-        metronome.seconds,
+        usual,
+        ticks,
         {name: run.recorder.recording for name, run in runs.items()},
         {name: run.summary for name, run in runs.items()},
     )
@@ -213,12 +254,18 @@ def kept(folder: Path) -> Round:
     return Round(**document | {"recordings": recordings, "summaries": summaries})
 
 
-def rounds(llm: LLM, folder: Path, count: int, part: int) -> list[Round]:
-    """So many rounds: those that the folder holds, and the others measured now."""
+def rounds(measure_one: Callable[[float | None], Round], folder: Path, count: int) -> list[Round]:
+    """So many rounds: those that the folder holds, and the others measured now.
+
+    Args:
+        measure_one: Measures one; it is told what the metronome of the first one found usual.
+        folder: Keeps them.
+        count: How many there are to be.
+    """
     found: list[Round] = []
     for number in range(count):
         place = folder / f"round-{number}"
         if not (place / "round.json").exists():
-            keep(measure(llm, found[0].usual if found else None, part), place)
+            keep(measure_one(found[0].usual if found else None), place)
         found.append(kept(place))
     return found

@@ -1,8 +1,8 @@
 """What `virtual.py` serves: runs that a clock is fitted to, and others that it has not seen.
 
 Machines differ more than hours do: what fills one leaves another idle. So arrivals are written in
-seconds of a machine on which a decode step of one row takes 1.5 ms; they come faster on a faster
-one.
+seconds of a CPU on which a decode step of one row takes 1.5 ms; they come faster on a faster one.
+On a GPU they come sixteen times as fast, and leave it as busy: a row more costs it little.
 
 Read next: `virtual_runs.py`, which serves them.
 """
@@ -16,6 +16,8 @@ from nanovllm_edu.virtual.arrivals import Arrival, draw_tokens, poisson
 
 STEP_AS_WRITTEN = 0.0015
 """Seconds of a decode step of one row, where arrivals come at the times that are written here."""
+PACE_OF_A_GPU = 1 / 16
+"""So much as far apart do they come on a GPU."""
 
 
 @dataclass
